@@ -1,0 +1,27 @@
+"""lbkeras: large-batch training for Keras.
+
+Subpackages load when first touched, so `lbkeras.planning` works without importing TensorFlow:
+
+>>> import lbkeras
+>>> plan = lbkeras.planning.noise_scale_plan(
+...     strategy="increase_batch", epochs=200, boundaries=(60, 120, 160), factor=5,
+...     learning_rate=0.1, momentum=0.9, batch_size=128, num_examples=50_000)
+>>> plan.updates()
+29040
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_SUBPACKAGES = ("callbacks", "data", "distribution", "models", "planning", "replication", "schedules")
+
+
+def __getattr__(name: str):
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_SUBPACKAGES])

@@ -1,0 +1,32 @@
+"""Packaging of lbkeras: `pip install -e .` for use, `pip install -e .[test]` to work on it."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="lbkeras",
+    version="0.1.0",
+    description="Large-batch training for Keras: schedules, callbacks and replications that hold.",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["lbkeras", "lbkeras.*"]),
+    install_requires=[
+        "absl-py>=2.1",
+        "importlib_resources>=6.0",  # tensorflow-datasets 4.9.10 imports it without declaring it
+        "keras>=3.8",
+        "matplotlib>=3.8",
+        "ml-collections>=1.0",
+        "numpy>=1.26",
+        "scikit-learn>=1.4",
+        "scipy>=1.11",
+        "tensorboard>=2.18",
+        "tensorflow>=2.18",
+        "tensorflow-datasets>=4.9.7",
+    ],
+    extras_require={
+        "test": ["hypothesis>=6.100", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.9"],
+        "jax": ["jax>=0.4.30"],
+    },
+    entry_points={"console_scripts": ["lbkeras=lbkeras.cli.main:run"]},
+)
