@@ -1,0 +1,5 @@
+"""Data sets and the pipeline that feeds them to `model.fit`."""
+
+from lbkeras.data.pipeline import Pipeline
+
+__all__ = ["Pipeline"]
