@@ -5,7 +5,7 @@ Subpackages load when first touched, so `lbkeras.planning` works without importi
 >>> import lbkeras
 >>> plan = lbkeras.planning.noise_scale_plan(
 ...     strategy="increase_batch", epochs=200, boundaries=(60, 120, 160), factor=5,
-...     learning_rate=0.1, momentum=0.9, batch_size=128, num_examples=50_000)
+...     learning_rate=0.1, momentum=0.9, batch_size=128, max_batch_size=5120, num_examples=50_000)
 >>> plan.updates()
 29040
 """
@@ -14,7 +14,15 @@ import importlib
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("callbacks", "data", "distribution", "models", "planning", "replication", "schedules")
+_SUBPACKAGES = (
+    "callbacks",
+    "data",
+    "distribution",
+    "models",
+    "planning",
+    "replication",
+    "schedules",
+)
 
 
 def __getattr__(name: str):

@@ -46,9 +46,7 @@ class BatchSizeScheduler(keras.callbacks.Callback):
     batch size", arXiv:1711.00489.
     """
 
-    def __init__(
-        self, pipeline, schedule: Plan | Callable[[int, int], int], verbose: int = 0
-    ):
+    def __init__(self, pipeline, schedule: Plan | Callable[[int, int], int], verbose: int = 0):
         super().__init__()
         self.pipeline = pipeline
         self.schedule = schedule

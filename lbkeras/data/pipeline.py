@@ -109,6 +109,13 @@ class Pipeline(DataAdapter):
         """The epoch whose order the running pass has."""
         return self._pass[0]
 
+    def highest_label(self) -> int | None:
+        """The highest integer label of data in memory; None for a stream or other targets."""
+        labels = None if isinstance(self._source, tf.data.Dataset) else self._source[1]
+        if not isinstance(labels, tf.Tensor) or not labels.dtype.is_integer:
+            return None
+        return int(tf.reduce_max(labels))
+
     def dataset(self, epoch: int = 0, start_step: int = 0) -> tf.data.Dataset:
         """The batches of one epoch at the present batch size, as a `tf.data.Dataset`."""
         return self._build(lambda: (epoch, start_step))

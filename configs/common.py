@@ -1,0 +1,49 @@
+"""What the configs share. A config imports this module and ml_collections, nothing else."""
+
+import difflib
+
+from ml_collections import ConfigDict
+
+
+def experiment(*, data, model, optimizer, plan, arms, seeds=3, checkpoint_minutes=10.0):
+    """A config: the sections of an experiment and the arms that differ from it.
+
+    Args:
+        data: `name`, `num_examples` of the training split, and what differs from the defaults here.
+        model: `name` and the arguments of a function of `lbkeras.models`.
+        optimizer: `name` and the arguments of a Keras optimizer, without learning rate and
+            momentum, which the plan brings.
+        plan: `name` and the arguments of a function of `lbkeras.planning`.
+        arms: for each arm what it sets differently, in the same sections, and a `description`.
+        seeds: how many seeds `lbkeras replicate` runs.
+        checkpoint_minutes: how long a run may be unsaved inside an epoch.
+    """
+    defaults = dict(
+        train_split="train", test_split="test", test_batch_size=1000, augmentation="default"
+    )
+    return ConfigDict(
+        dict(
+            data=defaults | data,
+            model=model,
+            optimizer=optimizer,
+            plan=plan,
+            arms=in_order(arms),
+            seeds=seeds,
+            checkpoint_minutes=checkpoint_minutes,
+            steps_per_execution=0,  # updates in one call of the graph; 0: chosen from model and batch
+        )
+    )
+
+
+def in_order(arms):
+    """Arms in the order in which they are written: the first is the one that others compare with."""
+    return ConfigDict(arms, sort_keys=False)
+
+
+def choose(variants, variant):
+    """The entry of a dict of variants, or an error that names the valid ones and the nearest."""
+    if variant in variants:
+        return variants[variant]
+    nearest = difflib.get_close_matches(variant, variants, n=1)
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    raise ValueError(f"variant: expected one of {', '.join(variants)}, received {variant!r}{hint}")

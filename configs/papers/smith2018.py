@@ -1,0 +1,295 @@
+"""Smith, Kindermans, Ying and Le 2018, "Don't decay the learning rate, increase the batch size".
+
+Paper: arXiv:1711.00489, ICLR 2018; section 5.1, section 5.2 with Table 1, figures 1 to 4, appendix B.
+Claims: growing the batch by the factor by which the learning rate would fall reaches the same test
+accuracy after the same epochs with fewer updates; a higher initial learning rate (with a batch
+grown in proportion) saves more at the same accuracy; a higher momentum saves still more and costs
+accuracy.
+
+Variants (`--config=configs/papers/smith2018.py:VARIANT`):
+    digits          scikit-learn's digits, embedded; small convolutional network; the default
+    mnist           MNIST, the same network wider
+    cifar10         CIFAR-10, ResNet-8
+    paper_cifar10   CIFAR-10, WRN-16-4, 200 epochs, batches and rates exactly as published
+    optimizers      digits; SGD, momentum, Nesterov, Adam (figures 3 and 4)
+    learning_rates  digits; the initial rate times 1 to 32, batch fixed and in proportion (appendix B)
+
+Run by us: digits, mnist and cifar10, with n, spread, hardware and hours in RESULTS.md.
+Not run by us: paper_cifar10 (about 16 hours a run of the original arm on 2 CPU cores... see README).
+
+    lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_digits
+"""
+
+from ml_collections.config_dict import placeholder
+
+from configs import common
+
+PAPER = dict(
+    citation="Smith, Kindermans, Ying and Le 2018",
+    title="Don't decay the learning rate, increase the batch size",
+    arxiv="1711.00489",
+    # Table 1 and section 5.2: CIFAR-10, WRN-16-4, 200 epochs.
+    arms=dict(
+        original=dict(accuracy=0.943, updates=80_000, tag="T"),
+        increase_batch=dict(accuracy=0.944, updates=29_000, tag="T"),
+        increased_learning_rate=dict(accuracy=0.945, updates=6_500, tag="M"),
+        increased_momentum=dict(accuracy=0.933, updates=2_500, tag="T"),
+    ),
+)
+
+_DESCRIPTIONS = dict(
+    original="learning rate falls at each boundary, batch fixed",
+    increase_batch="batch grows at each boundary up to the limit, then the learning rate falls",
+    hybrid="batch grows at the first boundary, then the learning rate falls",
+    increased_learning_rate="increase_batch from 5 times the learning rate and batch",
+    increased_momentum="increased_learning_rate with momentum 0.98 and 5 times the batch again",
+    large_batch_naive="the largest batch from the start, nothing else changed",
+)
+
+
+def _arms(learning_rate, largest):
+    """The six arms of the comparison, from a base learning rate and the batch limit."""
+    plans = dict(
+        original=dict(strategy="decay_learning_rate"),
+        increase_batch=dict(strategy="increase_batch"),
+        hybrid=dict(strategy="hybrid"),
+        increased_learning_rate=dict(
+            strategy="increase_batch", increased_learning_rate=5 * learning_rate
+        ),
+        increased_momentum=dict(
+            strategy="increase_batch",
+            increased_learning_rate=5 * learning_rate,
+            increased_momentum=0.98,
+        ),
+        large_batch_naive=dict(strategy="decay_learning_rate", batch_size=largest),
+    )
+    return {name: dict(description=_DESCRIPTIONS[name], plan=plan) for name, plan in plans.items()}
+
+
+def _plan(*, epochs, boundaries, learning_rate, batch_size, max_batch_size, momentum=0.9):
+    return dict(
+        name="noise_scale_plan",
+        strategy="decay_learning_rate",
+        epochs=epochs,
+        boundaries=boundaries,
+        factor=5.0,
+        learning_rate=learning_rate,
+        momentum=momentum,
+        batch_size=batch_size,
+        max_batch_size=max_batch_size,
+        increased_learning_rate=placeholder(float),
+        increased_momentum=placeholder(float),
+    )
+
+
+_NESTEROV = dict(name="SGD", nesterov=True)
+
+
+def digits():
+    """Digits: 1,437 examples, so the limit is 140 (at most N/10, even for two replicas)."""
+    return common.experiment(
+        data=dict(name="digits", num_examples=1437),
+        model=dict(name="small_cnn", num_classes=10, width=16, weight_decay=5e-4),
+        optimizer=_NESTEROV,
+        plan=_plan(
+            epochs=60,
+            boundaries=(18, 36, 48),
+            learning_rate=0.005,
+            batch_size=4,
+            max_batch_size=140,
+        ),
+        arms=_arms(0.005, 140),
+        seeds=5,
+    )
+
+
+def mnist():
+    """MNIST: 60,000 examples, the limit is N/10."""
+    return common.experiment(
+        data=dict(name="mnist", num_examples=60_000),
+        model=dict(name="small_cnn", num_classes=10, width=16, weight_decay=5e-4),
+        optimizer=_NESTEROV,
+        plan=_plan(
+            epochs=20,
+            boundaries=(6, 12, 16),
+            learning_rate=0.1,
+            batch_size=128,
+            max_batch_size=6_000,
+        ),
+        arms=_arms(0.1, 6_000),
+    )
+
+
+def cifar10():
+    """CIFAR-10 with a ResNet that two CPU cores can train."""
+    return common.experiment(
+        data=dict(name="cifar10", num_examples=50_000),
+        model=dict(name="cifar_resnet", depth=8, num_classes=10, weight_decay=5e-4),
+        optimizer=_NESTEROV,
+        plan=_plan(
+            epochs=20,
+            boundaries=(6, 12, 16),
+            learning_rate=0.1,
+            batch_size=128,
+            max_batch_size=5_120,
+        ),
+        arms=_arms(0.1, 5_120),
+    )
+
+
+def paper_cifar10():
+    """As published: WRN-16-4, 200 epochs, 128 to 5,120."""
+    return common.experiment(
+        data=dict(name="cifar10", num_examples=50_000),
+        model=dict(name="wide_resnet", depth=16, width=4, num_classes=10, weight_decay=5e-4),
+        optimizer=_NESTEROV,
+        plan=_plan(
+            epochs=200,
+            boundaries=(60, 120, 160),
+            learning_rate=0.1,
+            batch_size=128,
+            max_batch_size=5_120,
+        ),
+        arms=_arms(0.1, 5_120),
+        seeds=6,
+    )
+
+
+_OPTIMIZERS = dict(
+    sgd=(dict(name="SGD"), dict(learning_rate=0.2, momentum=0.0)),
+    momentum=(dict(name="SGD"), dict(learning_rate=0.02, momentum=0.9)),
+    nesterov=(dict(name="SGD", nesterov=True), dict(learning_rate=0.02, momentum=0.9)),
+    adam=(dict(name="Adam"), dict(learning_rate=0.001, momentum=0.0)),
+)
+_SCHEDULES = dict(original="decay_learning_rate", hybrid="hybrid", increase_batch="increase_batch")
+
+
+def optimizers():
+    """Figures 3 and 4: the three schedules under four optimizers."""
+    config = digits()
+    config.arms = common.in_order(
+        {
+            f"{optimizer}_{schedule}": dict(
+                description=f"{optimizer}: {_DESCRIPTIONS[schedule]}",
+                optimizer=settings,
+                plan=dict(strategy=strategy, **plan),
+            )
+            for optimizer, (settings, plan) in _OPTIMIZERS.items()
+            for schedule, strategy in _SCHEDULES.items()
+        }
+    )
+    return config
+
+
+_MULTIPLES = (1, 2, 4, 8, 16, 32)
+
+
+def learning_rates():
+    """Appendix B: the initial learning rate times 1 to 32, batch fixed and in proportion to it.
+
+    What critics of the paper missed: wall clock stands beside the updates in the report.
+    """
+    config = digits()
+    rate, batch = config.plan.learning_rate, config.plan.batch_size
+    fixed = {
+        f"fixed_x{k}": dict(
+            description=f"{k} times the learning rate, the same batch",
+            plan=dict(learning_rate=k * rate),
+        )
+        for k in _MULTIPLES
+    }
+    proportional = {
+        f"proportional_x{k}": dict(
+            description=f"{k} times the learning rate and the batch",
+            plan=dict(learning_rate=k * rate, batch_size=k * batch),
+        )
+        for k in _MULTIPLES[1:]
+    }
+    config.arms = common.in_order(fixed | proportional)
+    return config
+
+
+_VARIANTS = dict(
+    digits=digits,
+    mnist=mnist,
+    cifar10=cifar10,
+    paper_cifar10=paper_cifar10,
+    optimizers=optimizers,
+    learning_rates=learning_rates,
+)
+
+
+def get_config(variant="digits"):
+    """The config of a variant; an empty name is `digits`."""
+    return common.choose(_VARIANTS, variant or "digits")()
+
+
+def get_claims(variant="digits"):
+    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    if variant == "optimizers":
+        return [
+            _keeps_accuracy(f"{name}_{schedule}", f"{name}_original", "figures 3 and 4")
+            for name in _OPTIMIZERS
+            for schedule in ("hybrid", "increase_batch")
+        ]
+    if variant == "learning_rates":
+        return [
+            _keeps_accuracy(f"proportional_x{k}", "fixed_x1", "section 3, B proportional to rate")
+            for k in _MULTIPLES[1:]
+        ]
+    table = "section 5.2, Table 1"
+    return [
+        _keeps_accuracy("increase_batch", "original", table),
+        _keeps_accuracy("hybrid", "original", "section 5.1, figure 2"),
+        _keeps_accuracy("increased_learning_rate", "original", table),
+        dict(
+            name="increased_momentum_loses_accuracy",
+            statement="Increased momentum needs the fewest updates and costs test accuracy.",
+            source=f"{PAPER['citation']}, {table}",
+            tag="T",
+            test="worse",
+            arm="increased_momentum",
+            baseline="original",
+            metric="val_accuracy",
+        ),
+        _saves_updates("increase_batch", 2.3, table),
+        _saves_updates("increased_learning_rate", 8.0, table),
+        dict(
+            name="large_batch_naive_loses_accuracy",
+            statement="A large batch from the start, with nothing else changed, loses accuracy.",
+            source=f"{PAPER['citation']}, section 1",
+            tag="S",
+            test="worse",
+            arm="large_batch_naive",
+            baseline="original",
+            metric="val_accuracy",
+        ),
+    ]
+
+
+def _keeps_accuracy(arm, baseline, where):
+    return dict(
+        name=f"{arm}_keeps_accuracy",
+        statement=f"The test accuracy of {arm} equals that of {baseline} after the same epochs.",
+        source=f"{PAPER['citation']}, {where}",
+        tag="S",
+        test="not_worse",
+        arm=arm,
+        baseline=baseline,
+        metric="val_accuracy",
+        margin=0.01,
+    )
+
+
+def _saves_updates(arm, ratio, where):
+    return dict(
+        name=f"{arm}_saves_updates",
+        statement=f"{arm} needs fewer updates than original, here at least {ratio:g} times fewer.",
+        source=f"{PAPER['citation']}, {where}",
+        tag="T",
+        test="ratio_at_least",
+        arm=arm,
+        baseline="original",
+        metric="updates",
+        ratio=ratio,
+    )

@@ -1,0 +1,225 @@
+"""Checkpoints from which a killed run goes on to the same weights."""
+
+import io
+import json
+import time
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from lbkeras.files import write_atomically
+
+_KEEP = 2
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves all that a run needs to go on as if it had never stopped, and restores it.
+
+    A checkpoint holds the model's variables (weights, batch-norm statistics, random generators),
+    the optimizer's (slots, iterations), the metrics of a running epoch, the batch size, the place
+    in the data, and the state of the callbacks (counters, best values and weights of EarlyStopping,
+    ReduceLROnPlateau and the like). It is written at each epoch's end and inside long epochs, as
+    one file with checksums, atomically; the last two are kept. Costs a write of about three times
+    the weights.
+
+    Call `restore()` before `fit`, and put this callback last in the list:
+
+        checkpoint = Checkpoint(directory, train, callbacks=others)
+        model.fit(train, initial_epoch=checkpoint.restore(model), callbacks=[*others, checkpoint])
+
+    Args:
+        directory: where the files `update_N.npz` go; made when needed.
+        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        callbacks: the other callbacks, in the order in which `fit` gets them.
+        minutes: save inside an epoch after that many minutes.
+    """
+
+    def __init__(self, directory, pipeline, callbacks=(), minutes: float = 10.0):
+        super().__init__()
+        self.directory = Path(directory)
+        self.pipeline = pipeline
+        self.callbacks = list(callbacks)
+        self.minutes = minutes
+        self._pending = None  # what is restored once `fit` has reset metrics and callbacks
+
+    def restore(self, model, report=print) -> int:
+        """Restores the newest undamaged checkpoint into a built, compiled model and the pipeline.
+
+        Args:
+            model: as it was when the checkpoint was written: the same layers and optimizer.
+            report: called with one line for each damaged file that is passed over.
+
+        Returns:
+            The epoch to go on with, for `fit(initial_epoch=...)`; 0 without a checkpoint.
+        """
+        model.optimizer.build(model.trainable_variables)
+        for path in reversed(_files(self.directory)):
+            try:
+                state, arrays = _read(path)
+                _check(arrays, _variables(model))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                report(f"checkpoint {path} is damaged and passed over ({_first_line(error)})")
+                continue
+            for name, variable in _variables(model).items():
+                variable.assign(arrays[name])
+            self.pipeline.batch_size = state["batch_size"]
+            if state["step"]:
+                _build_metrics(model, self.pipeline)
+            self._pending = (state, arrays)
+            return state["epoch"]
+        return 0
+
+    def save(self, epoch: int, step: int) -> Path:
+        """Writes a checkpoint from which epoch `epoch` goes on at its step `step`."""
+        arrays = {name: _array(v) for name, v in _variables(self.model).items()}
+        if step:
+            arrays |= {name: _array(v) for name, v in _metrics(self.model).items()}
+        state = {
+            "epoch": epoch,
+            "step": step,
+            "batch_size": self.pipeline.batch_size,
+            "callbacks": [_callback_state(c, i, arrays) for i, c in enumerate(self.callbacks)],
+            "dtypes": {name: array.dtype.name for name, array in arrays.items()},
+        }
+        updates = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        self.directory.mkdir(parents=True, exist_ok=True)
+        path = self.directory / f"update_{updates:09d}.npz"
+        write_atomically(path, _encoded(state, arrays))
+        for old in _files(self.directory)[:-_KEEP]:
+            old.unlink()
+        return path
+
+    def on_train_begin(self, logs=None):
+        self._restore_callbacks()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self._first_step = 0
+        self._saved = time.monotonic()
+        if self._pending is None:
+            return
+        state, arrays = self._pending
+        if state["step"]:  # `fit` and the callbacks have just reset what belongs to the epoch
+            self._first_step = self.pipeline.start_step = state["step"]
+            for name, variable in _metrics(self.model).items():
+                variable.assign(arrays[name])
+            self._restore_callbacks()
+        self._pending = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._step = self._first_step + min(batch + 1, self.pipeline.steps_in_pass)
+        if time.monotonic() - self._saved > 60 * self.minutes:
+            self.save_inside_epoch()
+
+    def save_inside_epoch(self) -> Path | None:
+        """Writes a checkpoint after the step just done; None where the epoch ends with it."""
+        if self._step >= self.pipeline.steps_per_epoch:
+            return None
+        if keras.backend.backend() == "jax":
+            self.model.jax_state_sync()
+        path = self.save(self._epoch, self._step)
+        self._saved = time.monotonic()
+        return path
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.save(epoch + 1, 0)
+
+    def _restore_callbacks(self):
+        if self._pending is not None:
+            state, arrays = self._pending
+            pairs = zip(self.callbacks, state["callbacks"], strict=True)
+            for index, (callback, saved) in enumerate(pairs):
+                _restore_callback(callback, index, saved, arrays)
+
+
+def _variables(model) -> dict:
+    named = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
+    return named | {f"model/{i}": v for i, v in enumerate(model.variables)}
+
+
+def _metrics(model) -> dict:
+    return {f"metrics/{i}": v for i, v in enumerate(model.metrics_variables)}
+
+
+def _build_metrics(model, pipeline) -> None:
+    """Keras makes the compiled metrics' variables at the first step; this one updates nothing else."""
+    model.test_on_batch(*next(iter(pipeline.dataset())))
+
+
+def _array(variable) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+def _encoded(state: dict, arrays: dict) -> bytes:
+    """One .npz file: every array with the CRC-32 of the zip format, the state as JSON beside."""
+    raw = {name: _as_numpy_type(array) for name, array in arrays.items()}
+    buffer = io.BytesIO()
+    np.savez(buffer, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **raw)
+    return buffer.getvalue()
+
+
+def _as_numpy_type(array: np.ndarray) -> np.ndarray:
+    """bfloat16 and its like as integers of their size, which .npz can hold."""
+    return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
+
+
+def _read(path: Path) -> tuple[dict, dict]:
+    with np.load(path, allow_pickle=False) as file:
+        state = json.loads(bytes(file["state"]))
+        dtypes = state["dtypes"]
+        return state, {name: file[name].view(np.dtype(dtypes[name])) for name in dtypes}
+
+
+def _check(arrays: dict, variables: dict) -> None:
+    for name, variable in variables.items():
+        if tuple(arrays[name].shape) != tuple(variable.shape):
+            raise ValueError(
+                f"{variable.path}: expected shape {tuple(variable.shape)}, "
+                f"received {arrays[name].shape}"
+            )
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("update_*.npz"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+# The state of a callback is its public attributes that are numbers, strings, None, lists and dicts
+# of them, or lists of arrays; what else it was made with comes from the program again.
+
+
+def _callback_state(callback, index: int, arrays: dict) -> dict:
+    state = {}
+    if isinstance(callback, keras.callbacks.ProgbarLogger):
+        return state
+    for name, value in vars(callback).items():
+        if name.startswith("_") or name == "params":
+            continue
+        if isinstance(value, np.generic):
+            value = value.item()
+        if _is_plain(value):
+            state[name] = value
+        elif isinstance(value, list) and all(isinstance(part, np.ndarray) for part in value):
+            state[name] = {"arrays": len(value)}
+            arrays |= {f"callback/{index}/{name}/{i}": part for i, part in enumerate(value)}
+    return state
+
+
+def _restore_callback(callback, index: int, state: dict, arrays: dict) -> None:
+    for name, value in state.items():
+        if isinstance(value, dict) and set(value) == {"arrays"}:
+            value = [arrays[f"callback/{index}/{name}/{i}"] for i in range(value["arrays"])]
+        setattr(callback, name, value)
+
+
+def _is_plain(value) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, list):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, bool | int | float | str)

@@ -1,0 +1,48 @@
+"""The history of a run as a file that a kill cannot lose."""
+
+from pathlib import Path
+
+import keras
+
+from lbkeras.replication import append_history_row
+
+COLUMNS = (
+    "updates",
+    "examples_seen",
+    "batch_size",
+    "learning_rate",
+    "momentum",
+    "noise_scale",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "seconds",
+    "examples_per_second",
+)
+
+
+class HistoryWriter(keras.callbacks.Callback):
+    """Appends each epoch's logs to a JSON-lines file, on the disk before the next epoch begins.
+
+    A row is `epoch` (from 0), the columns of `COLUMNS` that the logs hold, in that order, then
+    whatever else they hold. Give `TrainingStatistics` before it for all of the columns.
+
+    Args:
+        path: the file, `history.jsonl`; rows are added to what it holds.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = Path(path)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {name: _plain(value) for name, value in (logs or {}).items()}
+        row = {"epoch": epoch}
+        row |= {name: logs[name] for name in COLUMNS if name in logs}
+        row |= {name: value for name, value in logs.items() if name not in row}
+        append_history_row(self.path, row)
+
+
+def _plain(value):
+    return value if isinstance(value, int) else float(value)

@@ -1,0 +1,39 @@
+"""Stops a run whose loss is no longer a number, and says where."""
+
+import math
+
+import keras
+
+from lbkeras.callbacks.optimizer_settings import last_learning_rate
+
+
+class Diverged(Exception):
+    """The training loss became NaN or infinite; the message says at which update."""
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Raises `Diverged` at the first step whose loss is NaN or infinite.
+
+    Unlike `keras.callbacks.TerminateOnNaN` it ends `fit` at once, before anything is saved, so that
+    the last checkpoint is from before the loss was lost. With `steps_per_execution` > 1 the update
+    is known to within that many.
+
+    Raises:
+        Diverged: names the update, epoch and learning rate.
+    """
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss")
+        if loss is None or math.isfinite(loss):
+            return
+        updates = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        steps = self.model.steps_per_execution
+        when = f"update {updates}" if steps == 1 else f"updates {updates - steps + 1} to {updates}"
+        rate = last_learning_rate(self.model.optimizer)
+        raise Diverged(
+            f"the loss became {'NaN' if math.isnan(loss) else 'infinite'} at {when} "
+            f"(epoch {self._epoch + 1}) with learning rate {rate:g}"
+        )

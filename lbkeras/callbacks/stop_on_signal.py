@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM: finish the step, save, stop."""
+
+import contextlib
+import signal
+
+import keras
+
+
+class Interrupted(Exception):
+    """Training was asked to stop by a signal and has saved a checkpoint.
+
+    Args:
+        signal_number: the signal; a shell shows 128 + it as the exit status.
+    """
+
+    def __init__(self, signal_number: int):
+        super().__init__(f"interrupted by {signal.Signals(signal_number).name}")
+        self.signal_number = signal_number
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """On SIGINT or SIGTERM: writes a checkpoint after the running step and raises `Interrupted`.
+
+    Signals are caught inside `with callback.catching():`, which goes around `fit`; a second signal
+    then acts at once. Put it after the Checkpoint in the list of callbacks.
+
+    Args:
+        checkpoint: the `lbkeras.callbacks.Checkpoint` of the run.
+
+    Raises:
+        Interrupted: in `fit`, once the checkpoint is on the disk.
+    """
+
+    def __init__(self, checkpoint):
+        super().__init__()
+        self.checkpoint = checkpoint
+        self._received = None
+
+    @contextlib.contextmanager
+    def catching(self):
+        """Catches SIGINT and SIGTERM in this block; afterwards they act as before it."""
+
+        def note(number, frame):
+            self._received = number
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+        before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+    def on_train_batch_end(self, batch, logs=None):
+        # At an epoch's last step `save_inside_epoch` returns None: on_epoch_end stops the run then.
+        if self._received is not None and self.checkpoint.save_inside_epoch():
+            raise Interrupted(self._received)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._received is not None:
+            raise Interrupted(self._received)

@@ -1,0 +1,56 @@
+"""`lbkeras doctor`: versions, devices and data sets, and what is missing."""
+
+import os
+from pathlib import Path
+
+from lbkeras import machine
+from lbkeras.cli.command_flags import CommandFlags, HelpShown
+
+HELP = """lbkeras doctor: shows versions, devices, the data sets on this machine and what is missing
+
+examples:
+  lbkeras doctor
+  lbkeras doctor --data_dir=$HOME/tensorflow_datasets
+
+Its exit status is 1 if something that lbkeras needs is missing.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    command = CommandFlags(HELP, arguments)
+    command.string("data_dir", None, "Folder of prepared TensorFlow Datasets data.")
+    try:
+        flags = command.parse()
+    except HelpShown:
+        return 0
+    versions = machine.versions()
+    missing = [name for name, version in versions.items() if version == "missing"]
+    print("versions")
+    for name, version in versions.items():
+        print(f"  {name:20} {version}")
+    if "tensorflow" not in missing:
+        import tensorflow as tf
+
+        print("devices")
+        for device in tf.config.list_physical_devices():
+            print(f"  {device.name.removeprefix('/physical_device:')}")
+        hardware = machine.hardware()
+        print(
+            f"  {hardware['cpu_count']} cores, {hardware['memory_gb']} GB, {hardware['processor']}"
+        )
+    _print_data_sets(flags.data_dir)
+    for name in missing:
+        print(f"missing: {name}; install it with `pip install {name}`")
+    if not missing:
+        print("nothing is missing")
+    return 1 if missing else 0
+
+
+def _print_data_sets(data_dir: str | None) -> None:
+    print("data sets")
+    print("  digits (embedded)")
+    folder = Path(data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    found = sorted(
+        f"  {info.parent.relative_to(folder)}" for info in folder.glob("**/dataset_info.json")
+    )
+    print("\n".join(found) if found else f"  none prepared by TFDS in {folder}")

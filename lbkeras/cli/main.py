@@ -1,0 +1,93 @@
+"""`lbkeras COMMAND`: finds the command, and turns what went wrong into one line and a status."""
+
+import difflib
+import importlib
+import os
+import shlex
+import sys
+
+from lbkeras.errors import UserError
+
+COMMANDS = {
+    "plan": "show what a config would do: batch sizes, learning rates, updates",
+    "train": "train one arm of a config in a run folder, or go on where it stopped",
+    "replicate": "train every arm of a config with several seeds, then report",
+    "report": "render the report of a replication again from its run records",
+    "doctor": "show versions, devices and data sets, and what is missing",
+}
+
+USAGE = """lbkeras: large-batch training for Keras
+
+usage: lbkeras COMMAND [--FLAG=VALUE ...]
+
+{commands}
+
+Begin with
+  lbkeras plan --config=configs/papers/smith2018.py:digits
+  lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_digits
+`lbkeras COMMAND --help` shows the flags of a command, with examples.
+"""
+
+
+def run() -> None:
+    """The console script: runs the command of `sys.argv` and exits with its status."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command.
+
+    Args:
+        arguments: the command's name and its flags.
+
+    Returns:
+        The exit status: 0, 2 for what the user can mend, 128 + n after signal n.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(_usage(), end="")
+        return 0 if arguments else 2
+    name = arguments[0]
+    if name not in COMMANDS:
+        return _fail(f"command: expected one of {', '.join(COMMANDS)}, received {name!r}"
+                     + _did_you_mean(name))  # fmt: skip
+    try:
+        command = importlib.import_module(f"lbkeras.cli.{name}")
+        return command.main(arguments)
+    except UserError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return _interrupted("interrupted", arguments, 130)
+    except Exception as error:
+        # These two come from modules that import TensorFlow; do not import it to recognize them.
+        if type(error).__name__ == "Diverged":
+            return _fail(str(error))
+        if type(error).__name__ == "Interrupted":
+            return _interrupted(f"{error}, checkpoint saved", arguments, 128 + error.signal_number)
+        raise
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    return USAGE.format(
+        commands="\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
+    )
+
+
+def _did_you_mean(name: str) -> str:
+    nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+
+
+def _fail(message: str) -> int:
+    print(f"lbkeras: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _interrupted(what: str, arguments: list[str], status: int) -> int:
+    command = shlex.join(["lbkeras", *arguments])
+    print(f"\nlbkeras: {what}; to go on, run the same command again: {command}", file=sys.stderr)
+    return status

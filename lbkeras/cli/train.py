@@ -1,0 +1,86 @@
+"""`lbkeras train`: one arm, one seed, one run folder."""
+
+from pathlib import Path
+
+from lbkeras import experiment
+from lbkeras.cli.command_flags import (
+    CommandFlags,
+    HelpShown,
+    command_line,
+    config_module,
+)
+
+HELP = """lbkeras train: trains one arm of a config in a run folder, or goes on where it stopped
+
+examples:
+  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=runs/first
+  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=runs/grown --arm=increase_batch
+  lbkeras train --config=configs/papers/smith2018.py:cifar10 --workdir=runs/cifar \\
+      --data_dir=$HOME/tensorflow_datasets --config.plan.epochs=30
+
+Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it with
+  tensorboard --logdir=runs/first/tensorboard
+"""
+
+
+def main(arguments: list[str]) -> int:
+    command = CommandFlags(HELP, arguments)
+    command.config()
+    command.string("workdir", None, "The run's folder.", required=True)
+    command.string("arm", None, "Which arm of the config; the first if not given.")
+    define_training_flags(command)
+    command.integer("seed", 0, "Of initialization, order and augmentation.", least=0)
+    try:
+        flags = command.parse()
+    except HelpShown:
+        return 0
+    run = make_run(
+        flags,
+        arguments,
+        arm=flags.arm or experiment.arm_names(flags.config)[0],
+        seed=flags.seed,
+        folder=Path(flags.workdir),
+    )
+    from lbkeras import training
+
+    record = training.train(run)
+    final = record["final"]
+    print(
+        f"{run.arm}, seed {run.seed}: test accuracy {100 * final['val_accuracy']:.2f} % after "
+        f"{record['updates']:,} updates in {record['seconds']:.1f} s of training; "
+        f"everything is in {run.folder}"
+    )
+    return 0
+
+
+def define_training_flags(command: CommandFlags) -> None:
+    """The flags that `train` and `replicate` share."""
+    command.string("data_dir", None, "Folder of prepared TensorFlow Datasets data.")
+    command.choice(
+        "strategy",
+        "auto",
+        ["auto", "one", "mirrored"],
+        "Devices: auto takes all GPUs of this machine, or one device.",
+    )
+
+
+def make_run(flags, arguments: list[str], *, arm: str, seed: int, folder: Path, title: str = ""):
+    """The Run of one arm and seed, from the flags of `train` or `replicate`."""
+    from lbkeras.training import Run
+
+    named = flags["config"].config_filename
+    paper = getattr(config_module(named), "PAPER", {})
+    return Run(
+        settings=experiment.arm_settings(flags.config, arm),
+        arm=arm,
+        seed=seed,
+        folder=folder,
+        config=named,
+        command=command_line(arguments),
+        references=(f"{paper['citation']}, arXiv:{paper['arxiv']}",) if paper else (),
+        data_dir=flags.data_dir,
+        strategy=flags.strategy,
+        steps_per_execution=flags.config.steps_per_execution,
+        checkpoint_minutes=flags.config.checkpoint_minutes,
+        title=title,
+    )

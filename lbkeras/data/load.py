@@ -1,0 +1,68 @@
+"""Data sets by name, as pipelines."""
+
+import functools
+
+import tensorflow as tf
+
+from lbkeras.data.pipeline import Pipeline
+from lbkeras.errors import UserError
+
+_CIFAR = ("cifar10", "cifar100")
+
+
+def load(
+    name: str,
+    split: str = "train",
+    batch_size: int = 32,
+    *,
+    data_dir: str | None = None,
+    training: bool | None = None,
+    augmentation: str = "default",
+    seed: int = 0,
+) -> Pipeline:
+    """Loads a data set as a Pipeline of `(image, label)`, the images uint8.
+
+    Args:
+        name: "digits" (scikit-learn's, needs no files) or any image-classification set of
+            TensorFlow Datasets ("mnist", "cifar10", "imagenet2012", ...), prepared beforehand.
+        split: "train", "test", or as TFDS takes it: "train[:10%]", "validation", ...
+        batch_size: global batch size in examples.
+        data_dir: the folder of prepared TFDS data; None: TFDS' own default.
+        training: shuffle and augment; None: if the split begins with "train".
+        augmentation: "default": as in the papers, in training only (CIFAR: pad 4, random crop,
+            flip; ImageNet: random area and aspect, flip; others none), or "none".
+        seed: orders and augments the data.
+
+    Raises:
+        UserError: unknown set or split, a set that is not on the disk, an empty split.
+
+    >>> load("digits", "test", batch_size=100).steps_per_epoch
+    4
+    """
+    if augmentation not in ("default", "none"):
+        raise UserError(f'augmentation: expected "default" or "none", received {augmentation!r}')
+    training = split.startswith("train") if training is None else training
+    augmented = training and augmentation == "default"
+    source = _source(name, split, data_dir)
+    augment = decode = None
+    if isinstance(source, tf.data.Dataset):
+        from lbkeras.data.imagenet import center_crop, random_resized_crop
+
+        decode = random_resized_crop() if augmented else center_crop()
+    elif augmented and name in _CIFAR:
+        from lbkeras.data.augmentation import random_crop_flip
+
+        augment = random_crop_flip()
+    return Pipeline(source, batch_size, shuffle=training, augment=augment, decode=decode, seed=seed)
+
+
+@functools.lru_cache(maxsize=4)
+def _source(name: str, split: str, data_dir: str | None):
+    """What `load` reads from the disk, kept for the next run in the same process."""
+    if name == "digits":
+        from lbkeras.data.digits import load_digits
+
+        return load_digits(split)
+    from lbkeras.data.images import load_images
+
+    return load_images(name, split, data_dir)

@@ -1,0 +1,171 @@
+"""From a config (data only) to objects: the one place that turns names into objects.
+
+A config has the sections `data`, `model`, `optimizer` and `plan`, each a flat dict whose `name` is
+looked up in lbkeras, then in Keras, and `arms`: for each setting that a paper compares, the values
+that differ, in the same sections. Nothing here imports TensorFlow until something needs it.
+"""
+
+import difflib
+import importlib
+import inspect
+from typing import Any
+
+from lbkeras import planning
+from lbkeras.errors import UserError
+
+_SECTIONS = ("data", "model", "optimizer", "plan")
+
+
+def arm_names(config) -> list[str]:
+    """The names of a config's arms, in its order."""
+    return list(config.arms)
+
+
+def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
+    """The settings of one arm as plain dicts, a section each: the config's, then the arm's own.
+
+    Args:
+        config: an `ml_collections.ConfigDict`.
+        arm: its name; None: the first.
+
+    Raises:
+        UserError: no such arm, or an arm that sets a section which does not exist.
+    """
+    names = arm_names(config)
+    arm = names[0] if arm is None else arm
+    if arm not in names:
+        raise UserError(_unknown("arm", arm, names))
+    settings = {section: config[section].to_dict() for section in _SECTIONS}
+    for section, values in config.arms[arm].to_dict().items():
+        if section == "description":
+            continue
+        if section not in settings:
+            raise UserError(_unknown(f"arms.{arm}", section, _SECTIONS))
+        if values.get("name", settings[section]["name"]) != settings[section]["name"]:
+            settings[section] = values
+        else:
+            settings[section] |= values
+    return settings
+
+
+def make_plan(settings: dict) -> planning.Plan:
+    """The Plan of an arm: the function `plan.name` of `lbkeras.planning` with the rest of `plan`.
+
+    Raises:
+        UserError: no such function, a key that it does not take or that is missing, or a value it
+            refuses.
+    """
+    functions = {
+        name: getattr(planning, name) for name in planning.__all__ if name.endswith("_plan")
+    }
+    name, arguments = _name_and_arguments("plan", settings["plan"])
+    if name not in functions:
+        raise UserError(_unknown("plan.name", name, functions))
+    arguments["num_examples"] = settings["data"]["num_examples"]
+    _check_arguments("plan", functions[name], arguments)
+    return functions[name](**arguments)
+
+
+def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | None):
+    """The training and the test Pipeline of an arm.
+
+    Raises:
+        UserError: as `lbkeras.data.load`; or the split has another size than `data.num_examples`,
+            with which the plan is made.
+    """
+    from lbkeras import data
+
+    chosen = settings["data"]
+    common = dict(data_dir=data_dir, seed=seed)
+    train = data.load(
+        chosen["name"],
+        chosen["train_split"],
+        batch_size=1,
+        training=True,
+        augmentation=chosen["augmentation"],
+        **common,
+    )
+    if train.num_examples != chosen["num_examples"]:
+        raise UserError(
+            f"data.num_examples: expected {train.num_examples} (what {chosen['name']} "
+            f"{chosen['train_split']!r} holds), received {chosen['num_examples']}"
+        )
+    train.batch_size = batch_size
+    test = data.load(chosen["name"], chosen["test_split"], batch_size=1, training=False, **common)
+    test.batch_size = min(chosen["test_batch_size"], test.num_examples)
+    return train, test
+
+
+def make_model(settings: dict, train):
+    """The uncompiled model of an arm, its input shape taken from the data.
+
+    Raises:
+        UserError: no such model, an argument that it does not take, or labels beyond its outputs.
+    """
+    name, arguments = _name_and_arguments("model", settings["model"])
+    build = _find("model.name", name, "lbkeras.models", "keras.applications")
+    image, label = train.dataset().element_spec[:2]
+    arguments["input_shape"] = tuple(image.shape[1:])
+    _check_arguments("model", build, arguments)
+    model = build(**arguments)
+    highest = train.highest_label()
+    outputs = model.output_shape[-1]
+    if highest is not None and highest >= outputs:
+        raise UserError(
+            f"model.num_classes: expected at least {highest + 1} (the labels of "
+            f"{settings['data']['name']} go up to {highest}), received {outputs}"
+        )
+    return model
+
+
+def make_optimizer(settings: dict, plan: planning.Plan):
+    """The optimizer of an arm with the plan's learning rates, and its momentum if it has one.
+
+    Raises:
+        UserError: no such optimizer, or an argument that it does not take.
+    """
+    name, arguments = _name_and_arguments("optimizer", settings["optimizer"])
+    build = _find("optimizer.name", name, "keras.optimizers")
+    if "momentum" in inspect.signature(build).parameters:
+        arguments["momentum"] = plan.phases[0].momentum
+    _check_arguments("optimizer", build, arguments)
+    return build(learning_rate=plan.learning_rate_schedule(), **arguments)
+
+
+def _name_and_arguments(section: str, settings: dict) -> tuple[str, dict]:
+    arguments = dict(settings)
+    name = arguments.pop("name", None)
+    if not isinstance(name, str):
+        raise UserError(f"{section}.name: expected a name, received {name!r}")
+    return name, arguments
+
+
+def _find(key: str, name: str, *modules: str):
+    """The object of that name in the first of the modules that exports it."""
+    valid = []
+    for module in map(importlib.import_module, modules):
+        names = getattr(module, "__all__", None) or [n for n in dir(module) if n[0].isalpha()]
+        names = [n for n in names if callable(getattr(module, n))]
+        if name in names:
+            return getattr(module, name)
+        valid += names
+    raise UserError(_unknown(key, name, valid))
+
+
+def _check_arguments(section: str, function, arguments: dict) -> None:
+    parameters = inspect.signature(function).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for key in arguments:
+        if key not in parameters:
+            raise UserError(_unknown(section, key, parameters))
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in arguments:
+            raise UserError(f"{section}.{key}: expected a value, received none")
+
+
+def _unknown(key: str, received, valid) -> str:
+    valid = [str(v) for v in valid]
+    nearest = difflib.get_close_matches(str(received), valid, n=1)
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    return f"{key}: expected one of {', '.join(valid)}, received {received!r}{hint}"

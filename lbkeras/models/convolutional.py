@@ -1,0 +1,61 @@
+"""A small convolutional network for digits and MNIST."""
+
+import keras
+
+from lbkeras.models import parts
+
+
+def small_cnn(
+    input_shape,
+    num_classes,
+    width=16,
+    weight_decay=0.0,
+    *,
+    mean=None,
+    standard_deviation=None,
+):
+    """A small convolutional network without batch normalisation.
+
+    Two stages of 3x3 convolution, ReLU and 2x2 max pooling with `width` and `2 * width` filters,
+    then Dense with `4 * width` units, ReLU and logits.
+
+    Args:
+        input_shape: `(height, width, channels)` of the uint8 images, at least 4 by 4.
+        num_classes: number of logits.
+        width: filters of the first convolution.
+        weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
+        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+            well-known data set of this shape (digits, MNIST, CIFAR-10, else ImageNet).
+
+    Returns:
+        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
+        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+
+    Example:
+
+    >>> model = small_cnn((8, 8, 1), num_classes=10)
+    >>> model.count_params()
+    13706
+    """
+    inputs, x = parts.normalized_input(input_shape, mean, standard_deviation)
+    regularizer = parts.kernel_l2(weight_decay)
+    for i, filters in enumerate((width, 2 * width)):
+        x = keras.layers.Conv2D(
+            filters,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer="he_normal",
+            kernel_regularizer=regularizer,
+            name=f"convolution_{i + 1}",
+        )(x)
+        x = keras.layers.MaxPooling2D(2)(x)
+    x = keras.layers.Flatten()(x)
+    x = keras.layers.Dense(
+        4 * width,
+        activation="relu",
+        kernel_initializer="he_normal",
+        kernel_regularizer=regularizer,
+        name="hidden",
+    )(x)
+    return keras.Model(inputs, parts.logits(x, num_classes, weight_decay), name="small_cnn")

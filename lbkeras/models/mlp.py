@@ -1,0 +1,47 @@
+"""A multilayer perceptron."""
+
+import keras
+
+from lbkeras.models import parts
+
+
+def mlp(
+    input_shape,
+    num_classes,
+    hidden_sizes=(512,),
+    weight_decay=0.0,
+    *,
+    mean=None,
+    standard_deviation=None,
+):
+    """A multilayer perceptron: normalise, flatten, Dense and ReLU for each hidden size, logits.
+
+    Args:
+        input_shape: `(height, width, channels)` of the uint8 images.
+        num_classes: number of logits.
+        hidden_sizes: units of each hidden layer; `()` is multinomial logistic regression.
+        weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
+        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+            well-known data set of this shape (digits, MNIST, CIFAR-10, else ImageNet).
+
+    Returns:
+        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
+        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+
+    Example:
+
+    >>> model = mlp((28, 28, 1), num_classes=10)
+    >>> model.count_params()
+    407050
+    """
+    inputs, x = parts.normalized_input(input_shape, mean, standard_deviation)
+    x = keras.layers.Flatten()(x)
+    for i, units in enumerate(hidden_sizes):
+        x = keras.layers.Dense(
+            units,
+            activation="relu",
+            kernel_initializer="he_normal",
+            kernel_regularizer=parts.kernel_l2(weight_decay),
+            name=f"hidden_{i + 1}",
+        )(x)
+    return keras.Model(inputs, parts.logits(x, num_classes, weight_decay), name="mlp")

@@ -1,0 +1,94 @@
+"""The CIFAR residual networks of He et al. (2016)."""
+
+import keras
+
+from lbkeras.models import parts
+
+
+def cifar_resnet(
+    depth=20,
+    width=16,
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    weight_decay=0.0,
+    *,
+    shortcut="A",
+    batch_normalization=None,
+    mean=None,
+    standard_deviation=None,
+):
+    """The residual network for CIFAR: three stages of `n` blocks, `depth = 6n + 2`.
+
+    Stages have `width`, `2 * width`, `4 * width` filters at full, half and quarter resolution; a
+    block is 3x3 convolution, batch norm, ReLU, convolution, batch norm, plus the shortcut, ReLU.
+    Where the shape changes, the shortcut of option A takes every second pixel and pads new channels with
+    zeros (no parameters); option B is a strided 1x1 convolution with batch norm.
+
+    Args:
+        depth: `6n + 2`: 8, 14, 20, 32, 44, 56, 110. ResNet-20 has 0.27 M parameters.
+        width: filters of the first stage.
+        input_shape: `(height, width, channels)` of the uint8 images.
+        num_classes: number of logits.
+        weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
+            paper's is 1e-4.
+        shortcut: `"A"` (the paper's on CIFAR) or `"B"`.
+        batch_normalization: function without arguments that returns a new normalisation layer, for
+            example ghost batch normalisation. Default: Keras' with momentum 0.9, epsilon 1e-5.
+        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+            well-known data set of this shape.
+
+    Returns:
+        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
+        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+
+    Raises:
+        ValueError: `depth` is not `6n + 2`, or an unknown `shortcut`.
+
+    Differs from the paper: normalises by channel means and deviations instead of subtracting the
+    mean image; strided convolutions pad as TensorFlow's `"same"` does (right and bottom).
+
+    Example:
+
+    >>> model = cifar_resnet(depth=20)
+    >>> sum(v.shape.num_elements() for v in model.trainable_variables)
+    269722
+
+    Reference: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition",
+    arXiv:1512.03385, section 4.2.
+    """
+    if depth < 8 or (depth - 2) % 6:
+        raise ValueError(f"depth: expected 6n + 2 (8, 14, 20, ...), received {depth}.")
+    if shortcut not in ("A", "B"):
+        raise ValueError(f'shortcut: expected "A" or "B", received {shortcut!r}.')
+    normalize = batch_normalization or parts.batch_normalization
+    regularizer = parts.kernel_l2(weight_decay)
+
+    def convolution(x, filters, strides=1, kernel_size=3):
+        return keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            kernel_regularizer=regularizer,
+        )(x)
+
+    inputs, x = parts.normalized_input(input_shape, mean, standard_deviation)
+    x = keras.layers.ReLU()(normalize()(convolution(x, width)))
+    for stage in range(3):
+        filters = width * 2**stage
+        for block in range((depth - 2) // 6):
+            strides = 2 if stage and not block else 1
+            y = keras.layers.ReLU()(normalize()(convolution(x, filters, strides)))
+            y = normalize()(convolution(y, filters))
+            if x.shape[-1] != filters:
+                if shortcut == "A":
+                    # Pooling over one pixel is the strided identity.
+                    x = keras.layers.MaxPooling2D(1, strides=strides, padding="same")(x)
+                    x = keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [0, filters - x.shape[-1]]])
+                else:
+                    x = normalize()(convolution(x, filters, strides, kernel_size=1))
+            x = keras.layers.ReLU()(keras.layers.Add()([x, y]))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, parts.logits(x, num_classes, weight_decay), name=f"resnet{depth}")

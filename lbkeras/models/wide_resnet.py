@@ -1,0 +1,92 @@
+"""Wide residual networks, Zagoruyko and Komodakis (2016)."""
+
+import keras
+
+from lbkeras.models import parts
+
+
+def wide_resnet(
+    depth,
+    width,
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    dropout=0.0,
+    weight_decay=0.0,
+    *,
+    batch_normalization=None,
+    mean=None,
+    standard_deviation=None,
+):
+    """Wide residual network WRN-depth-width: pre-activation blocks, `depth = 6n + 4`.
+
+    A 3x3 convolution with 16 filters, three stages of `n` blocks with `16 * width`, `32 * width`,
+    `64 * width` filters at full, half and quarter resolution, batch norm, ReLU, global average
+    pooling, logits. A block is batch norm, ReLU, convolution, batch norm, ReLU, dropout,
+    convolution, plus the shortcut, which is a 1x1 convolution of the activated input where the
+    shape changes.
+
+    Args:
+        depth: `6n + 4`: 10, 16, 22, 28, 40.
+        width: widening factor k. WRN-16-4 has 2.75 M parameters, WRN-28-10 36.5 M.
+        input_shape: `(height, width, channels)` of the uint8 images.
+        num_classes: number of logits.
+        dropout: rate between the two convolutions of a block, 0 to 1.
+        weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
+            paper's is 5e-4.
+        batch_normalization: function without arguments that returns a new normalisation layer, for
+            example ghost batch normalisation. Default: Keras' with momentum 0.9, epsilon 1e-5.
+        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+            well-known data set of this shape.
+
+    Returns:
+        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
+        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+
+    Raises:
+        ValueError: `depth` is not `6n + 4`.
+
+    Differs from the paper: strided convolutions pad as TensorFlow's `"same"` does (right and
+    bottom).
+
+    Example:
+
+    >>> model = wide_resnet(16, 4)
+    >>> sum(v.shape.num_elements() for v in model.trainable_variables)
+    2748890
+
+    Reference: Zagoruyko, Komodakis, "Wide Residual Networks", arXiv:1605.07146, table 1.
+    """
+    if depth < 10 or (depth - 4) % 6:
+        raise ValueError(f"depth: expected 6n + 4 (10, 16, 22, ...), received {depth}.")
+    normalize = batch_normalization or parts.batch_normalization
+    regularizer = parts.kernel_l2(weight_decay)
+
+    def convolution(x, filters, strides=1, kernel_size=3):
+        return keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            kernel_regularizer=regularizer,
+        )(x)
+
+    inputs, x = parts.normalized_input(input_shape, mean, standard_deviation)
+    x = convolution(x, 16)
+    for stage in range(3):
+        filters = 16 * width * 2**stage
+        for block in range((depth - 4) // 6):
+            strides = 2 if stage and not block else 1
+            activated = keras.layers.ReLU()(normalize()(x))
+            if strides > 1 or x.shape[-1] != filters:
+                x = convolution(activated, filters, strides, kernel_size=1)
+            y = convolution(activated, filters, strides)
+            y = keras.layers.ReLU()(normalize()(y))
+            if dropout:
+                y = keras.layers.Dropout(dropout)(y)
+            x = keras.layers.Add()([x, convolution(y, filters)])
+    x = keras.layers.ReLU()(normalize()(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = parts.logits(x, num_classes, weight_decay)
+    return keras.Model(inputs, outputs, name=f"wide_resnet_{depth}_{width}")

@@ -1,0 +1,33 @@
+"""Plans: batch size, learning rate and momentum over the epochs, in plain arithmetic.
+
+Nothing here loads TensorFlow or Keras, except `Plan.learning_rate_schedule` when it is called.
+"""
+
+from lbkeras.planning.noise_scale import accumulator_epochs, exact_noise_scale, noise_scale
+from lbkeras.planning.noise_scale_plan import noise_scale_plan
+from lbkeras.planning.plan import Phase, Plan
+from lbkeras.planning.recipes import (
+    cosine_plan,
+    curve_plan,
+    linear_plan,
+    polynomial_plan,
+    steps_plan,
+    warmup_steps_plan,
+)
+from lbkeras.planning.updates import count_updates
+
+__all__ = [
+    "Phase",
+    "Plan",
+    "accumulator_epochs",
+    "cosine_plan",
+    "count_updates",
+    "curve_plan",
+    "exact_noise_scale",
+    "linear_plan",
+    "noise_scale",
+    "noise_scale_plan",
+    "polynomial_plan",
+    "steps_plan",
+    "warmup_steps_plan",
+]

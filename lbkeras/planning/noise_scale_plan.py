@@ -1,0 +1,167 @@
+"""Smith's schedules: lower the noise by a decaying learning rate, a growing batch, or both."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from lbkeras.errors import UserError
+from lbkeras.planning.plan import Phase, Plan
+from lbkeras.schedules import checks
+
+STRATEGIES = ("decay_learning_rate", "increase_batch", "hybrid")
+
+
+def noise_scale_plan(
+    *,
+    strategy: str,
+    epochs: int,
+    boundaries: Sequence[int],
+    factor: float | Sequence[float],
+    learning_rate: float,
+    momentum: float,
+    batch_size: int,
+    num_examples: int,
+    max_batch_size: int | None = None,
+    increased_learning_rate: float | None = None,
+    increased_momentum: float | None = None,
+) -> Plan:
+    """A plan whose noise scale falls by `factor` at each boundary, whichever way it is done.
+
+    With noise_scale = learning_rate · num_examples / (batch_size · (1 − momentum)), at a boundary
+
+        decay_learning_rate  learning_rate ← learning_rate / factor
+        increase_batch       batch_size ← min(batch_size · factor, max_batch_size), and the
+                             learning rate falls by what is left of the factor
+        hybrid               increase_batch at the first boundary, decay_learning_rate after it
+
+    The batch is rounded to whole examples and the learning rate makes up for that too, so the
+    noise scale falls by exactly `factor`. Phases stay apart even when their batch is the same.
+
+    >>> plan = noise_scale_plan(
+    ...     strategy="increase_batch", epochs=200, boundaries=(60, 120, 160), factor=5,
+    ...     learning_rate=0.1, momentum=0.9, batch_size=128, max_batch_size=5120,
+    ...     num_examples=50_000)
+    >>> [(phase.batch_size, phase.learning_rate) for phase in plan.phases], plan.updates()
+    ([(128, 0.1), (640, 0.1), (3200, 0.1), (5120, 0.032)], 29040)
+
+    Args:
+        strategy: `"decay_learning_rate"`, `"increase_batch"` or `"hybrid"`.
+        epochs: length of the training.
+        boundaries: epochs where the noise falls, increasing, inside (0, epochs).
+        factor: what it falls by, above 1: one number, or one a boundary.
+        learning_rate: of SGD at the start.
+        momentum: of SGD, in [0, 1), the same all through.
+        batch_size: global batch size at the start, examples an update.
+        num_examples: examples an epoch.
+        max_batch_size: most the batch grows to; default a tenth of `num_examples`. Of no effect
+            with `"decay_learning_rate"`.
+        increased_learning_rate: start from this instead of `learning_rate`, and from a batch
+            raised in proportion, so that the noise scale stays that of the arguments above.
+        increased_momentum: start from this instead of `momentum`, and from a batch raised in
+            proportion to 1 / (1 − momentum). Costs accuracy: see `accumulator_epochs`.
+
+    Raises:
+        UserError: an argument is out of its range, or the start batch exceeds `max_batch_size`.
+
+    Differs from the paper: nothing known; that the learning rate falls by the rest of the factor
+    where the batch reaches its maximum is inferred from the update counts that the paper states.
+
+    Reference: Smith, Kindermans, Ying, Le, arXiv 1711.00489, sections 3 and 5.
+    """
+    checks.choice("strategy", strategy, STRATEGIES)
+    epochs = checks.whole("epochs", epochs, least=1)
+    boundaries = checked_boundaries(boundaries, epochs)
+    factors = _checked_factors(factor, len(boundaries))
+    num_examples = checks.whole("num_examples", num_examples, least=1)
+    batch_size = checks.batch_size("batch_size", batch_size, num_examples)
+    learning_rate = checks.positive("learning_rate", learning_rate)
+    momentum = checks.momentum("momentum", momentum)
+
+    raised = Fraction(batch_size)
+    if increased_learning_rate is not None:
+        increased = checks.positive("increased_learning_rate", increased_learning_rate)
+        _check_increased("learning_rate", learning_rate, increased)
+        raised *= _exact(increased) / _exact(learning_rate)
+        learning_rate = increased
+    if increased_momentum is not None:
+        increased = checks.momentum("increased_momentum", increased_momentum)
+        _check_increased("momentum", momentum, increased)
+        raised *= (1 - _exact(momentum)) / (1 - _exact(increased))
+        momentum = increased
+    batch_size = _nearest(raised)
+    largest = _largest_batch_size(strategy, max_batch_size, batch_size, num_examples)
+
+    phases = []
+    edges = [0, *boundaries, epochs]
+    for index, first_epoch in enumerate(edges[:-1]):
+        grown = {"decay_learning_rate": 0, "increase_batch": index, "hybrid": min(index, 1)}
+        growth = math.prod(factors[: grown[strategy]], start=Fraction(1))
+        size = min(_nearest(batch_size * growth), largest)
+        # The noise scale has fallen by all factors so far: the batch takes its share of them,
+        # the learning rate the rest.
+        rate = _exact(learning_rate) * Fraction(size, batch_size) / math.prod(factors[:index])
+        length = edges[index + 1] - first_epoch
+        phases.append(Phase(first_epoch, length, size, float(rate), momentum))
+    return Plan(tuple(phases), num_examples)
+
+
+def checked_boundaries(boundaries: Sequence[int], epochs: int) -> tuple[int, ...]:
+    """Boundaries as whole epochs in increasing order inside (0, epochs)."""
+    checked = tuple(
+        checks.whole(f"boundaries[{index}]", boundary)
+        for index, boundary in enumerate(checks.sequence("boundaries", boundaries))
+    )
+    edges = (0, *checked, epochs)
+    if any(edge >= following for edge, following in zip(edges, edges[1:], strict=False)):
+        raise UserError(f"boundaries: expected epochs in increasing order inside (0, {epochs}), "
+                        f"received {checked!r}")  # fmt: skip
+    return checked
+
+
+def _checked_factors(factor, count: int) -> tuple[Fraction, ...]:
+    def check(name, value):
+        return _exact(
+            checks.real(name, value, expected="a finite number above 1", valid=lambda x: x > 1)
+        )
+
+    if not hasattr(factor, "__len__") or isinstance(factor, str):
+        return (check("factor", factor),) * count
+    factors = checks.sequence("factor", factor)
+    if len(factors) != count:
+        raise UserError(f"factor: expected one number, or {count}, one a boundary, "
+                        f"received {len(factors)}")  # fmt: skip
+    return tuple(check(f"factor[{index}]", value) for index, value in enumerate(factors))
+
+
+def _check_increased(name: str, base: float, increased: float):
+    if increased < base:
+        raise UserError(f"increased_{name}: expected at least {name}={base:g}, "
+                        f"received {increased:g}")  # fmt: skip
+
+
+def _largest_batch_size(strategy, max_batch_size, start: int, num_examples: int) -> int:
+    if start > num_examples:
+        raise UserError(f"batch_size: expected at most num_examples={num_examples} once raised "
+                        f"for the increased values, received {start}")  # fmt: skip
+    if max_batch_size is None:
+        if strategy == "decay_learning_rate":
+            return num_examples
+        largest, received = num_examples // 10, "the default num_examples//10="
+    else:
+        largest, received = checks.whole("max_batch_size", max_batch_size, least=1), ""
+    if largest > num_examples:
+        raise UserError(f"max_batch_size: expected at most num_examples={num_examples}, "
+                        f"received {largest}")  # fmt: skip
+    if largest < start:
+        raise UserError(f"max_batch_size: expected at least the start batch size {start}, "
+                        f"received {received}{largest}")  # fmt: skip
+    return largest
+
+
+def _exact(number: float) -> Fraction:
+    """The decimal that was typed: 1 − 0.98 is 1/50, and 0.1 · 640 / (128 · 5) is 0.1."""
+    return Fraction(repr(float(number)))
+
+
+def _nearest(number: Fraction) -> int:
+    return math.floor(number + Fraction(1, 2))

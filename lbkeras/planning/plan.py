@@ -1,0 +1,250 @@
+"""What is known before training: batch size, learning rate and momentum at every epoch."""
+
+import dataclasses
+import functools
+from bisect import bisect_right
+
+from lbkeras.errors import UserError
+from lbkeras.planning.noise_scale import noise_scale
+from lbkeras.planning.updates import count_updates
+from lbkeras.schedules import checks
+from lbkeras.schedules.curve import EPOCH_TOLERANCE, Curve, Segment
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A stretch of epochs with one batch size and one momentum; a `Plan` checks the values.
+
+    Args:
+        first_epoch: epoch the phase starts at, from 0.
+        epochs: its length in epochs.
+        batch_size: global batch size, examples an update.
+        learning_rate: at the phase's first update; all through it unless the plan has a curve.
+        momentum: of SGD, in [0, 1).
+    """
+
+    first_epoch: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    momentum: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Batch size, learning rate and momentum over the epochs of a training, and what follows.
+
+    Immutable, plain arithmetic. Updates are counted with the remainder of each epoch dropped,
+    unless told otherwise. Where a method takes an `epoch`, that is a number of at least 0, and
+    beyond the end the last phase counts.
+
+    >>> plan = Plan([Phase(0, 60, 128, 0.1, 0.9), Phase(60, 140, 640, 0.1, 0.9)], 50_000)
+    >>> plan.epochs, plan.updates(), plan.batch_size(60), plan.first_update(61)
+    (200, 34320, 640, 23478)
+
+    Args:
+        phases: `Phase` objects, contiguous from epoch 0.
+        num_examples: examples an epoch.
+        curve: `Curve` of the learning rate, as long as the phases; it overrides the phases'
+            learning rates, which become its values at their first updates. None: each phase's
+            learning rate is constant (a curve that says the same becomes None).
+
+    Raises:
+        UserError: the phases are not contiguous, or a value is out of its range.
+    """
+
+    phases: tuple[Phase, ...]
+    num_examples: int
+    curve: Curve | None = None
+
+    def __post_init__(self):
+        num_examples = checks.whole("num_examples", self.num_examples, least=1)
+        phases = checks.sequence("phases", self.phases)
+        if not phases:
+            raise UserError("phases: expected at least one Phase, received none")
+        curve = self.curve
+        if curve is not None and not isinstance(curve, Curve):
+            raise UserError(f"curve: expected a Curve or None, received {curve!r}")
+        checked, epoch = [], 0
+        for index, phase in enumerate(phases):
+            if not isinstance(phase, Phase):
+                raise UserError(f"phases[{index}]: expected a Phase, received {phase!r}")
+            checked.append(_checked_phase(phase, f"phases[{index}]", epoch, num_examples, curve))
+            epoch += checked[-1].epochs
+        if curve is not None and curve.end != epoch:
+            raise UserError(f"curve: expected it to end at epoch {epoch}, where the phases do, "
+                            f"received one that ends at {curve.end:g}")  # fmt: skip
+        if curve is not None and _constant_in(checked, curve):
+            curve = None
+        object.__setattr__(self, "num_examples", num_examples)
+        object.__setattr__(self, "phases", tuple(checked))
+        object.__setattr__(self, "curve", curve)
+
+    @property
+    def epochs(self) -> int:
+        """Length of the training in epochs."""
+        return self.phases[-1].first_epoch + self.phases[-1].epochs
+
+    def batch_size(self, epoch: int) -> int:
+        """Global batch size at `epoch`."""
+        return self._phase(epoch).batch_size
+
+    def momentum(self, epoch: int) -> float:
+        """Momentum at `epoch`."""
+        return self._phase(epoch).momentum
+
+    def learning_rate(self, epoch: float) -> float:
+        """Learning rate at `epoch`, which may be fractional."""
+        return self._learning_rate_curve(epoch)
+
+    def noise_scale(self, epoch: float) -> float:
+        """learning_rate · num_examples / (batch_size · (1 − momentum)) at `epoch`."""
+        phase = self._phase(epoch)
+        return noise_scale(
+            self.learning_rate(epoch), phase.momentum, phase.batch_size, self.num_examples
+        )
+
+    def steps_per_epoch(self, epoch: int) -> int:
+        """Updates in that epoch, the remainder dropped."""
+        return self.num_examples // self.batch_size(epoch)
+
+    def first_update(self, epoch: int) -> int:
+        """Updates made before a whole `epoch`, the remainder dropped."""
+        epoch = checks.whole("epoch", epoch, least=0)
+        return sum(
+            min(max(epoch - phase.first_epoch, 0), phase.epochs)
+            * (self.num_examples // phase.batch_size)
+            for phase in self.phases
+        )
+
+    def updates(self, remainder: str = "drop") -> int:
+        """Updates of the whole training.
+
+        Args:
+            remainder: what happens to examples that do not fill a batch: `"drop"` at the end of
+                each epoch; `"keep"` them as a short batch; `"carry"` them over the ends of epochs
+                and phases, dropping only the last ones.
+
+        Raises:
+            UserError: `remainder` is none of the three.
+        """
+        stretches = [(phase.epochs, phase.batch_size) for phase in self.phases]
+        return count_updates(stretches, self.num_examples, remainder)
+
+    def examples(self) -> int:
+        """Examples that the whole training consumes, the remainder dropped."""
+        return sum(
+            phase.epochs * (self.num_examples // phase.batch_size) * phase.batch_size
+            for phase in self.phases
+        )
+
+    def learning_rate_schedule(self):
+        """The learning rate as a Keras schedule, evaluated in the graph from the update count.
+
+        Loads Keras. Returns an `lbkeras.schedules.EpochLearningRateSchedule`.
+        """
+        from lbkeras.schedules.epoch_learning_rate import EpochLearningRateSchedule
+
+        phases = [
+            (
+                self.first_update(phase.first_epoch),
+                phase.first_epoch,
+                self.num_examples // phase.batch_size,
+            )
+            for phase in self.phases
+        ]
+        return EpochLearningRateSchedule(self._learning_rate_curve, phases)
+
+    def to_dict(self) -> dict:
+        """The plan as plain JSON data: counts, one dict a phase, and all that `from_dict` needs.
+
+        `curve` is there only if the learning rate changes within a phase.
+        """
+        data = {
+            "updates": self.updates(),
+            "examples": self.examples(),
+            "num_examples": self.num_examples,
+            "phases": [
+                {
+                    **dataclasses.asdict(phase),
+                    "steps_per_epoch": self.steps_per_epoch(phase.first_epoch),
+                    "noise_scale": self.noise_scale(phase.first_epoch),
+                }
+                for phase in self.phases
+            ],
+        }
+        if self.curve is not None:
+            data["curve"] = self.curve.to_list()
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict) -> "Plan":
+        """The plan that `to_dict` described; counts are worked out again.
+
+        Raises:
+            UserError: a key is missing, or a value is out of its range.
+        """
+        names = [field.name for field in dataclasses.fields(Phase)]
+        phases = [
+            Phase(**{name: _item(item, name, f"phases[{index}]") for name in names})
+            for index, item in enumerate(checks.sequence("phases", _item(data, "phases", "plan")))
+        ]
+        curve = data.get("curve")
+        return cls(
+            phases=tuple(phases),
+            num_examples=_item(data, "num_examples", "plan"),
+            curve=None if curve is None else Curve.from_list(curve),
+        )
+
+    def _phase(self, epoch: float) -> Phase:
+        epoch = checks.not_negative("epoch", epoch)
+        after = bisect_right(self.phases, epoch + EPOCH_TOLERANCE, key=lambda p: p.first_epoch)
+        return self.phases[after - 1]
+
+    @functools.cached_property
+    def _learning_rate_curve(self) -> Curve:
+        if self.curve is not None:
+            return self.curve
+        return Curve(
+            tuple(
+                Segment(
+                    phase.first_epoch,
+                    phase.first_epoch + phase.epochs,
+                    phase.learning_rate,
+                    phase.learning_rate,
+                )
+                for phase in self.phases
+            )
+        )
+
+
+def _checked_phase(phase: Phase, name: str, epoch: int, num_examples: int, curve) -> Phase:
+    first_epoch = checks.whole(f"{name}.first_epoch", phase.first_epoch)
+    if first_epoch != epoch:
+        why = ", where the phase before it ends" if epoch else ""
+        raise UserError(f"{name}.first_epoch: expected {epoch}{why}, received {first_epoch}")
+    epochs = checks.whole(f"{name}.epochs", phase.epochs, least=1)
+    batch_size = checks.batch_size(f"{name}.batch_size", phase.batch_size, num_examples)
+    momentum = checks.momentum(f"{name}.momentum", phase.momentum)
+    if curve is None:
+        learning_rate = checks.positive(f"{name}.learning_rate", phase.learning_rate)
+    else:
+        learning_rate = curve(first_epoch)
+    return Phase(first_epoch, epochs, batch_size, learning_rate, momentum)
+
+
+def _constant_in(phases: list[Phase], curve: Curve) -> bool:
+    """Whether the curve says no more than the phases' own (positive) learning rates."""
+    starts = {phase.first_epoch for phase in phases}
+    return all(
+        segment.shape == "constant" and segment.start in starts and segment.initial > 0
+        for segment in curve.segments
+    )
+
+
+def _item(data, name: str, where: str):
+    try:
+        return data[name]
+    except (KeyError, TypeError):
+        found = ", ".join(data) if isinstance(data, dict) else repr(data)
+        raise UserError(f"{where}: expected the key {name!r}, received {found}") from None

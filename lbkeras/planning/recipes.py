@@ -1,0 +1,303 @@
+"""Plans at one batch size: the learning-rate recipes that batch-size plans are compared with."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+from lbkeras.errors import UserError
+from lbkeras.planning.noise_scale_plan import checked_boundaries
+from lbkeras.planning.plan import Phase, Plan
+from lbkeras.schedules import checks
+from lbkeras.schedules.curve import (
+    Curve,
+    cosine,
+    linear_to_zero,
+    polynomial,
+    prepend_warm_up,
+    steps,
+    warm_up,
+)
+from lbkeras.schedules.scaling import linear_scaling
+
+
+def curve_plan(*, curve: Curve, batch_size: int, momentum: float, num_examples: int) -> Plan:
+    """Any learning-rate curve at one batch size, a phase for each segment from a whole epoch.
+
+    >>> from lbkeras.schedules import linear_to_zero
+    >>> plan = curve_plan(
+    ...     curve=linear_to_zero(0.4, epochs=10), batch_size=32, momentum=0.9, num_examples=320)
+    >>> plan.learning_rate(5), plan.updates()
+    (0.2, 100)
+
+    Args:
+        curve: `Curve` that ends at a whole epoch.
+        batch_size: global batch size, examples an update.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples an epoch.
+
+    Raises:
+        UserError: an argument is out of its range.
+    """
+    if not isinstance(curve, Curve) or not curve.end.is_integer():
+        raise UserError(f"curve: expected a Curve that ends at a whole epoch, received {curve!r}")
+    num_examples = checks.whole("num_examples", num_examples, least=1)
+    batch_size = checks.batch_size("batch_size", batch_size, num_examples)
+    momentum = checks.momentum("momentum", momentum)
+    edges = [int(segment.start) for segment in curve.segments if segment.start.is_integer()]
+    edges.append(int(curve.end))
+    phases = tuple(
+        Phase(start, stop - start, batch_size, curve(start), momentum)
+        for start, stop in itertools.pairwise(edges)
+    )
+    return Plan(phases, num_examples, curve)
+
+
+def steps_plan(
+    *,
+    epochs: int,
+    boundaries: Sequence[int],
+    learning_rates: Sequence[float],
+    batch_size: int,
+    momentum: float,
+    num_examples: int,
+    warmup_epochs: float = 0.0,
+    warmup_initial: float = 0.0,
+) -> Plan:
+    """Constant learning rates with jumps at epochs.
+
+    >>> plan = steps_plan(
+    ...     epochs=90, boundaries=(40, 70, 85), learning_rates=(6.4, 0.96, 0.128, 0.0128),
+    ...     batch_size=32_768, momentum=0.9, num_examples=1_281_167)
+    >>> plan.learning_rate(70), plan.updates()
+    (0.128, 3510)
+
+    Args:
+        epochs: length of the training.
+        boundaries: epochs where the next learning rate starts, increasing, inside (0, epochs).
+        learning_rates: one more than boundaries.
+        batch_size: global batch size, examples an update.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples an epoch.
+        warmup_epochs: replace the first epochs, may be fractional, by a linear ramp.
+        warmup_initial: learning rate at epoch 0 with a warm-up.
+
+    Raises:
+        UserError: an argument is out of its range.
+    """
+    epochs = checks.whole("epochs", epochs, least=1)
+    values = tuple(
+        checks.positive(f"learning_rates[{index}]", value)
+        for index, value in enumerate(checks.sequence("learning_rates", learning_rates))
+    )
+    boundaries = checked_boundaries(boundaries, epochs)
+    if len(values) != len(boundaries) + 1:
+        raise UserError(f"learning_rates: expected {len(boundaries) + 1}, one more than "
+                        f"boundaries, received {len(values)}")  # fmt: skip
+    initial = checks.not_negative("warmup_initial", warmup_initial)
+    curve = warm_up(steps(values, boundaries, epochs), warmup_epochs, initial)
+    return curve_plan(
+        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
+    )
+
+
+def warmup_steps_plan(
+    *,
+    epochs: int,
+    boundaries: Sequence[int],
+    factor: float,
+    base_learning_rate: float,
+    base_batch_size: int,
+    batch_size: int,
+    momentum: float,
+    num_examples: int,
+    warmup_epochs: float = 0.0,
+) -> Plan:
+    """Goyal's recipe: linear scaling, gradual warm-up from the base rate, then steps down.
+
+    The learning rate goes from base_learning_rate to base_learning_rate · batch_size /
+    base_batch_size in a straight line, a little each update, and falls by `factor` at boundaries.
+
+    >>> plan = warmup_steps_plan(
+    ...     epochs=90, boundaries=(30, 60, 80), factor=10, base_learning_rate=0.1,
+    ...     base_batch_size=256, batch_size=8192, momentum=0.9, num_examples=1_281_167,
+    ...     warmup_epochs=5)
+    >>> [plan.learning_rate(epoch) for epoch in (0, 5, 30, 60, 80)]
+    [0.1, 3.2, 0.32, 0.032, 0.0032]
+
+    Args:
+        epochs: length of the training.
+        boundaries: epochs where the learning rate falls, increasing, inside (0, epochs).
+        factor: what it falls by, above 1.
+        base_learning_rate: good learning rate at `base_batch_size`, and at the ramp's start.
+        base_batch_size: batch size that `base_learning_rate` belongs to.
+        batch_size: global batch size, examples an update.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples an epoch.
+        warmup_epochs: length of the ramp, may be fractional; the paper's is 5.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Reference: Goyal et al., arXiv 1706.02677, sections 2.1, 2.2 and 5.1.
+    """
+    epochs = checks.whole("epochs", epochs, least=1)
+    factor = checks.real("factor", factor, expected="a finite number above 1",
+                         valid=lambda x: x > 1)  # fmt: skip
+    base = checks.positive("base_learning_rate", base_learning_rate)
+    peak = linear_scaling(base, batch_size, base_batch_size)
+    boundaries = checked_boundaries(boundaries, epochs)
+    values = [peak / factor**index for index in range(len(boundaries) + 1)]
+    curve = warm_up(steps(values, boundaries, epochs), warmup_epochs, base)
+    return curve_plan(
+        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
+    )
+
+
+def polynomial_plan(
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    momentum: float,
+    num_examples: int,
+    power: float = 2.0,
+    final_learning_rate: float = 0.0,
+    warmup_epochs: float = 0.0,
+    warmup_initial: float = 0.0,
+) -> Plan:
+    """Linear warm-up, then polynomial decay from the full learning rate: LARS' schedule.
+
+    After the warm-up, final_learning_rate + (learning_rate − final_learning_rate) ·
+    ((epochs − epoch) / (epochs − warmup_epochs))^power.
+
+    >>> plan = polynomial_plan(
+    ...     epochs=90, batch_size=32_768, learning_rate=29.0, momentum=0.9,
+    ...     num_examples=1_281_167, warmup_epochs=5)
+    >>> plan.learning_rate(5), plan.learning_rate(47.5), plan.learning_rate(90)
+    (29.0, 7.25, 0.0)
+
+    Args:
+        epochs: length of the training, the warm-up included.
+        batch_size: global batch size, examples an update.
+        learning_rate: at the end of the warm-up.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples an epoch.
+        power: exponent of the decay, above 0.
+        final_learning_rate: at the end.
+        warmup_epochs: length of the warm-up, may be fractional.
+        warmup_initial: learning rate at epoch 0 with a warm-up.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Reference: You, Gitman, Ginsburg, arXiv 1708.03888, section 6.
+    """
+    length, peak = _decay(epochs, learning_rate, warmup_epochs)
+    final = checks.not_negative("final_learning_rate", final_learning_rate)
+    curve = polynomial(peak, final, power, length)
+    return _decay_plan(
+        curve, epochs, warmup_epochs, warmup_initial, batch_size, momentum, num_examples
+    )
+
+
+def cosine_plan(
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    momentum: float,
+    num_examples: int,
+    final_learning_rate: float = 0.0,
+    warmup_epochs: float = 0.0,
+    warmup_initial: float = 0.0,
+) -> Plan:
+    """Linear warm-up, then half a cosine wave from the full learning rate to the final one.
+
+    >>> plan = cosine_plan(
+    ...     epochs=90, batch_size=256, learning_rate=0.2, momentum=0.9, num_examples=50_000,
+    ...     warmup_epochs=10)
+    >>> round(plan.learning_rate(5), 12), round(plan.learning_rate(50), 12)
+    (0.1, 0.1)
+
+    Args:
+        epochs: length of the training, the warm-up included.
+        batch_size: global batch size, examples an update.
+        learning_rate: at the end of the warm-up.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples an epoch.
+        final_learning_rate: at the end.
+        warmup_epochs: length of the warm-up, may be fractional.
+        warmup_initial: learning rate at epoch 0 with a warm-up.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Reference: Loshchilov, Hutter, arXiv 1608.03983, section 3.
+    """
+    length, peak = _decay(epochs, learning_rate, warmup_epochs)
+    final = checks.not_negative("final_learning_rate", final_learning_rate)
+    curve = cosine(peak, final, length)
+    return _decay_plan(
+        curve, epochs, warmup_epochs, warmup_initial, batch_size, momentum, num_examples
+    )
+
+
+def linear_plan(
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    momentum: float,
+    num_examples: int,
+    warmup_epochs: float = 0.0,
+    warmup_initial: float = 0.0,
+) -> Plan:
+    """Linear warm-up, then linear decay to zero, without a jump between them.
+
+    >>> plan = linear_plan(
+    ...     epochs=90, batch_size=4096, learning_rate=1.6, momentum=0.9, num_examples=1_281_167,
+    ...     warmup_epochs=10)
+    >>> [plan.learning_rate(epoch) for epoch in (5, 10, 50, 90)]
+    [0.8, 1.6, 0.8, 0.0]
+
+    Args:
+        epochs: length of the training, the warm-up included.
+        batch_size: global batch size, examples an update.
+        learning_rate: at the end of the warm-up.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples an epoch.
+        warmup_epochs: length of the warm-up, may be fractional.
+        warmup_initial: learning rate at epoch 0 with a warm-up.
+
+    Raises:
+        UserError: an argument is out of its range.
+    """
+    length, peak = _decay(epochs, learning_rate, warmup_epochs)
+    curve = linear_to_zero(peak, length)
+    return _decay_plan(
+        curve, epochs, warmup_epochs, warmup_initial, batch_size, momentum, num_examples
+    )
+
+
+def _decay(epochs: int, learning_rate: float, warmup_epochs: float) -> tuple[float, float]:
+    """Length of the decay after the warm-up, and where it starts."""
+    epochs = checks.whole("epochs", epochs, least=1)
+    warmup_epochs = checks.real(
+        "warmup_epochs",
+        warmup_epochs,
+        expected=f"a number of at least 0 and below epochs={epochs}",
+        valid=lambda number: 0 <= number < epochs,
+    )
+    return epochs - warmup_epochs, checks.positive("learning_rate", learning_rate)
+
+
+def _decay_plan(
+    curve, epochs, warmup_epochs, warmup_initial, batch_size, momentum, num_examples
+) -> Plan:
+    initial = checks.not_negative("warmup_initial", warmup_initial)
+    *first, last = prepend_warm_up(curve, warmup_epochs, initial).segments
+    # (epochs − warmup_epochs) + warmup_epochs may miss the end by a rounding error.
+    curve = Curve((*first, dataclasses.replace(last, stop=epochs)))
+    return curve_plan(
+        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
+    )

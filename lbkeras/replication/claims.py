@@ -1,0 +1,151 @@
+"""A paper's claim as data: which arm, against which, in what metric, by which test."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lbkeras.errors import UserError
+
+TESTS = ("not_worse", "worse", "equivalent", "ratio_at_least")
+TAGS = {
+    "S": "stated in the source",
+    "T": "from a secondary text, a reproduction or public code",
+    "ST": "stated in the source and in a secondary text",
+    "A": "arithmetic",
+    "M": "recalled, not looked up",
+    "M?": "recalled with doubt",
+}
+_LOWER_IS_BETTER = ("loss", "error", "updates", "seconds", "examples_seen", "epochs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One claim of a paper, tested by comparing an arm's seeds with a baseline's.
+
+    With a and b the true means of `metric` over seeds (turned round for losses, errors, updates
+    and seconds, where less is better):
+
+        not_worse        a >= b - margin        (non-inferiority)
+        worse            a <  b - margin        (margin may be left out: 0)
+        equivalent       |a - b| <= margin      (two one-sided tests)
+        ratio_at_least   b / a >= ratio         (geometric means of the metric as recorded)
+
+    Args:
+        name: a short identifier.
+        statement: the claim in one sentence, in the paper's words.
+        test: one of `not_worse`, `worse`, `equivalent`, `ratio_at_least`.
+        arm: the arm the claim is about.
+        baseline: the arm it is compared with.
+        source: paper, section and table.
+        tag: how sure the source is: S, T, ST, A (arithmetic) or M. `M?` is refused: a number
+            recalled with doubt is no base for a test.
+        metric: a key of the record's `final` values, or `updates`, `examples_seen`, `seconds`.
+        margin: absolute, in the metric's unit (0.01 is one point of accuracy); required and
+            positive for `not_worse` and `equivalent`.
+        ratio: positive; required for `ratio_at_least`.
+        paper: the paper's own values, for the report only: `{"arm": 0.944, "baseline": 0.943}`.
+        note: a remark for the report.
+
+    Raises:
+        UserError: a value is missing or unusable.
+    """
+
+    name: str
+    statement: str
+    test: str
+    arm: str
+    baseline: str
+    source: str = ""
+    tag: str = "T"
+    metric: str = "val_accuracy"
+    margin: float | None = None
+    ratio: float | None = None
+    paper: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+    def __post_init__(self):
+        for key in ("name", "statement", "test", "arm", "baseline", "source", "metric", "note"):
+            if not isinstance(getattr(self, key), str):
+                raise self._error(key, "text", getattr(self, key))
+        _check_known(f"claim {self.name!r}: test", self.test, TESTS)
+        if self.tag not in TAGS or self.tag == "M?":
+            raise self._error("tag", "S, T, ST, A or M", self.tag)
+        if self.arm == self.baseline:
+            raise self._error("baseline", "another arm than the claim's", self.baseline)
+        if not isinstance(self.paper, Mapping):
+            raise self._error("paper", "a dictionary", self.paper)
+        if self.test == "ratio_at_least":
+            if not _is_number(self.ratio) or self.ratio <= 0:
+                raise self._error("ratio", "a positive number", self.ratio)
+            if self.margin is not None:
+                raise self._error("margin", "nothing beside a ratio", self.margin)
+            return
+        if self.ratio is not None:
+            raise self._error("ratio", f"nothing for the test {self.test!r}", self.ratio)
+        if self.test == "worse":
+            if self.margin is not None and (not _is_number(self.margin) or self.margin < 0):
+                raise self._error("margin", "a number >= 0", self.margin)
+        elif not _is_number(self.margin) or self.margin <= 0:
+            raise self._error("margin", "a positive number", self.margin)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], arms: Iterable[str] | None = None) -> "Claim":
+        """Builds a claim from a config's plain data.
+
+        Args:
+            data: the fields by name.
+            arms: the replication's arms; when given, the claim's arms must be among them.
+
+        Raises:
+            UserError: an unknown or missing key, arm, test or value; names the nearest valid one.
+        """
+        if not isinstance(data, Mapping):
+            raise UserError(f"claim: expected a dictionary, received {data!r}")
+        fields = dataclasses.fields(cls)
+        where = f"claim {data.get('name', '(unnamed)')!r}"
+        for key in data:
+            _check_known(f"{where}: key", key, [field.name for field in fields])
+        for field in fields[:5]:
+            if field.name not in data:
+                raise UserError(f"{where}: expected the key {field.name!r}, received none")
+        claim = cls(**data)
+        if arms is not None:
+            arms = list(arms)
+            _check_known(f"{where}: arm", claim.arm, arms)
+            _check_known(f"{where}: baseline", claim.baseline, arms)
+        return claim
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether less of the metric is better: losses, errors, updates, examples, seconds."""
+        return self.metric.endswith(_LOWER_IS_BETTER)
+
+    @property
+    def is_cost(self) -> bool:
+        """Whether the metric counts what a run spent rather than how good its model is."""
+        return self.metric in ("updates", "seconds", "examples_seen", "epochs")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The claim as plain data, without the fields that are not set."""
+        data = {**dataclasses.asdict(self), "paper": dict(self.paper)}
+        return {key: value for key, value in data.items() if value not in (None, "", {})}
+
+    def _error(self, key: str, expected: str, received: Any) -> UserError:
+        return UserError(
+            f"claim {self.name!r}: expected {expected} for {key!r}, received {received!r}"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_known(what: str, value: Any, known: Iterable[str]) -> None:
+    known = list(known)
+    if value in known:
+        return
+    nearest = difflib.get_close_matches(str(value), known, n=1)
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    raise UserError(f"{what}: expected one of {', '.join(known)}, received {value!r}{hint}")

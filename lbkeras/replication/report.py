@@ -1,0 +1,280 @@
+"""The report of a replication: every number in it comes from the run records of a workdir."""
+
+import dataclasses
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lbkeras import files
+from lbkeras.errors import UserError
+from lbkeras.replication import rendering
+from lbkeras.replication.claims import Claim
+from lbkeras.replication.run_record import RunFolder, read_json_object, read_run
+from lbkeras.replication.verdicts import verdict
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """A replication's folder: replication.json and the run folders it names.
+
+    Attributes:
+        path: the folder.
+        replication: replication.json.
+        claims: its claims.
+        runs: the run folders by arm and seed, `ARM/seed_N/`; those not run are empty.
+    """
+
+    path: Path
+    replication: dict[str, Any]
+    claims: list[Claim]
+    runs: dict[str, dict[int, RunFolder]]
+
+
+def read_workdir(path: Path | str) -> Workdir:
+    """Reads replication.json and every run folder it names.
+
+    Raises:
+        UserError: replication.json is missing, a file is malformed, or a claim is unusable.
+    """
+    path = Path(path)
+    source = path / "replication.json"
+    if not source.exists():
+        raise UserError(
+            f"{path}: expected a folder written by `lbkeras replicate`, found no replication.json"
+        )
+    replication = read_json_object(source)
+    for key, kind in (("arms", dict), ("seeds", list)):
+        value = replication.get(key)
+        if not isinstance(value, kind) or not value:
+            raise UserError(f"{source}: expected {key!r}, received {value!r}")
+    arms = replication["arms"]
+    claims = [Claim.from_dict(data, arms) for data in replication.get("claims") or []]
+    runs = {
+        arm: {seed: read_run(path / arm / f"seed_{seed}") for seed in replication["seeds"]}
+        for arm in arms
+    }
+    return Workdir(path, replication, claims, runs)
+
+
+def build_report(workdir: Path | str) -> dict[str, Any]:
+    """Everything the report says, as plain data (the content of report.json).
+
+    Args:
+        workdir: the folder `lbkeras replicate` wrote.
+
+    Returns:
+        A dictionary with `title`, `config`, `variant`, `command`, `paper`, `dataset`, `metric`,
+        `seeds`, `baseline` (the first arm), `date` (`started`, `finished`), `hardware` and
+        `versions` (each distinct one with its number of `runs`), `arms`, `claims` (each with its
+        `result`), `runs_not_finished` and `notes`. An arm has its seeds by outcome, summaries
+        (`n`, `mean`, `standard_deviation`, `min`, `median`, `max`, `values`) of `metric`,
+        `updates`, `examples` and `seconds` over its finished seeds, ratios of the baseline's
+        means to its own, and `paper`, the paper's numbers, apart from ours.
+
+    Raises:
+        UserError: a file is missing or malformed.
+    """
+    return _build(read_workdir(workdir))
+
+
+def write_report(workdir: Path | str) -> dict[str, Any]:
+    """Writes report.md, report.json and plots/*.png in `workdir`, each atomically.
+
+    Args:
+        workdir: the folder `lbkeras replicate` wrote.
+
+    Returns:
+        The report, as `build_report`.
+
+    Raises:
+        UserError: a file is missing or malformed.
+    """
+    from lbkeras.replication import plots
+
+    folder = read_workdir(workdir)
+    report = _build(folder)
+    pictures = plots.write_plots(folder)
+    files.write_json(folder.path / "report.json", report)
+    names = [picture.relative_to(folder.path).as_posix() for picture in pictures]
+    text = rendering.render_report(report, names)
+    files.write_atomically(folder.path / "report.md", text.encode())
+    return report
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """The report as aligned plain text for a terminal: arms, then claims with their verdicts.
+
+    Args:
+        report: what `build_report` returns.
+    """
+    return rendering.format_table(report)
+
+
+def _build(folder: Workdir) -> dict[str, Any]:
+    replication = folder.replication
+    metric = replication.get("metric", "val_accuracy")
+    arms = {arm: _build_arm(folder, arm, metric) for arm in folder.runs}
+    baseline = next(iter(arms))
+    for values in arms.values():
+        for key in ("updates", "seconds"):
+            values[f"{key}_ratio"] = _ratio(arms[baseline][key], values[key])
+    records = [run.record for runs in folder.runs.values() for run in runs.values() if run.record]
+    hardware = _count(record.get("hardware") for record in records)
+    versions = _count(record.get("versions") for record in records)
+    report = {
+        key: replication.get(key)
+        for key in ("title", "config", "variant", "command", "paper", "dataset", "seeds")
+    }
+    return report | {
+        "metric": metric,
+        "baseline": baseline,
+        "date": {
+            "started": min((r["started"] for r in records if r.get("started")), default=None),
+            "finished": max((r["finished"] for r in records if r.get("finished")), default=None),
+        },
+        "hardware": hardware,
+        "versions": versions,
+        "arms": arms,
+        "claims": [_judge(folder, claim) for claim in folder.claims],
+        "runs_not_finished": _list_not_finished(folder),
+        "notes": _note(folder, hardware, versions),
+    }
+
+
+def _build_arm(folder: Workdir, arm: str, metric: str) -> dict[str, Any]:
+    runs, described = folder.runs[arm], folder.replication["arms"][arm] or {}
+    plan = (folder.replication.get("plans") or {}).get(arm) or {}
+    seeds = _outcomes(runs, metric)
+    done = [runs[seed] for seed in seeds["finished"]]
+    rows = done[0].history if done else []
+    steps = rows or plan.get("phases") or [{}]
+    return {
+        "description": described.get("description", ""),
+        "seeds": seeds,
+        "metric": _summarize([run.value(metric) for run in done]),
+        "updates": _summarize([run.value("updates") for run in done]),
+        "examples": _summarize([run.value("examples_seen") for run in done]),
+        "seconds": _summarize([run.value("seconds") for run in done]),
+        "planned_updates": plan.get("updates"),
+        "batch_size": {"first": steps[0].get("batch_size"), "last": steps[-1].get("batch_size")},
+        "learning_rate": {
+            "first": steps[0].get("learning_rate"),
+            "last": steps[-1].get("learning_rate"),
+        },
+        "settings_from": "history" if rows else "plan",
+        "paper": described.get("paper") or {},
+    }
+
+
+def _outcomes(runs: dict[int, RunFolder], metric: str) -> dict[str, list[int]]:
+    """Seeds by outcome; a finished run whose metric is not finite counts as diverged."""
+    outcomes = {"finished": [], "diverged": [], "unfinished": [], "not_run": []}
+    for seed, run in runs.items():
+        status = run.status
+        if status == "finished" and run.value(metric) is None:
+            status = "diverged"
+        key = {"running": "unfinished", "interrupted": "unfinished", "not run": "not_run"}
+        outcomes[key.get(status, status)].append(seed)
+    return outcomes
+
+
+def _judge(folder: Workdir, claim: Claim) -> dict[str, Any]:
+    values, diverged, missing = {}, {}, []
+    for arm in (claim.arm, claim.baseline):
+        runs = folder.runs[arm]
+        outcomes = _outcomes(runs, claim.metric)
+        values[arm] = [runs[seed].value(claim.metric) for seed in outcomes["finished"]]
+        diverged[arm] = outcomes["diverged"]
+        left = outcomes["unfinished"] + outcomes["not_run"]
+        if left:
+            missing.append(f"{arm} seed {', '.join(map(str, sorted(left)))}")
+    result = verdict(
+        claim,
+        values[claim.arm],
+        values[claim.baseline],
+        diverged_arm=diverged[claim.arm],
+        diverged_baseline=diverged[claim.baseline],
+    )
+    if missing:
+        result["reason"] += f" Not run to the end: {'; '.join(missing)}."
+    return {**claim.to_dict(), "result": result}
+
+
+def _list_not_finished(folder: Workdir) -> list[dict[str, Any]]:
+    listed = []
+    for arm, runs in folder.runs.items():
+        for seed, run in runs.items():
+            if run.status != "finished":
+                epochs = run.record.get("epochs", len(run.history))
+                row = {"arm": arm, "seed": seed, "status": run.status, "epochs": epochs}
+                listed.append(row | {"error": run.record.get("error")})
+    return listed
+
+
+def _note(folder: Workdir, hardware: list, versions: list) -> list[str]:
+    notes = []
+    if len(hardware) > 1:
+        notes.append(
+            f"The runs come from {len(hardware)} different machines; "
+            "their wall-clock times are not comparable."
+        )
+    if len(versions) > 1:
+        notes.append(f"The runs come from {len(versions)} different sets of versions.")
+    commands = {
+        run.record.get("config")
+        for runs in folder.runs.values()
+        for run in runs.values()
+        if isinstance(run.record.get("config"), str)
+    }
+    if len(commands) > 1:
+        notes.append(f"The runs name different configs: {', '.join(sorted(commands))}.")
+    extra = [
+        f"{arm}/{path.name}"
+        for arm, runs in folder.runs.items()
+        for path in sorted((folder.path / arm).glob("seed_*"))
+        if path.name not in {f"seed_{seed}" for seed in runs}
+    ]
+    if extra:
+        notes.append(
+            f"Left out, since replication.json does not list these seeds: {', '.join(extra)}."
+        )
+    return notes
+
+
+def _summarize(values: list[float]) -> dict[str, Any]:
+    if any(value is None for value in values):
+        values = [value for value in values if value is not None]
+    if not values:
+        return dict.fromkeys(("mean", "standard_deviation", "min", "median", "max")) | {
+            "n": 0,
+            "values": [],
+        }
+    return {
+        "n": len(values),
+        "mean": statistics.fmean(values),
+        "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
+        "min": min(values),
+        "median": statistics.median(values),
+        "max": max(values),
+        "values": values,
+    }
+
+
+def _ratio(baseline: dict[str, Any], arm: dict[str, Any]) -> float | None:
+    return baseline["mean"] / arm["mean"] if baseline["mean"] and arm["mean"] else None
+
+
+def _count(items: Iterable[Any]) -> list[dict[str, Any]]:
+    """The distinct dictionaries with the number of runs that hold each."""
+    counted: list[dict[str, Any]] = []
+    for item in items:
+        if not isinstance(item, dict):
+            continue
+        for known in counted:
+            if {key: value for key, value in known.items() if key != "runs"} == item:
+                known["runs"] += 1
+                break
+        else:
+            counted.append({**item, "runs": 1})
+    return counted

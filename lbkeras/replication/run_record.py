@@ -1,0 +1,220 @@
+"""A run's folder: plan.json, record.json and history.jsonl, written safely and read strictly.
+
+Files are strict JSON: a value that is not finite (the loss of a diverged epoch) is written as
+`null` and read as None. `NaN` and `Infinity`, which Python's json writes elsewhere, read as None
+too.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from lbkeras import files
+from lbkeras.errors import UserError
+
+STATUSES = ("finished", "diverged", "interrupted", "running")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """What a run left on disk.
+
+    Attributes:
+        path: the folder.
+        plan: plan.json, or `{}` if the run has not written it.
+        record: record.json, or `{}` if the run has not written it.
+        history: the rows of history.jsonl, one an epoch, in order.
+    """
+
+    path: Path
+    plan: dict[str, Any]
+    record: dict[str, Any]
+    history: list[dict[str, Any]]
+
+    @property
+    def status(self) -> str:
+        """`finished`, `diverged`, `interrupted`, `running`, or `not run` without a record."""
+        return self.record.get("status", "not run")
+
+    def value(self, metric: str) -> float | None:
+        """The run's final `metric`: from the record's `final` values, else the record itself.
+
+        None if it was not finite.
+
+        Raises:
+            UserError: the record does not hold that metric, or it is no number.
+        """
+        final = self.record.get("final") or {}
+        source = final if metric in final else self.record
+        if metric not in source:
+            known = sorted({*final, "examples_seen", "seconds", "updates"})
+            raise UserError(
+                f"{self.path / 'record.json'}: expected the metric {metric!r}, "
+                f"received only {', '.join(known)}"
+            )
+        value = source[metric]
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise UserError(
+                f"{self.path / 'record.json'}: expected a number for {metric!r}, received {value!r}"
+            )
+        return value if math.isfinite(value) else None
+
+
+def read_run(path: Path | str) -> RunFolder:
+    """Reads a run's folder; a folder or file that does not exist yet reads as empty.
+
+    Args:
+        path: the run's folder.
+
+    Returns:
+        The `RunFolder`. The torn last line of a run that is not finished, which a kill can leave,
+        is left out.
+
+    Raises:
+        UserError: a file is malformed; the message names file and line.
+    """
+    path = Path(path)
+    record = read_json_object(path / "record.json", missing={})
+    if record and record.get("status") not in STATUSES:
+        raise UserError(
+            f"{path / 'record.json'}: expected a status of {', '.join(STATUSES)}, "
+            f"received {record.get('status')!r}"
+        )
+    history_path = path / "history.jsonl"
+    over = record.get("status") in ("finished", "diverged")
+    history = _read_rows(history_path, torn_end=not over) if history_path.exists() else []
+    return RunFolder(path, read_json_object(path / "plan.json", missing={}), record, history)
+
+
+def read_history(path: Path | str) -> list[dict[str, Any]]:
+    """Reads a history, one JSON object a line.
+
+    Args:
+        path: the history.jsonl file.
+
+    Returns:
+        The rows in order; values that were not finite are None.
+
+    Raises:
+        UserError: the file is missing, or a line is malformed or truncated; names file and line.
+    """
+    return _read_rows(Path(path), torn_end=False)
+
+
+def append_history_row(path: Path | str, row: dict[str, Any]) -> None:
+    """Appends one epoch's row and syncs it to disk, so a killed run leaves whole lines before it.
+
+    A run that resumes calls `truncate_history` first, which removes a torn last line.
+
+    Args:
+        path: the history.jsonl file, created if missing.
+        row: the columns; values that are not finite are written as null.
+    """
+    line = json.dumps(_strict(row), allow_nan=False) + "\n"
+    with open(path, "ab") as file:
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def truncate_history(path: Path | str, epochs: int) -> None:
+    """Keeps the rows of the first `epochs` epochs (`row["epoch"] < epochs`), atomically.
+
+    Args:
+        path: the history.jsonl file; nothing happens if it does not exist.
+        epochs: how many epochs the checkpoint to resume from holds.
+
+    Raises:
+        UserError: a line other than a torn last one is malformed.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    rows = _read_rows(path, torn_end=True)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row.get("epoch"), int):
+            raise UserError(
+                f"{path}, line {number}: expected a whole number in 'epoch', "
+                f"received {row.get('epoch')!r}"
+            )
+    kept = [json.dumps(row, allow_nan=False) + "\n" for row in rows if row["epoch"] < epochs]
+    files.write_atomically(path, "".join(kept).encode())
+
+
+def write_record(path: Path | str, record: dict[str, Any]) -> None:
+    """Writes `record` as record.json in the run's folder `path`, atomically.
+
+    Values that are not finite are written as null.
+    """
+    files.write_json(Path(path) / "record.json", _strict(record))
+
+
+def read_json_object(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Reads a file that holds one JSON object; `missing` stands for a file that does not exist.
+
+    Raises:
+        UserError: it is missing and `missing` is None, or malformed; names file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if missing is not None:
+            return missing
+        raise UserError(f"{path}: expected a file, found none") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: expected UTF-8 text, received {error.reason}") from None
+    return _parse_object(text, str(path))
+
+
+def _read_rows(path: Path, torn_end: bool) -> list[dict[str, Any]]:
+    """The rows of a history; with `torn_end`, a last line without its end is left out."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a history, found no such file") from None
+    lines = content.split(b"\n")
+    torn = lines.pop()  # empty if the last line is whole
+    rows = [_parse_row(line, path, number) for number, line in enumerate(lines, start=1)]
+    if torn:
+        try:
+            rows.append(_parse_row(torn, path, len(lines) + 1))
+        except UserError:
+            if not torn_end:
+                raise
+    return rows
+
+
+def _parse_row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    return _parse_object(line.decode(errors="replace"), f"{path}, line {number}", one_line=True)
+
+
+def _parse_object(text: str, where: str, one_line: bool = False) -> dict[str, Any]:
+    try:
+        value = json.loads(text, parse_constant=lambda _: None)
+    except json.JSONDecodeError as error:
+        where = where if one_line else f"{where}, line {error.lineno}"
+        raise UserError(
+            f"{where}: expected a JSON object, received malformed or truncated JSON "
+            f"({error.msg}, column {error.colno})"
+        ) from None
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: expected a JSON object, received {type(value).__name__}")
+    return value
+
+
+def _strict(value: Any) -> Any:
+    """`value` with None for what is not finite, and NumPy scalars as Python's."""
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

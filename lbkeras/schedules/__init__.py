@@ -1,0 +1,42 @@
+"""Learning-rate curves over epochs, scaling rules, and the Keras schedule made of them.
+
+All but `EpochLearningRateSchedule`, which loads when first touched, works without Keras.
+"""
+
+from lbkeras.schedules.curve import (
+    Curve,
+    Segment,
+    cosine,
+    linear_to_zero,
+    polynomial,
+    prepend_warm_up,
+    steps,
+    warm_up,
+)
+from lbkeras.schedules.scaling import linear_scaling, square_root_scaling
+
+__all__ = [
+    "Curve",
+    "EpochLearningRateSchedule",
+    "Segment",
+    "cosine",
+    "linear_scaling",
+    "linear_to_zero",
+    "polynomial",
+    "prepend_warm_up",
+    "square_root_scaling",
+    "steps",
+    "warm_up",
+]
+
+
+def __getattr__(name: str):
+    if name == "EpochLearningRateSchedule":
+        from lbkeras.schedules.epoch_learning_rate import EpochLearningRateSchedule
+
+        return EpochLearningRateSchedule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

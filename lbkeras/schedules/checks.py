@@ -1,0 +1,78 @@
+"""Checks of arguments, shared by schedules and plans: a value of the right type, or a UserError of
+one line that names the argument, what was expected and what was received."""
+
+import difflib
+import math
+import operator
+from collections.abc import Sequence
+
+from lbkeras.errors import UserError
+
+
+def whole(name: str, value, *, least: int | None = None, most: int | None = None) -> int:
+    """`value` as an int in [least, most]."""
+    expected = "a whole number"
+    if least is not None:
+        expected += f" of at least {least:,}"
+    if most is not None:
+        expected += f"{' and' if least is not None else ' of'} at most {most:,}"
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if (
+        number is None
+        or isinstance(value, bool)
+        or (least is not None and number < least)
+        or (most is not None and number > most)
+    ):
+        raise UserError(f"{name}: expected {expected}, received {value!r}")
+    return number
+
+
+def real(name: str, value, *, expected: str, valid=lambda number: True) -> float:
+    """`value` as a finite float for which `valid` holds; `expected` says so in words."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, str | bytes | bool) or not math.isfinite(number) or not valid(number):
+        raise UserError(f"{name}: expected {expected}, received {value!r}")
+    return number
+
+
+def positive(name: str, value) -> float:
+    return real(name, value, expected="a finite number above 0", valid=lambda x: x > 0)
+
+
+def not_negative(name: str, value) -> float:
+    return real(name, value, expected="a finite number of at least 0", valid=lambda x: x >= 0)
+
+
+def momentum(name: str, value) -> float:
+    return real(name, value, expected="a number in [0, 1)", valid=lambda x: 0 <= x < 1)
+
+
+def batch_size(name: str, value, num_examples: int) -> int:
+    size = whole(name, value, least=1)
+    if size > num_examples:
+        raise UserError(f"{name}: expected at most num_examples={num_examples}, received {size}")
+    return size
+
+
+def sequence(name: str, value) -> tuple:
+    """`value`, a list, a tuple or another sequence that is not text, as a tuple."""
+    if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
+        raise UserError(f"{name}: expected a list or tuple, received {value!r}")
+    return tuple(value)
+
+
+def choice(name: str, value, choices: Sequence[str]) -> str:
+    """`value`, one of `choices`; the error lists them and suggests the nearest."""
+    if value in choices:
+        return value
+    nearest = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    raise UserError(
+        f"{name}: expected one of {', '.join(map(repr, choices))}, received {value!r}{hint}"
+    )

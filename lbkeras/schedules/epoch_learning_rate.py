@@ -1,0 +1,181 @@
+"""A learning-rate curve over epochs inside the graph, whatever the batch size does."""
+
+import math
+from fractions import Fraction
+
+import keras
+import numpy as np
+from keras import ops
+
+from lbkeras.errors import UserError
+from lbkeras.schedules import checks
+from lbkeras.schedules.curve import EPOCH_TOLERANCE, SHAPES, Curve
+
+
+@keras.saving.register_keras_serializable(package="lbkeras")
+class EpochLearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A `Curve` over epochs as a Keras schedule over updates, right across batch-size changes.
+
+    In the phase that update `step` falls in,
+
+        epoch = first_epoch + (step − first_update) / steps_per_epoch
+
+    Steps are subtracted and compared as integers before anything becomes a float (float32 does
+    not count above 2^24), so each segment starts at exactly its first update. After the last
+    update it keeps the curve's final value.
+
+    Cost: one comparison and one lookup in a small table an update while all segments are
+    constant, about 40 scalar operations otherwise.
+
+    >>> from lbkeras.schedules import steps
+    >>> schedule = EpochLearningRateSchedule(steps([0.5, 0.25], [2], 4), [(0, 0, 10), (20, 2, 5)])
+    >>> [float(schedule(step)) for step in (0, 19, 20, 29, 1000)]
+    [0.5, 0.5, 0.25, 0.25, 0.25]
+
+    Args:
+        curve: `Curve`, or what its `to_list` returned.
+        phases: `(first_update, first_epoch, steps_per_epoch)` for each batch size, in order, the
+            first `(0, 0, ...)`; `Plan.learning_rate_schedule` fills them in.
+
+    Raises:
+        UserError: the phases are not in order, or an epoch has no step.
+    """
+
+    def __init__(self, curve, phases):
+        self.curve = curve if isinstance(curve, Curve) else Curve.from_list(curve)
+        self.phases = _checked_phases(phases)
+        self._table = _table(self.curve, self.phases)
+
+    def __call__(self, step):
+        """Learning rate, a float32 scalar, of the update number `step` (from 0)."""
+        table = self._table
+        step = ops.convert_to_tensor(step)
+        # The step's own integer type: TensorFlow counts in int64 (its int32 lives on the host, a
+        # round trip from a GPU), JAX in int32.
+        integer = keras.backend.standardize_dtype(step.dtype)
+        if "int" not in integer:
+            integer = "int32"
+            step = ops.cast(step, integer)
+
+        def row_of(columns, dtype):
+            data = np.asarray([table[name] for name in columns], dtype).T
+            return ops.unstack(ops.take(ops.convert_to_tensor(data), row, axis=0), len(columns))
+
+        if len(table["first_update"]) > 1:
+            firsts = ops.convert_to_tensor(np.asarray(table["first_update"][1:], integer))
+            row = ops.sum(ops.cast(step >= firsts, integer))
+        else:
+            row = ops.zeros((), integer)
+        shapes = sorted(set(table["shape"]))
+        if shapes == [SHAPES.index("constant")]:
+            return ops.take(ops.convert_to_tensor(np.asarray(table["initial"], "float32")), row)
+
+        start_update, stop_update = row_of(("start_update", "stop_update"), integer)
+        start_fraction, stop_fraction, scale, initial, final, power, active = row_of(
+            ("start_fraction", "stop_fraction", "scale", "initial", "final", "power", "shape"),
+            "float32",
+        )
+
+        def share(whole_steps, fraction):
+            return ops.clip((ops.cast(whole_steps, "float32") + fraction) * scale, 0.0, 1.0)
+
+        done = share(step - start_update, start_fraction)
+        rest = share(stop_update - step, stop_fraction)
+        value = _value(SHAPES[shapes[0]], initial, final, done, rest, power)
+        for shape in shapes[1:]:
+            branch = _value(SHAPES[shape], initial, final, done, rest, power)
+            value = ops.where(ops.equal(active, float(shape)), branch, value)
+        return value
+
+    def get_config(self):
+        return {"curve": self.curve.to_list(), "phases": [list(phase) for phase in self.phases]}
+
+
+def _value(shape, initial, final, done, rest, power):
+    """`Segment.value` with keras.ops: weights of both ends, each exact where it is small."""
+    if shape == "constant":
+        return initial
+    if shape == "linear":
+        return initial * rest + final * done
+    if shape == "polynomial":
+        # 1 − rest^power, without cancellation where `done` is small.
+        complement = -ops.expm1(power * ops.log1p(-done))
+        return initial * ops.power(rest, power) + final * complement
+    if shape == "cosine":
+        half_pi = math.pi / 2
+        return initial * ops.sin(half_pi * rest) ** 2 + final * ops.sin(half_pi * done) ** 2
+    # Exponential, from the nearer end: the exponent's rounding error grows with its size.
+    # Rows of other shapes may have a rate of 0 there, and their branch is not taken.
+    tiny = float(np.finfo(np.float32).tiny)
+    initial, final = ops.maximum(initial, tiny), ops.maximum(final, tiny)
+    growth = ops.log(final / initial)
+    return ops.where(done < rest, initial * ops.exp(done * growth), final * ops.exp(-rest * growth))
+
+
+def _checked_phases(phases) -> tuple[tuple[int, int, int], ...]:
+    phases = checks.sequence("phases", phases)
+    if not phases:
+        raise UserError("phases: expected at least one, received none")
+    checked, least = [], (0, 0)
+    for index, phase in enumerate(phases):
+        name = f"phases[{index}]"
+        phase = checks.sequence(name, phase)
+        if len(phase) != 3:
+            raise UserError(f"{name}: expected (first_update, first_epoch, steps_per_epoch), "
+                            f"received {phase!r}")  # fmt: skip
+        most = 0 if index == 0 else None
+        first_update = checks.whole(f"{name}: first_update", phase[0], least=least[0], most=most)
+        first_epoch = checks.whole(f"{name}: first_epoch", phase[1], least=least[1], most=most)
+        steps_per_epoch = checks.whole(f"{name}: steps_per_epoch", phase[2], least=1)
+        checked.append((first_update, first_epoch, steps_per_epoch))
+        least = (first_update + 1, first_epoch + 1)
+    return tuple(checked)
+
+
+def _table(curve: Curve, phases) -> dict[str, list]:
+    """Columns with one row for each stretch of updates in one segment and one phase, computed
+    exactly: done = (step − start) · scale, rest = (stop − step) · scale, start and stop being the
+    updates where the segment would begin and end if all of it were in that phase, split into an
+    integer and a fraction in [0, 1) that is added."""
+    segment_starts = [_first_update(segment.start, phases) for segment in curve.segments]
+    rows = set(segment_starts)
+    if any(segment.shape != "constant" for segment in curve.segments):
+        rows.update(first_update for first_update, _, _ in phases)
+    table = {
+        name: []
+        for name in ("first_update", "shape", "initial", "final", "power", "scale",
+                     "start_update", "start_fraction", "stop_update", "stop_fraction")
+    }  # fmt: skip
+    for update in sorted(rows):
+        # The last that has begun: a segment shorter than an update may have none of its own.
+        begun = [i for i, start in enumerate(segment_starts) if start <= update]
+        segment = curve.segments[begun[-1]]
+        first_update, first_epoch, steps_per_epoch = [p for p in phases if p[0] <= update][-1]
+        start, stop = (
+            first_update + (Fraction(epoch) - first_epoch) * steps_per_epoch
+            for epoch in (segment.origin, segment.stop)
+        )
+        values = dict(
+            first_update=update,
+            shape=SHAPES.index(segment.shape),
+            initial=segment.initial,
+            final=segment.final,
+            power=segment.power,
+            scale=float(1 / (stop - start)),
+            start_update=math.ceil(start),
+            start_fraction=float(math.ceil(start) - start),
+            stop_update=math.floor(stop),
+            stop_fraction=float(stop - math.floor(stop)),
+        )
+        for name, value in values.items():
+            table[name].append(value)
+    return table
+
+
+def _first_update(epoch: float, phases) -> int:
+    """The first update at or after `epoch`, by the same tolerance as `Curve`."""
+    index = max(i for i, phase in enumerate(phases) if phase[1] <= epoch)
+    first_update, first_epoch, steps_per_epoch = phases[index]
+    elapsed = (Fraction(epoch) - Fraction(EPOCH_TOLERANCE) - first_epoch) * steps_per_epoch
+    update = max(first_update + math.ceil(elapsed), first_update)
+    return min(update, phases[index + 1][0]) if index + 1 < len(phases) else update

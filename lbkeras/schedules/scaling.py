@@ -1,0 +1,50 @@
+"""How the learning rate follows the batch size."""
+
+import math
+
+from lbkeras.schedules import checks
+
+
+def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
+    """The linear scaling rule: learning_rate · batch_size / base_batch_size.
+
+    >>> linear_scaling(0.1, batch_size=8192, base_batch_size=256)
+    3.2
+
+    Args:
+        learning_rate: good learning rate at `base_batch_size`.
+        batch_size: global batch size, examples an update.
+        base_batch_size: batch size that `learning_rate` belongs to.
+
+    Raises:
+        UserError: an argument is not positive.
+
+    Reference: Goyal et al., arXiv 1706.02677, section 2.1.
+    """
+    return checks.positive("learning_rate", learning_rate) * _ratio(batch_size, base_batch_size)
+
+
+def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
+    """The square-root scaling rule: learning_rate · √(batch_size / base_batch_size).
+
+    >>> square_root_scaling(0.1, batch_size=1024, base_batch_size=256)
+    0.2
+
+    Args:
+        learning_rate: good learning rate at `base_batch_size`.
+        batch_size: global batch size, examples an update.
+        base_batch_size: batch size that `learning_rate` belongs to.
+
+    Raises:
+        UserError: an argument is not positive.
+
+    Reference: You et al., arXiv 1901.08256 (LEGW); Krizhevsky, arXiv 1404.5997, section 5.
+    """
+    learning_rate = checks.positive("learning_rate", learning_rate)
+    return learning_rate * math.sqrt(_ratio(batch_size, base_batch_size))
+
+
+def _ratio(batch_size: int, base_batch_size: int) -> float:
+    return checks.whole("batch_size", batch_size, least=1) / checks.whole(
+        "base_batch_size", base_batch_size, least=1
+    )

@@ -1,0 +1,36 @@
+"""How many updates to run in one call of the training graph."""
+
+import math
+
+# One call costs the host about 1 ms; a call that computes this long hides it.
+_SECONDS_A_CALL = 0.05
+_OPERATIONS_A_SECOND = 30e9
+_MOST = 50
+
+
+def choose_steps_per_execution(model, plan) -> int:
+    """Enough updates a call that the host's cost of a call, about 1 ms, is small beside them.
+
+    From the multiplications of the model's kernels at the plan's smallest batch, so that the same
+    run always gets the same number: small models get up to 50, networks whose update takes 50 ms
+    and more get 1 and keep their progress bar, checkpoints and Ctrl-C at every update.
+
+    Args:
+        model: a built Keras model.
+        plan: the `Plan` it will train by.
+    """
+    operations = 3 * 2 * _multiplications(model) * min(p.batch_size for p in plan.phases)
+    calls = _SECONDS_A_CALL * _OPERATIONS_A_SECOND / max(operations, 1)
+    longest_epoch = max(plan.steps_per_epoch(p.first_epoch) for p in plan.phases)
+    return max(1, min(math.floor(calls), _MOST, longest_epoch))
+
+
+def _multiplications(model) -> int:
+    """Multiplications of one example's forward pass in dense and convolution layers."""
+    total = 0
+    for layer in model._flatten_layers(include_self=False):
+        kernel = getattr(layer, "kernel", None)
+        if kernel is not None and hasattr(layer, "output"):
+            positions = layer.output.shape[1:-1]
+            total += math.prod(kernel.shape) * math.prod(positions)
+    return total

@@ -1,0 +1,179 @@
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lbkeras.errors import UserError
+from lbkeras.planning import Phase, Plan
+from lbkeras.schedules import cosine, linear_to_zero, steps, warm_up
+
+PHASES = (Phase(0, 60, 128, 0.1, 0.9), Phase(60, 140, 640, 0.1, 0.95))
+PLAN = Plan(PHASES, 50_000)
+
+
+def test_values_by_epoch():
+    assert PLAN.epochs == 200
+    assert [PLAN.batch_size(epoch) for epoch in (0, 59, 60, 199, 500)] == [128, 128, 640, 640, 640]
+    assert [PLAN.momentum(epoch) for epoch in (59, 60)] == [0.9, 0.95]
+    assert [PLAN.steps_per_epoch(epoch) for epoch in (59, 60)] == [390, 78]
+    assert [PLAN.learning_rate(epoch) for epoch in (0, 59.5, 60, 300.5)] == [0.1] * 4
+    assert PLAN.noise_scale(0) == pytest.approx(390.625)
+    assert PLAN.noise_scale(60) == pytest.approx(0.1 * 50_000 / (640 * 0.05))
+
+
+def test_first_update_counts_the_updates_before():
+    assert [PLAN.first_update(epoch) for epoch in (0, 1, 60, 61, 200, 999)] == [
+        0, 390, 23_400, 23_478, 34_320, 34_320,
+    ]  # fmt: skip
+    assert PLAN.examples() == 60 * 390 * 128 + 140 * 78 * 640
+
+
+def test_a_plan_is_immutable_and_comparable():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PLAN.num_examples = 3
+    assert Plan(list(PHASES), 50_000) == PLAN
+    assert isinstance(Plan(list(PHASES), 50_000).phases, tuple)
+    assert hash(PLAN) == hash(Plan(PHASES, 50_000))
+
+
+def test_a_curve_sets_the_learning_rate_and_the_noise_scale():
+    plan = Plan(PHASES, 50_000, linear_to_zero(0.4, 200))
+    assert [phase.learning_rate for phase in plan.phases] == pytest.approx([0.4, 0.28])
+    assert plan.learning_rate(100.5) == pytest.approx(0.4 * 99.5 / 200)
+    assert plan.noise_scale(100) == pytest.approx(0.2 * 50_000 / (640 * 0.05))
+    assert plan.learning_rate(200) == 0
+
+
+def test_a_curve_that_is_constant_in_each_phase_is_no_curve():
+    assert Plan(PHASES, 50_000, steps([0.1, 0.1], [60], 200)) == PLAN
+    assert Plan(PHASES, 50_000, steps([0.1, 0.2], [60], 200)).phases[1].learning_rate == 0.2
+    assert Plan(PHASES, 50_000, steps([0.1, 0.2], [61], 200)).curve is not None
+
+
+def test_to_dict():
+    assert PLAN.to_dict() == {
+        "updates": 34_320,
+        "examples": 60 * 390 * 128 + 140 * 78 * 640,
+        "num_examples": 50_000,
+        "phases": [
+            {
+                "first_epoch": 0,
+                "epochs": 60,
+                "batch_size": 128,
+                "learning_rate": 0.1,
+                "momentum": 0.9,
+                "steps_per_epoch": 390,
+                "noise_scale": PLAN.noise_scale(0),
+            },
+            {
+                "first_epoch": 60,
+                "epochs": 140,
+                "batch_size": 640,
+                "learning_rate": 0.1,
+                "momentum": 0.95,
+                "steps_per_epoch": 78,
+                "noise_scale": PLAN.noise_scale(60),
+            },
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        PLAN,
+        Plan(PHASES, 50_000, linear_to_zero(0.4, 200)),
+        Plan(PHASES, 50_000, warm_up(cosine(0.4, 0.0, 200), 2.5, 0.0)),
+    ],
+)
+def test_round_trip_through_json(plan):
+    data = json.loads(json.dumps(plan.to_dict(), allow_nan=False))
+    assert ("curve" in data) == (plan.curve is not None)
+    restored = Plan.from_dict(data)
+    assert restored == plan
+    assert restored.to_dict() == plan.to_dict()
+
+
+def test_planning_loads_neither_tensorflow_nor_keras():
+    code = (
+        "import sys, lbkeras.planning, lbkeras.schedules\n"
+        "sys.exit(bool({'tensorflow', 'keras', 'numpy', 'jax'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def _phase(**changes):
+    return lambda: Plan([dataclasses.replace(PHASES[0], **changes)], 50_000)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            _phase(batch_size=0),
+            "phases[0].batch_size: expected a whole number of at least 1, received 0",
+        ),
+        (
+            _phase(batch_size=-8),
+            "phases[0].batch_size: expected a whole number of at least 1, received -8",
+        ),
+        (
+            _phase(batch_size=128.0),
+            "phases[0].batch_size: expected a whole number of at least 1, received 128.0",
+        ),
+        (
+            _phase(batch_size=50_001),
+            "phases[0].batch_size: expected at most num_examples=50000, received 50001",
+        ),
+        (_phase(momentum=1.0), "phases[0].momentum: expected a number in [0, 1), received 1.0"),
+        (_phase(momentum=-0.1), "phases[0].momentum: expected a number in [0, 1), received -0.1"),
+        (
+            _phase(learning_rate=0),
+            "phases[0].learning_rate: expected a finite number above 0, received 0",
+        ),
+        (
+            _phase(learning_rate=float("nan")),
+            "phases[0].learning_rate: expected a finite number above 0, received nan",
+        ),
+        (_phase(epochs=0), "phases[0].epochs: expected a whole number of at least 1, received 0"),
+        (_phase(first_epoch=1), "phases[0].first_epoch: expected 0, received 1"),
+        (
+            lambda: Plan([PHASES[0], PHASES[0]], 50_000),
+            "phases[1].first_epoch: expected 60, where the phase before it ends, received 0",
+        ),
+        (lambda: Plan([], 50_000), "phases: expected at least one Phase, received none"),
+        (lambda: Plan([3], 50_000), "phases[0]: expected a Phase, received 3"),
+        (
+            lambda: Plan(PHASES, 0),
+            "num_examples: expected a whole number of at least 1, received 0",
+        ),
+        (lambda: Plan(PHASES, 50_000, 0.1), "curve: expected a Curve or None, received 0.1"),
+        (
+            lambda: Plan(PHASES, 50_000, linear_to_zero(0.1, 90)),
+            "curve: expected it to end at epoch 200, where the phases do, received one that ends "
+            "at 90",
+        ),
+        (
+            lambda: PLAN.batch_size(-1),
+            "epoch: expected a finite number of at least 0, received -1",
+        ),
+        (
+            lambda: PLAN.first_update(1.5),
+            "epoch: expected a whole number of at least 0, received 1.5",
+        ),
+        (
+            lambda: Plan.from_dict({"updates": 3}),
+            "plan: expected the key 'phases', received updates",
+        ),
+        (
+            lambda: Plan.from_dict({"phases": [{"epochs": 3}], "num_examples": 3}),
+            "phases[0]: expected the key 'first_epoch', received epochs",
+        ),
+    ],
+)
+def test_message(make, message):
+    with pytest.raises(UserError) as error:
+        make()
+    assert str(error.value) == message

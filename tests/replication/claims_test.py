@@ -1,0 +1,62 @@
+import pytest
+
+from lbkeras.errors import UserError
+from lbkeras.replication import Claim
+
+GOOD = {
+    "name": "keeps",
+    "statement": "It keeps the accuracy.",
+    "source": "Table 1",
+    "tag": "T",
+    "test": "not_worse",
+    "arm": "large",
+    "baseline": "small",
+    "metric": "val_accuracy",
+    "margin": 0.01,
+    "paper": {"arm": 0.944, "baseline": 0.943},
+}
+
+
+def test_a_claim_round_trips():
+    claim = Claim.from_dict(GOOD, ["small", "large"])
+    assert claim.to_dict() == GOOD
+    assert Claim.from_dict(claim.to_dict()) == claim
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"margn": 1}, r"claim 'keeps': key: .* received 'margn' \(did you mean 'margin'\?\)"),
+        ({"arm": "lage"}, r"claim 'keeps': arm: .* received 'lage' \(did you mean 'large'\?\)"),
+        ({"baseline": "x"}, "baseline: expected one of small, large, received 'x'"),
+        ({"test": "not_wors"}, "did you mean 'not_worse'"),
+        ({"margin": None}, "expected a positive number for 'margin', received None"),
+        ({"margin": 0}, "expected a positive number for 'margin'"),
+        ({"margin": float("nan")}, "expected a positive number for 'margin'"),
+        ({"test": "equivalent", "margin": True}, "expected a positive number for 'margin'"),
+        ({"test": "worse", "margin": -1}, "expected a number >= 0 for 'margin'"),
+        ({"test": "ratio_at_least"}, "expected a positive number for 'ratio', received None"),
+        ({"test": "ratio_at_least", "ratio": 2}, "expected nothing beside a ratio for 'margin'"),
+        ({"ratio": 2}, "expected nothing for the test 'not_worse' for 'ratio'"),
+        ({"tag": "M?"}, "expected S, T, ST, A or M for 'tag'"),
+        ({"baseline": "large"}, "another arm"),
+        ({"statement": 3}, "expected text for 'statement'"),
+        ({"paper": 3}, "expected a dictionary for 'paper'"),
+    ],
+)
+def test_errors(change, message):
+    with pytest.raises(UserError, match=message):
+        Claim.from_dict({**GOOD, **change}, ["small", "large"])
+
+
+def test_a_missing_key_is_named():
+    with pytest.raises(UserError, match="expected the key 'statement', received none"):
+        Claim.from_dict({key: value for key, value in GOOD.items() if key != "statement"})
+
+
+@pytest.mark.parametrize(
+    ("metric", "lower"),
+    [("val_accuracy", False), ("val_loss", True), ("updates", True), ("seconds", True)],
+)
+def test_what_is_better(metric, lower):
+    assert Claim.from_dict({**GOOD, "metric": metric}).lower_is_better is lower

@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+from matplotlib import colors, image
+
+from lbkeras.replication import write_plots
+from lbkeras.replication.plots import arm_style
+
+NAMES = {
+    "val_accuracy_against_epochs.png",
+    "val_accuracy_against_updates.png",
+    "val_accuracy_against_seconds.png",
+    "loss_against_epochs.png",
+    "schedule.png",
+}
+
+
+def test_every_arm_is_in_every_picture(full_workdir):
+    written = write_plots(full_workdir)
+    assert {path.name for path in written} == NAMES
+    assert {path.name for path in (full_workdir / "plots").iterdir()} == NAMES
+    for path in written:
+        pixels = image.imread(path)[..., :3]
+        assert min(pixels.shape[:2]) > 400
+        body = pixels[: int(0.85 * len(pixels))]  # without the legend
+        for index in range(3):
+            color = np.array(colors.to_rgb(arm_style(index, 3)["color"]))
+            count = (np.abs(body - color).max(-1) < 0.02).sum()
+            assert count > 100, (path.name, index, count)
+
+
+def test_planned_schedules_are_drawn_before_any_run(make_workdir):
+    workdir = make_workdir({"original": [None], "increase_batch": [None]})
+    assert [path.name for path in write_plots(workdir)] == ["schedule.png"]
+
+
+def test_diverged_runs_alone_are_drawn(make_workdir):
+    workdir = make_workdir({"original": ["diverged"] * 2}, claims=[])
+    assert {path.name for path in write_plots(workdir)} == NAMES
+
+
+@pytest.mark.parametrize("count", [1, 4, 12])
+def test_arms_differ_in_style(count):
+    styles = [arm_style(index, count) for index in range(count)]
+    assert len({(style["color"], style["linestyle"]) for style in styles}) == count
+
+
+def test_a_diverged_epoch_without_values_is_left_out(make_workdir):
+    workdir = make_workdir({"original": ["diverged"]}, claims=[])
+    history = workdir / "original/seed_0/history.jsonl"
+    last = '{"epoch": 13, "updates": 630, "loss": NaN, "val_accuracy": null, "seconds": 1}\n'
+    history.write_text(history.read_text() + last)
+    assert {path.name for path in write_plots(workdir)} == NAMES

@@ -1,0 +1,183 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lbkeras.errors import UserError
+from lbkeras.replication import build_report, format_table, write_report
+
+
+def test_every_outcome_is_counted(full_workdir):
+    report = build_report(full_workdir)
+    seeds = {arm: values["seeds"] for arm, values in report["arms"].items()}
+    assert seeds == {
+        "original": {"finished": [0, 1, 2], "diverged": [], "unfinished": [], "not_run": []},
+        "increase_batch": {"finished": [0, 1], "diverged": [2], "unfinished": [], "not_run": []},
+        "increase_learning_rate": {
+            "finished": [0],
+            "diverged": [],
+            "unfinished": [1],
+            "not_run": [2],
+        },
+    }
+    assert [(r["arm"], r["seed"], r["status"]) for r in report["runs_not_finished"]] == [
+        ("increase_batch", 2, "diverged"),
+        ("increase_learning_rate", 1, "interrupted"),
+        ("increase_learning_rate", 2, "not run"),
+    ]
+
+
+def test_numbers_come_from_the_records(full_workdir):
+    arms = build_report(full_workdir)["arms"]
+    finals = [
+        json.loads((full_workdir / f"original/seed_{seed}/record.json").read_text())
+        for seed in range(3)
+    ]
+    values = [record["final"]["val_accuracy"] for record in finals]
+    summary = arms["original"]["metric"]
+    mean = sum(values) / 3
+    assert summary["values"] == values
+    assert summary["mean"] == pytest.approx(mean)
+    variance = sum((value - mean) ** 2 for value in values) / 2
+    assert summary["standard_deviation"] == pytest.approx(variance**0.5)
+    assert (summary["min"], summary["max"]) == (min(values), max(values))
+    assert summary["median"] == sorted(values)[1]
+    # 60 epochs of ceil(1437 / 32) = 45 updates; 20 each of 45, ceil(1437/160) = 9, 2.
+    assert arms["original"]["updates"]["mean"] == 2700
+    assert arms["increase_batch"]["updates"]["mean"] == 20 * (45 + 9 + 2)
+    assert arms["increase_batch"]["updates_ratio"] == pytest.approx(2700 / 1120)
+    assert arms["original"]["updates_ratio"] == 1
+    assert arms["increase_batch"]["batch_size"] == {"first": 32, "last": 800}
+    assert arms["original"]["learning_rate"] == {"first": 0.1, "last": 0.004}
+    assert arms["original"]["paper"]["updates"] == 80000
+    assert arms["increase_learning_rate"]["metric"]["standard_deviation"] is None
+
+
+def test_claims_have_verdicts(make_workdir):
+    workdir = make_workdir({"original": ["finished"] * 3, "increase_batch": ["finished"] * 3})
+    results = [claim["result"] for claim in build_report(workdir)["claims"]]
+    assert [result["verdict"] for result in results] == ["supported", "supported"]
+    assert results[1]["effect"] == pytest.approx(2700 / 1120)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ({"original": ["finished"], "increase_batch": ["finished"]}, "inconclusive"),
+        ({"original": ["finished"] * 2, "increase_batch": [None] * 2}, "not run"),
+        ({"original": ["finished"] * 2, "increase_batch": ["diverged"] * 2}, "not supported"),
+        ({"original": ["finished"] * 2, "increase_batch": ["running"] * 2}, "not run"),
+    ],
+)
+def test_verdict_on_what_was_run(make_workdir, statuses, expected):
+    report = build_report(make_workdir(statuses))
+    assert report["claims"][0]["result"]["verdict"] == expected
+
+
+def test_missing_seeds_are_named_in_the_reason(full_workdir):
+    claim = {"name": "c", "statement": "s", "test": "worse", "baseline": "original"}
+    claim["arm"] = "increase_learning_rate"
+    replication = json.loads((full_workdir / "replication.json").read_text())
+    (full_workdir / "replication.json").write_text(json.dumps(replication | {"claims": [claim]}))
+    reason = build_report(full_workdir)["claims"][0]["result"]["reason"]
+    assert "n=1" in reason
+    assert "increase_learning_rate seed 1, 2" in reason
+
+
+def test_a_finished_run_without_a_finite_metric_counts_as_diverged(make_workdir):
+    workdir = make_workdir({"original": ["finished"] * 2})
+    path = workdir / "original/seed_1/record.json"
+    record = json.loads(path.read_text())
+    record["final"]["val_accuracy"] = None
+    path.write_text(json.dumps(record))
+    workdir_claims = json.loads((workdir / "replication.json").read_text()) | {"claims": []}
+    (workdir / "replication.json").write_text(json.dumps(workdir_claims))
+    assert build_report(workdir)["arms"]["original"]["seeds"]["diverged"] == [1]
+
+
+def test_seeds_left_out_and_mixed_machines_are_noted(make_workdir):
+    workdir = make_workdir({"original": ["finished"] * 3}, seeds=[0, 1], claims=[])
+    path = workdir / "original/seed_1/record.json"
+    record = json.loads(path.read_text())
+    record["hardware"]["cpu_count"] = 64
+    path.write_text(json.dumps(record))
+    notes = " ".join(build_report(workdir)["notes"])
+    assert "original/seed_2" in notes
+    assert "2 different machines" in notes
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("replication.json", r"replication\.json, line 2"),
+        ("original/seed_0/record.json", r"original/seed_0/record\.json, line 2"),
+        ("original/seed_0/history.jsonl", r"original/seed_0/history\.jsonl, line 2"),
+        ("original/seed_0/plan.json", r"original/seed_0/plan\.json, line 2"),
+    ],
+)
+def test_damaged_files_are_named_with_their_line(make_workdir, damage, message):
+    workdir = make_workdir({"original": ["finished"]}, claims=[])
+    (workdir / damage).write_text('{"epoch": 0}\n{"broken\n')
+    with pytest.raises(UserError, match=message):
+        build_report(workdir)
+
+
+def test_a_folder_that_is_no_replication_is_named(tmp_path):
+    with pytest.raises(UserError, match="found no replication.json"):
+        build_report(tmp_path)
+
+
+def test_a_claim_about_an_unknown_arm_is_named(make_workdir):
+    workdir = make_workdir({"original": ["finished"]})
+    with pytest.raises(UserError, match="arm: expected one of original"):
+        build_report(workdir)
+
+
+def test_the_report_is_written(full_workdir):
+    report = write_report(full_workdir)
+    assert json.loads((full_workdir / "report.json").read_text()) == report
+    text = (full_workdir / "report.md").read_text()
+    for expected in (
+        "94.30 [T]",
+        "80,000 [T]",
+        "from a secondary text",
+        "94.40 %; 94.30 %",
+        "n=2, 1 diverged",
+        "(n=1)",
+        "lbkeras replicate --config=configs/papers/smith2018.py:digits",
+        "Welch",
+        "2025-03-01 to 2025-03-03",
+        "`increase_learning_rate` seed 2: not run",
+        "plots/schedule.png",
+        "plots/val_accuracy_against_updates.png",
+    ):
+        assert expected in text
+    assert not list(full_workdir.rglob("*.tmp"))
+
+
+def test_the_table_fits_a_terminal(full_workdir):
+    text = format_table(build_report(full_workdir))
+    table = text.splitlines()[1:6]
+    assert all(len(line) <= 110 for line in table)
+    assert "94.30" in text
+    assert "INCONCLUSIVE: Increasing the batch keeps the accuracy." in text
+    assert "increase_batch seed 2: diverged after 13 epochs" in text
+
+
+def test_nothing_run_yet_is_a_report_too(make_workdir):
+    workdir = make_workdir({"original": [None, None], "increase_batch": [None, None]})
+    report = write_report(workdir)
+    assert [claim["result"]["verdict"] for claim in report["claims"]] == ["not run"] * 2
+    assert "`original` has no finished run" in (workdir / "report.md").read_text()
+    assert "not run" in format_table(report)
+
+
+def test_importing_is_cheap():
+    code = (
+        "import sys, lbkeras.replication as r; r.build_report; r.write_report; r.verdict; "
+        "r.write_plots; r.render_results; "
+        "bad = {'matplotlib', 'scipy', 'numpy', 'tensorflow'} & set(sys.modules); "
+        "sys.exit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

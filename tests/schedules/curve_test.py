@@ -1,0 +1,173 @@
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lbkeras.errors import UserError
+from lbkeras.schedules import (
+    Curve,
+    Segment,
+    cosine,
+    linear_to_zero,
+    polynomial,
+    prepend_warm_up,
+    steps,
+    warm_up,
+)
+
+CURVES = {
+    "steps": steps([0.4, 0.04], [5], 10),
+    "polynomial": polynomial(0.4, 0.01, 2.0, 10),
+    "cosine": cosine(0.4, 0.01, 10),
+    "linear": linear_to_zero(0.4, 10),
+    "exponential": Curve((Segment(0, 10, 1e-5, 1.0, "exponential"),)),
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "power", "expected"),
+    [
+        # A quarter of the way from 8 to 2: the textbook formulas.
+        ("linear", 1, 8 + (2 - 8) * 0.25),
+        ("polynomial", 2, (8 - 2) * (1 - 0.25) ** 2 + 2),
+        ("polynomial", 0.5, (8 - 2) * math.sqrt(1 - 0.25) + 2),
+        ("cosine", 1, 2 + (8 - 2) * (1 + math.cos(math.pi * 0.25)) / 2),
+        ("exponential", 1, 8 * (2 / 8) ** 0.25),
+    ],
+)
+def test_shapes(shape, power, expected):
+    segment = Segment(3, 7, 8, 2, shape, power)
+    assert segment.value(4) == pytest.approx(expected, rel=1e-14)
+    assert segment.value(3) == segment.value(0) == 8
+    assert segment.value(7) == segment.value(9) == 2
+
+
+def test_a_boundary_belongs_to_the_later_segment():
+    curve = steps([0.1, 0.02, 0.004, 0.0008], [60, 120, 160], 200)
+    assert [curve(e) for e in (0, 59.999, 60, 119.999, 120, 160, 200, 1e6)] == [
+        0.1, 0.1, 0.02, 0.02, 0.004, 0.0008, 0.0008, 0.0008,
+    ]  # fmt: skip
+
+
+def test_an_epoch_that_misses_a_boundary_by_rounding_is_at_it():
+    boundary = 5 / 3
+    assert 1 + 2 / 3 < boundary
+    assert steps([1, 2], [boundary], 3)(1 + 2 / 3) == 2
+
+
+@pytest.mark.parametrize("name", CURVES)
+@given(warmup_epochs=st.floats(0.01, 9.9))
+def test_warm_up_is_continuous_and_leaves_the_rest_alone(name, warmup_epochs):
+    curve = CURVES[name]
+    ramped = warm_up(curve, warmup_epochs, 0.001)
+    assert ramped(0) == 0.001 and ramped.end == curve.end
+    assert ramped(warmup_epochs) == curve(warmup_epochs)
+    assert ramped.segments[0].final == curve(warmup_epochs)
+    for epoch in (warmup_epochs + 0.03, 6.4, 9.95, 10):
+        if epoch >= warmup_epochs:
+            assert ramped(epoch) == curve(epoch)
+    half = (0.001 + curve(warmup_epochs)) / 2
+    assert ramped(warmup_epochs / 2) == pytest.approx(half, rel=1e-12)
+
+
+def test_warm_up_over_a_jump_climbs_to_the_later_value():
+    assert warm_up(steps([0.4, 0.04], [2], 10), 3, 0.01)(2.999999) == pytest.approx(0.04, rel=1e-5)
+
+
+def test_warm_up_shapes():
+    curve = steps([1.0], [], 10)
+    assert warm_up(curve, 2, 0.01, "exponential")(1) == pytest.approx(0.1)
+    assert [warm_up(curve, 2, 0.01, "constant")(e) for e in (0, 1.99, 2)] == [0.01, 0.01, 1.0]
+    assert warm_up(curve, 0, 0.01) is curve
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_prepended_warm_up_shifts_the_whole_curve(name):
+    curve = CURVES[name]
+    shifted = prepend_warm_up(curve, 2.5, 0.0)
+    assert shifted.end == 12.5 and shifted(0) == 0
+    for epoch in (0, 1.5, 7.25, 10):
+        assert shifted(epoch + 2.5) == pytest.approx(curve(epoch), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_round_trip_through_json(name):
+    curve = warm_up(CURVES[name], 1.5, 0.001)
+    restored = Curve.from_list(json.loads(json.dumps(curve.to_list())))
+    assert restored == curve and hash(restored) == hash(curve)
+    assert restored(7.7) == curve(7.7)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Segment(2, 2, 1, 1), "stop: expected an epoch after start=2, received 2"),
+        (
+            lambda: Segment(-1, 2, 1, 1),
+            "start: expected a finite number of at least 0, received -1",
+        ),
+        (
+            lambda: Segment(0, 2, 1, 0.5),
+            "final: expected initial=1 for the constant shape, received 0.5",
+        ),
+        (
+            lambda: Segment(0, 2, 1, 0, "cosin"),
+            "shape: expected one of 'constant', 'linear', 'polynomial', 'cosine', 'exponential', "
+            "received 'cosin' (did you mean 'cosine'?)",
+        ),
+        (
+            lambda: Segment(0, 2, -1, 0, "linear"),
+            "initial: expected a finite number of at least 0, received -1",
+        ),
+        (
+            lambda: Segment(0, 2, 1, 0, "exponential"),
+            "final: expected a finite number above 0, received 0",
+        ),
+        (
+            lambda: Segment(0, 2, 1, 0, "polynomial", power=0),
+            "power: expected a finite number above 0, received 0",
+        ),
+        (
+            lambda: Segment(1, 2, 1, 0, "linear", origin=1.5),
+            "origin: expected an epoch not after start=1, received 1.5",
+        ),
+        (lambda: Curve(()), "segments: expected at least one Segment, received none"),
+        (lambda: Curve([3]), "segments[0]: expected a Segment, received 3"),
+        (
+            lambda: Curve([Segment(0, 2, 1, 1), Segment(3, 4, 1, 1)]),
+            "segments[1].start: expected 2, where the one before it stops, received 3",
+        ),
+        (
+            lambda: Curve.from_list([{"begin": 0}]),
+            "segments[0]: expected a dict of start, stop, initial, final, shape, power, origin, "
+            "received {'begin': 0}",
+        ),
+        (
+            lambda: steps([1], [], 10)(-0.5),
+            "epoch: expected a finite number of at least 0, received -0.5",
+        ),
+        (
+            lambda: steps([1], [5], 10),
+            "values: expected 2, one more than boundaries, received 1",
+        ),
+        (
+            lambda: steps([1, 1, 1], [6, 5], 10),
+            "boundaries: expected epochs in increasing order inside (0, 10), received (6.0, 5.0)",
+        ),
+        (
+            lambda: warm_up(steps([1], [], 10), 10, 0),
+            "warmup_epochs: expected a number of at least 0 and below 10, where the curve ends, "
+            "received 10",
+        ),
+        (
+            lambda: prepend_warm_up(steps([1], [], 10), -1, 0),
+            "warmup_epochs: expected a number of at least 0, received -1",
+        ),
+    ],
+)
+def test_message(make, message):
+    with pytest.raises(UserError) as error:
+        make()
+    assert str(error.value) == message
