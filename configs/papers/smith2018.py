@@ -8,8 +8,8 @@ accuracy.
 
 Variants (`--config=configs/papers/smith2018.py:VARIANT`):
     digits          scikit-learn's digits, embedded; small convolutional network; the default
-    mnist           MNIST, the same network wider
-    cifar10         CIFAR-10, ResNet-8
+    mnist           MNIST, the same network with 8 filters
+    cifar10         CIFAR-10, ResNet-8 with 8 filters
     paper_cifar10   CIFAR-10, WRN-16-4, 200 epochs, batches and rates exactly as published
     optimizers      digits; SGD, momentum, Nesterov, Adam (figures 3 and 4)
     learning_rates  digits; the initial rate times 1 to 32, batch fixed and in proportion (appendix B)
@@ -107,16 +107,22 @@ def mnist():
     """MNIST: 60,000 examples, the limit is N/10."""
     return common.experiment(
         data=dict(name="mnist", num_examples=60_000),
-        model=dict(name="small_cnn", num_classes=10, width=16, weight_decay=5e-4),
+        model=dict(
+            name="small_cnn",
+            num_classes=10,
+            width=8,
+            batch_normalization=True,
+            weight_decay=5e-4,
+        ),
         optimizer=_NESTEROV,
         plan=_plan(
             epochs=20,
             boundaries=(6, 12, 16),
-            learning_rate=0.1,
+            learning_rate=0.01,
             batch_size=128,
             max_batch_size=6_000,
         ),
-        arms=_arms(0.1, 6_000),
+        arms=_arms(0.01, 6_000),
     )
 
 
@@ -124,7 +130,7 @@ def cifar10():
     """CIFAR-10 with a ResNet that two CPU cores can train."""
     return common.experiment(
         data=dict(name="cifar10", num_examples=50_000),
-        model=dict(name="cifar_resnet", depth=8, num_classes=10, weight_decay=5e-4),
+        model=dict(name="cifar_resnet", depth=8, width=8, num_classes=10, weight_decay=5e-4),
         optimizer=_NESTEROV,
         plan=_plan(
             epochs=20,

@@ -37,4 +37,4 @@ def last_learning_rate(optimizer) -> float:
     rate = optimizer._learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = rate(max(int(keras.ops.convert_to_numpy(optimizer.iterations)) - 1, 0))
-    return float(keras.ops.convert_to_numpy(rate))
+    return float(f"{float(keras.ops.convert_to_numpy(rate)):.7g}")  # float32 as it was meant

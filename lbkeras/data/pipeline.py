@@ -34,7 +34,8 @@ class Pipeline(DataAdapter):
         shuffle: True for training, False for evaluation.
         augment: `(x, seed) -> x` on a whole batch, inside tf.data; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, step). None: the data as they are.
-        decode: for a `tf.data.Dataset` source, `(x, seed) -> x` on one example before batching.
+        decode: for a `tf.data.Dataset` source, `(example, seed) -> example` before batching; `seed` is an
+            int32 tensor of shape (2,), a pure function of (seed, epoch, place in the epoch).
         seed: integer that orders and augments the data.
 
     Attributes:
@@ -248,7 +249,7 @@ class Pipeline(DataAdapter):
             number, example = numbered
             if self._decode is not None:
                 pair = tf.cast(tf.stack([seed, number]), tf.int32)
-                example = (self._decode(example[0], pair), *example[1:])
+                example = self._decode(example, pair)
             return tf.cast(seed, tf.int32), tf.cast(number // batch_size, tf.int32), example
 
         def augmented(seeds, steps, batch):

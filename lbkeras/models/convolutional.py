@@ -10,11 +10,12 @@ def small_cnn(
     num_classes,
     width=16,
     weight_decay=0.0,
+    batch_normalization=False,
     *,
     mean=None,
     standard_deviation=None,
 ):
-    """A small convolutional network without batch normalisation.
+    """A small convolutional network, without batch normalisation unless asked for.
 
     Two stages of 3x3 convolution, ReLU and 2x2 max pooling with `width` and `2 * width` filters,
     then Dense with `4 * width` units, ReLU and logits.
@@ -24,6 +25,7 @@ def small_cnn(
         num_classes: number of logits.
         width: filters of the first convolution.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
+        batch_normalization: normalise before each convolution's ReLU.
         mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
             well-known data set of this shape (digits, MNIST, CIFAR-10, else ImageNet).
 
@@ -44,11 +46,14 @@ def small_cnn(
             filters,
             3,
             padding="same",
-            activation="relu",
+            use_bias=not batch_normalization,
             kernel_initializer="he_normal",
             kernel_regularizer=regularizer,
             name=f"convolution_{i + 1}",
         )(x)
+        if batch_normalization:
+            x = parts.batch_normalization()(x)
+        x = keras.layers.ReLU()(x)
         x = keras.layers.MaxPooling2D(2)(x)
     x = keras.layers.Flatten()(x)
     x = keras.layers.Dense(

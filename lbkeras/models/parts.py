@@ -2,6 +2,8 @@
 
 import keras
 
+from lbkeras.errors import UserError
+
 # Mean and standard deviation of the training pixels, by image shape: scikit-learn's digits (values
 # 0 to 16), MNIST, CIFAR-10; otherwise ImageNet's for colour and the middle of the range for gray.
 _STATISTICS = {
@@ -27,7 +29,7 @@ def normalized_input(input_shape, mean=None, standard_deviation=None):
     """
     input_shape = tuple(input_shape)
     if len(input_shape) != 3:
-        raise ValueError(
+        raise UserError(
             f"input_shape: expected (height, width, channels), received {input_shape}; "
             "gray images have 1 channel, e.g. (28, 28, 1)."
         )

@@ -2,6 +2,7 @@
 
 import keras
 
+from lbkeras.errors import UserError
 from lbkeras.models import parts
 
 
@@ -21,8 +22,8 @@ def cifar_resnet(
 
     Stages have `width`, `2 * width`, `4 * width` filters at full, half and quarter resolution; a
     block is 3x3 convolution, batch norm, ReLU, convolution, batch norm, plus the shortcut, ReLU.
-    Where the shape changes, the shortcut of option A takes every second pixel and pads new channels with
-    zeros (no parameters); option B is a strided 1x1 convolution with batch norm.
+    Where the shape changes, the shortcut of option A takes every second pixel and pads new channels
+    with zeros (no parameters); option B is a strided 1x1 convolution with batch norm.
 
     Args:
         depth: `6n + 2`: 8, 14, 20, 32, 44, 56, 110. ResNet-20 has 0.27 M parameters.
@@ -42,7 +43,7 @@ def cifar_resnet(
         `(batch, num_classes)` float32 logits: use `from_logits=True`.
 
     Raises:
-        ValueError: `depth` is not `6n + 2`, or an unknown `shortcut`.
+        UserError: `depth` is not `6n + 2`, or an unknown `shortcut`.
 
     Differs from the paper: normalises by channel means and deviations instead of subtracting the
     mean image; strided convolutions pad as TensorFlow's `"same"` does (right and bottom).
@@ -57,9 +58,9 @@ def cifar_resnet(
     arXiv:1512.03385, section 4.2.
     """
     if depth < 8 or (depth - 2) % 6:
-        raise ValueError(f"depth: expected 6n + 2 (8, 14, 20, ...), received {depth}.")
+        raise UserError(f"depth: expected 6n + 2 (8, 14, 20, ...), received {depth}.")
     if shortcut not in ("A", "B"):
-        raise ValueError(f'shortcut: expected "A" or "B", received {shortcut!r}.')
+        raise UserError(f'shortcut: expected "A" or "B", received {shortcut!r}.')
     normalize = batch_normalization or parts.batch_normalization
     regularizer = parts.kernel_l2(weight_decay)
 

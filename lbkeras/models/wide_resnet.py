@@ -2,6 +2,7 @@
 
 import keras
 
+from lbkeras.errors import UserError
 from lbkeras.models import parts
 
 
@@ -43,7 +44,7 @@ def wide_resnet(
         `(batch, num_classes)` float32 logits: use `from_logits=True`.
 
     Raises:
-        ValueError: `depth` is not `6n + 4`.
+        UserError: `depth` is not `6n + 4`.
 
     Differs from the paper: strided convolutions pad as TensorFlow's `"same"` does (right and
     bottom).
@@ -57,7 +58,7 @@ def wide_resnet(
     Reference: Zagoruyko, Komodakis, "Wide Residual Networks", arXiv:1605.07146, table 1.
     """
     if depth < 10 or (depth - 4) % 6:
-        raise ValueError(f"depth: expected 6n + 4 (10, 16, 22, ...), received {depth}.")
+        raise UserError(f"depth: expected 6n + 4 (10, 16, 22, ...), received {depth}.")
     normalize = batch_normalization or parts.batch_normalization
     regularizer = parts.kernel_l2(weight_decay)
 
