@@ -1,0 +1,220 @@
+"""What lbkeras costs in `model.fit`: ratios of wall clocks measured in one run, interleaved.
+
+    python tools/bench_fit.py                      all parts, about 10 minutes on 2 cores
+    python tools/bench_fit.py --part=overhead --rounds=9
+
+Parts:
+  overhead    `fit` with Pipeline, BatchSizeScheduler, statistics, history file and TensorBoard at a
+              constant batch, against plain Keras `fit` on an equal tf.data pipeline; for a small
+              ResNet at batch 128 and for a model whose step takes about 1 ms
+  phases      one `fit` whose batch grows over four phases, against the sum of four plain fits
+  executions  each arm of smith2018:digits with the steps_per_execution that the command line
+              chooses, against 1
+
+Models are traced before anything is timed. A figure is the median over the rounds of the ratio of
+two times measured one after the other, in alternating order; the quartiles stand beside it.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from configs.papers import smith2018  # noqa: E402
+from lbkeras import callbacks, data, experiment, models, planning  # noqa: E402
+from lbkeras.steps_per_execution import choose_steps_per_execution  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--part", choices=[*PARTS, "all"], default="all")
+    parser.add_argument("--rounds", type=int, default=7, help="timed pairs of each figure")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    arguments = parser.parse_args()
+    figures = []
+    for name, part in PARTS.items():
+        if arguments.part in (name, "all"):
+            for figure in part(arguments.rounds):
+                figures.append({"part": name, **figure})
+                print(_line(figures[-1]), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def overhead(rounds: int):
+    """Ours against plain Keras at one batch size."""
+    small_resnet = models.cifar_resnet(8, 8, (32, 32, 3), 10)
+    yield _overhead("small ResNet, batch 128", small_resnet, _images(2560, (32, 32, 3)), 2, rounds)
+    one_millisecond = models.mlp((8, 8, 1), 10, hidden_sizes=(256, 256))
+    digits = _images(12_800, (8, 8, 1))
+    yield _overhead("1 ms model, batch 128", one_millisecond, digits, 5, rounds)
+
+
+def _overhead(name, model, arrays, epochs, rounds):
+    batch_size = 128
+    plan = planning.steps_plan(
+        epochs=epochs,
+        boundaries=(),
+        learning_rates=(0.01,),
+        batch_size=batch_size,
+        momentum=0.9,
+        num_examples=len(arrays[0]),
+    )
+    _compile(model, 0.01)
+    steps = epochs * plan.steps_per_epoch(0)
+    plain_data = _plain_dataset(arrays, batch_size)
+    pipeline = data.Pipeline(arrays, batch_size)
+
+    with tempfile.TemporaryDirectory() as folder:
+        ours = _our_callbacks(pipeline, plan, Path(folder))
+        times = _interleaved(
+            lambda: model.fit(pipeline, epochs=epochs, callbacks=ours, verbose=0),
+            lambda: model.fit(plain_data, epochs=epochs, verbose=0),
+            rounds,
+        )
+    return _figure(name, times, steps)
+
+
+def phases(rounds: int):
+    """One fit over four phases against four plain fits."""
+    arrays = _images(5_120, (32, 32, 3))
+    sizes = (64, 128, 256, 512)
+    model = models.cifar_resnet(8, 8, (32, 32, 3), 10)
+    _compile(model, 0.01)
+    plan = planning.Plan(
+        tuple(planning.Phase(i, 1, size, 0.01, 0.9) for i, size in enumerate(sizes)), len(arrays[0])
+    )
+    datasets = [_plain_dataset(arrays, size) for size in sizes]
+    pipeline = data.Pipeline(arrays, sizes[0])
+
+    def four_plain_fits():
+        for dataset in datasets:
+            model.fit(dataset, epochs=1, verbose=0)
+
+    with tempfile.TemporaryDirectory() as folder:
+        ours = _our_callbacks(pipeline, plan, Path(folder))
+        times = _interleaved(
+            lambda: model.fit(pipeline, epochs=4, callbacks=ours, verbose=0),
+            four_plain_fits,
+            rounds,
+        )
+    yield _figure("four phases, small ResNet, batch 64 to 512", times, plan.updates())
+
+
+def executions(rounds: int):
+    """The chosen steps_per_execution against 1 on each arm of digits, a third of its epochs."""
+    config = smith2018.get_config("digits")
+    config.plan.epochs, config.plan.boundaries = 20, (6, 12, 16)
+    for arm in experiment.arm_names(config):
+        settings = experiment.arm_settings(config, arm)
+        plan = experiment.make_plan(settings)
+        train, _ = experiment.make_pipelines(settings, plan.phases[0].batch_size, 0, None)
+        chosen_model = experiment.make_model(settings, train)
+        chosen = choose_steps_per_execution(chosen_model, plan)
+        one_model = experiment.make_model(settings, train)
+        for model, steps in ((chosen_model, chosen), (one_model, 1)):
+            _compile(model, plan.phases[0].learning_rate, plan.phases[0].momentum, steps)
+        scheduler = callbacks.BatchSizeScheduler(train, plan)
+
+        def fit(model, plan=plan, train=train, scheduler=scheduler):
+            model.fit(train, epochs=plan.epochs, callbacks=[scheduler], verbose=0)
+
+        times = _interleaved(
+            lambda fit=fit, model=chosen_model: fit(model),
+            lambda fit=fit, model=one_model: fit(model),
+            rounds,
+        )
+        yield _figure(f"digits {arm}, {chosen} updates a call against 1", times, plan.updates())
+
+
+PARTS = {"overhead": overhead, "phases": phases, "executions": executions}
+
+
+def _interleaved(ours, other, rounds: int):
+    """Pairs of times in seconds; each is run once before, and the order alternates."""
+    ours()
+    other()
+    pairs = []
+    for index in range(rounds):
+        first, second = (ours, other) if index % 2 == 0 else (other, ours)
+        a, b = _time(first), _time(second)
+        pairs.append((a, b) if index % 2 == 0 else (b, a))
+    return pairs
+
+
+def _time(function) -> float:
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
+
+
+def _figure(name: str, pairs, steps: int) -> dict:
+    ratios = sorted(a / b for a, b in pairs)
+    quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
+    return {
+        "name": name,
+        "ratio": statistics.median(ratios),
+        "quartiles": [quartiles[0], quartiles[2]],
+        "rounds": len(ratios),
+        "milliseconds_a_step": 1000 * statistics.median(a for a, _ in pairs) / steps,
+        "milliseconds_a_step_other": 1000 * statistics.median(b for _, b in pairs) / steps,
+    }
+
+
+def _line(figure: dict) -> str:
+    low, high = figure["quartiles"]
+    return (
+        f"{figure['part']:10} {figure['name']:58} ratio {figure['ratio']:.3f} "
+        f"(quartiles {low:.3f} to {high:.3f}, n={figure['rounds']}; "
+        f"{figure['milliseconds_a_step']:.2f} against {figure['milliseconds_a_step_other']:.2f} "
+        "ms a step)"
+    )
+
+
+def _images(count: int, shape):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, *shape), dtype=np.uint8)
+    return images, generator.integers(0, 10, count).astype(np.int32)
+
+
+def _plain_dataset(arrays, batch_size: int):
+    """What a Keras user writes: shuffle, batch, prefetch; its stalls from autotuning left out."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_tensor_slices(arrays).shuffle(len(arrays[0]), seed=0)
+    return dataset.batch(batch_size, drop_remainder=True).prefetch(4).with_options(options)
+
+
+def _compile(model, learning_rate, momentum=0.9, steps_per_execution=1):
+    model.compile(
+        keras.optimizers.SGD(learning_rate, momentum=momentum, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        steps_per_execution=steps_per_execution,
+    )
+
+
+def _our_callbacks(pipeline, plan, folder: Path):
+    return [
+        callbacks.BatchSizeScheduler(pipeline, plan),
+        callbacks.TrainingStatistics(pipeline),
+        callbacks.HistoryWriter(folder / "history.jsonl"),
+        callbacks.TensorBoardScalars(folder / "tensorboard"),
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Everything that must hold, on a fresh machine: installs into .venv, lints, runs all tests.
+#   tools/check.sh          lint, quick tests, slow tests
+#   tools/check.sh quick    lint and quick tests
+EXTRAS='[test]' source "$(dirname "$0")/environment.sh"
+ruff check .
+ruff format --check .
+export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
+workers=$(python -c 'import os; print(min(os.cpu_count(), 8))')
+run() { python -m pytest -q -n "$workers" --dist loadfile "$@"; }
+if [ "${1:-all}" = quick ]; then
+  run -m "not slow"
+else
+  run -m "not slow" && run -m slow
+fi

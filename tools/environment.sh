@@ -1,0 +1,19 @@
+# Sourced by the other scripts: makes .venv when needed, installs lbkeras with the extras named in
+# $EXTRAS, and puts it on the PATH. Set PYTHON to choose the interpreter (3.11 or newer).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PYTHON=${PYTHON:-python3}
+if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+  echo "lbkeras: error: PYTHON: expected Python 3.11 or newer, received $("$PYTHON" --version 2>&1)" >&2
+  exit 2
+fi
+[ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
+# What is installed is right as long as setup.py and the wanted extras are what they were.
+wanted="${EXTRAS:-} $(cksum setup.py)"
+if [ "$(cat .venv/lbkeras-installed 2>/dev/null || true)" != "$wanted" ]; then
+  echo "installing lbkeras${EXTRAS:+ with $EXTRAS} into .venv (about 2 GB, one to three minutes) ..."
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${EXTRAS:-}"
+  echo "$wanted" > .venv/lbkeras-installed
+fi
+export PATH="$PWD/.venv/bin:$PATH"
+export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
