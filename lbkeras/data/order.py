@@ -22,18 +22,3 @@ def step_seeds(seed: int, epoch: int, steps: int) -> np.ndarray:
     """Seeds for the augmentation of each step: int32, shape (steps, 2), the step in the second."""
     epoch_seed = _generator(seed, ~epoch).integers(np.iinfo(np.int32).max, dtype=np.int32)
     return np.stack([np.full(steps, epoch_seed), np.arange(steps)], axis=1).astype(np.int32)
-
-
-def index_batches(num_examples: int, batch_size: int, *, shuffle: bool, seed: int, epoch: int):
-    """The full batches of an epoch and its remainder.
-
-    Returns:
-        `(batches, remainder)`: int32 indices of shape (num_examples // batch_size, batch_size), and
-        of shape (num_examples % batch_size,).
-    """
-    if shuffle:
-        order = epoch_order(num_examples, seed, epoch)
-    else:
-        order = np.arange(num_examples, dtype=np.int32)
-    full = num_examples // batch_size * batch_size
-    return order[:full].reshape(-1, batch_size), order[full:]
