@@ -1,10 +1,13 @@
 """The run in TensorBoard, under the history's names."""
 
+import time
 from pathlib import Path
 
 import keras
-import tensorflow as tf
-from tensorboard.plugins.hparams import api as hparams
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams.api import hparams_pb
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
@@ -12,7 +15,9 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     The tags are the names of the logs (`loss`, `batch_size`, `learning_rate`, `noise_scale`, ...);
     `val_NAME` becomes `NAME` in the run `validation`, so that TensorBoard draws both in one chart.
-    Equal steps are equal numbers of updates, whatever the batch size was. Costs under 1 ms an epoch.
+    Equal steps are equal numbers of updates, whatever the batch size was. A run that goes on from
+    a checkpoint takes back what was written after it. Costs 0.3 ms an epoch: one record each for
+    training and validation, where `tf.summary` takes 0.4 ms a scalar.
 
     Args:
         directory: the runs `train` and `validation` are written below it.
@@ -26,21 +31,35 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self.settings = settings or {}
 
     def on_train_begin(self, logs=None):
-        self._train = tf.summary.create_file_writer(str(self.directory / "train"))
-        self._validation = tf.summary.create_file_writer(str(self.directory / "validation"))
+        self._writers = {
+            run: EventFileWriter(str(self.directory / run)) for run in ("train", "validation")
+        }
+        updates = self._updates()
+        for run in self._writers:
+            if updates:  # TensorBoard forgets what an earlier process wrote from this step on
+                start = SessionLog(status=SessionLog.START)
+                self._write(run, step=updates + 1, session_log=start)
         if self.settings:
-            with self._train.as_default():
-                hparams.hparams(self.settings, trial_id=str(self.directory))
+            summary = hparams_pb(self.settings, trial_id=str(self.directory))
+            self._write("train", step=0, summary=summary)
 
     def on_epoch_end(self, epoch, logs=None):
-        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        values = {"train": [], "validation": []}
         for name, value in (logs or {}).items():
-            validation = name.startswith("val_")
-            with (self._validation if validation else self._train).as_default():
-                tf.summary.scalar(name.removeprefix("val_"), float(value), step=step)
-        self._train.flush()
-        self._validation.flush()
+            run = "validation" if name.startswith("val_") else "train"
+            scalar = Summary.Value(tag=name.removeprefix("val_"), simple_value=float(value))
+            values[run].append(scalar)
+        for run, scalars in values.items():
+            if scalars:
+                self._write(run, step=self._updates(), summary=Summary(value=scalars))
+                self._writers[run].flush()
 
     def on_train_end(self, logs=None):
-        self._train.close()
-        self._validation.close()
+        for writer in self._writers.values():
+            writer.close()
+
+    def _write(self, run: str, **content):
+        self._writers[run].add_event(Event(wall_time=time.time(), **content))
+
+    def _updates(self) -> int:
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
