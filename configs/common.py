@@ -30,13 +30,13 @@ def experiment(*, data, model, optimizer, plan, arms, seeds=3, checkpoint_minute
             arms=in_order(arms),
             seeds=seeds,
             checkpoint_minutes=checkpoint_minutes,
-            steps_per_execution=0,  # updates in one call of the graph; 0: chosen from model and batch
+            steps_per_execution=0,  # updates in one call of the graph; 0: chosen from the model
         )
     )
 
 
 def in_order(arms):
-    """Arms in the order in which they are written: the first is the one that others compare with."""
+    """Arms in the order they are written in: the first is the one that others compare with."""
     return ConfigDict(arms, sort_keys=False)
 
 

@@ -1,6 +1,16 @@
 """The error for what a user can mend: the command line prints it as one line, without traceback."""
 
+import difflib
+
 
 class UserError(ValueError):
     """A setting, file or data set is not usable; the message is one line that names it,
     what was expected and what was received."""
+
+
+def unknown_name(key: str, received, valid) -> str:
+    """The message about a name that is none of the valid ones: lists them, suggests the nearest."""
+    valid = [str(name) for name in valid]
+    nearest = difflib.get_close_matches(str(received), valid, n=1)
+    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    return f"{key}: expected one of {', '.join(valid)}, received {received!r}{hint}"

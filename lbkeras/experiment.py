@@ -5,15 +5,14 @@ looked up in lbkeras, then in Keras, and `arms`: for each setting that a paper c
 that differ, in the same sections. Nothing here imports TensorFlow until something needs it.
 """
 
-import difflib
 import importlib
 import inspect
 from typing import Any
 
 from lbkeras import planning
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, unknown_name
 
-_SECTIONS = ("data", "model", "optimizer", "plan")
+SECTIONS = ("data", "model", "optimizer", "plan")
 
 
 def arm_names(config) -> list[str]:
@@ -23,6 +22,9 @@ def arm_names(config) -> list[str]:
 
 def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
     """The settings of one arm as plain dicts, a section each: the config's, then the arm's own.
+
+    A section that gives a `name` stands for the config's whole section: another optimizer does not
+    inherit this one's arguments.
 
     Args:
         config: an `ml_collections.ConfigDict`.
@@ -34,18 +36,40 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
     names = arm_names(config)
     arm = names[0] if arm is None else arm
     if arm not in names:
-        raise UserError(_unknown("arm", arm, names))
-    settings = {section: config[section].to_dict() for section in _SECTIONS}
+        raise UserError(unknown_name("arm", arm, names))
+    settings = {section: config[section].to_dict() for section in SECTIONS}
     for section, values in config.arms[arm].to_dict().items():
         if section == "description":
             continue
         if section not in settings:
-            raise UserError(_unknown(f"arms.{arm}", section, _SECTIONS))
-        if values.get("name", settings[section]["name"]) != settings[section]["name"]:
+            raise UserError(unknown_name(f"arms.{arm}", section, SECTIONS))
+        if "name" in values:
             settings[section] = values
         else:
             settings[section] |= values
     return settings
+
+
+def is_replaced_in_every_arm(config, key: str) -> bool:
+    """Whether each arm sets `SECTION.KEY` itself, so that the config's own value has no effect."""
+    section, _, name = key.partition(".")
+    arms = [arm.get(section, {}) for arm in config.arms.values()]
+    return bool(name) and all("name" in arm or name in arm for arm in arms)
+
+
+def make_plans(config) -> dict[str, planning.Plan]:
+    """The Plan of each arm.
+
+    Raises:
+        UserError: as `make_plan`; the message begins with the arm.
+    """
+    plans = {}
+    for arm in arm_names(config):
+        try:
+            plans[arm] = make_plan(arm_settings(config, arm))
+        except UserError as error:
+            raise UserError(f"arm {arm}: {error}") from None
+    return plans
 
 
 def make_plan(settings: dict) -> planning.Plan:
@@ -60,10 +84,14 @@ def make_plan(settings: dict) -> planning.Plan:
     }
     name, arguments = _name_and_arguments("plan", settings["plan"])
     if name not in functions:
-        raise UserError(_unknown("plan.name", name, functions))
+        raise UserError(unknown_name("plan.name", name, functions))
     arguments["num_examples"] = settings["data"]["num_examples"]
     _check_arguments("plan", functions[name], arguments)
-    return functions[name](**arguments)
+    try:
+        return functions[name](**arguments)
+    except UserError as error:  # names the argument
+        section = "data" if str(error).startswith("num_examples:") else "plan"
+        raise UserError(f"{section}.{error}") from None
 
 
 def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | None):
@@ -104,10 +132,10 @@ def make_model(settings: dict, train):
     """
     name, arguments = _name_and_arguments("model", settings["model"])
     build = _find("model.name", name, "lbkeras.models", "keras.applications")
-    image, label = train.dataset().element_spec[:2]
+    image, label = train.element_spec[:2]
     arguments["input_shape"] = tuple(image.shape[1:])
     _check_arguments("model", build, arguments)
-    model = build(**arguments)
+    model = _build("model", build, arguments)
     highest = train.highest_label()
     outputs = model.output_shape[-1]
     if highest is not None and highest >= outputs:
@@ -129,7 +157,8 @@ def make_optimizer(settings: dict, plan: planning.Plan):
     if "momentum" in inspect.signature(build).parameters:
         arguments["momentum"] = plan.phases[0].momentum
     _check_arguments("optimizer", build, arguments)
-    return build(learning_rate=plan.learning_rate_schedule(), **arguments)
+    arguments["learning_rate"] = plan.learning_rate_schedule()
+    return _build("optimizer", build, arguments)
 
 
 def _name_and_arguments(section: str, settings: dict) -> tuple[str, dict]:
@@ -149,7 +178,15 @@ def _find(key: str, name: str, *modules: str):
         if name in names:
             return getattr(module, name)
         valid += names
-    raise UserError(_unknown(key, name, valid))
+    raise UserError(unknown_name(key, name, valid))
+
+
+def _build(section: str, function, arguments: dict):
+    """Calls a model's or optimizer's function; a value that it refuses is the user's to mend."""
+    try:
+        return function(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{section}: {function.__name__} refused its arguments: {error}") from error
 
 
 def _check_arguments(section: str, function, arguments: dict) -> None:
@@ -158,14 +195,7 @@ def _check_arguments(section: str, function, arguments: dict) -> None:
         return
     for key in arguments:
         if key not in parameters:
-            raise UserError(_unknown(section, key, parameters))
+            raise UserError(unknown_name(section, key, parameters))
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in arguments:
             raise UserError(f"{section}.{key}: expected a value, received none")
-
-
-def _unknown(key: str, received, valid) -> str:
-    valid = [str(v) for v in valid]
-    nearest = difflib.get_close_matches(str(received), valid, n=1)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-    return f"{key}: expected one of {', '.join(valid)}, received {received!r}{hint}"

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` through a temporary file beside it: the old file or the new one."""
+    """Writes `content` to `path` through a file beside it: a reader sees the old or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

@@ -7,7 +7,19 @@ import sys
 
 import lbkeras
 
-_PACKAGES = ("tensorflow", "keras", "tensorflow-datasets", "tensorboard", "numpy", "scikit-learn")
+_PACKAGES = (
+    "tensorflow",
+    "keras",
+    "tensorflow-datasets",
+    "importlib_resources",
+    "tensorboard",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "matplotlib",
+    "absl-py",
+    "ml-collections",
+)
 
 
 def versions() -> dict[str, str]:

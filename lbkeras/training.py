@@ -3,11 +3,13 @@
 import contextlib
 import dataclasses
 import datetime
+import signal
 from pathlib import Path
 
 from lbkeras import experiment, files, machine, workdir
 from lbkeras.errors import UserError
 from lbkeras.replication import read_history, truncate_history, write_record
+from lbkeras.tensorflow_start import load_tensorflow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Run:
         steps_per_execution: updates in one call of the graph; 0: chosen.
         checkpoint_minutes: the longest time unsaved inside an epoch.
         title: shown before each line of progress.
+        seconds_between_lines: of progress, at least; 0: a line an epoch.
     """
 
     settings: dict
@@ -41,6 +44,7 @@ class Run:
     steps_per_execution: int = 0
     checkpoint_minutes: float = 10.0
     title: str = ""
+    seconds_between_lines: float = 0.0
 
 
 def train(run: Run) -> dict:
@@ -53,16 +57,15 @@ def train(run: Run) -> dict:
 
     Raises:
         UserError: a setting, file or data set is not usable.
-        Diverged: the loss is no longer a number; the record says so, the last good checkpoint stays.
+        Diverged: the loss is no number; the record says so, the last good checkpoint stays.
         Interrupted: SIGINT or SIGTERM; a checkpoint is on the disk.
     """
     plan = experiment.make_plan(run.settings)
     with workdir.locked(run.folder):
-        workdir.claim(run.folder, "config.json", _identity(run))
+        workdir.check_claim(run.folder, "config.json", _identity(run))
         record = _read_record(run.folder)
         if record.get("status") == "finished":
             return record
-        files.write_json(run.folder / "plan.json", plan.to_dict())
         return _train(run, plan, record)
 
 
@@ -72,14 +75,14 @@ def has_ended(run: Run) -> str | None:
     Raises:
         UserError: the folder holds another config's run, or a malformed record.
     """
-    if not (run.folder / "config.json").exists():
+    if not workdir.check_claim(run.folder, "config.json", _identity(run)):
         return None
-    workdir.claim(run.folder, "config.json", _identity(run))
     status = _read_record(run.folder).get("status")
     return status if status in ("finished", "diverged") else None
 
 
 def _train(run: Run, plan, record: dict) -> dict:
+    load_tensorflow()
     import keras
 
     from lbkeras import callbacks, distribution
@@ -103,6 +106,9 @@ def _train(run: Run, plan, record: dict) -> dict:
             metrics=["accuracy"],
             steps_per_execution=steps,
         )
+    # Only now, so that a folder is not taken by a config that cannot be run.
+    workdir.claim(run.folder, "config.json", _identity(run), notes={"config": run.config})
+    files.write_json(run.folder / "plan.json", plan.to_dict())
 
     history_file = run.folder / "history.jsonl"
     others = [
@@ -111,7 +117,7 @@ def _train(run: Run, plan, record: dict) -> dict:
         callbacks.TrainingStatistics(train_data),
         callbacks.HistoryWriter(history_file),
         callbacks.TensorBoardScalars(run.folder / "tensorboard", _hyper_parameters(run)),
-        callbacks.ProgressBar(train_data, run.title),
+        callbacks.ProgressBar(train_data, run.title, run.seconds_between_lines),
     ]
     checkpoint = callbacks.Checkpoint(
         run.folder / "checkpoints", train_data, others, run.checkpoint_minutes
@@ -125,19 +131,45 @@ def _train(run: Run, plan, record: dict) -> dict:
 
     record = _new_record(run, model, steps, record)
     write_record(run.folder, record)
-    with _recording(run, record), stop.catching():
+    with _recording(run, record):
         if first_epoch < plan.epochs:
-            model.fit(
-                train_data,
-                epochs=plan.epochs,
-                initial_epoch=first_epoch,
-                validation_data=test_data,
-                callbacks=[*others, checkpoint, stop],
-            )
+            with _catching_signals(stop):
+                model.fit(
+                    train_data,
+                    epochs=plan.epochs,
+                    initial_epoch=first_epoch,
+                    validation_data=test_data,
+                    callbacks=[*others, checkpoint, stop],
+                )
         temporary = run.folder / ".model.keras"
         model.save(temporary)
         temporary.replace(run.folder / "model.keras")
     return _close_record(run, record, "finished")
+
+
+@contextlib.contextmanager
+def _catching_signals(stop):
+    """As `stop.catching()`; a signal that it noted and `fit` did not live to obey acts at the end.
+
+    Otherwise Ctrl-C in a run that then diverges, or in its last moments, would be lost.
+    """
+    from lbkeras.callbacks import Interrupted
+
+    try:
+        with stop.catching():
+            yield
+    except Interrupted:
+        raise
+    except BaseException:
+        _raise_noted_signal(stop)
+        raise
+    else:
+        _raise_noted_signal(stop)
+
+
+def _raise_noted_signal(stop) -> None:
+    if stop._received is not None:
+        signal.raise_signal(stop._received)
 
 
 @contextlib.contextmanager
@@ -188,7 +220,7 @@ def _close_record(run: Run, record: dict, status: str, **more) -> dict:
         "epochs": len(rows),
         "updates": last.get("updates", 0),
         "examples_seen": last.get("examples_seen", 0),
-        "seconds": sum(row["seconds"] for row in rows),
+        "seconds": sum(row.get("seconds") or 0.0 for row in rows),
         "final": {name: last.get(name) for name in metrics},
         **more,
     }
@@ -213,7 +245,7 @@ def _check_history(path: Path, epochs: int) -> None:
 
 
 def _identity(run: Run) -> dict:
-    return {"config": run.config, "arm": run.arm, "seed": run.seed, **run.settings}
+    return {"arm": run.arm, "seed": run.seed, **run.settings}
 
 
 def _hyper_parameters(run: Run) -> dict:

@@ -34,34 +34,56 @@ def locked(path: Path):
                 f"workdir {path}: expected one that no run uses, received one in use by the live "
                 f"process {holder}"
             ) from None
+        except OSError as error:
+            raise UserError(
+                f"workdir {path}: expected a file system with locks, received: {error.strerror}"
+            ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield
 
 
-def claim(path: Path, name: str, settings: dict) -> None:
-    """Writes `settings` as the folder's JSON file `name`, or checks that the same stand there.
+def claim(path: Path, name: str, settings: dict, notes: dict) -> None:
+    """Makes the folder that of `settings`, unless it already is: writes its JSON file `name`.
+
+    Args:
+        path: the folder.
+        name: of the file.
+        settings: what must stay the same for as long as the folder is used.
+        notes: written beside them and not compared.
 
     Raises:
-        UserError: the folder holds other settings; the message names the first that differs.
+        UserError: as `check_claim`.
     """
-    settings = json.loads(json.dumps(settings))
+    if not check_claim(path, name, settings):
+        files.write_json(path / name, notes | settings)
+
+
+def check_claim(path: Path, name: str, settings: dict) -> bool:
+    """Whether the folder is that of `settings`; False if it is nobody's yet.
+
+    Raises:
+        UserError: the folder is that of other settings; the message names the first that differs.
+    """
     file = path / name
-    if not file.exists():
-        files.write_json(file, settings)
-        return
     try:
         present = json.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise UserError(f"{file}: expected JSON, received a malformed file") from None
-    difference = _first_difference(present, settings)
+    if not isinstance(present, dict):
+        raise UserError(f"{file}: expected a JSON object, received {type(present).__name__}")
+    settings = json.loads(json.dumps(settings))
+    difference = _first_difference({k: v for k, v in present.items() if k in settings}, settings)
     if difference is not None:
         key, old, new = difference
         raise UserError(
             f"workdir {path}: expected the config it was started with ({key}={old!r}), "
             f"received {key}={new!r}; use another --workdir"
         )
+    return True
 
 
 def _first_difference(old, new, key=""):

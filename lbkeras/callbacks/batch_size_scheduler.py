@@ -40,7 +40,7 @@ class BatchSizeScheduler(keras.callbacks.Callback):
     Raises:
         UserError: a size that is no integer in 1 to `pipeline.num_examples` or that the replicas do
             not divide; a plan for another number of examples, another momentum than the
-            optimizer's, or fewer epochs than `fit` runs.
+            optimizer's, a momentum that changes from or to 0, or fewer epochs than `fit` runs.
 
     Reference: Smith, Kindermans, Ying and Le 2018, "Don't decay the learning rate, increase the
     batch size", arXiv:1711.00489.
@@ -68,8 +68,7 @@ class BatchSizeScheduler(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         before = self.pipeline.batch_size
-        self.pipeline.batch_size = self._size(epoch)
-        self.pipeline.epoch = epoch
+        self.pipeline.begin_epoch(epoch, self._size(epoch))
         if isinstance(self.schedule, Plan):
             self._follow_momentum(self.schedule.momentum(epoch))
         if self.verbose and self.pipeline.batch_size != before:
@@ -118,6 +117,11 @@ class BatchSizeScheduler(keras.callbacks.Callback):
             raise UserError(
                 f"momentum: expected the plan's {plan.phases[0].momentum}, "
                 f"received an optimizer with {momentum}"
+            )
+        if momentum is not None and len(expected) > 1 and 0 in expected:
+            raise UserError(
+                "momentum: expected a plan that changes it to stay above 0 (at 0 an optimizer has "
+                f"no velocities), received {', '.join(str(p.momentum) for p in plan.phases)}"
             )
         learning_rate = base_optimizer(self.model.optimizer)._learning_rate
         scheduled = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)

@@ -2,8 +2,6 @@
 
 import keras
 
-from lbkeras.errors import UserError
-
 
 def base_optimizer(optimizer):
     """The optimizer itself, under a loss-scaling wrapper if there is one."""
@@ -17,18 +15,8 @@ def get_momentum(optimizer) -> float | None:
 
 
 def set_momentum(optimizer, momentum: float) -> None:
-    """Sets the momentum coefficient; it acts from the next trace of the train function on.
-
-    Raises:
-        UserError: the optimizer was built without momentum, so it has no velocities.
-    """
-    optimizer = base_optimizer(optimizer)
-    if optimizer.momentum == 0 and momentum > 0:
-        raise UserError(
-            f"momentum: expected an optimizer that starts with momentum > 0, received one with 0 "
-            f"and a plan that changes it to {momentum}"
-        )
-    optimizer.momentum = float(momentum)
+    """Sets the momentum coefficient, neither from 0 nor to 0: it acts from the next trace on."""
+    base_optimizer(optimizer).momentum = float(momentum)
 
 
 def last_learning_rate(optimizer) -> float:

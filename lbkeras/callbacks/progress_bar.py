@@ -21,23 +21,26 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
         title: printed before each epoch's number, such as the name of the run.
+        seconds_between_lines: above 0, for many short runs: a terminal keeps one line, drawn over
+            at each epoch; elsewhere a line comes at most that often. 0: a line an epoch.
     """
 
-    def __init__(self, pipeline, title: str = ""):
+    def __init__(self, pipeline, title: str = "", seconds_between_lines: float = 0.0):
         super().__init__()
         self.pipeline = pipeline
         self.title = f"{title} " if title else ""
+        self._seconds_between_lines = seconds_between_lines
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         self._epochs_done = 0
-        self._train_begin = time.perf_counter()
+        self._train_begin = self._line_ended = time.perf_counter()
+        self._width_drawn = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
         self._epoch_begin = self._drawn = time.perf_counter()
         self._steps_done = 0
-        self._width_drawn = 0
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
@@ -55,13 +58,19 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
             return
         now = time.perf_counter()
         self._epochs_done += 1
+        early = now - self._line_ended < self._seconds_between_lines
+        if early and not _on_terminal():
+            return
         left = (now - self._train_begin) / self._epochs_done * (self.epochs - epoch - 1)
         suffix = f" · {_duration(left)} left" if epoch + 1 < self.epochs else ""
         logs = {k: v for k, v in (logs or {}).items() if k not in _IN_THE_HISTORY_ONLY}
         self._draw(
             f"{self._steps_done} steps {_duration(now - self._epoch_begin)}", now, logs, suffix
         )
-        print(flush=True)
+        if not (self._seconds_between_lines and _on_terminal()):
+            print(flush=True)
+            self._line_ended = now
+            self._width_drawn = 0
 
     def _draw(self, progress, now, logs, suffix=""):
         parts = [f"{self.title}Epoch {self._epoch + 1}/{self.epochs} {progress}"]

@@ -24,16 +24,20 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
+        self._updates_before = self._updates()
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss")
         if loss is None or math.isfinite(loss):
             return
-        updates = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        steps = self.model.steps_per_execution
-        when = f"update {updates}" if steps == 1 else f"updates {updates - steps + 1} to {updates}"
+        last = self._updates()
+        first = self._updates_before + batch + 2 - self.model.steps_per_execution
+        when = f"update {last}" if first >= last else f"updates {first} to {last}"
         rate = last_learning_rate(self.model.optimizer)
         raise Diverged(
             f"the loss became {'NaN' if math.isnan(loss) else 'infinite'} at {when} "
             f"(epoch {self._epoch + 1}) with learning rate {rate:g}"
         )
+
+    def _updates(self) -> int:
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))

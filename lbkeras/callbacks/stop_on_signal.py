@@ -45,6 +45,7 @@ class StopOnSignal(keras.callbacks.Callback):
             for each, handler in before.items():
                 signal.signal(each, handler)
 
+        self._received = None
         before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self

@@ -26,10 +26,12 @@ class TrainingStatistics(keras.callbacks.Callback):
         super().__init__()
         self.pipeline = pipeline
         self.examples_seen = 0
+        self.examples_in_epoch = 0
         self.seconds = 0.0  # trained in this epoch, by this process and those before it
         self._last_moment = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.examples_in_epoch = 0
         self.seconds = 0.0
         self._batches_done = 0
         self._last_moment = time.perf_counter()
@@ -39,7 +41,9 @@ class TrainingStatistics(keras.callbacks.Callback):
         self.seconds += now - self._last_moment
         self._last_moment = now
         done = min(batch + 1, self.pipeline.steps_in_pass)
-        self.examples_seen += (done - self._batches_done) * self.pipeline.batch_size
+        examples = (done - self._batches_done) * self.pipeline.batch_size
+        self.examples_in_epoch += examples
+        self.examples_seen += examples
         self._batches_done = done
 
     def on_epoch_end(self, epoch, logs=None):
@@ -49,7 +53,6 @@ class TrainingStatistics(keras.callbacks.Callback):
         learning_rate = last_learning_rate(optimizer)
         momentum = get_momentum(optimizer) or 0.0
         batch_size = self.pipeline.batch_size
-        examples = self.pipeline.steps_per_epoch * batch_size
         logs.update(
             updates=int(keras.ops.convert_to_numpy(optimizer.iterations)),
             examples_seen=self.examples_seen,
@@ -60,5 +63,5 @@ class TrainingStatistics(keras.callbacks.Callback):
                 learning_rate, momentum, batch_size, self.pipeline.num_examples
             ),
             seconds=self.seconds,
-            examples_per_second=examples / self.seconds if self.seconds else 0.0,
+            examples_per_second=self.examples_in_epoch / self.seconds if self.seconds else 0.0,
         )

@@ -1,16 +1,18 @@
 """The flags of a command: absl flags of its own, the config through ml_collections."""
 
-import contextlib
+import ast
 import importlib.util
-import io
+import re
 import shlex
 import sys
+import traceback
 from pathlib import Path
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
-from lbkeras.errors import UserError
+from lbkeras import experiment
+from lbkeras.errors import UserError, unknown_name
 
 
 class HelpShown(Exception):
@@ -29,79 +31,115 @@ class CommandFlags:
         self._help_text = help_text
         self._arguments = arguments
         self._flags = flags.FlagValues()
+        self._required = {}  # flag -> what is expected
+        self._choices = {}  # flag -> valid values
+        self._expected = {}  # flag -> the type in words
 
-    def string(self, name: str, default: str | None, text: str, required: bool = False) -> None:
+    def string(self, name: str, default: str | None, text: str) -> None:
         flags.DEFINE_string(name, default, text, flag_values=self._flags)
-        if required:
-            flags.mark_flag_as_required(name, flag_values=self._flags)
+
+    def folder(self, name: str, text: str) -> None:
+        """A folder that must be given."""
+        flags.DEFINE_string(name, None, f"{text} Required.", flag_values=self._flags)
+        self._required[name] = "a folder"
 
     def choice(self, name: str, default: str, values, text: str) -> None:
-        flags.DEFINE_enum(name, default, values, text, flag_values=self._flags)
+        text = f"{', '.join(values)}. {text}"
+        flags.DEFINE_string(name, default, text, flag_values=self._flags)
+        self._choices[name] = values
 
-    def integer(self, name: str, default: int | None, text: str, least: int | None = None) -> None:
+    def integer(self, name: str, default: int | None, text: str, least: int) -> None:
         flags.DEFINE_integer(name, default, text, lower_bound=least, flag_values=self._flags)
+        self._expected[name] = f"a whole number of at least {least}"
 
     def config(self) -> None:
         config_flags.DEFINE_config_file(
             "config",
             None,
-            "FILE[:VARIANT], a Python file with get_config(variant); --config.KEY=VALUE overrides "
-            "a value, --config.SECTION.KEY=VALUE one in a section.",
+            "FILE[:VARIANT], a Python file with get_config(variant). Required. --config.KEY=VALUE "
+            "overrides a value of it, --config.SECTION.KEY=VALUE one in a section.",
             flag_values=self._flags,
-            sys_argv=self._arguments,
+            # Without --flagfile, which it would open here; `parse` refuses it.
+            sys_argv=[a for a in self._arguments if not a.lstrip("-").startswith("flagfile")],
         )
+        self._required["config"] = "FILE[:VARIANT]"
 
     def parse(self) -> flags.FlagValues:
         """The parsed flags.
 
         Raises:
             HelpShown: after printing the help for `--help`.
-            UserError: a flag or config key is unknown, a value has the wrong type, or a required
-                flag is missing.
+            UserError: a flag or config key is unknown, a value has the wrong type, a required flag
+                is missing, or the config cannot be loaded.
         """
         if any(argument in ("--help", "-h", "-help") for argument in self._arguments[1:]):
             print(self._help())
             raise HelpShown
-        configured = "config" in self._flags
-        if configured:
-            self._prepare_config_import()
+        self._check_names()
+        config = None
+        if "config" in self._required:
+            config = load_config(self._value("config") or "")
+            for key, value in self._overrides():
+                _check_override(config, key, value)
         try:
             rest = self._flags(self._arguments)
-        except UserError:
-            raise
         except flags.Error as error:
-            raise UserError(_flag_message(error)) from None
-        except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
-            raise UserError(f"--config: {_config_message(error)}") from None
-        except SyntaxError as error:
-            raise UserError(
-                f"--config: {error.filename}, line {error.lineno}: {error.msg}"
-            ) from None
+            raise UserError(self._restated(str(error), config)) from None
         if len(rest) > 1:
             raise UserError(f"arguments: expected --FLAG=VALUE only, received {rest[1]!r}")
-        if configured and self._flags.config is None:
-            raise UserError("--config: expected FILE[:VARIANT], received none")
+        for name, expected in self._required.items():
+            if not self._flags[name].value:
+                raise UserError(f"--{name}: expected {expected}, received none")
+        for name, values in self._choices.items():
+            if self._flags[name].value not in values:
+                raise UserError(unknown_name(f"--{name}", self._flags[name].value, values))
         return self._flags
 
-    def _prepare_config_import(self) -> None:
-        """Finds the config file, and lets it import `configs.common` from its own tree."""
-        for index, argument in enumerate(self._arguments):
-            name, _, value = argument.lstrip("-").partition("=")
-            if name == "config":
-                value = value or next(iter(self._arguments[index + 1 : index + 2]), "")
-                path = config_path(value)
-                if not path.is_file():
-                    raise UserError(f"--config: expected a Python file, received {str(path)!r}, "
-                                    "which does not exist")  # fmt: skip
-                _add_root(path)
+    def _check_names(self) -> None:
+        names = [f"--{name}" for name in self._flags]
+        for name, _ in self._typed():
+            if f"--{name}" not in names and not _is_override(name):
+                raise UserError(unknown_name("flag", f"--{name}", names))
+
+    def _typed(self) -> list[tuple[str, str | None]]:
+        """Each `--NAME=VALUE` or `--NAME VALUE` as typed; the value is None where there is none."""
+        pairs = []
+        for index, argument in enumerate(self._arguments[1:], start=1):
+            if re.match("--?[A-Za-z_]", argument):
+                name, equals, value = argument.lstrip("-").partition("=")
+                following = next(iter(self._arguments[index + 1 : index + 2]), None)
+                pairs.append((name, value if equals else following))
+        return pairs
+
+    def _value(self, name: str) -> str | None:
+        return next((value for typed, value in reversed(self._typed()) if typed == name), None)
+
+    def _overrides(self):
+        for name, value in self._typed():
+            if _is_override(name):
+                yield name.removeprefix("no").removeprefix("config."), value
+
+    def _restated(self, message: str, config) -> str:
+        """absl's message about a value, as what was expected and what was received."""
+        for name, value in self._typed():
+            if message.startswith(f"flag --{name}={value}:"):
+                if name in self._expected:
+                    return f"--{name}: expected {self._expected[name]}, received {value!r}"
+                if name.startswith("config."):
+                    return f"{name}: expected {_type(config, name[7:])}, received {value!r}"
+        return message.removeprefix("flag ")
 
     def _help(self) -> str:
         lines = [self._help_text.rstrip(), "", "flags:"]
         for name in self._flags:
             flag = self._flags[name]
-            default = f" (default: {flag.default})" if flag.default not in (None, "") else ""
+            default = f" Default: {flag.default}." if flag.default not in (None, "") else ""
             lines += [f"  --{name}", f"      {flag.help}{default}"]
         return "\n".join(lines)
+
+
+def _is_override(name: str) -> bool:
+    return name.removeprefix("no").startswith("config.")
 
 
 def config_path(value: str) -> Path:
@@ -124,6 +162,39 @@ def config_module(value: str):
     return module
 
 
+def load_config(value: str) -> ConfigDict:
+    """The config of a FILE[:VARIANT].
+
+    Raises:
+        UserError: no such file, it cannot be run, or it makes no config of an experiment.
+    """
+    path = config_path(value)
+    if not value:
+        raise UserError("--config: expected FILE[:VARIANT], received none")
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(f"--config: expected a Python file, received {str(path)!r}, "
+                        f"which is {'no .py file' if path.exists() else 'not there'}")  # fmt: skip
+    try:
+        get_config = config_module(value).get_config
+        variant = config_variant(value)
+        config = get_config(variant) if variant else get_config()
+    except ValueError as error:
+        raise UserError(f"--config={value}: {error}") from error
+    except Exception as error:
+        message = error.msg if isinstance(error, SyntaxError) else error
+        what = f"{type(error).__name__}: {message}"
+        raise UserError(f"--config={value}: {path}{_line(error, path)}: {what}") from error
+    expected = "a ConfigDict from configs.common.experiment()"
+    if not isinstance(config, ConfigDict):
+        received = type(config).__name__
+        raise UserError(f"--config={value}: expected {expected}, received a {received}")
+    missing = [section for section in (*experiment.SECTIONS, "arms") if section not in config]
+    if missing:
+        received = f"one without {', '.join(missing)}"
+        raise UserError(f"--config={value}: expected {expected}, received {received}")
+    return config
+
+
 def command_line(arguments: list[str]) -> str:
     """The command as it can be typed again."""
     return shlex.join(["lbkeras", *arguments])
@@ -136,18 +207,47 @@ def _add_root(path: Path) -> None:
             sys.path.insert(0, str(parent.parent))
 
 
-def _flag_message(error: Exception) -> str:
-    return str(error).removeprefix("flag ")
+def _line(error: Exception, path: Path) -> str:
+    """Where in the config the error comes from, as ", line N"; empty if it is not known."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f", line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    return f", line {lines[-1]}" if lines else ""
 
 
-def _config_message(error: Exception) -> str:
-    if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])
-    return str(error) or type(error).__name__
+def _check_override(config: ConfigDict, key: str, value: str | None) -> None:
+    """Refuses an override of an unknown key, without effect, or with a number for a tuple."""
+    section, place = config, "config"
+    for name in key.split("."):
+        if not isinstance(section, ConfigDict) or name not in section:
+            names = list(section) if isinstance(section, ConfigDict) else []
+            raise UserError(unknown_name(place, name, names))
+        section, place = section.get(name), f"{place}.{name}"
+    if isinstance(section, ConfigDict):
+        raise UserError(f"{place}: expected --{place}.KEY=VALUE with a KEY of "
+                        f"{', '.join(section)}, received --{place}={value}")  # fmt: skip
+    if isinstance(section, tuple) and not _is_tuple(value):
+        example = section or (1, 2)
+        raise UserError(f"{place}: expected a tuple like {example}, received {value!r}")
+    if experiment.is_replaced_in_every_arm(config, key):
+        raise UserError(
+            f"{place}: expected a key that some arm takes from the config, received one that every "
+            f"arm sets itself; use --config.arms.ARM.{key}={value}"
+        )
 
 
-@contextlib.contextmanager
-def quiet():
-    """Swallows what libraries print on standard error in this block, Python's part of it."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield
+def _is_tuple(value: str | None) -> bool:
+    try:
+        return isinstance(ast.literal_eval(value or ""), tuple | list)
+    except (ValueError, SyntaxError):
+        return False
+
+
+def _type(config: ConfigDict, key: str) -> str:
+    *sections, name = key.split(".")
+    for section in sections:
+        config = config[section]
+    kind = config.get_type(name)
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    return words.get(kind, re.sub(r"\W", " ", kind.__name__))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lbkeras import machine
 from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.tensorflow_start import load_tensorflow
 
 HELP = """lbkeras doctor: shows versions, devices, the data sets on this machine and what is missing
 
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> int:
     for name, version in versions.items():
         print(f"  {name:20} {version}")
     if "tensorflow" not in missing:
+        load_tensorflow()
         import tensorflow as tf
 
         print("devices")

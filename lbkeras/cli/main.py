@@ -1,12 +1,14 @@
 """`lbkeras COMMAND`: finds the command, and turns what went wrong into one line and a status."""
 
-import difflib
+import contextlib
 import importlib
 import os
 import shlex
+import signal
 import sys
+import threading
 
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, unknown_name
 
 COMMANDS = {
     "plan": "show what a config would do: batch sizes, learning rates, updates",
@@ -43,22 +45,25 @@ def main(arguments: list[str]) -> int:
     Returns:
         The exit status: 0, 2 for what the user can mend, 128 + n after signal n.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up notices
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print(_usage(), end="")
         return 0 if arguments else 2
     name = arguments[0]
     if name not in COMMANDS:
-        return _fail(f"command: expected one of {', '.join(COMMANDS)}, received {name!r}"
-                     + _did_you_mean(name))  # fmt: skip
+        return _fail(unknown_name("command", name, COMMANDS))
     try:
-        command = importlib.import_module(f"lbkeras.cli.{name}")
-        return command.main(arguments)
+        with _sigterm_as_exception():
+            command = importlib.import_module(f"lbkeras.cli.{name}")
+            return command.main(arguments)
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # no space left, no permission, ...
+        return _fail(str(error))
+    except _Terminated:
+        return _interrupted("terminated", arguments, 143)
     except KeyboardInterrupt:
         return _interrupted("interrupted", arguments, 130)
     except Exception as error:
@@ -77,9 +82,23 @@ def _usage() -> str:
     )
 
 
-def _did_you_mean(name: str) -> str:
-    nearest = difflib.get_close_matches(name, COMMANDS, n=1)
-    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, where training does not catch it itself."""
+
+
+@contextlib.contextmanager
+def _sigterm_as_exception():
+    def stop(number, frame):
+        raise _Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str) -> int:
@@ -89,5 +108,7 @@ def _fail(message: str) -> int:
 
 def _interrupted(what: str, arguments: list[str], status: int) -> int:
     command = shlex.join(["lbkeras", *arguments])
-    print(f"\nlbkeras: {what}; to go on, run the same command again: {command}", file=sys.stderr)
+    if sys.stdout.isatty():
+        print()  # ends the line that is being drawn
+    print(f"lbkeras: {what}; to go on, run the same command again: {command}", file=sys.stderr)
     return status

@@ -9,7 +9,7 @@ HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of eve
 
 examples:
   lbkeras plan --config=configs/papers/smith2018.py:paper_cifar10
-  lbkeras plan --config=configs/papers/smith2018.py:digits --config.plan.batch_size=8
+  lbkeras plan --config=configs/papers/smith2018.py:digits --config.plan.batch_size=2
   lbkeras plan --config=configs/papers/smith2018.py:mnist --format=json
 """
 
@@ -22,10 +22,7 @@ def main(arguments: list[str]) -> int:
         flags = command.parse()
     except HelpShown:
         return 0
-    plans = {
-        arm: experiment.make_plan(experiment.arm_settings(flags.config, arm))
-        for arm in experiment.arm_names(flags.config)
-    }
+    plans = experiment.make_plans(flags.config)
     if flags.format == "json":
         print(json.dumps({"arms": {arm: plan.to_dict() for arm, plan in plans.items()}}, indent=2))
     else:

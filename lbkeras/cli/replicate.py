@@ -1,5 +1,6 @@
 """`lbkeras replicate`: every arm of a config with several seeds, then the report."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from lbkeras.cli.command_flags import (
     config_module,
     config_variant,
 )
-from lbkeras.cli.train import define_training_flags, make_run
+from lbkeras.cli.train import define_training_flags, make_run, outcome
 from lbkeras.errors import UserError
+
+_SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
 
 HELP = """lbkeras replicate: trains every arm of a config with several seeds, then reports
 
@@ -29,7 +32,7 @@ is reported as diverged and the others go on. Ends with report.md, report.json a
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     command.config()
-    command.string("workdir", None, "The replication's folder.", required=True)
+    command.folder("workdir", "The replication's folder.")
     command.integer("seeds", None, "Seeds an arm, 0 to N-1; the config's if not given.", least=1)
     define_training_flags(command)
     try:
@@ -39,6 +42,8 @@ def main(arguments: list[str]) -> int:
     workdir = Path(flags.workdir)
     seeds = list(range(flags.seeds or flags.config.seeds))
     arms = experiment.arm_names(flags.config)
+    if not seeds:
+        raise UserError(f"config.seeds: expected at least 1, received {flags.config.seeds}")
     description = _description(flags, arguments, arms, seeds)
     runs = [(seed, arm) for seed in seeds for arm in arms]  # every arm early, for an early report
 
@@ -46,40 +51,69 @@ def main(arguments: list[str]) -> int:
     from lbkeras.cli.report import report
 
     with folders.locked(workdir):
+        _check_arms(workdir, arms)
         files.write_json(workdir / "replication.json", description)
         _train_all(flags, arguments, runs, workdir)
         report(workdir)
     return 0
 
 
+def _check_arms(workdir: Path, arms: list[str]) -> None:
+    """A folder of another config's arms would make a report of both."""
+    from lbkeras.replication.run_record import read_json_object
+
+    before = read_json_object(workdir / "replication.json", missing={}).get("arms")
+    if before is not None and set(before) != set(arms):
+        raise UserError(
+            f"workdir {workdir}: expected the arms it was started with ({', '.join(before)}), "
+            f"received {', '.join(arms)}; use another --workdir"
+        )
+
+
 def _train_all(flags, arguments, runs, workdir: Path) -> None:
     from lbkeras import training
-    from lbkeras.callbacks import Diverged
 
-    estimate = _TimeLeft(len(runs))
-    for number, (seed, arm) in enumerate(runs, start=1):
-        title = f"[{number}/{len(runs)}] {arm} seed {seed}"
-        folder = workdir / arm / f"seed_{seed}"
-        run = make_run(flags, arguments, arm=arm, seed=seed, folder=folder, title=title)
-        ended = training.has_ended(run)
-        if ended:
-            print(f"{title}: {ended} before", flush=True)
-            estimate.skip()
+    prepared = [
+        make_run(
+            flags,
+            arguments,
+            arm=arm,
+            seed=seed,
+            folder=workdir / arm / f"seed_{seed}",
+            title=f"[{number}/{len(runs)}] {arm} seed {seed}",
+            seconds_between_lines=_SECONDS_BETWEEN_LINES,
+        )
+        for number, (seed, arm) in enumerate(runs, start=1)
+    ]
+    ended = [training.has_ended(run) for run in prepared]  # all are checked before one is trained
+    estimate = _TimeLeft(ended.count(None))
+    for run, status in zip(prepared, ended, strict=True):
+        if status:
+            _say(f"{run.title}: {status} before")
             continue
         begin = time.monotonic()
-        try:
-            record = training.train(run)
-        except Diverged as error:
-            estimate.done(time.monotonic() - begin)
-            print(f"{title}: diverged: {error}{estimate}", flush=True)
-            continue
-        estimate.done(time.monotonic() - begin)
-        accuracy = 100 * record["final"]["val_accuracy"]
-        print(
-            f"{title}: {accuracy:.2f} % after {record['updates']:,} updates, "
-            f"{record['seconds']:.1f} s{estimate}",
-            flush=True,
-        )
+        what = _train(run)
+        _say(f"{run.title}: {what}{estimate.after_run(time.monotonic() - begin)}")
+
+
+def _train(run) -> str:
+    """Trains a run and says what came of it."""
+    from lbkeras import training
+    from lbkeras.tensorflow_start import load_tensorflow
+
+    load_tensorflow()
+    from lbkeras.callbacks import Diverged
+
+    try:
+        training.train(run)
+    except Diverged as error:
+        return f"diverged: {error}"
+    return outcome(run.folder)
+
+
+def _say(line: str) -> None:
+    """Prints a line, on a terminal over the progress that stands there."""
+    print(("\r\x1b[K" if sys.stdout.isatty() else "") + line, flush=True)
 
 
 class _TimeLeft:
@@ -87,19 +121,17 @@ class _TimeLeft:
 
     def __init__(self, runs: int):
         self._left = runs
-        self._seconds = []
+        self._done = 0
+        self._seconds = 0.0
 
-    def skip(self):
+    def after_run(self, seconds: float) -> str:
+        """The estimate in brackets, after one more run of so many seconds; empty after the last."""
         self._left -= 1
-
-    def done(self, seconds: float):
-        self._left -= 1
-        self._seconds.append(seconds)
-
-    def __str__(self):
+        self._done += 1
+        self._seconds += seconds
         if not self._left:
             return ""
-        seconds = sum(self._seconds) / len(self._seconds) * self._left
+        seconds = self._seconds / self._done * self._left
         text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
         return f" (about {text} left)"
 
@@ -115,7 +147,6 @@ def _description(flags, arguments, arms, seeds) -> dict:
         )
     variant = config_variant(named)
     paper = module.PAPER
-    settings = {arm: experiment.arm_settings(flags.config, arm) for arm in arms}
     return {
         "title": f"{paper['citation']}: {paper['title']}",
         "config": named,
@@ -133,5 +164,5 @@ def _description(flags, arguments, arms, seeds) -> dict:
             for arm in arms
         },
         "claims": module.get_claims(variant) if variant else module.get_claims(),
-        "plans": {arm: experiment.make_plan(settings[arm]).to_dict() for arm in arms},
+        "plans": {arm: plan.to_dict() for arm, plan in experiment.make_plans(flags.config).items()},
     }

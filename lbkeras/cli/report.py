@@ -15,7 +15,7 @@ It can run at any time, also while `lbkeras replicate` is under way: what has no
 
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
-    command.string("workdir", None, "The folder that `lbkeras replicate` made.", required=True)
+    command.folder("workdir", "The folder that `lbkeras replicate` made.")
     try:
         flags = command.parse()
     except HelpShown:

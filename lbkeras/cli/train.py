@@ -14,7 +14,8 @@ HELP = """lbkeras train: trains one arm of a config in a run folder, or goes on 
 
 examples:
   lbkeras train --config=configs/papers/smith2018.py:digits --workdir=runs/first
-  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=runs/grown --arm=increase_batch
+  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=runs/grown \\
+      --arm=increase_batch
   lbkeras train --config=configs/papers/smith2018.py:cifar10 --workdir=runs/cifar \\
       --data_dir=$HOME/tensorflow_datasets --config.plan.epochs=30
 
@@ -26,7 +27,7 @@ Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it wi
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     command.config()
-    command.string("workdir", None, "The run's folder.", required=True)
+    command.folder("workdir", "The run's folder.")
     command.string("arm", None, "Which arm of the config; the first if not given.")
     define_training_flags(command)
     command.integer("seed", 0, "Of initialization, order and augmentation.", least=0)
@@ -43,14 +44,21 @@ def main(arguments: list[str]) -> int:
     )
     from lbkeras import training
 
-    record = training.train(run)
-    final = record["final"]
-    print(
-        f"{run.arm}, seed {run.seed}: test accuracy {100 * final['val_accuracy']:.2f} % after "
-        f"{record['updates']:,} updates in {record['seconds']:.1f} s of training; "
-        f"everything is in {run.folder}"
-    )
+    if training.has_ended(run) == "finished":
+        print(f"{run.folder}: this run is finished; nothing is left to train")
+    training.train(run)
+    print(f"{run.arm}, seed {run.seed}: {outcome(run.folder)}; everything is in {run.folder}")
     return 0
+
+
+def outcome(folder: Path) -> str:
+    """What a finished run reached, from its record."""
+    from lbkeras.replication import read_run
+
+    run = read_run(folder)
+    accuracy, updates, seconds = map(run.value, ("val_accuracy", "updates", "seconds"))
+    reached = "no finite test accuracy" if accuracy is None else f"{100 * accuracy:.2f} % right"
+    return f"{reached} on the test split after {updates:,} updates, {seconds:.1f} s of training"
 
 
 def define_training_flags(command: CommandFlags) -> None:
@@ -64,8 +72,8 @@ def define_training_flags(command: CommandFlags) -> None:
     )
 
 
-def make_run(flags, arguments: list[str], *, arm: str, seed: int, folder: Path, title: str = ""):
-    """The Run of one arm and seed, from the flags of `train` or `replicate`."""
+def make_run(flags, arguments: list[str], *, arm: str, seed: int, folder: Path, **more):
+    """The Run of one arm and seed, from the flags of `train` or `replicate`, and `more` of it."""
     from lbkeras.training import Run
 
     named = flags["config"].config_filename
@@ -82,5 +90,5 @@ def make_run(flags, arguments: list[str], *, arm: str, seed: int, folder: Path, 
         strategy=flags.strategy,
         steps_per_execution=flags.config.steps_per_execution,
         checkpoint_minutes=flags.config.checkpoint_minutes,
-        title=title,
+        **more,
     )

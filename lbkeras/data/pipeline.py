@@ -76,6 +76,7 @@ class Pipeline(DataAdapter):
         self._pass = (0, 0)  # epoch and first step of the running pass
         self._preparing = False  # Keras is setting up: what it takes now is not an epoch
         self._scheduled = False
+        self._announced = False  # by the callback that ends the epoch
         self._strategy = None
         self.batch_size = batch_size
 
@@ -143,6 +144,12 @@ class Pipeline(DataAdapter):
         if strategy is not None:
             self._strategy = strategy
 
+    def begin_epoch(self, epoch: int, batch_size: int) -> None:
+        """Announces the next pass: a callback that follows a schedule calls this each epoch."""
+        self.batch_size = batch_size
+        self.epoch = epoch
+        self._announced = True
+
     # What Keras asks of a DataAdapter.
 
     @property
@@ -181,7 +188,8 @@ class Pipeline(DataAdapter):
 
     def _pass_dataset(self):
         """The batches of the running pass, distributed to the replicas if there are some."""
-        if isinstance(self._source, tf.data.Dataset) or not self.shuffle:
+        lasting = isinstance(self._source, tf.data.Dataset) or not self.shuffle
+        if lasting and self._pass[1] == 0:
             batches = self._standing_dataset()
         else:
             batches = self.dataset(*self._pass)
@@ -277,7 +285,7 @@ class Pipeline(DataAdapter):
         def one_pass(seed, start):
             examples = self._source
             if self.shuffle:
-                tf.random.set_seed(0)  # of this graph: otherwise the global seed has a say
+                tf.random.set_seed(1)  # of this graph: otherwise the global seed has a say
                 examples = examples.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
             examples = examples.enumerate().skip(start * batch_size)
             return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(seed).repeat(), examples)
@@ -317,7 +325,15 @@ class _BatchesOfEachEpoch(tf.distribute.DistributedDataset):
         self._pipeline = pipeline
 
     def __iter__(self):
-        return iter(self._pipeline._pass_dataset())
+        pipeline = self._pipeline
+        if not (pipeline._preparing or pipeline._announced):
+            # Its length is unknown to Keras, which would run one step too many and count it.
+            raise UserError(
+                "pipeline: expected its BatchSizeScheduler among the callbacks, which ends each "
+                "epoch, received none; to evaluate, make another Pipeline(..., shuffle=False)"
+            )
+        pipeline._announced = False
+        return iter(pipeline._pass_dataset())
 
     @property
     def element_spec(self):

@@ -234,6 +234,10 @@ def _figure(rows: int, height: float):
 def _label(axes, x: str, y: str) -> None:
     if x:
         axes.set_xlabel(_LABELS.get(x, x))
+    if x == "epochs":
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(_LABELS.get(y, y.replace("_", " ")))
 
 

@@ -1,0 +1,54 @@
+"""Loads TensorFlow without its start-up notices, so that standard error is left to real errors."""
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+
+# TensorFlow prints these before it obeys any log level: oneDNN and CPU notices, and that CUDA
+# cannot start, which is no error on a machine without an NVIDIA device.
+_FILTER = r"""
+import os, re, sys
+notice = re.compile(rb"[IW]\d{4} |WARNING: All log messages before absl::InitializeLog"
+                    rb"|To enable the following instructions:")
+no_device = not os.path.exists("/dev/nvidiactl")
+for line in sys.stdin.buffer:
+    if not (notice.match(line) or no_device and b"cuInit" in line):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow and Keras and lists the devices; only notices are dropped from stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" in sys.modules:
+        return
+    # It comes when a process trains several models; each has its own train function.
+    retracing = "triggered tf.function retracing"
+    logging.getLogger("tensorflow").addFilter(lambda record: retracing not in record.getMessage())
+    with _filtered_stderr():
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()
+        import keras  # noqa: F401
+
+
+@contextlib.contextmanager
+def _filtered_stderr():
+    """Sends file descriptor 2 through a process of its own, which outlives an abort of this one."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    reader = subprocess.Popen(
+        [sys.executable, "-S", "-E", "-c", _FILTER], stdin=subprocess.PIPE, start_new_session=True
+    )
+    os.dup2(reader.stdin.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        reader.stdin.close()
+        reader.wait(timeout=10)

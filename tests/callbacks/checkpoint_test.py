@@ -1,0 +1,379 @@
+"""A run that was killed and restored ends as if nothing had happened: bit for bit."""
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from lbkeras.callbacks import BatchSizeScheduler, Checkpoint, TrainingStatistics
+from lbkeras.data import Pipeline
+
+SIZES = (128, 256, 128, 256)  # 11, 5, 11 and 5 updates
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAt(keras.callbacks.Callback):
+    """Stands for a power cut after an update, or after an epoch."""
+
+    def __init__(self, update=None, epoch=None):
+        super().__init__()
+        self.update, self.epoch = update, epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.update is not None and self.model.optimizer.iterations >= self.update:
+            raise Killed
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise Killed
+
+
+class LastState(keras.callbacks.Callback):
+    """All variables at the end of the last epoch: then EarlyStopping restores its best weights."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.values = [v.numpy() for v in self.model.variables + self.model.optimizer.variables]
+
+
+class Run:
+    """A model, its data and its callbacks, made as a program makes them when it starts."""
+
+    def __init__(self, compiled, source, directory, optimizer, steps_per_execution, seed, minutes):
+        keras.backend.clear_session()
+        self.model = compiled(
+            optimizer(), seed=seed, hidden=8, dropout=0.3, steps_per_execution=steps_per_execution
+        )
+        self.train = Pipeline(source, 64, seed=5)
+        self.early = keras.callbacks.EarlyStopping(
+            "loss", min_delta=5.0, patience=50, restore_best_weights=True
+        )
+        self.reduce = keras.callbacks.ReduceLROnPlateau("loss", min_delta=5.0, patience=2)
+        self.statistics = TrainingStatistics(self.train)
+        others = [
+            BatchSizeScheduler(self.train, lambda epoch, size: SIZES[epoch]),
+            self.statistics,
+            self.early,
+            self.reduce,
+        ]
+        self.checkpoint = Checkpoint(directory, self.train, others, minutes)
+        self.last = LastState()
+        self.callbacks = [*others, self.checkpoint, self.last]
+        self.reports = []
+
+    def fit(self, kill=None):
+        first = self.checkpoint.restore(self.model, report=self.reports.append)
+        callbacks = self.callbacks + ([kill] if kill else [])
+        return self.model.fit(
+            self.train, epochs=4, initial_epoch=first, verbose=0, callbacks=callbacks
+        )
+
+
+@pytest.fixture
+def new_run(compiled, digits):
+    def make(directory, optimizer, steps_per_execution=1, seed=0, minutes=0.0):
+        return Run(compiled, digits, directory, optimizer, steps_per_execution, seed, minutes)
+
+    return make
+
+
+def sgd():
+    return keras.optimizers.SGD(0.05, momentum=0.9)
+
+
+OPTIMIZERS = {"sgd": sgd, "adam": lambda: keras.optimizers.Adam(0.01)}
+TIMES = {"seconds", "examples_per_second"}
+
+
+def assert_goes_on_the_same(new_run, tmp_path, kill, optimizer=sgd, steps_per_execution=1):
+    whole = new_run(tmp_path / "whole", optimizer, steps_per_execution, minutes=10)
+    expected = whole.fit().history
+    killed = new_run(tmp_path / "killed", optimizer, steps_per_execution)
+    with pytest.raises(Killed):
+        killed.fit(kill)
+    resumed = new_run(tmp_path / "killed", optimizer, steps_per_execution, seed=99)
+    history = resumed.fit()
+    assert resumed.reports == []
+
+    for ours, value in zip(resumed.last.values, whole.last.values, strict=True):
+        np.testing.assert_array_equal(ours, value)
+    assert 0 < len(history.epoch) and history.epoch[-1] == 3
+    for name, values in history.history.items():
+        if name not in TIMES:
+            assert values == expected[name][-len(values) :], name
+    for name in ("wait", "best", "best_epoch", "stopped_epoch"):
+        assert getattr(resumed.early, name) == getattr(whole.early, name), name
+    for ours, value in zip(resumed.early.best_weights, whole.early.best_weights, strict=True):
+        np.testing.assert_array_equal(ours, value)
+    for name in ("wait", "best", "cooldown_counter"):
+        assert getattr(resumed.reduce, name) == getattr(whole.reduce, name), name
+    assert resumed.statistics.examples_seen == whole.statistics.examples_seen == 2 * 2688
+    return whole, history
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_killed_inside_an_epoch(new_run, tmp_path, optimizer):
+    whole, history = assert_goes_on_the_same(new_run, tmp_path, KillAt(update=22), optimizer)
+    assert history.epoch == [2, 3]
+    # Otherwise the callbacks' state says nothing.
+    assert (whole.early.wait, whole.early.best_epoch, whole.reduce.wait) == (3, 0, 1)
+    assert history.history["learning_rate"][-1] < history.history["learning_rate"][0]
+
+
+def test_killed_inside_an_epoch_with_several_steps_in_one_call(new_run, tmp_path):
+    assert_goes_on_the_same(new_run, tmp_path, KillAt(update=24), steps_per_execution=4)
+    files = sorted(path.name for path in (tmp_path / "killed").iterdir())
+    assert files == ["update_000000031.npz", "update_000000032.npz"]
+
+
+def test_killed_at_the_first_update(new_run, tmp_path):
+    assert_goes_on_the_same(new_run, tmp_path, KillAt(update=1))
+
+
+def test_killed_after_an_epoch(new_run, tmp_path):
+    _, history = assert_goes_on_the_same(new_run, tmp_path, KillAt(epoch=1))
+    assert history.epoch == [2, 3]
+
+
+def test_killed_twice_in_one_epoch(new_run, tmp_path):
+    first = new_run(tmp_path / "killed", sgd)
+    with pytest.raises(Killed):
+        first.fit(KillAt(update=18))
+    assert_goes_on_the_same(new_run, tmp_path, KillAt(update=23))
+
+
+def test_an_undisturbed_run_is_not_changed_by_saving(new_run, tmp_path):
+    often, seldom = (new_run(tmp_path / str(m), sgd, minutes=m) for m in (0, 10))
+    for run in (often, seldom):
+        run.fit()
+    for ours, value in zip(often.last.values, seldom.last.values, strict=True):
+        np.testing.assert_array_equal(ours, value)
+
+
+def test_resume_in_the_same_process_with_the_same_pipeline(compiled, digits, tmp_path, mirrored):
+    """The pipeline has been read at this batch size before; two devices, and streams as well."""
+    train = Pipeline(digits, 256, seed=5)
+    weights = []
+    for kill in (None, KillAt(update=8)):
+        with mirrored.scope():
+            model = compiled()
+        scheduler = BatchSizeScheduler(train, lambda epoch, size: 256)
+        checkpoint = Checkpoint(tmp_path / str(bool(kill)), train, [scheduler], minutes=0)
+        arguments = dict(epochs=2, verbose=0)
+        if kill is None:
+            model.fit(train, callbacks=[scheduler, checkpoint], **arguments)
+        else:
+            with pytest.raises(Killed):
+                model.fit(train, callbacks=[scheduler, checkpoint, kill], **arguments)
+            first = checkpoint.restore(model)
+            assert first == 1
+            callbacks = [scheduler, checkpoint]
+            model.fit(train, initial_epoch=first, callbacks=callbacks, **arguments)
+        assert model.optimizer.iterations == 10
+        weights.append(model.get_weights())
+    for ours, value in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, value)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_resume_of_a_stream_and_of_ordered_data(compiled, digits, tmp_path, shuffle):
+    import tensorflow as tf
+
+    source = tf.data.Dataset.from_tensor_slices(digits) if shuffle else digits
+    weights = []
+    for kill in (None, KillAt(update=8)):
+        directory = tmp_path / str(bool(kill))
+
+        def start(directory=directory):
+            model = compiled(steps_per_execution=2)
+            train = Pipeline(source, 256, shuffle=shuffle)
+            scheduler = BatchSizeScheduler(train, lambda epoch, size: 256)
+            checkpoint = Checkpoint(directory, train, [scheduler], minutes=0)
+            return model, train, checkpoint, [scheduler, checkpoint]
+
+        model, train, checkpoint, callbacks = start()
+        if kill is not None:
+            with pytest.raises(Killed):
+                model.fit(train, epochs=2, verbose=0, callbacks=[*callbacks, kill])
+            model, train, checkpoint, callbacks = start()
+        first = checkpoint.restore(model)
+        model.fit(train, epochs=2, initial_epoch=first, verbose=0, callbacks=callbacks)
+        assert model.optimizer.iterations == (10 if shuffle else 12)
+        weights.append(model.get_weights())
+    for ours, value in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, value)
+
+
+def test_without_a_scheduler(compiled, digits, tmp_path):
+    """Keras counts the steps itself: saved at the ends of epochs only, also when asked to."""
+    weights = []
+    for kill in (None, KillAt(update=14)):
+        directory = tmp_path / str(bool(kill))
+        for killer in (kill, None):
+            model, train = compiled(), Pipeline(digits, 256)
+            checkpoint = Checkpoint(directory, train, minutes=0)
+            first = checkpoint.restore(model)
+            callbacks = [checkpoint, killer] if killer else [checkpoint]
+            arguments = dict(epochs=3, initial_epoch=first, verbose=0, callbacks=callbacks)
+            if killer:
+                with pytest.raises(Killed):
+                    model.fit(train, **arguments)
+            elif first < 3:
+                model.fit(train, **arguments)
+        assert model.optimizer.iterations == 15
+        weights.append(model.get_weights())
+        names = sorted(path.name for path in directory.iterdir())
+        assert names == ["update_000000010.npz", "update_000000015.npz"]
+    for ours, value in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, value)
+
+
+def test_the_programs_arguments_count_not_the_saved_ones(new_run, tmp_path):
+    killed = new_run(tmp_path, sgd)
+    with pytest.raises(Killed):
+        killed.fit(KillAt(epoch=1))
+    resumed = new_run(tmp_path, sgd)
+    resumed.early.patience = 1
+    resumed.early.min_delta = 100.0
+    assert resumed.fit().epoch == [2]
+
+
+# Files.
+
+
+@pytest.fixture(scope="module")
+def saved(compiled, digits, tmp_path_factory):
+    """A folder with the checkpoints of two epochs, their weights, and a way to restore."""
+    directory = tmp_path_factory.mktemp("checkpoints")
+    model, train = compiled(), Pipeline(digits, 512)
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: 512)
+    checkpoint = Checkpoint(directory, train, [scheduler])
+    weights = []
+
+    class Remember(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            weights.append(self.model.get_weights())
+
+    model.fit(train, epochs=3, verbose=0, callbacks=[scheduler, checkpoint, Remember()])
+    return directory, model, train, weights
+
+
+def restored(saved, directory):
+    """The epoch to go on with, whether the weights are those of its start, and the reports."""
+    _, model, train, weights = saved
+    for variable in model.variables:
+        variable.assign(np.full(variable.shape, 7, variable.dtype))
+    reports = []
+    epoch = Checkpoint(directory, train).restore(model, report=reports.append)
+    expected = weights[epoch - 1] if epoch else [np.full_like(w, 7) for w in weights[0]]
+    same = all(map(np.array_equal, model.get_weights(), expected))
+    return epoch, same, reports
+
+
+def test_two_files_are_kept_and_no_temporary_ones(saved):
+    names = sorted(path.name for path in saved[0].iterdir())
+    assert names == ["update_000000004.npz", "update_000000006.npz"]
+    assert restored(saved, saved[0]) == (3, True, [])
+
+
+def test_nothing_saved(saved, tmp_path):
+    assert restored(saved, tmp_path / "absent") == (0, True, [])
+
+
+def truncated(content):
+    return content[: len(content) // 2]
+
+
+def without_the_last_byte(content):
+    return content[:-1]
+
+
+def flipped(content):
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def empty(content):
+    return b""
+
+
+def other(content):
+    return b"not a checkpoint" * 100
+
+
+DAMAGES = (truncated, without_the_last_byte, flipped, empty, other)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_newest_file(saved, tmp_path, damage):
+    directory = tmp_path / "damaged"
+    shutil.copytree(saved[0], directory)
+    older, newest = sorted(directory.iterdir())
+    newest.write_bytes(damage(newest.read_bytes()))
+    epoch, same, reports = restored(saved, directory)
+    assert (epoch, same, len(reports)) == (2, True, 1)
+    assert str(newest) in reports[0] and "damaged" in reports[0] and "\n" not in reports[0]
+
+    older.write_bytes(damage(older.read_bytes()))
+    epoch, same, reports = restored(saved, directory)
+    assert (epoch, same, len(reports)) == (0, True, 2)
+
+
+def test_any_flipped_byte_is_found_or_harmless(saved, tmp_path):
+    """At 200 places and all through the zip file's directory at the end."""
+    directory = tmp_path / "damaged"
+    shutil.copytree(saved[0], directory)
+    newest = sorted(directory.iterdir())[1]
+    content = newest.read_bytes()
+    generator = np.random.default_rng(0)
+    end = content.index(b"PK\x01\x02")
+    places = np.concatenate([generator.integers(0, end, 200), np.arange(end, len(content), 3)])
+    for place in places:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << generator.integers(8)
+        newest.write_bytes(damaged)
+        epoch, same, reports = restored(saved, directory)
+        assert same and epoch == 3 - len(reports), (place, reports)
+
+
+def test_state_of_another_model(saved, compiled, digits):
+    model = compiled(hidden=4)
+    reports = []
+    checkpoint = Checkpoint(saved[0], Pipeline(digits, 512))
+    assert checkpoint.restore(model, report=reports.append) == 0
+    assert len(reports) == 2
+
+
+def test_bfloat16_weights(compiled, digits, tmp_path):
+    train = Pipeline(digits, 512)
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: 512)
+    checkpoint = Checkpoint(tmp_path, train, [scheduler])
+    model = compiled(dtype="bfloat16")
+    model.fit(train, verbose=0, callbacks=[scheduler, checkpoint])
+    other = compiled(dtype="bfloat16", seed=1)
+    assert other.weights[0].dtype == "bfloat16"
+    assert Checkpoint(tmp_path, Pipeline(digits, 512)).restore(other) == 1
+    for ours, value in zip(
+        other.variables + other.optimizer.variables,
+        model.variables + model.optimizer.variables,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(
+            np.asarray(ours.numpy(), np.float64), np.asarray(value.numpy(), np.float64)
+        )
+
+
+def test_mixed_bfloat16(compiled, digits, tmp_path):
+    policy = keras.DTypePolicy("mixed_bfloat16")
+    train = Pipeline(digits, 512)
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: 512)
+    checkpoint = Checkpoint(tmp_path, train, [scheduler])
+    model = compiled(dtype=policy)
+    model.fit(train, verbose=0, callbacks=[scheduler, checkpoint])
+    other = compiled(dtype=policy, seed=1)
+    assert Checkpoint(tmp_path, Pipeline(digits, 512)).restore(other) == 1
+    for ours, value in zip(other.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, value)

@@ -1,0 +1,31 @@
+"""`lbkeras doctor`: what it finds and what it misses."""
+
+import json
+
+from lbkeras import machine
+from lbkeras.cli.main import main
+
+
+def test_nothing_is_missing(succeeds, tmp_path):
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text(json.dumps({"name": "mnist"}))
+    output = succeeds("doctor", f"--data_dir={tmp_path}")
+    assert "nothing is missing" in output
+    for name, version in machine.versions().items():
+        assert [name, version] in [line.split() for line in output.splitlines()]
+    assert "  CPU:0\n" in output
+    assert "  digits (embedded)\n" in output
+    assert "  mnist/3.0.1\n" in output
+
+
+def test_without_data_sets_says_where_it_looked(succeeds, tmp_path):
+    assert f"none prepared by TFDS in {tmp_path}" in succeeds("doctor", f"--data_dir={tmp_path}")
+
+
+def test_something_missing_is_named_and_fails(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "_PACKAGES", ("tensorflow", "no-such-package"))
+    assert main(["doctor", f"--data_dir={tmp_path}"]) == 1
+    output = capsys.readouterr().out
+    assert "missing: no-such-package; install it with `pip install no-such-package`" in output
+    assert "nothing is missing" not in output

@@ -1,0 +1,116 @@
+"""The program as a whole: help, exit statuses, what it loads."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from lbkeras.cli.main import COMMANDS, main
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
+def test_help_of_the_program_names_every_command(arguments, succeeds):
+    text = succeeds(*arguments)
+    assert all(f"  {name} " in text for name in COMMANDS)
+
+
+def test_without_a_command_shows_the_usage_and_fails(capsys):
+    assert main([]) == 2
+    assert "usage: lbkeras COMMAND" in capsys.readouterr().out
+
+
+FLAGS = {
+    "plan": ["--config", "--format"],
+    "train": ["--config", "--workdir", "--arm", "--data_dir", "--strategy", "--seed"],
+    "replicate": ["--config", "--workdir", "--seeds", "--data_dir", "--strategy"],
+    "report": ["--workdir"],
+    "doctor": ["--data_dir"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_teaches_by_example_and_lists_all_flags(command, succeeds):
+    text = succeeds(command, "--help")
+    assert f"\n  lbkeras {command}" in text
+    listed = [line.strip() for line in text.splitlines() if line.startswith("  --")]
+    assert listed == FLAGS[command]
+
+
+def _examples(text):
+    lines = text.replace("\\\n", " ").splitlines()
+    return [shlex.split(line)[1:] for line in lines if line.startswith("  lbkeras ")]
+
+
+def test_the_examples_of_plan_run(succeeds, monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    examples = _examples(succeeds("--help")) + _examples(succeeds("plan", "--help"))
+    examples = [example for example in examples if example[0] == "plan"]
+    assert len(examples) >= 4
+    for example in examples:
+        assert succeeds(*example)
+
+
+@pytest.mark.parametrize("command", ["train", "replicate"])
+def test_the_configs_of_other_examples_can_be_planned(command, succeeds, monkeypatch, request):
+    monkeypatch.chdir(request.config.rootpath)
+    examples = _examples(succeeds(command, "--help"))
+    assert len(examples) >= 2
+    for example in examples:
+        assert succeeds("plan", *(flag for flag in example if flag.startswith("--config")))
+
+
+def test_unknown_command_names_the_nearest(fails):
+    message = fails("trian", "--config=x")
+    assert message == (
+        "command: expected one of plan, train, replicate, report, doctor, received 'trian' "
+        "(did you mean 'train'?)"
+    )
+
+
+def test_what_the_operating_system_refuses_is_one_line(fails, monkeypatch):
+    def full(arguments):
+        raise OSError(28, "No space left on device", "runs/a/history.jsonl")
+
+    monkeypatch.setattr("lbkeras.cli.report.main", full)
+    assert "No space left on device: 'runs/a/history.jsonl'" in fails("report", "--workdir=x")
+
+
+def test_keyboard_interrupt_outside_training_says_how_to_go_on(monkeypatch, capsys):
+    def interrupt(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lbkeras.cli.report.main", interrupt)
+    assert main(["report", "--workdir=a b"]) == 130
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "run the same command again: lbkeras report '--workdir=a b'" in error
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    def broken(arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("lbkeras.cli.report.main", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["report", "--workdir=x"])
+
+
+def test_plan_does_not_load_tensorflow(smith):
+    program = (
+        "import sys; from lbkeras.cli.main import main\n"
+        f"status = main(['plan', '--config={smith}:digits'])\n"
+        "heavy = {'tensorflow', 'keras', 'matplotlib', 'sklearn'} & set(sys.modules)\n"
+        "sys.exit(status or repr(heavy) if status or heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_user_error_of_a_real_process_is_one_line(process, smith):
+    run = process("plan", f"--config={smith}:digits", "--config.plan.epoch=3")
+    out, error = run.communicate(timeout=60)
+    assert (run.returncode, out) == (2, "")
+    assert error.startswith("lbkeras: error: config.plan: expected one of ")
+    assert error.endswith("received 'epoch' (did you mean 'epochs'?)\n")
+    assert error.count("\n") == 1

@@ -1,0 +1,145 @@
+"""`lbkeras replicate`: arms, seeds, the report, going on, and one arm that diverges."""
+
+import json
+import signal
+import time
+
+import pytest
+
+# Three small arms; `diverging` alone has a learning rate that float32 cannot hold.
+CONFIG = """
+from configs import common
+from configs.papers import smith2018
+
+PAPER = smith2018.PAPER
+
+
+def get_config(variant=""):
+    config = smith2018.digits()
+    config.plan.epochs = 4
+    config.plan.boundaries = (1, 2, 3)
+    config.plan.batch_size = 70
+    config.plan.max_batch_size = 700
+    config.arms = common.in_order(dict(
+        original=dict(description="falls", plan=dict(strategy="decay_learning_rate")),
+        diverging=dict(description="too fast", plan=dict(learning_rate=1e30)),
+        increase_batch=dict(description="grows", plan=dict(strategy="increase_batch")),
+    ))
+    return config
+
+
+def get_claims(variant=""):
+    claims = smith2018.get_claims("digits")
+    return [claim for claim in claims if claim["arm"] == "increase_batch"]
+"""
+
+
+@pytest.fixture
+def command(tmp_path):
+    (tmp_path / "small.py").write_text(CONFIG)
+    return (
+        "replicate", f"--config={tmp_path / 'small.py'}", f"--workdir={tmp_path / 'w'}", "--seeds=2"
+    )  # fmt: skip
+
+
+def test_arms_and_seeds_then_the_report(command, tmp_path, succeeds):
+    output = succeeds(*command)
+    lines = output.splitlines()
+    runs = [line for line in lines if line.startswith("[")]
+    assert [line.split("]")[0] for line in runs] == [f"[{k}/6" for k in range(1, 7)]
+    assert not any("Epoch" in line for line in lines)  # short runs: one line each
+    assert all("(about " in line and " left)" in line for line in runs[:5])
+    assert "left" not in runs[5]
+    assert runs[0].startswith("[1/6] original seed 0: ")
+    assert runs[1].startswith("[2/6] diverging seed 0: diverged: the loss became ")
+    workdir = tmp_path / "w"
+    statuses = {
+        str(path.parent.relative_to(workdir)): json.loads(path.read_text())["status"]
+        for path in workdir.glob("*/seed_*/record.json")
+    }
+    assert statuses == {
+        f"{arm}/seed_{seed}": "diverged" if arm == "diverging" else "finished"
+        for arm in ("original", "diverging", "increase_batch")
+        for seed in (0, 1)
+    }
+    text = (workdir / "report.md").read_text()
+    assert "increase_batch" in text and "diverged" in text
+    assert json.loads((workdir / "report.json").read_text())
+    assert len(list((workdir / "plots").glob("*.png"))) >= 2
+
+    # Again: nothing is trained, the report is the same.
+    records = {path: path.stat().st_mtime_ns for path in workdir.glob("*/seed_*/record.json")}
+    again = succeeds(*command)
+    assert sum("finished before" in line for line in again.splitlines()) == 4
+    assert sum("diverged before" in line for line in again.splitlines()) == 2
+    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in records.items())
+
+    # `lbkeras report` renders what was deleted.
+    (workdir / "report.md").unlink()
+    succeeds("report", f"--workdir={workdir}")
+    assert "increase_batch" in (workdir / "report.md").read_text()
+
+
+def test_the_workdir_of_other_arms(command, tmp_path, fails, smith):
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "replication.json").write_text('{"arms": {"original": {}, "hybrid": {}}}')
+    assert fails(*command) == (
+        f"workdir {tmp_path / 'w'}: expected the arms it was started with (original, hybrid), "
+        "received original, diverging, increase_batch; use another --workdir"
+    )
+
+
+def test_a_run_of_another_config_is_found_before_any_training(command, tmp_path, fails):
+    folder = tmp_path / "w" / "increase_batch" / "seed_1"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"arm": "increase_batch", "seed": 1, "data": {}}')
+    assert "(data.augmentation=None), received data.augmentation='default'" in fails(*command)
+    assert not (tmp_path / "w" / "original").exists()
+
+
+def test_a_config_without_claims(tmp_path, fails):
+    path = tmp_path / "bare.py"
+    path.write_text(CONFIG.replace("def get_claims", "def no_claims"))
+    message = fails("replicate", f"--config={path}", f"--workdir={tmp_path / 'w'}")
+    assert "expected a paper's config with PAPER and get_claims(variant)" in message
+
+
+def test_no_seeds_in_the_config(command, fails):
+    message = fails(*command[:-1], "--config.seeds=0")
+    assert message == "config.seeds: expected at least 1, received 0"
+
+
+def test_a_workdir_below_a_file(command, tmp_path, fails):
+    (tmp_path / "file").write_text("")
+    message = fails(*command[:2], f"--workdir={tmp_path / 'file' / 'w'}")
+    assert "expected a folder that can be written, received: Not a directory" in message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_replication_goes_on(number, command, tmp_path, process):
+    first = process(*command)
+    record = tmp_path / "w" / "diverging" / "seed_0" / "config.json"
+    until = time.monotonic() + 200
+    while not record.exists() and first.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    first.send_signal(number)
+    _, error = first.communicate(timeout=120)
+    assert first.returncode == 128 + number
+    assert error.count("\n") == 1 and "run the same command again: lbkeras replicate" in error
+
+    second = process(*command)
+    output, error = second.communicate(timeout=300)
+    assert (second.returncode, error) == (0, "")
+    assert "[1/6] original seed 0: finished before" in output
+    assert (tmp_path / "w" / "report.md").exists()
+
+
+@pytest.mark.slow
+def test_every_arm_of_smith_on_digits(tmp_path, smith, succeeds):
+    flags = ["--config.plan.epochs=4", "--config.plan.boundaries=(1,2,3)", "--seeds=2"]
+    output = succeeds("replicate", f"--config={smith}:digits", f"--workdir={tmp_path}", *flags)
+    assert "[12/12] large_batch_naive seed 1: " in output
+    assert len(list(tmp_path.glob("*/seed_*/model.keras"))) == 12
+    report = (tmp_path / "report.md").read_text()
+    assert all(arm in report for arm in ("hybrid", "increased_momentum", "large_batch_naive"))

@@ -1,0 +1,19 @@
+"""`lbkeras report`: on what is no replication; what it renders is tested with `replicate`."""
+
+import pytest
+
+
+@pytest.mark.parametrize("folder", ["there", "nowhere"])
+def test_a_folder_that_is_no_replication(folder, tmp_path, fails):
+    (tmp_path / "there").mkdir()
+    assert fails("report", f"--workdir={tmp_path / folder}") == (
+        f"{tmp_path / folder}: expected a folder written by `lbkeras replicate`, "
+        "found no replication.json"
+    )
+
+
+def test_a_malformed_replication(tmp_path, fails):
+    (tmp_path / "replication.json").write_text("{")
+    assert fails("report", f"--workdir={tmp_path}").startswith(
+        f"{tmp_path / 'replication.json'}, line 1: expected a JSON object"
+    )

@@ -1,0 +1,174 @@
+"""From names to objects: what an arm inherits, and what is refused."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import common
+from lbkeras import data, experiment
+from lbkeras.errors import UserError
+
+
+def _config(**arms):
+    return common.experiment(
+        data=dict(name="digits", num_examples=1437),
+        model=dict(name="mlp", num_classes=10, hidden_sizes=(8,)),
+        optimizer=dict(name="SGD", nesterov=True),
+        plan=dict(
+            name="noise_scale_plan", strategy="hybrid", epochs=4, boundaries=(2,), factor=5.0,
+            learning_rate=0.1, momentum=0.9, batch_size=20,
+        ),
+        arms=arms or dict(first={}),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def settings():
+    return experiment.arm_settings(_config())
+
+
+@pytest.fixture(scope="module")
+def train():
+    return data.load("digits", batch_size=20)
+
+
+def test_arms_keep_the_order_they_are_written_in():
+    assert experiment.arm_names(_config(zebra={}, ant={})) == ["zebra", "ant"]
+
+
+def test_an_arm_adds_to_a_section_or_replaces_it_by_name():
+    config = _config(
+        base={}, added=dict(optimizer=dict(weight_decay=0.1)), replaced=dict(
+            optimizer=dict(name="SGD", momentum=0.5)
+        ),
+    )  # fmt: skip
+    optimizers = [experiment.arm_settings(config, arm)["optimizer"] for arm in config.arms]
+    assert optimizers == [
+        {"name": "SGD", "nesterov": True},
+        {"name": "SGD", "nesterov": True, "weight_decay": 0.1},
+        {"name": "SGD", "momentum": 0.5},
+    ]
+
+
+def test_unknown_arm_names_the_nearest():
+    with pytest.raises(UserError) as raised:
+        experiment.arm_settings(_config(original={}, hybrid={}), "hybird")
+    assert str(raised.value) == (
+        "arm: expected one of original, hybrid, received 'hybird' (did you mean 'hybrid'?)"
+    )
+
+
+def test_an_arm_with_an_unknown_section():
+    with pytest.raises(UserError, match=r"arms\.a: expected one of data, .* \(did you mean 'plan'"):
+        experiment.arm_settings(_config(a=dict(plans=dict(epochs=3))), "a")
+
+
+def test_the_plan_knows_the_number_of_examples(settings):
+    assert experiment.make_plan(settings).num_examples == 1437
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (dict(name="noise_plan"), r"plan\.name: .*\(did you mean 'noise_scale_plan'\?\)"),
+        (dict(name=None), r"plan\.name: expected a name, received None"),
+        (dict(epoch=3), r"plan: expected one of .*received 'epoch' \(did you mean 'epochs'\?\)"),
+        (dict(strategy="increase_batc"), r"plan\.strategy: .*\(did you mean 'increase_batch'\?\)"),
+        (dict(momentum=1), r"plan\.momentum: expected a number in \[0, 1\), received 1"),
+    ],
+)
+def test_a_plan_that_cannot_be_made(changes, expected, settings):
+    settings["plan"] |= changes
+    with pytest.raises(UserError, match=expected):
+        experiment.make_plan(settings)
+
+
+def test_a_plan_that_lacks_an_argument(settings):
+    del settings["plan"]["learning_rate"]
+    with pytest.raises(UserError, match=r"plan\.learning_rate: expected a value, received none"):
+        experiment.make_plan(settings)
+
+
+def test_is_replaced_in_every_arm():
+    config = _config(a=dict(plan=dict(epochs=3)), b=dict(plan=dict(epochs=4, factor=2.0)))
+    assert experiment.is_replaced_in_every_arm(config, "plan.epochs")
+    assert not experiment.is_replaced_in_every_arm(config, "plan.factor")
+    assert not experiment.is_replaced_in_every_arm(config, "seeds")
+    assert not experiment.is_replaced_in_every_arm(config, "arms.a.plan.epochs")
+
+
+def test_pipelines_have_their_batch_sizes(settings):
+    train, test = experiment.make_pipelines(settings, 20, seed=3, data_dir=None)
+    assert (train.batch_size, train.seed, train.shuffle) == (20, 3, True)
+    assert (test.batch_size, test.shuffle) == (360, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (dict(num_examples=1000), r"data\.num_examples: expected 1437 \(what digits 'train' holds\)"
+         ", received 1000"),
+        (dict(train_split="trian"), "'trian'"),
+        (dict(train_split="train[:0]"), r"expected 'train' or 'test', received 'train\[:0\]'"),
+        (dict(test_split="validation"), "'validation'"),
+        (dict(name="mnsit"), "unknown data set 'mnsit'.*did you mean 'mnist'"),
+        (dict(augmentation="strong"), "augmentation: expected .*received 'strong'"),
+        (dict(test_batch_size=0), "batch_size: expected"),
+    ],
+)  # fmt: skip
+def test_data_that_cannot_be_had(changes, expected, settings, tmp_path):
+    settings["data"] |= changes
+    with pytest.raises(UserError, match=expected):
+        experiment.make_pipelines(settings, 20, seed=0, data_dir=str(tmp_path))
+
+
+def test_a_set_that_is_not_on_disk_says_where_it_was_sought_and_how_to_get_it(settings, tmp_path):
+    settings["data"] |= dict(name="cifar10")
+    with pytest.raises(UserError) as raised:
+        experiment.make_pipelines(settings, 20, seed=0, data_dir=str(tmp_path))
+    assert all(part in str(raised.value) for part in ("'cifar10'", str(tmp_path), "tfds build"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (dict(name="mpl"), r"model\.name: .*\(did you mean 'mlp'\?\)"),
+        (dict(widths=3), r"model: expected one of input_shape, .*received 'widths'"),
+        (dict(num_classes=5), r"model\.num_classes: expected at least 10 \(the labels of digits go "
+         r"up to 9\), received 5"),
+        (dict(num_classes=-1), "model: mlp refused its arguments|model.num_classes"),
+        (dict(hidden_sizes=("a",)), "model"),
+    ],
+)  # fmt: skip
+def test_a_model_that_cannot_be_made(changes, expected, settings, train):
+    settings["model"] |= changes
+    with pytest.raises(UserError, match=expected):
+        experiment.make_model(settings, train)
+
+
+def test_the_model_has_the_shape_of_the_data(settings, train):
+    model = experiment.make_model(settings, train)
+    assert (model.input_shape, model.output_shape) == ((None, 8, 8, 1), (None, 10))
+
+
+def test_the_optimizer_has_the_plans_momentum_and_learning_rate(settings):
+    plan = experiment.make_plan(settings)
+    optimizer = experiment.make_optimizer(settings, plan)
+    assert (optimizer.momentum, optimizer.nesterov) == (0.9, True)
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        (dict(name="SDG"), r"optimizer\.name: .*received 'SDG' \(did you mean 'SGD'\?\)"),
+        (dict(name="SGD", nestorov=True), "optimizer: .*nestorov"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_made(optimizer, expected, settings):
+    settings["optimizer"] = optimizer
+    with pytest.raises(UserError, match=expected):
+        experiment.make_optimizer(settings, experiment.make_plan(settings))
+
+
+def test_settings_are_plain(settings):
+    assert not any(isinstance(section, ConfigDict) for section in settings.values())

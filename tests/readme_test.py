@@ -1,0 +1,28 @@
+"""The README's example runs as printed."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_example_trains():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 14
+    checked = code + (
+        "\nhistory = model.history.history"
+        "\nassert history['batch_size'] == [16] * 5 + [48] * 5 + [143] * 5, history['batch_size']"
+        "\nassert int(model.optimizer.iterations) == plan.updates()"
+        "\nassert history['val_accuracy'][-1] > 0.9, history['val_accuracy']"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", checked], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_scripts_it_names_exist():
+    for script in re.findall(r"bash (tools/\S+\.sh)", (ROOT / "README.md").read_text()):
+        assert (ROOT / script).is_file()

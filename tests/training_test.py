@@ -1,0 +1,130 @@
+"""Runs as Python objects: when a run is over, and a run that diverges late."""
+
+import json
+import re
+import signal
+
+import numpy as np
+import pytest
+
+from lbkeras import training
+from lbkeras.callbacks import Diverged
+from lbkeras.errors import UserError
+
+
+def _settings(**plan):
+    return {
+        "data": {
+            "name": "digits", "num_examples": 1437, "train_split": "train", "test_split": "test",
+            "test_batch_size": 1000, "augmentation": "default",
+        },
+        "model": {"name": "mlp", "num_classes": 10, "hidden_sizes": (16,)},
+        "optimizer": {"name": "SGD"},
+        "plan": {
+            "name": "noise_scale_plan", "strategy": "decay_learning_rate", "epochs": 2,
+            "boundaries": (1,), "factor": 5.0, "learning_rate": 0.05, "momentum": 0.9,
+            "batch_size": 120,
+        } | plan,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    def make(settings=None, **more):
+        return training.Run(
+            settings=settings or _settings(), arm="a", seed=1, folder=tmp_path / "run",
+            config="c.py", command="lbkeras train", **more,
+        )  # fmt: skip
+
+    return make
+
+
+def test_a_run_without_a_folder_has_not_ended(make_run):
+    assert training.has_ended(make_run()) is None
+    assert not make_run().folder.exists()
+
+
+def test_a_finished_run_returns_its_record(make_run):
+    record = training.train(make_run())
+    assert record["status"] == "finished"
+    assert training.has_ended(make_run()) == "finished"
+    assert training.train(make_run()) == record
+
+
+def test_another_config_has_no_say_about_the_folder(make_run):
+    training.train(make_run())
+    with pytest.raises(UserError, match=r"\(plan\.momentum=0\.9\), received plan\.momentum=0\.5"):
+        training.has_ended(make_run(_settings(momentum=0.5)))
+
+
+def test_a_plan_that_cannot_be_made_makes_no_folder(make_run):
+    with pytest.raises(UserError, match="plan.epochs"):
+        training.train(make_run(_settings(epochs=0)))
+    assert not make_run().folder.exists()
+
+
+def test_a_batch_that_does_not_divide_the_examples_drops_the_rest(make_run):
+    assert training.train(make_run(_settings(batch_size=121), strategy="one"))["updates"] == 22
+
+
+def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(make_run):
+    # Two epochs of 11 updates that go well, then a rate that float32 cannot hold.
+    plan = {
+        "name": "steps_plan", "epochs": 3, "boundaries": (2,), "learning_rates": (0.05, 1e30),
+        "momentum": 0.9, "batch_size": 120,
+    }  # fmt: skip
+    run = make_run(_settings() | {"plan": plan}, steps_per_execution=1)
+    with pytest.raises(Diverged) as raised:
+        training.train(run)
+    kept = run.folder / "checkpoints" / "update_000000022.npz"
+    message = str(raised.value)
+    assert re.match(r"the loss became (NaN|infinite) at update 2[34] \(epoch 3\) with", message)
+    assert f"learning rate 1e+30; the last good checkpoint is {kept}" in message
+    record = json.loads((run.folder / "record.json").read_text())
+    assert (record["status"], record["error"], record["epochs"]) == ("diverged", message, 2)
+    with np.load(kept) as file:
+        arrays = [file[name] for name in file.files if name.startswith("model/")]
+    assert arrays and all(np.isfinite(array).all() for array in arrays)
+    assert training.has_ended(run) == "diverged"
+
+
+def test_a_signal_in_a_run_that_diverges_is_not_lost(make_run, monkeypatch):
+    from lbkeras.callbacks import StopOnNaN
+
+    def diverge(self, epoch, logs=None):
+        signal.raise_signal(signal.SIGINT)
+        raise Diverged("the loss became NaN")
+
+    monkeypatch.setattr(StopOnNaN, "on_epoch_begin", diverge)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(make_run())
+    record = json.loads((make_run().folder / "record.json").read_text())
+    assert record["status"] == "interrupted"
+
+
+def _lines(run, capsys, terminal, monkeypatch):
+    monkeypatch.setattr("lbkeras.callbacks.progress_bar._on_terminal", lambda: terminal)
+    training.train(run)
+    return capsys.readouterr().out
+
+
+def test_progress_is_a_line_an_epoch(make_run, capsys, monkeypatch):
+    output = _lines(make_run(title="a 1"), capsys, False, monkeypatch)
+    assert [line[:13] for line in output.splitlines()] == ["a 1 Epoch 1/2", "a 1 Epoch 2/2"]
+
+
+def test_progress_of_short_runs_can_be_left_out(make_run, capsys, monkeypatch):
+    assert not _lines(make_run(seconds_between_lines=30.0), capsys, False, monkeypatch)
+
+
+def test_progress_on_a_terminal_can_stay_on_one_line(make_run, capsys, monkeypatch):
+    output = _lines(make_run(seconds_between_lines=30.0), capsys, True, monkeypatch)
+    assert "\n" not in output
+    assert "\rEpoch 1/2" in output and "\rEpoch 2/2" in output
+
+
+def test_settings_for_tensorboard_are_flat(make_run):
+    flat = training._hyper_parameters(make_run(_settings(increased_momentum=None)))
+    assert flat["plan.batch_size"] == 120 and flat["model.hidden_sizes"] == "(16,)"
+    assert "plan.increased_momentum" not in flat
+    assert (flat["arm"], flat["seed"]) == ("a", 1)

@@ -1,0 +1,87 @@
+"""Who may write in a run's folder, and which settings it belongs to."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lbkeras import workdir
+from lbkeras.errors import UserError
+
+HOLDER = """
+import sys, pathlib
+from lbkeras import workdir
+with workdir.locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_is_made_and_let_go_of(tmp_path):
+    for _ in range(2):
+        with workdir.locked(tmp_path / "a" / "b"):
+            assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_a_live_process_that_holds_the_folder_is_named(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=f"in use by the live process {holder.pid}$"):
+            with workdir.locked(tmp_path):
+                pass
+        holder.kill()
+        holder.wait()
+    with workdir.locked(tmp_path):  # a dead process holds nothing
+        pass
+
+
+def test_a_place_below_a_file_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="expected a folder that can be written, received: Not a"):
+        with workdir.locked(tmp_path / "file" / "run"):
+            pass
+
+
+def test_claim_writes_settings_and_notes_once(tmp_path):
+    workdir.claim(tmp_path, "config.json", {"plan": {"epochs": 3}}, {"config": "a.py"})
+    workdir.claim(tmp_path, "config.json", {"plan": {"epochs": 3}}, {"config": "./a.py"})
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written == {"config": "a.py", "plan": {"epochs": 3}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"arm": "a", "plan": {"epochs": 4, "boundaries": (1, 2)}}, "(plan.epochs=3), received "
+         "plan.epochs=4"),
+        ({"arm": "a", "plan": {"epochs": 3, "boundaries": (1, 3)}}, "(plan.boundaries=[1, 2]), "
+         "received plan.boundaries=[1, 3]"),
+        ({"arm": "b", "plan": {"epochs": 4, "boundaries": ()}}, "(arm='a'), received arm='b'"),
+        ({"arm": "a", "plan": {"epochs": 3, "boundaries": (1, 2), "factor": 5.0}},
+         "(plan.factor=None), received plan.factor=5.0"),
+    ],
+)  # fmt: skip
+def test_the_first_setting_that_differs_is_named(settings, expected, tmp_path):
+    before = {"arm": "a", "plan": {"epochs": 3, "boundaries": (1, 2)}}
+    assert not workdir.check_claim(tmp_path, "config.json", before)
+    workdir.claim(tmp_path, "config.json", before, {})
+    assert workdir.check_claim(tmp_path, "config.json", before)
+    with pytest.raises(UserError) as raised:
+        workdir.check_claim(tmp_path, "config.json", settings)
+    assert expected in str(raised.value)
+    assert str(tmp_path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("{", "malformed"), ("[1]", "expected a JSON object, received list")]
+)
+def test_a_malformed_file_is_named(text, expected, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=rf"config\.json: .*{expected}"):
+        workdir.check_claim(tmp_path, "config.json", {"arm": "a"})
