@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import signal
 from pathlib import Path
 
 from lbkeras import experiment, files, machine, workdir
@@ -133,7 +132,7 @@ def _train(run: Run, plan, record: dict) -> dict:
     write_record(run.folder, record)
     with _recording(run, record):
         if first_epoch < plan.epochs:
-            with _catching_signals(stop):
+            with stop.catching():
                 model.fit(
                     train_data,
                     epochs=plan.epochs,
@@ -145,31 +144,6 @@ def _train(run: Run, plan, record: dict) -> dict:
         model.save(temporary)
         temporary.replace(run.folder / "model.keras")
     return _close_record(run, record, "finished")
-
-
-@contextlib.contextmanager
-def _catching_signals(stop):
-    """As `stop.catching()`; a signal that it noted and `fit` did not live to obey acts at the end.
-
-    Otherwise Ctrl-C in a run that then diverges, or in its last moments, would be lost.
-    """
-    from lbkeras.callbacks import Interrupted
-
-    try:
-        with stop.catching():
-            yield
-    except Interrupted:
-        raise
-    except BaseException:
-        _raise_noted_signal(stop)
-        raise
-    else:
-        _raise_noted_signal(stop)
-
-
-def _raise_noted_signal(stop) -> None:
-    if stop._received is not None:
-        signal.raise_signal(stop._received)
 
 
 @contextlib.contextmanager

@@ -3,10 +3,11 @@
     python tools/check_resume.py              10 kills, about 5 minutes on 2 cores
     python tools/check_resume.py --kills=3 --arm=original
 
-Runs one arm of smith2018:digits (20 epochs, four phases, a checkpoint after every call of the graph)
-undisturbed, then again for each kill: it is killed at a random moment, every third one right when
-the epoch before a batch switch is over, and run again until it ends. All weights, optimizer slots
-and the history must equal those of the undisturbed run, bit for bit. Exit status 1 if any differs.
+Runs one arm of smith2018:digits (20 epochs, four phases, a checkpoint after each call of the
+graph) undisturbed, then again for each kill: it is killed at a random moment, every third one right
+when the epoch before a batch switch is over, and run again until it ends. All weights, optimizer
+slots and the history must equal those of the undisturbed run, bit for bit. Exit status 1 if any
+differs.
 """
 
 import argparse
@@ -54,7 +55,8 @@ def main() -> int:
             status = process.wait()
             same = status == 0 and equal(undisturbed, workdir)
             different += not same
-            print(f"kill {number + 1} {where}: {'same weights' if same else 'DIFFERENT'}", flush=True)
+            result = "same weights" if same else "DIFFERENT"
+            print(f"kill {number + 1} {where}: {result}", flush=True)
     print(f"{arguments.kills - different} of {arguments.kills} end with the same weights")
     return 1 if different else 0
 
@@ -68,9 +70,7 @@ def start(workdir: Path, arm: str) -> subprocess.Popen:
         "--config.checkpoint_minutes=0.0",
         "--config.steps_per_execution=5",
     ]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def kill_after_epochs(workdir: Path, arm: str, epochs: int) -> str:

@@ -1,6 +1,6 @@
-"""Smith, Kindermans, Ying and Le 2018, "Don't decay the learning rate, increase the batch size".
+"""Smith, Kindermans, Ying, Le 2018, "Don't decay the learning rate, increase the batch size".
 
-Paper: arXiv:1711.00489, ICLR 2018; section 5.1, section 5.2 with Table 1, figures 1 to 4, appendix B.
+Paper: arXiv:1711.00489, ICLR 2018; sections 5.1 and 5.2, Table 1, figures 1 to 4, appendix B.
 Claims: growing the batch by the factor by which the learning rate would fall reaches the same test
 accuracy after the same epochs with fewer updates; a higher initial learning rate (with a batch
 grown in proportion) saves more at the same accuracy; a higher momentum saves still more and costs
@@ -12,10 +12,10 @@ Variants (`--config=configs/papers/smith2018.py:VARIANT`):
     cifar10         CIFAR-10, ResNet-8 with 8 filters
     paper_cifar10   CIFAR-10, WRN-16-4, 200 epochs, batches and rates exactly as published
     optimizers      digits; SGD, momentum, Nesterov, Adam (figures 3 and 4)
-    learning_rates  digits; the initial rate times 1 to 32, batch fixed and in proportion (appendix B)
+    learning_rates  digits; initial rate times 1 to 32, batch fixed and in proportion (appendix B)
 
 Run by us: digits, mnist and cifar10, with n, spread, hardware and hours in RESULTS.md.
-Not run by us: paper_cifar10 (about 16 hours a run of the original arm on 2 CPU cores... see README).
+Not run by us: paper_cifar10, more than a day a run on 2 CPU cores.
 
     lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_digits
 """
@@ -28,7 +28,7 @@ PAPER = dict(
     citation="Smith, Kindermans, Ying and Le 2018",
     title="Don't decay the learning rate, increase the batch size",
     arxiv="1711.00489",
-    # Table 1 and section 5.2: CIFAR-10, WRN-16-4, 200 epochs.
+    setting="CIFAR-10, WRN-16-4, 200 epochs (section 5.2, Table 1)",
     arms=dict(
         original=dict(accuracy=0.943, updates=80_000, tag="T"),
         increase_batch=dict(accuracy=0.944, updates=29_000, tag="T"),

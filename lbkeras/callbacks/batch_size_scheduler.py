@@ -24,8 +24,8 @@ class BatchSizeScheduler(keras.callbacks.Callback):
     """Gives each epoch of one `fit` its own batch size, exactly from its first step to its last.
 
     No step is lost, cut or invented, whether the batch grows or shrinks; optimizer slots and other
-    callbacks keep their state, as in any `fit`. A Plan also brings the momentum of each phase: where
-    it changes, the train function is traced again once. Its learning rate is
+    callbacks keep their state, as in any `fit`. A Plan also brings the momentum of each phase:
+    where it changes, the train function is traced again once. Its learning rate is
     `plan.learning_rate_schedule()`, given to the optimizer.
 
     Logs `batch_size` (examples an update, all replicas together). Costs one comparison a step; the
@@ -98,9 +98,10 @@ class BatchSizeScheduler(keras.callbacks.Callback):
         strategy = getattr(self.model, "distribute_strategy", None)
         replicas = strategy.num_replicas_in_sync if strategy else 1
         if replicas > 1 and size % replicas:
+            below = size // replicas * replicas
             raise UserError(
                 f"batch size: expected a multiple of the {replicas} replicas, received {size}; "
-                f"the nearest are {size // replicas * replicas} and {-(-size // replicas) * replicas}"
+                f"the nearest are {below} and {below + replicas}"
             )
 
     def _check_plan(self, plan: Plan) -> None:

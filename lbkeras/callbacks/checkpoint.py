@@ -21,8 +21,8 @@ class Checkpoint(keras.callbacks.Callback):
     the optimizer's (slots, iterations), the metrics of a running epoch, the batch size, the place
     in the data, and the state of the callbacks (counters, best values and weights of EarlyStopping,
     ReduceLROnPlateau and the like). It is written at each epoch's end and, beside a
-    BatchSizeScheduler, inside long epochs, as one file with checksums, atomically; the last two are kept. Costs a write of about three times
-    the weights.
+    BatchSizeScheduler, inside long epochs: as one file with checksums, atomically; the last two are
+    kept. Costs a write of about three times the weights.
 
     Call `restore()` before `fit`, and put this callback last in the list:
 
@@ -148,7 +148,7 @@ def _metrics(model) -> dict:
 
 
 def _build_metrics(model, pipeline) -> None:
-    """Keras makes the compiled metrics' variables at the first step; this one updates nothing else."""
+    """Keras makes the metrics' variables at the first step; this one updates nothing else."""
     model.test_on_batch(*next(iter(pipeline.dataset())))
 
 
@@ -196,8 +196,8 @@ def _first_line(error: Exception) -> str:
 
 
 # The state of a callback is its public attributes that are numbers, strings, None, lists and dicts
-# of them, or lists of arrays. What it was made with, the arguments of its `__init__`, comes from the
-# program again: EarlyStopping negates its `min_delta` in the first epoch, once an object.
+# of them, or lists of arrays. What it was made with, the arguments of its `__init__`, comes from
+# the program again: EarlyStopping negates its `min_delta` in the first epoch, once an object.
 
 
 def _callback_state(callback, index: int, arrays: dict) -> dict:

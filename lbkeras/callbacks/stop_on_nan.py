@@ -12,11 +12,11 @@ class Diverged(Exception):
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Raises `Diverged` at the first step whose loss is NaN or infinite.
+    """Raises `Diverged` at the first step or evaluation whose loss is NaN or infinite.
 
-    Unlike `keras.callbacks.TerminateOnNaN` it ends `fit` at once, before anything is saved, so that
-    the last checkpoint is from before the loss was lost. With `steps_per_execution` > 1 the update
-    is known to within that many.
+    Unlike `keras.callbacks.TerminateOnNaN` it ends `fit` at once. Put it before callbacks that
+    save: then the last checkpoint is from before the loss was lost. With `steps_per_execution` > 1
+    the update is known to within that many.
 
     Raises:
         Diverged: names the update, epoch and learning rate.
@@ -27,11 +27,17 @@ class StopOnNaN(keras.callbacks.Callback):
         self._updates_before = self._updates()
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = (logs or {}).get("loss")
+        first = self._updates_before + batch + 2 - self.model.steps_per_execution
+        self._check((logs or {}).get("loss"), first)
+
+    def on_epoch_end(self, epoch, logs=None):
+        # What the epoch's last update did shows in the validation loss alone.
+        self._check((logs or {}).get("val_loss"), self._updates())
+
+    def _check(self, loss: float | None, first: int) -> None:
         if loss is None or math.isfinite(loss):
             return
         last = self._updates()
-        first = self._updates_before + batch + 2 - self.model.steps_per_execution
         when = f"update {last}" if first >= last else f"updates {first} to {last}"
         rate = last_learning_rate(self.model.optimizer)
         raise Diverged(

@@ -38,7 +38,10 @@ class StopOnSignal(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def catching(self):
-        """Catches SIGINT and SIGTERM in this block; afterwards they act as before it."""
+        """Catches SIGINT and SIGTERM in this block; afterwards they act as before it.
+
+        A signal that `fit` did not live to obey, because it diverged or was over, acts then.
+        """
 
         def note(number, frame):
             self._received = number
@@ -49,9 +52,14 @@ class StopOnSignal(keras.callbacks.Callback):
         before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
+        except Interrupted:
+            self._received = None
+            raise
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+            if self._received is not None:
+                signal.raise_signal(self._received)
 
     def on_train_batch_end(self, batch, logs=None):
         # At an epoch's last step `save_inside_epoch` returns None: on_epoch_end stops the run then.

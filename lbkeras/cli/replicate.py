@@ -52,10 +52,21 @@ def main(arguments: list[str]) -> int:
 
     with folders.locked(workdir):
         _check_arms(workdir, arms)
+        description["dataset_description"] = _describe_data(flags)
         files.write_json(workdir / "replication.json", description)
         _train_all(flags, arguments, runs, workdir)
         report(workdir)
     return 0
+
+
+def _describe_data(flags) -> str:
+    """Where the data come from; fails here, before any run, if they are not on the disk."""
+    from lbkeras.tensorflow_start import load_tensorflow
+
+    load_tensorflow()
+    from lbkeras import data
+
+    return data.describe(flags.config.data.name, flags.data_dir)
 
 
 def _check_arms(workdir: Path, arms: list[str]) -> None:
@@ -148,11 +159,11 @@ def _description(flags, arguments, arms, seeds) -> dict:
     variant = config_variant(named)
     paper = module.PAPER
     return {
-        "title": f"{paper['citation']}: {paper['title']}",
+        "title": f"{paper['citation']}: {paper['title']} ({variant or flags.config.data.name})",
         "config": named,
         "variant": variant,
         "command": command_line(arguments),
-        "paper": {name: paper[name] for name in ("citation", "title", "arxiv")},
+        "paper": {name: paper[name] for name in ("citation", "title", "arxiv", "setting")},
         "dataset": flags.config.data.name,
         "metric": "val_accuracy",
         "seeds": seeds,

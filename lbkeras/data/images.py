@@ -40,6 +40,16 @@ def load_images(name, split="train", data_dir=None, *, max_bytes=MAX_BYTES_IN_ME
     return _decode_all(stream, num_examples, shape)
 
 
+def describe_images(name, data_dir=None):
+    """What a prepared set says of itself: its full name with version, and its description.
+
+    Raises:
+        UserError: unknown set, or set not on disk.
+    """
+    info = _find_builder(name, data_dir).info
+    return f"{info.full_name}. {' '.join((info.description or '').split())}".strip()
+
+
 def _find_builder(name, data_dir):
     """The builder of a prepared set, made from its files: needs neither its code nor a network."""
     import tensorflow_datasets as tfds  # seconds to import
@@ -92,7 +102,7 @@ def _image_and_label(name, builder):
     supervised = builder.info.supervised_keys
     if supervised and supervised[0] in images and supervised[1] in labels:
         images, labels = [supervised[0]], [supervised[1]]
-    if len(images) != 1 or len(labels) != 1 or pairs[images[0]].dtype != "uint8":
+    if len(images) != 1 or len(labels) != 1 or pairs[images[0]].np_dtype != "uint8":
         raise UserError(
             f"data set {name!r} is not an image-classification set: expected one uint8 image "
             f"and one class label, received {', '.join(pairs) or 'no named features'}."

@@ -56,6 +56,22 @@ def load(
     return Pipeline(source, batch_size, shuffle=training, augment=augment, decode=decode, seed=seed)
 
 
+def describe(name: str, data_dir: str | None = None) -> str:
+    """A line about where a data set comes from, for the record: as the set itself tells it.
+
+    Raises:
+        UserError: unknown set, or a set that is not on the disk.
+    """
+    if name == "digits":
+        return (
+            "scikit-learn's handwritten digits, 1,797 images of 8x8 pixels, embedded; split here "
+            "into 1,437 for training and 360 for testing"
+        )
+    from lbkeras.data.images import describe_images
+
+    return describe_images(name, data_dir)
+
+
 @functools.lru_cache(maxsize=4)
 def _source(name: str, split: str, data_dir: str | None):
     """What `load` reads from the disk, kept for the next run in the same process."""

@@ -34,8 +34,8 @@ class Pipeline(DataAdapter):
         shuffle: True for training, False for evaluation.
         augment: `(x, seed) -> x` on a whole batch, inside tf.data; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, step). None: the data as they are.
-        decode: for a `tf.data.Dataset` source, `(example, seed) -> example` before batching; `seed` is an
-            int32 tensor of shape (2,), a pure function of (seed, epoch, place in the epoch).
+        decode: for a `tf.data.Dataset` source, `(example, seed) -> example` before batching; `seed`
+            is an int32 tensor of shape (2,), a pure function of (seed, epoch, place in the epoch).
         seed: integer that orders and augments the data.
 
     Attributes:

@@ -1,10 +1,10 @@
 """The tf.distribute strategy by its name on the command line."""
 
-import difflib
+import functools
 
 import tensorflow as tf
 
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, unknown_name
 
 STRATEGIES = ("auto", "one", "mirrored")
 
@@ -20,13 +20,15 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
         UserError: another name.
     """
     if name not in STRATEGIES:
-        nearest = difflib.get_close_matches(str(name), STRATEGIES, n=1)
-        hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-        raise UserError(
-            f"strategy: expected one of {', '.join(STRATEGIES)}, received {name!r}{hint}"
-        )
+        raise UserError(unknown_name("strategy", name, STRATEGIES))
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         devices = gpus or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirrored(tuple(device.name for device in devices))
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+    """One object a process: a second one on the same logical CPUs breaks."""
+    return tf.distribute.MirroredStrategy(list(devices))

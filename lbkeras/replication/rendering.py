@@ -109,6 +109,9 @@ def render_arms(report: dict[str, Any]) -> str:
         "is training time, evaluation left out; ratios are the first arm's mean over this arm's."
     )
     tags = _explain_tags(arm["paper"] for arm in report["arms"].values())
+    setting = (report["paper"] or {}).get("setting")
+    if tags and setting:
+        tags += f" They are for {setting}: compare orderings and ratios, not accuracies."
     blocks = [_markdown_table(header, rows), " ".join(filter(None, [legend, tags]))]
     return "\n\n".join([*blocks, *(["\n".join(described + notes)] if described or notes else [])])
 
@@ -320,12 +323,8 @@ def _explain_tags(papers) -> str:
 
 
 def _data_note(report: dict[str, Any]) -> str:
-    if report["dataset"] == "digits":
-        return (
-            " (scikit-learn's 1,797 handwritten digits of 8x8 pixels, embedded; "
-            "not the paper's data, so compare orderings, not accuracies)"
-        )
-    return ""
+    description = report.get("dataset_description")
+    return f": {description}" if description else ""
 
 
 def _caption(name: str) -> str:

@@ -64,10 +64,10 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
         workdir: the folder `lbkeras replicate` wrote.
 
     Returns:
-        A dictionary with `title`, `config`, `variant`, `command`, `paper`, `dataset`, `metric`,
-        `seeds`, `baseline` (the first arm), `date` (`started`, `finished`), `hardware` and
-        `versions` (each distinct one with its number of `runs`), `arms`, `claims` (each with its
-        `result`), `runs_not_finished` and `notes`. An arm has its seeds by outcome, summaries
+        A dictionary with `title`, `config`, `variant`, `command`, `paper`, `dataset`,
+        `dataset_description`, `metric`, `seeds`, `baseline` (the first arm), `date` (`started`,
+        `finished`), `hardware` and `versions` (each distinct one with its number of `runs`),
+        `arms`, `claims` (each with its `result`), `runs_not_finished` and `notes`. An arm has its seeds by outcome, summaries
         (`n`, `mean`, `standard_deviation`, `min`, `median`, `max`, `values`) of `metric`,
         `updates`, `examples` and `seconds` over its finished seeds, ratios of the baseline's
         means to its own, and `paper`, the paper's numbers, apart from ours.
@@ -124,7 +124,10 @@ def _build(folder: Workdir) -> dict[str, Any]:
     versions = _count(record.get("versions") for record in records)
     report = {
         key: replication.get(key)
-        for key in ("title", "config", "variant", "command", "paper", "dataset", "seeds")
+        for key in (
+            *("title", "config", "variant", "command", "paper", "seeds"),
+            *("dataset", "dataset_description"),
+        )
     }
     return report | {
         "metric": metric,

@@ -1,4 +1,4 @@
-"""The batch size inside one `fit`: by the sizes of the real tensors and the weights they lead to."""
+"""The batch size inside one `fit`: by the sizes of the real tensors and the resulting weights."""
 
 import importlib.util
 import itertools
@@ -183,7 +183,9 @@ class LearningRates(keras.callbacks.Callback):
 
 def keras_callbacks():
     return [
-        keras.callbacks.EarlyStopping("loss", min_delta=0.03, patience=1, restore_best_weights=True),
+        keras.callbacks.EarlyStopping(
+            "loss", min_delta=0.03, patience=1, restore_best_weights=True
+        ),
         keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, min_delta=0.05, patience=1),
         keras.callbacks.TerminateOnNaN(),
     ]
@@ -195,9 +197,7 @@ def test_keras_callbacks_act_as_in_a_plain_fit_in_any_order(trained_once, digits
     reset()
     rates = LearningRates()
     early, reduce, nan = keras_callbacks()
-    expected = model.fit(
-        *digits, 128, 40, 0, [early, reduce, nan, rates], shuffle=False
-    )
+    expected = model.fit(*digits, 128, 40, 0, [early, reduce, nan, rates], shuffle=False)
     weights = model.get_weights()
     assert 0 < early.stopped_epoch < 39, "the test is void unless it stops early"
     assert len(set(rates.rates)) > 1, "the test is void unless the learning rate falls"

@@ -17,7 +17,7 @@ class SendSignal(keras.callbacks.Callback):
         self.number, self.update, self.in_evaluation = number, update, in_evaluation
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.model.optimizer.iterations == self.update:
+        if int(self.model.optimizer.iterations) == self.update:
             os.kill(os.getpid(), self.number)
 
     def on_test_end(self, logs=None):

@@ -15,7 +15,9 @@ def test_order_is_a_permutation_and_pure(seed, epoch):
 
 
 def test_orders_of_all_seeds_and_epochs_differ():
-    orders = {tuple(order.epoch_order(40, seed, epoch)) for seed in range(20) for epoch in range(20)}
+    orders = {
+        tuple(order.epoch_order(40, seed, epoch)) for seed in range(20) for epoch in range(20)
+    }
     assert len(orders) == 400
 
 
@@ -33,14 +35,3 @@ def test_step_seeds_are_pure_and_differ():
     np.testing.assert_array_equal(seeds[:7], order.step_seeds(3, 2, 7))
     firsts = {int(order.step_seeds(s, e, 1)[0, 0]) for s in range(10) for e in range(10)}
     assert len(firsts) == 100
-
-
-@pytest.mark.parametrize("batch_size, batches, remainder", [(3, 3, 1), (5, 2, 0), (10, 1, 0)])
-def test_index_batches(batch_size, batches, remainder):
-    rows, rest = order.index_batches(10, batch_size, shuffle=True, seed=1, epoch=4)
-    assert rows.shape == (batches, batch_size) and rest.shape == (remainder,)
-    np.testing.assert_array_equal(
-        np.concatenate([rows.ravel(), rest]), order.epoch_order(10, 1, 4)
-    )
-    rows, rest = order.index_batches(10, batch_size, shuffle=False, seed=1, epoch=4)
-    np.testing.assert_array_equal(np.concatenate([rows.ravel(), rest]), np.arange(10))

@@ -34,7 +34,7 @@ def test_mirrored_takes_all_logical_cpus(mirrored):
     [
         ("miror", r"one of auto, one, mirrored.*, received 'miror' \(did you mean 'mirrored'\?\)"),
         ("", "received ''$"),
-        (None, "received None$"),
+        (None, "received None"),
     ],
 )
 def test_unknown_name(name, message):
