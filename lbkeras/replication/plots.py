@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lbkeras import files
+from lbkeras.replication.folder import read_workdir
 from lbkeras.replication.run_record import RunFolder
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow left out (too light).
@@ -38,7 +39,7 @@ def write_plots(workdir) -> list[Path]:
     `schedule.png`: batch size, learning rate and noise scale against epochs.
 
     Args:
-        workdir: the folder, or what `report.read_workdir` read from it.
+        workdir: the folder, or what `folder.read_workdir` read from it.
 
     Returns:
         The files written; a picture with nothing to draw is left out.
@@ -47,8 +48,6 @@ def write_plots(workdir) -> list[Path]:
         UserError: a file of the workdir is missing or malformed.
     """
     if isinstance(workdir, (str, Path)):
-        from lbkeras.replication.report import read_workdir
-
         workdir = read_workdir(workdir)
     metric = workdir.replication.get("metric", "val_accuracy")
     folder = workdir.path / "plots"

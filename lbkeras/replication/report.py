@@ -1,60 +1,16 @@
 """The report of a replication: every number in it comes from the run records of a workdir."""
 
-import dataclasses
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lbkeras import files
-from lbkeras.errors import UserError
 from lbkeras.replication import rendering
 from lbkeras.replication.claims import Claim
-from lbkeras.replication.run_record import RunFolder, read_json_object, read_run
+from lbkeras.replication.folder import Workdir, read_workdir
+from lbkeras.replication.run_record import RunFolder
 from lbkeras.replication.verdicts import verdict
-
-
-@dataclasses.dataclass(frozen=True)
-class Workdir:
-    """A replication's folder: replication.json and the run folders it names.
-
-    Attributes:
-        path: the folder.
-        replication: replication.json.
-        claims: its claims.
-        runs: the run folders by arm and seed, `ARM/seed_N/`; those not run are empty.
-    """
-
-    path: Path
-    replication: dict[str, Any]
-    claims: list[Claim]
-    runs: dict[str, dict[int, RunFolder]]
-
-
-def read_workdir(path: Path | str) -> Workdir:
-    """Reads replication.json and every run folder it names.
-
-    Raises:
-        UserError: replication.json is missing, a file is malformed, or a claim is unusable.
-    """
-    path = Path(path)
-    source = path / "replication.json"
-    if not source.exists():
-        raise UserError(
-            f"{path}: expected a folder written by `lbkeras replicate`, found no replication.json"
-        )
-    replication = read_json_object(source)
-    for key, kind in (("arms", dict), ("seeds", list)):
-        value = replication.get(key)
-        if not isinstance(value, kind) or not value:
-            raise UserError(f"{source}: expected {key!r}, received {value!r}")
-    arms = replication["arms"]
-    claims = [Claim.from_dict(data, arms) for data in replication.get("claims") or []]
-    runs = {
-        arm: {seed: read_run(path / arm / f"seed_{seed}") for seed in replication["seeds"]}
-        for arm in arms
-    }
-    return Workdir(path, replication, claims, runs)
 
 
 def build_report(workdir: Path | str) -> dict[str, Any]:
@@ -67,10 +23,10 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
         A dictionary with `title`, `config`, `variant`, `command`, `paper`, `dataset`,
         `dataset_description`, `metric`, `seeds`, `baseline` (the first arm), `date` (`started`,
         `finished`), `hardware` and `versions` (each distinct one with its number of `runs`),
-        `arms`, `claims` (each with its `result`), `runs_not_finished` and `notes`. An arm has its seeds by outcome, summaries
-        (`n`, `mean`, `standard_deviation`, `min`, `median`, `max`, `values`) of `metric`,
-        `updates`, `examples` and `seconds` over its finished seeds, ratios of the baseline's
-        means to its own, and `paper`, the paper's numbers, apart from ours.
+        `arms`, `claims` (each with its `result`), `runs_not_finished` and `notes`. An arm has its
+        seeds by outcome, summaries (`n`, `mean`, `standard_deviation`, `min`, `median`,
+        `max`, `values`) of `metric`, `updates`, `examples` and `seconds` over its finished
+        seeds, ratios of the baseline's means to its own, and `paper`, the paper's numbers, apart from ours.
 
     Raises:
         UserError: a file is missing or malformed.

@@ -43,3 +43,13 @@ def test_finite(compiled, digits, tmp_path):
     model = compiled()
     fit(model, digits, tmp_path, 2.0)
     assert model.optimizer.iterations == 18
+
+
+def test_only_the_evaluation_is_not_finite(compiled, digits, tmp_path):
+    model, train = compiled(), Pipeline(digits, 256)
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: size)
+    callbacks = [StopOnNaN(), scheduler, Checkpoint(tmp_path, train, [scheduler])]
+    validation = (*digits, np.full(len(digits[1]), np.nan, np.float32))
+    with pytest.raises(Diverged, match=r"became NaN at update 5 \(epoch 1\)"):
+        model.fit(train, epochs=3, verbose=0, validation_data=validation, callbacks=callbacks)
+    assert list(tmp_path.iterdir()) == []

@@ -109,3 +109,17 @@ def test_the_same_callback_in_a_second_fit(compiled, digits, tmp_path, handlers)
         fit(model, train, callbacks, SendSignal(signal.SIGINT, 5))
     fit(model, train, callbacks)
     assert model.optimizer.iterations == 15
+
+
+def test_a_signal_that_fit_did_not_see_acts_afterwards(compiled, digits, tmp_path):
+    received = []
+    before = {n: signal.signal(n, lambda number, frame: received.append(number)) for n in BOTH}
+    try:
+        callback = StopOnSignal(Checkpoint(tmp_path, Pipeline(digits, 256)))
+        with callback.catching():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert received == []
+        assert received == [signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

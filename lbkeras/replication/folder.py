@@ -1,0 +1,52 @@
+"""The folder of a replication: what was compared, and the run folders below it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from lbkeras.errors import UserError
+from lbkeras.replication.claims import Claim
+from lbkeras.replication.run_record import RunFolder, read_json_object, read_run
+
+
+@dataclasses.dataclass(frozen=True)
+class Workdir:
+    """A replication's folder: replication.json and the run folders it names.
+
+    Attributes:
+        path: the folder.
+        replication: replication.json.
+        claims: its claims.
+        runs: the run folders by arm and seed, `ARM/seed_N/`; those not run are empty.
+    """
+
+    path: Path
+    replication: dict[str, Any]
+    claims: list[Claim]
+    runs: dict[str, dict[int, RunFolder]]
+
+
+def read_workdir(path: Path | str) -> Workdir:
+    """Reads replication.json and every run folder it names.
+
+    Raises:
+        UserError: replication.json is missing, a file is malformed, or a claim is unusable.
+    """
+    path = Path(path)
+    source = path / "replication.json"
+    if not source.exists():
+        raise UserError(
+            f"{path}: expected a folder written by `lbkeras replicate`, found no replication.json"
+        )
+    replication = read_json_object(source)
+    for key, kind in (("arms", dict), ("seeds", list)):
+        value = replication.get(key)
+        if not isinstance(value, kind) or not value:
+            raise UserError(f"{source}: expected {key!r}, received {value!r}")
+    arms = replication["arms"]
+    claims = [Claim.from_dict(data, arms) for data in replication.get("claims") or []]
+    runs = {
+        arm: {seed: read_run(path / arm / f"seed_{seed}") for seed in replication["seeds"]}
+        for arm in arms
+    }
+    return Workdir(path, replication, claims, runs)
