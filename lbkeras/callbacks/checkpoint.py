@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from lbkeras.errors import UserError
 from lbkeras.files import write_atomically
 
 _KEEP = 2
@@ -53,15 +54,18 @@ class Checkpoint(keras.callbacks.Callback):
 
         Returns:
             The epoch to go on with, for `fit(initial_epoch=...)`; 0 without a checkpoint.
+
+        Raises:
+            UserError: the checkpoint is of another model or optimizer.
         """
         model.optimizer.build(model.trainable_variables)
         for path in reversed(_files(self.directory)):
             try:
                 state, arrays = _read(path)
-                _check(arrays, _variables(model))
             except Exception as error:  # reading a damaged zip file raises nearly anything
                 report(f"checkpoint {path} is damaged and passed over ({_first_line(error)})")
                 continue
+            _check(path, arrays, _variables(model))
             for name, variable in _variables(model).items():
                 variable.assign(arrays[name])
             self.pipeline.batch_size = state["batch_size"]
@@ -178,12 +182,13 @@ def _read(path: Path) -> tuple[dict, dict]:
         return state, {name: file[name].view(np.dtype(dtypes[name])) for name in dtypes}
 
 
-def _check(arrays: dict, variables: dict) -> None:
+def _check(path: Path, arrays: dict, variables: dict) -> None:
     for name, variable in variables.items():
-        if tuple(arrays[name].shape) != tuple(variable.shape):
-            raise ValueError(
-                f"{variable.path}: expected shape {tuple(variable.shape)}, "
-                f"received {arrays[name].shape}"
+        received = arrays[name].shape if name in arrays else "nothing"
+        if received != tuple(variable.shape):
+            raise UserError(
+                f"checkpoint {path}: expected one of this model and optimizer, "
+                f"{variable.path} of shape {tuple(variable.shape)}, received {received}"
             )
 
 

@@ -26,7 +26,7 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
         `arms`, `claims` (each with its `result`), `runs_not_finished` and `notes`. An arm has its
         seeds by outcome, summaries (`n`, `mean`, `standard_deviation`, `min`, `median`,
         `max`, `values`) of `metric`, `updates`, `examples` and `seconds` over its finished
-        seeds, ratios of the baseline's means to its own, and `paper`, the paper's numbers, apart from ours.
+        seeds, ratios of the baseline's means to its own, and `paper`, the paper's numbers.
 
     Raises:
         UserError: a file is missing or malformed.

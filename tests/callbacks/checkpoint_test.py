@@ -8,6 +8,7 @@ import pytest
 
 from lbkeras.callbacks import BatchSizeScheduler, Checkpoint, TrainingStatistics
 from lbkeras.data import Pipeline
+from lbkeras.errors import UserError
 
 SIZES = (128, 256, 128, 256)  # 11, 5, 11 and 5 updates
 
@@ -377,3 +378,11 @@ def test_mixed_bfloat16(compiled, digits, tmp_path):
     assert Checkpoint(tmp_path, Pipeline(digits, 512)).restore(other) == 1
     for ours, value in zip(other.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, value)
+
+
+def test_a_checkpoint_of_another_model_is_refused(saved, compiled):
+    directory, _, train, _ = saved
+    with pytest.raises(UserError, match="expected one of this model and optimizer.*received"):
+        Checkpoint(directory, train).restore(compiled(hidden=5))
+    with pytest.raises(UserError, match="received nothing"):
+        Checkpoint(directory, train).restore(compiled(keras.optimizers.Adam()))
