@@ -121,16 +121,12 @@ def test_center_crop_is_near_resize_then_crop():
 
 
 @pytest.mark.parametrize(
-    "encoded",
-    [
-        encode(smooth_image(40, 50, 1)),
-        encode(smooth_image(40, 50), mode="CMYK"),
-        encode(smooth_image(40, 50, 1), "PNG"),
-        encode(smooth_image(40, 50, 4), "PNG"),
-    ],
-    ids=["gray JPEG", "CMYK JPEG", "gray PNG", "PNG with alpha"],
+    "channels, arguments",
+    [(1, {}), (3, {"mode": "CMYK"}), (1, {"format_name": "PNG"}), (4, {"format_name": "PNG"})],
+    ids=["gray", "CMYK", "gray PNG", "PNG with alpha"],
 )
-def test_odd_formats_become_three_channels(encoded):
+def test_odd_formats_become_three_channels(channels, arguments):
+    encoded = encode(smooth_image(40, 50, channels), **arguments)
     for decode in (imagenet.center_crop(16, 18), imagenet.random_resized_crop(16)):
         image, _ = decode((tf.constant(encoded), 0), (0, 1))
         assert image.shape == (16, 16, 3) and image.dtype == tf.uint8
