@@ -7,7 +7,7 @@ ruff check .
 ruff format --check .
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
 workers=$(python -c 'import os; print(min(os.cpu_count(), 8))')
-run() { python -m pytest -q -n "$workers" --dist loadfile "$@"; }
+run() { python -m pytest -q -n "$workers" --dist loadfile --doctest-modules tests lbkeras "$@"; }
 if [ "${1:-all}" = quick ]; then
   run -m "not slow"
 else

@@ -1,5 +1,6 @@
 """A progress bar with the right total in every epoch."""
 
+import shutil
 import sys
 import time
 
@@ -64,15 +65,15 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
         left = (now - self._train_begin) / self._epochs_done * (self.epochs - epoch - 1)
         suffix = f" · {_duration(left)} left" if epoch + 1 < self.epochs else ""
         logs = {k: v for k, v in (logs or {}).items() if k not in _IN_THE_HISTORY_ONLY}
-        self._draw(
-            f"{self._steps_done} steps {_duration(now - self._epoch_begin)}", now, logs, suffix
-        )
-        if not (self._seconds_between_lines and _on_terminal()):
+        stays = not (self._seconds_between_lines and _on_terminal())
+        progress = f"{self._steps_done} steps {_duration(now - self._epoch_begin)}"
+        self._draw(progress, now, logs, suffix, stays)
+        if stays:
             print(flush=True)
             self._line_ended = now
             self._width_drawn = 0
 
-    def _draw(self, progress, now, logs, suffix=""):
+    def _draw(self, progress, now, logs, suffix="", stays=False):
         parts = [f"{self.title}Epoch {self._epoch + 1}/{self.epochs} {progress}"]
         parts += [f"{name} {float(value):.4f}" for name, value in (logs or {}).items()]
         examples = self._steps_done * self.pipeline.batch_size
@@ -82,7 +83,11 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
             f"{examples / max(now - self._epoch_begin, 1e-9):,.0f} examples/s",
         ]
         line = " · ".join(parts) + suffix
-        start = "\r" if _on_terminal() else ""
+        start = ""
+        if _on_terminal():
+            start = "\r"
+            if not stays:  # a line that wraps could not be drawn over
+                line = line[: shutil.get_terminal_size().columns - 1]
         print(start + line.ljust(self._width_drawn), end="", flush=True)
         self._width_drawn = len(line)
 

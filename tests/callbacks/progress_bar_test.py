@@ -36,7 +36,8 @@ def run(model, digits, **arguments):
 def terminal(monkeypatch, capsys):
     """A function that runs `fit` where stdout says that it is a terminal, with every step drawn."""
 
-    def shown(*arguments, **named):
+    def shown(*arguments, columns=200, **named):
+        monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         monkeypatch.setattr(progress_bar, "_SECONDS_BETWEEN_DRAWINGS", -1.0)
         run(*arguments, **named)
@@ -80,6 +81,12 @@ def test_a_line_covers_the_one_before_it(model, digits, terminal):
         drawings = text.split("\r")[1:]
         for before, after in itertools.pairwise(drawings):
             assert len(after) >= len(before.rstrip())
+
+
+def test_a_drawing_fits_a_narrow_terminal(model, digits, terminal):
+    for text in terminal(model, digits, verbose=1, columns=60).split("\n"):
+        drawings = text.split("\r")[1:]
+        assert all(len(drawing) < 60 for drawing in drawings[:-1])
 
 
 def test_no_bar_with_verbose_2_on_a_terminal(model, digits, terminal):
