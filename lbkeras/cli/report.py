@@ -10,6 +10,7 @@ examples:
   lbkeras report --workdir=runs/smith2018_digits
 
 It can run at any time, also while `lbkeras replicate` is under way: what has not run is listed so.
+Lines that you write in notes.txt in that folder go into the report.
 """
 
 

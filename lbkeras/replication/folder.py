@@ -25,6 +25,12 @@ class Workdir:
     claims: list[Claim]
     runs: dict[str, dict[int, RunFolder]]
 
+    def own_notes(self) -> list[str]:
+        """What a person wrote in notes.txt, a note a line; the report repeats it."""
+        path = self.path / "notes.txt"
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        return [line.strip() for line in text.splitlines() if line.strip()]
+
 
 def read_workdir(path: Path | str) -> Workdir:
     """Reads replication.json and every run folder it names.

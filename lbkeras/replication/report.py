@@ -172,7 +172,7 @@ def _list_not_finished(folder: Workdir) -> list[dict[str, Any]]:
 
 
 def _note(folder: Workdir, hardware: list, versions: list) -> list[str]:
-    notes = []
+    notes = folder.own_notes()
     if len(hardware) > 1:
         notes.append(
             f"The runs come from {len(hardware)} different machines; "
