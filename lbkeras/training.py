@@ -83,6 +83,7 @@ def has_ended(run: Run) -> str | None:
 def _train(run: Run, plan, record: dict) -> dict:
     load_tensorflow()
     import keras
+    import tensorflow as tf
 
     from lbkeras import callbacks, distribution
     from lbkeras.steps_per_execution import choose_steps_per_execution
@@ -97,7 +98,7 @@ def _train(run: Run, plan, record: dict) -> dict:
     with strategy.scope():
         model = experiment.make_model(run.settings, train_data)
         steps = 1  # more fails under MirroredStrategy
-        if strategy.num_replicas_in_sync == 1:
+        if not isinstance(strategy, tf.distribute.MirroredStrategy):
             steps = run.steps_per_execution or choose_steps_per_execution(model, plan)
         model.compile(
             optimizer=experiment.make_optimizer(run.settings, plan),

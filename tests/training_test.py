@@ -9,7 +9,9 @@ import pytest
 
 from lbkeras import training
 from lbkeras.callbacks import Diverged
+from lbkeras.cli.main import main
 from lbkeras.errors import UserError
+from lbkeras.replication import read_history, write_record
 
 
 def _settings(**plan):
@@ -128,3 +130,23 @@ def test_settings_for_tensorboard_are_flat(make_run):
     assert flat["plan.batch_size"] == 120 and flat["model.hidden_sizes"] == "(16,)"
     assert "plan.increased_momentum" not in flat
     assert (flat["arm"], flat["seed"]) == ("a", 1)
+
+
+def test_replicas_give_the_run_of_one_device_and_resume(mirrored, tmp_path):
+    common = ["--config=configs/papers/smith2018.py:digits", "--arm=increased_learning_rate"]
+    common += ["--config.plan.epochs=3", "--config.plan.boundaries=(1,2)"]
+    losses = {}
+    for strategy in ("one", "mirrored"):
+        command = ["train", *common, f"--strategy={strategy}", f"--workdir={tmp_path / strategy}"]
+        assert main(command) == 0
+        rows = read_history(tmp_path / strategy / "history.jsonl")
+        losses[strategy] = [(row["loss"], row["val_loss"]) for row in rows]
+    np.testing.assert_allclose(losses["one"], losses["mirrored"], rtol=1e-4)
+
+    folder = tmp_path / "mirrored"
+    sorted(folder.glob("checkpoints/*.npz"))[-1].unlink()
+    record = json.loads((folder / "record.json").read_text())
+    write_record(folder, record | {"status": "interrupted"})
+    assert main(command) == 0
+    again = read_history(folder / "history.jsonl")
+    assert [(row["loss"], row["val_loss"]) for row in again] == losses["mirrored"]

@@ -1,5 +1,6 @@
 """Checkpoints from which a killed run goes on to the same weights."""
 
+import contextlib
 import inspect
 import io
 import json
@@ -58,7 +59,8 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             UserError: the checkpoint is of another model or optimizer.
         """
-        model.optimizer.build(model.trainable_variables)
+        with _scope(model):
+            model.optimizer.build(model.trainable_variables)
         for path in reversed(_files(self.directory)):
             try:
                 state, arrays = _read(path)
@@ -140,6 +142,12 @@ class Checkpoint(keras.callbacks.Callback):
             pairs = zip(self.callbacks, state["callbacks"], strict=True)
             for index, (callback, saved) in enumerate(pairs):
                 _restore_callback(callback, index, saved, arrays)
+
+
+def _scope(model):
+    """Where the model's variables are made: under its strategy, if the backend has such a thing."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy.scope() if strategy is not None else contextlib.nullcontext()
 
 
 def _variables(model) -> dict:
