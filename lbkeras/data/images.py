@@ -1,5 +1,6 @@
 """Image-classification sets of TensorFlow Datasets (TFDS) that are on disk, without a network."""
 
+import contextlib
 import difflib
 import os
 import re
@@ -133,24 +134,37 @@ def _encoded(builder, split, image_key, label_key, num_examples):
     features = tfds.decode.PartialDecoding(
         {image_key: True, label_key: True}, decoders={image_key: tfds.decode.SkipDecoding()}
     )
-    dataset = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        decoders=features,
-        read_config=tfds.ReadConfig(
-            options=options,
-            try_autocache=False,
-            skip_prefetch=True,
-            interleave_cycle_length=1,
-            num_parallel_calls_for_decode=os.cpu_count(),
-            num_parallel_calls_for_interleave_files=1,
-        ),
-    )
+    with _without_warnings():  # PartialDecoding asks TFDS' own features what it deprecated
+        dataset = builder.as_dataset(
+            split=split,
+            shuffle_files=False,
+            decoders=features,
+            read_config=tfds.ReadConfig(
+                options=options,
+                try_autocache=False,
+                skip_prefetch=True,
+                interleave_cycle_length=1,
+                num_parallel_calls_for_decode=os.cpu_count(),
+                num_parallel_calls_for_interleave_files=1,
+            ),
+        )
     dataset = dataset.map(
         lambda example: (example[image_key], example[label_key]),
         num_parallel_calls=os.cpu_count(),
     )
     return dataset.apply(tf.data.experimental.assert_cardinality(num_examples))
+
+
+@contextlib.contextmanager
+def _without_warnings():
+    from absl import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _decode_all(stream, num_examples, shape):
