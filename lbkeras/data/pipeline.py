@@ -28,7 +28,8 @@ class Pipeline(DataAdapter):
 
     Args:
         source: `(x, y)` or `(x, y, sample_weight)`, each an array (or a dict or tuple of arrays)
-            with one row an example, kept in memory; or an unbatched `tf.data.Dataset` of such
+            with one row an example, kept in memory (for training with up to two copies more, in
+            the orders of this epoch and the next); or an unbatched `tf.data.Dataset` of such
             examples with known cardinality, which is shuffled through a buffer of 16,384 examples.
         batch_size: global batch size in examples, 1 to `num_examples`. Set it between epochs.
         shuffle: True for training, False for evaluation.
@@ -105,11 +106,6 @@ class Pipeline(DataAdapter):
     def steps_in_pass(self) -> int:
         """Batches in the running pass: `steps_per_epoch` less what a resumed epoch leaves out."""
         return self.steps_per_epoch - self._pass[1]
-
-    @property
-    def epoch_in_pass(self) -> int:
-        """The epoch whose order the running pass has."""
-        return self._pass[0]
 
     def highest_label(self) -> int | None:
         """The highest integer label of data in memory; None for a stream or other targets."""
