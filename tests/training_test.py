@@ -98,8 +98,13 @@ def test_a_signal_in_a_run_that_diverges_is_not_lost(make_run, monkeypatch):
         raise Diverged("the loss became NaN")
 
     monkeypatch.setattr(StopOnNaN, "on_epoch_begin", diverge)
-    with pytest.raises(KeyboardInterrupt):
-        training.train(make_run())
+    # A process started in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            training.train(make_run())
+    finally:
+        signal.signal(signal.SIGINT, before)
     record = json.loads((make_run().folder / "record.json").read_text())
     assert record["status"] == "interrupted"
 

@@ -92,14 +92,14 @@ def digits():
         model=dict(name="small_cnn", num_classes=10, width=16, weight_decay=5e-4),
         optimizer=_NESTEROV,
         plan=_plan(
-            epochs=60,
-            boundaries=(18, 36, 48),
+            epochs=40,
+            boundaries=(12, 24, 32),
             learning_rate=0.005,
             batch_size=4,
             max_batch_size=140,
         ),
         arms=_arms(0.005, 140),
-        seeds=5,
+        seeds=4,
     )
 
 
