@@ -2,7 +2,7 @@
 # Everything that must hold, on a fresh machine: installs into .venv, lints, runs all tests.
 #   tools/check.sh          lint, quick tests, slow tests
 #   tools/check.sh quick    lint and quick tests
-EXTRAS='[test]' source "$(dirname "$0")/environment.sh"
+EXTRAS='[test,jax]' source "$(dirname "$0")/environment.sh"
 ruff check .
 ruff format --check .
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}

@@ -5,6 +5,7 @@ Drawn with matplotlib's objects on the Agg canvas: no window, no global state.
 
 import io
 import statistics
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +249,7 @@ def _finish(figure, axes, workdir) -> None:
     )  # fmt: skip
     title = workdir.replication.get("title")
     if title:
-        figure.suptitle(str(title), fontsize=11)
+        figure.suptitle(textwrap.fill(str(title), 80), fontsize=11)
     if axes.get_xscale() == "log":
         _plain_ticks(axes.xaxis)
 

@@ -54,10 +54,9 @@ def headline(report: dict[str, Any]) -> list[str]:
         text += f" after {format_count(arm['updates'])} updates"
         text += f" and {format_seconds(arm['seconds'])} s of training"
         if name != baseline and arm["updates_ratio"]:
-            text += f"; {_compare(arm['updates_ratio'], 'fewer updates', 'as many updates')}"
+            text += f"; {_compare(arm['updates_ratio'], 'fewer', 'updates', baseline)}"
         if name != baseline and arm["seconds_ratio"]:
-            text += f", {_compare(arm['seconds_ratio'], 'less time', 'as much time')}"
-            text += f" than `{baseline}`"
+            text += f", {_compare(arm['seconds_ratio'], 'less', 'time', baseline)}"
         if arm["seeds"]["diverged"]:
             text += f"; {len(arm['seeds']['diverged'])} more diverged"
         sentences.append(f"{text}.")
@@ -331,8 +330,10 @@ def _caption(name: str) -> str:
     return name.rsplit("/", 1)[-1].removesuffix(".png").replace("_", " ")
 
 
-def _compare(ratio: float, less: str, more: str) -> str:
-    return f"{ratio:.2f}x {less}" if ratio >= 1 else f"{1 / ratio:.2f}x {more}"
+def _compare(ratio: float, less: str, what: str, baseline: str) -> str:
+    if ratio >= 1:
+        return f"{ratio:.2f}x {less} {what} than `{baseline}`"
+    return f"{1 / ratio:.2f}x the {what} of `{baseline}`"
 
 
 def _from_to(ends: dict[str, Any], form: str) -> str:

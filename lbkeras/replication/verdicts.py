@@ -91,7 +91,7 @@ def verdict(
         how = "exact: no value varies between seeds"
     else:
         result |= {"p_value": supports, "p_value_against": against}
-        how = f"p = {_format_p(against if word == 'not supported' else supports)}"
+        how = _format_p(against if word == "not supported" else supports)
     reason = f"{_sentence(claim, word)} ({claim.metric}; {how})"
     barred = _bar_support(claim, diverged_arm, diverged_baseline)
     if word == "supported" and barred:
@@ -249,4 +249,4 @@ def _student_cdf(freedom: float, t: float) -> float:
 
 
 def _format_p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
