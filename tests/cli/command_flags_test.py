@@ -136,8 +136,8 @@ def test_key_inside_a_number(fails, smith):
         ("plan.momentum=high", "a number, received 'high'"),
         ("plan.increased_momentum=high", "a number, received 'high'"),
         ("optimizer.nesterov=maybe", "true or false, received 'maybe'"),
-        ("plan.boundaries=5", "a tuple like (18, 36, 48), received '5'"),
-        ("plan.boundaries=early", "a tuple like (18, 36, 48), received 'early'"),
+        ("plan.boundaries=5", "a tuple like (12, 24, 32), received '5'"),
+        ("plan.boundaries=early", "a tuple like (12, 24, 32), received 'early'"),
     ],
 )
 def test_wrong_type(override, expected, fails, smith):
@@ -170,8 +170,8 @@ def test_an_override_without_effect_is_refused(fails, smith):
         ("arms.large_batch_naive.plan.batch_size=2000", "arm large_batch_naive: plan.batch_size: "
          "expected at most num_examples=1437, received 2000"),
         ("plan.boundaries=(36,18)", "arm original: plan.boundaries: expected epochs in increasing "
-         "order inside (0, 60), received (36, 18)"),
-        ("plan.boundaries=(18,60)", "order inside (0, 60), received (18, 60)"),
+         "order inside (0, 40), received (36, 18)"),
+        ("plan.boundaries=(18,40)", "order inside (0, 40), received (18, 40)"),
         ("plan.momentum=1.0", "arm original: plan.momentum: expected a number in [0, 1), "
          "received 1.0"),
         ("plan.momentum=-0.1", "received -0.1"),
