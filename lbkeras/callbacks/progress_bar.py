@@ -17,7 +17,7 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
 
     Its total is right when the batch size changes between epochs. Keras uses it instead of its own
     bar when it stands in the list of callbacks. On a terminal it draws a bar; elsewhere, and with
-    `fit(verbose=2)`, it prints one line an epoch. Costs two microseconds a step between drawings.
+    `fit(verbose=2)`, it prints one line an epoch. Costs a look at the clock a step.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.

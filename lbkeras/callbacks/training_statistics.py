@@ -15,8 +15,8 @@ class TrainingStatistics(keras.callbacks.Callback):
     `updates` (optimizer updates so far), `examples_seen` (examples in those updates), `batch_size`,
     `learning_rate` (of the epoch's last update), `momentum` (0 for an optimizer without one),
     `noise_scale` (learning_rate * num_examples / (batch_size * (1 - momentum))), `seconds` (wall
-    clock of the epoch's training, evaluation left out) and `examples_per_second`. Costs two
-    microseconds a step.
+    clock of the epoch's training, evaluation left out) and `examples_per_second`. Costs a look
+    at the clock a step.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
