@@ -1,10 +1,17 @@
 """What tests share: two logical CPUs, one MirroredStrategy, digits and small models."""
 
 import contextlib
+import signal
 import sys
 
 import numpy as np
 import pytest
+
+
+def pytest_configure(config):
+    """Ctrl-C acts, also where the tests run in the background, which makes processes ignore it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session):
