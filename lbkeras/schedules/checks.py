@@ -53,6 +53,11 @@ def momentum(name: str, value) -> float:
     return real(name, value, expected="a number in [0, 1)", valid=lambda x: 0 <= x < 1)
 
 
+def learning_rate(name: str, value):
+    """A schedule or another callable as it is, a number of at least 0 as a float (Keras wants one)."""
+    return value if callable(value) else not_negative(name, value)
+
+
 def batch_size(name: str, value, num_examples: int) -> int:
     size = whole(name, value, least=1)
     if size > num_examples:

@@ -1,0 +1,119 @@
+"""AdamP: Adam without the growth of scale-invariant weights."""
+
+import keras
+from keras import ops
+
+from lbkeras.optimizers import moments
+from lbkeras.optimizers.base import RuleWithWeightDecay, dense
+from lbkeras.optimizers.projection import project
+from lbkeras.schedules import checks
+
+
+@keras.saving.register_keras_serializable(package="lbkeras")
+class AdamP(RuleWithWeightDecay):
+    """Adam with decoupled weight decay whose step leaves out the direction of the weights.
+
+    Momentum lets the weights of layers before a normalisation grow, which shrinks their effective
+    learning rate. With m̂ and v̂ the corrected moments of Adam:
+
+        p = m̂ / (sqrt(v̂) + epsilon)
+        p <- p - (p . ŵ) ŵ           where |cos(g, w)| < delta / sqrt(n): scale-invariant weights
+        w <- (1 - learning_rate * weight_decay * ratio) * w - learning_rate * p
+
+    ratio is weight_decay_ratio where p was projected and 1 elsewhere. The test is made for output
+    channels (the last axis), then for the whole layer, each with n weights a row; variables of rank
+    <= 1 are never projected. Weight decay acts on every variable that `exclude_from_weight_decay`
+    does not name.
+
+    Args:
+        learning_rate: float, schedule or callable.
+        beta_1: decay of the first moment, in [0, 1).
+        beta_2: decay of the second moment, in [0, 1).
+        epsilon: added to the root of the second moment and to norms, above 0.
+        weight_decay: decoupled decay, at least 0.
+        delta: threshold of the cosine, at least 0; 0 gives AdamW.
+        weight_decay_ratio: factor on the decay of projected variables, at least 0.
+        nesterov: p from beta_1 * m + (1 - beta_1) * g in the place of m.
+        name: name of the optimizer.
+        **kwargs: of `keras.optimizers.Optimizer`.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Differs from the paper: a channel is the last axis, as Keras stores kernels (in a depthwise
+    kernel that is the multiplier, so there the view is nearly the whole layer's).
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> model.compile(AdamP(learning_rate=0.01, weight_decay=0.01), "mse")
+    >>> history = model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 2)), verbose=0)
+
+    Reference: Heo et al., "AdamP: Slowing Down the Slowdown for Momentum Optimizers on
+    Scale-invariant Weights", arXiv 2006.08217, Algorithm 2.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        weight_decay=0.0,
+        delta=0.1,
+        weight_decay_ratio=0.1,
+        nesterov=False,
+        name="adamp",
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        self.beta_1 = checks.momentum("beta_1", beta_1)
+        self.beta_2 = checks.momentum("beta_2", beta_2)
+        self.epsilon = checks.positive("epsilon", epsilon)
+        self.delta = checks.not_negative("delta", delta)
+        self.weight_decay_ratio = checks.not_negative("weight_decay_ratio", weight_decay_ratio)
+        self.nesterov = bool(nesterov)
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.first_moments, self.second_moments = self.add_optimizer_variables(
+            variables, ["first_moment", "second_moment"]
+        )
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable."""
+        index = self._get_variable_index(variable)
+        dtype = variable.dtype
+        gradient = dense(gradient, dtype)
+        moment, root = moments.update(self, index, gradient)
+        if self.nesterov:
+            correction = moments.corrections(self)[0]
+            moment = moment * ops.cast(self.beta_1, dtype) + gradient * ops.cast(
+                (1.0 - self.beta_1) / correction, dtype
+            )
+        step = moment / (root + ops.cast(self.epsilon, dtype))
+        rate = ops.cast(learning_rate, "float32")
+        decay = rate * self.decay_of(index)
+        if len(variable.shape) > 1:
+            weights = ops.convert_to_tensor(variable)
+            step, ratio = project(
+                weights, gradient, step, self.delta, self.weight_decay_ratio, self.epsilon
+            )
+            decay = decay * ratio
+        change = step * ops.cast(rate, dtype)
+        if self.decay_of(index):
+            change = change + variable * ops.cast(decay, dtype)
+        self.assign_sub(variable, change)
+
+    def get_config(self):
+        return super().get_config() | {
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "weight_decay_ratio": self.weight_decay_ratio,
+            "nesterov": self.nesterov,
+        }

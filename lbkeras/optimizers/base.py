@@ -1,0 +1,152 @@
+"""What the optimizers here share: weight decay inside the rule, and exclusions that are saved."""
+
+import re
+
+import keras
+from keras import ops
+
+from lbkeras.errors import UserError
+from lbkeras.schedules import checks
+
+
+class RuleWithWeightDecay(keras.optimizers.Optimizer):
+    """A Keras optimizer whose update rule applies the weight decay itself.
+
+    Keras' base class would apply `weight_decay` before the rule, outside of trust ratios and
+    momentum, and forgets what was excluded from it when a model is saved. Here `update_step` asks
+    `decay_of(index)`, and exclusions are part of the config.
+
+    A subclass calls `build` before it makes its own variables and writes `update_step`.
+    """
+
+    _EXCLUSIONS = ("weight_decay",)  # what variables can be excluded from
+    _EXCLUDED_RANK = -1  # variables up to this rank are excluded from all of it by default
+
+    def __init__(self, learning_rate, weight_decay=0.0, **kwargs):
+        weight_decay = 0.0 if weight_decay is None else weight_decay
+        weight_decay = checks.not_negative("weight_decay", weight_decay)
+        super().__init__(
+            checks.learning_rate("learning_rate", learning_rate),
+            weight_decay=weight_decay,
+            **kwargs,
+        )
+        self._exclusions = {what: {"names": [], "variables": []} for what in self._EXCLUSIONS}
+        self._from_config = False
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Excludes variables from weight decay, beside those that are excluded by default.
+
+        Without a variable and a name it drops every exclusion from weight decay, the default too.
+
+        Args:
+            var_list: Keras variables (found again by their path after loading).
+            var_names: regular expressions, searched in `variable.path`, for example "head/kernel".
+
+        Raises:
+            UserError: after `build`, or not variables or regular expressions; at `build`: a
+                pattern that fits no variable.
+        """
+        self._exclude("weight_decay", var_list, var_names)
+
+    def build(self, variables):
+        """Makes the slot variables; called by `fit`, `apply` and when a model is loaded.
+
+        Raises:
+            UserError: a pattern of an exclusion fits none of the variables.
+        """
+        if self.built:
+            return
+        super().build(variables)
+        self._decayed = self._not_excluded("weight_decay", variables)
+
+    def decay_of(self, index: int) -> float:
+        """The weight decay of variable `index`: `weight_decay`, or 0 where it is excluded."""
+        return self.weight_decay if self._decayed[index] else 0.0
+
+    def get_config(self):
+        config = super().get_config()
+        return config | {f"exclude_from_{what}": e for what, e in self._exclusions.items()}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        exclusions = {
+            what: config.pop(f"exclude_from_{what}", {"names": [], "variables": []})
+            for what in cls._EXCLUSIONS
+        }
+        optimizer = super().from_config(config, custom_objects)
+        optimizer._exclusions = exclusions
+        optimizer._from_config = True
+        return optimizer
+
+    def _apply_weight_decay(self, variables):
+        """Nothing: `update_step` does it."""
+
+    def _exclude(self, what: str, var_list, var_names) -> None:
+        if self.built:
+            raise UserError(
+                f"exclude_from_{what}: expected to be called before the optimizer is built, "
+                "received a call after it"
+            )
+        paths = [_path(variable, what) for variable in var_list or ()]
+        names = checks.sequence("var_names", var_names or ())
+        for name in names:
+            try:
+                re.compile(name)
+            except (re.error, TypeError):
+                raise UserError(
+                    f"var_names: expected regular expressions, received {name!r}"
+                ) from None
+        old = self._exclusions[what] or {"names": [], "variables": []}
+        new = {"names": [*old["names"], *names], "variables": [*old["variables"], *paths]}
+        self._exclusions = self._exclusions | {what: new if names or paths else None}
+
+    def _not_excluded(self, what: str, variables) -> tuple[bool, ...]:
+        """For each variable whether it takes part in `what`.
+
+        A loaded model's paths can have lost the model's own name ("sequential/dense/kernel",
+        "dense/kernel"). So the config names the variables that were found, a path is found again
+        by its end, and only what a user wrote can fit nothing.
+        """
+        exclusions = self._exclusions[what]
+        if exclusions is None:
+            return (True,) * len(variables)
+        paths = [getattr(variable, "path", variable.name) for variable in variables]
+        found = set()
+        for key, fits in (("names", re.search), ("variables", _same_end)):
+            for wanted in exclusions[key]:
+                hits = {path for path in paths if fits(wanted, path)}
+                if not hits and not self._from_config:
+                    raise UserError(
+                        f"exclude_from_{what}: expected a pattern that fits a variable, received "
+                        f"{wanted!r}; the variables are {_listed(paths)}"
+                    )
+                found |= hits
+        self._exclusions = self._exclusions | {what: exclusions | {"variables": sorted(found)}}
+        return tuple(
+            len(variable.shape) > self._EXCLUDED_RANK and path not in found
+            for variable, path in zip(variables, paths, strict=True)
+        )
+
+
+def dense(gradient, dtype):
+    """The gradient as a dense tensor of that dtype: embeddings bring sparse ones."""
+    return ops.cast(ops.convert_to_tensor(gradient), dtype)
+
+
+def _path(variable, what: str) -> str:
+    if not hasattr(variable, "path"):
+        raise UserError(
+            f"var_list: expected Keras variables to exclude from {what}, received {variable!r}"
+        )
+    return variable.path
+
+
+def _same_end(path: str, other: str) -> bool:
+    """Whether one path is the other without its first parts."""
+    return f"/{path}".endswith(f"/{other}") or f"/{other}".endswith(f"/{path}")
+
+
+def _listed(paths) -> str:
+    shown = ", ".join(paths[:8])
+    return shown if len(paths) <= 8 else f"{shown}, and {len(paths) - 8} more"

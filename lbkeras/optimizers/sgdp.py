@@ -1,0 +1,113 @@
+"""SGDP: momentum SGD without the growth of scale-invariant weights."""
+
+import keras
+from keras import ops
+
+from lbkeras.optimizers.base import RuleWithWeightDecay, dense
+from lbkeras.optimizers.projection import project
+from lbkeras.schedules import checks
+
+
+@keras.saving.register_keras_serializable(package="lbkeras")
+class SGDP(RuleWithWeightDecay):
+    """Momentum SGD whose step leaves out the direction of scale-invariant weights.
+
+        v <- momentum * v + (1 - dampening) * g
+        p = v, or g + momentum * v with nesterov
+        p <- p - (p . ŵ) ŵ           where |cos(g, w)| < delta / sqrt(n): scale-invariant weights
+        w <- (1 - learning_rate * weight_decay * ratio / (1 - momentum)) * w - learning_rate * p
+
+    ratio is weight_decay_ratio where p was projected and 1 elsewhere; the test is that of `AdamP`.
+    Weight decay acts on every variable that `exclude_from_weight_decay` does not name.
+
+    Args:
+        learning_rate: float, schedule or callable.
+        momentum: in [0, 1).
+        dampening: in [0, 1).
+        epsilon: added to norms, above 0.
+        weight_decay: decoupled decay, at least 0.
+        delta: threshold of the cosine, at least 0; 0 gives momentum SGD.
+        weight_decay_ratio: factor on the decay of projected variables, at least 0.
+        nesterov: whether to look ahead.
+        name: name of the optimizer.
+        **kwargs: of `keras.optimizers.Optimizer`.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Differs from the paper: a channel is the last axis, as Keras stores kernels. The decay is
+    divided by (1 - momentum), as in the authors' code.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    >>> model.compile(SGDP(learning_rate=0.1, momentum=0.9, weight_decay=1e-4), "mse")
+    >>> history = model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 2)), verbose=0)
+
+    Reference: Heo et al., "AdamP: Slowing Down the Slowdown for Momentum Optimizers on
+    Scale-invariant Weights", arXiv 2006.08217, Algorithm 1.
+    """
+
+    def __init__(
+        self,
+        learning_rate,
+        momentum=0.0,
+        dampening=0.0,
+        epsilon=1e-8,
+        weight_decay=0.0,
+        delta=0.1,
+        weight_decay_ratio=0.1,
+        nesterov=False,
+        name="sgdp",
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        self.momentum = checks.momentum("momentum", momentum)
+        self.dampening = checks.momentum("dampening", dampening)
+        self.epsilon = checks.positive("epsilon", epsilon)
+        self.delta = checks.not_negative("delta", delta)
+        self.weight_decay_ratio = checks.not_negative("weight_decay_ratio", weight_decay_ratio)
+        self.nesterov = bool(nesterov)
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = (
+            self.add_optimizer_variables(variables, "velocity") if self.momentum else []
+        )
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable."""
+        index = self._get_variable_index(variable)
+        dtype = variable.dtype
+        gradient = dense(gradient, dtype)
+        momentum = ops.cast(self.momentum, dtype)
+        velocity = gradient * ops.cast(1.0 - self.dampening, dtype)
+        if self.momentum:
+            velocity = self.velocities[index] * momentum + velocity
+            self.assign(self.velocities[index], velocity)
+        step = gradient + velocity * momentum if self.nesterov else velocity
+        rate = ops.cast(learning_rate, "float32")
+        decay = rate * (self.decay_of(index) / (1.0 - self.momentum))
+        if len(variable.shape) > 1:
+            weights = ops.convert_to_tensor(variable)
+            step, ratio = project(
+                weights, gradient, step, self.delta, self.weight_decay_ratio, self.epsilon
+            )
+            decay = decay * ratio
+        change = step * ops.cast(rate, dtype)
+        if self.decay_of(index):
+            change = change + variable * ops.cast(decay, dtype)
+        self.assign_sub(variable, change)
+
+    def get_config(self):
+        return super().get_config() | {
+            "momentum": self.momentum,
+            "dampening": self.dampening,
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "weight_decay_ratio": self.weight_decay_ratio,
+            "nesterov": self.nesterov,
+        }
