@@ -26,3 +26,18 @@ def last_learning_rate(optimizer) -> float:
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = rate(max(int(keras.ops.convert_to_numpy(optimizer.iterations)) - 1, 0))
     return float(f"{float(keras.ops.convert_to_numpy(rate)):.7g}")  # float32 as it was meant
+
+
+def get_trust_ratios(optimizer) -> dict[str, float]:
+    """The latest trust ratio of each layer, {} for an optimizer without any.
+
+    A layer with several scaled variables (an LSTM's two kernels) has an entry for each, named by
+    the variable's whole path.
+    """
+    read = getattr(base_optimizer(optimizer), "trust_ratios", dict)
+    ratios = read()
+    layers = [path.rpartition("/")[0] or path for path in ratios]
+    return {
+        layer if layers.count(layer) == 1 else path: ratio
+        for layer, (path, ratio) in zip(layers, ratios.items(), strict=True)
+    }

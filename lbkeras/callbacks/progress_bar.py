@@ -64,7 +64,9 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
             return
         left = (now - self._train_begin) / self._epochs_done * (self.epochs - epoch - 1)
         suffix = f" · {_duration(left)} left" if epoch + 1 < self.epochs else ""
-        logs = {k: v for k, v in (logs or {}).items() if k not in _IN_THE_HISTORY_ONLY}
+        logs = {
+            k: v for k, v in (logs or {}).items() if k.split("/")[0] not in _IN_THE_HISTORY_ONLY
+        }
         stays = not (self._seconds_between_lines and _on_terminal())
         progress = f"{self._steps_done} steps {_duration(now - self._epoch_begin)}"
         self._draw(progress, now, logs, suffix, stays)
@@ -102,6 +104,7 @@ _IN_THE_HISTORY_ONLY = {
     "noise_scale",
     "seconds",
     "updates",
+    "trust_ratio",
 }
 
 

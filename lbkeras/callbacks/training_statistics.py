@@ -4,7 +4,11 @@ import time
 
 import keras
 
-from lbkeras.callbacks.optimizer_settings import get_momentum, last_learning_rate
+from lbkeras.callbacks.optimizer_settings import (
+    get_momentum,
+    get_trust_ratios,
+    last_learning_rate,
+)
 from lbkeras.planning import noise_scale
 
 
@@ -15,8 +19,8 @@ class TrainingStatistics(keras.callbacks.Callback):
     `updates` (optimizer updates so far), `examples_seen` (examples in those updates), `batch_size`,
     `learning_rate` (of the epoch's last update), `momentum` (0 for an optimizer without one),
     `noise_scale` (learning_rate * num_examples / (batch_size * (1 - momentum))), `seconds` (wall
-    clock of the epoch's training, evaluation left out) and `examples_per_second`. Costs a look
-    at the clock a step.
+    clock of the epoch's training, evaluation left out), `examples_per_second`, and with `LARS` or
+    `LAMB` `trust_ratio/LAYER` (of the epoch's last update). Costs a look at the clock a step.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
@@ -64,4 +68,8 @@ class TrainingStatistics(keras.callbacks.Callback):
             ),
             seconds=self.seconds,
             examples_per_second=self.examples_in_epoch / self.seconds if self.seconds else 0.0,
+            **{
+                f"trust_ratio/{layer}": ratio
+                for layer, ratio in get_trust_ratios(optimizer).items()
+            },
         )

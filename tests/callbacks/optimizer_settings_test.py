@@ -33,3 +33,16 @@ def test_last_learning_rate():
     assert rates == [0.3, 0.3, 0.3, 0.7]
     scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.25))
     assert optimizer_settings.last_learning_rate(scaled) == 0.25
+
+
+def test_trust_ratios_are_named_by_layer_or_by_variable():
+    class Optimizer:
+        def trust_ratios(self):
+            return {"lstm/kernel": 1.0, "lstm/recurrent_kernel": 2.0, "model/head/kernel": 3.0}
+
+    assert optimizer_settings.get_trust_ratios(Optimizer()) == {
+        "lstm/kernel": 1.0,
+        "lstm/recurrent_kernel": 2.0,
+        "model/head": 3.0,
+    }
+    assert optimizer_settings.get_trust_ratios(keras.optimizers.SGD(0.1)) == {}

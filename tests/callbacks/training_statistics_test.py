@@ -1,9 +1,11 @@
 import time
 
 import keras
+import numpy as np
 import pytest
 
-from lbkeras.callbacks import BatchSizeScheduler, TrainingStatistics
+from lbkeras import optimizers
+from lbkeras.callbacks import BatchSizeScheduler, ProgressBar, TrainingStatistics
 from lbkeras.data import Pipeline
 from lbkeras.planning import Phase, Plan
 
@@ -77,3 +79,23 @@ def test_evaluation_is_left_out_of_the_seconds(compiled, digits):
     callbacks = [TrainingStatistics(train), Slow()]
     history = model.fit(train, verbose=0, validation_data=digits, callbacks=callbacks)
     assert history.history["seconds"][0] < 0.7
+
+
+@pytest.mark.parametrize("name", ["LARS", "LAMB"])
+def test_trust_ratios_of_the_last_update(compiled, digits, name, capsys):
+    """They are logged by layer, and the bar does not print them."""
+    optimizer = getattr(optimizers, name)(1.0)
+    model, train = compiled(optimizer, hidden=8), Pipeline(digits, 1437)
+    statistics = TrainingStatistics(train)
+    (dense, head) = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    before = dense.kernel.numpy()
+    history = model.fit(train, verbose=2, callbacks=[statistics, ProgressBar(train)]).history
+    step = np.linalg.norm(dense.kernel.numpy() - before)
+    logged = {tag: values for tag, values in history.items() if tag.startswith("trust_ratio")}
+    assert set(logged) == {f"trust_ratio/{dense.name}", f"trust_ratio/{head.name}"}
+    # With LARS a step's length is rate * 0.001 * |w|, with LAMB rate * |w|.
+    weight = np.linalg.norm(before)
+    ratio = logged[f"trust_ratio/{dense.name}"][0]
+    assert step == pytest.approx(weight * (0.001 if name == "LARS" else 1), rel=1e-4)
+    assert 0 < ratio < np.inf and ratio != 1
+    assert "trust_ratio" not in capsys.readouterr().out
