@@ -131,7 +131,7 @@ class RuleWithWeightDecay(keras.optimizers.Optimizer):
 
 def dense(gradient, dtype):
     """The gradient as a dense tensor of that dtype: embeddings bring sparse ones."""
-    return ops.cast(ops.convert_to_tensor(gradient), dtype)
+    return ops.cast(ops.convert_to_tensor(gradient, sparse=False), dtype)
 
 
 def _path(variable, what: str) -> str:
