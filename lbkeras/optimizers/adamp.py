@@ -87,7 +87,7 @@ class AdamP(RuleWithWeightDecay):
         """One update of one variable."""
         index = self._get_variable_index(variable)
         dtype = variable.dtype
-        gradient = dense(gradient, dtype)
+        gradient = dense(gradient, variable)
         moment, root = moments.update(self, index, gradient)
         if self.nesterov:
             correction = moments.corrections(self)[0]

@@ -129,9 +129,16 @@ class RuleWithWeightDecay(keras.optimizers.Optimizer):
         )
 
 
-def dense(gradient, dtype):
-    """The gradient as a dense tensor of that dtype: embeddings bring sparse ones."""
-    return ops.cast(ops.convert_to_tensor(gradient, sparse=False), dtype)
+def dense(gradient, variable):
+    """The gradient as a dense tensor of the variable's dtype.
+
+    An embedding's gradient comes as `tf.IndexedSlices`, in which a row can stand several times;
+    norms and squares want the rows' sums.
+    """
+    if hasattr(gradient, "indices") and hasattr(gradient, "values"):
+        rows = ops.expand_dims(gradient.indices, -1)
+        gradient = ops.scatter(rows, ops.convert_to_tensor(gradient.values), variable.shape)
+    return ops.cast(gradient, variable.dtype)
 
 
 def _path(variable, what: str) -> str:

@@ -83,7 +83,7 @@ class LAMB(LayerAdaptation):
         """One update of one variable."""
         index = self._get_variable_index(variable)
         dtype = variable.dtype
-        gradient = dense(gradient, dtype)
+        gradient = dense(gradient, variable)
         moment, root = moments.update(self, index, gradient)
         step = moment / (root + ops.cast(self.epsilon, dtype))
         decay = self.decay_of(index)

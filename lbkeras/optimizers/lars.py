@@ -112,7 +112,7 @@ class LARS(LayerAdaptation):
         """One update of one variable."""
         index = self._get_variable_index(variable)
         dtype = variable.dtype
-        gradient = dense(gradient, dtype)
+        gradient = dense(gradient, variable)
         decay = self.decay_of(index)
         learning_rate = ops.cast(learning_rate, "float32")
         ratio = self._ratio(gradient, variable, decay, learning_rate, index)

@@ -92,7 +92,7 @@ class RMSpropWarmup(keras.optimizers.Optimizer):
         """One update of one variable."""
         index = self._get_variable_index(variable)
         dtype = variable.dtype
-        gradient = dense(gradient, dtype)
+        gradient = dense(gradient, variable)
         rate = ops.cast(learning_rate, "float32")
         share = self._sgd_share()
         rmsprop = ops.where(rate > 0, (1.0 - share) * self.rmsprop_learning_rate / rate, 0.0)

@@ -82,7 +82,7 @@ class SGDP(RuleWithWeightDecay):
         """One update of one variable."""
         index = self._get_variable_index(variable)
         dtype = variable.dtype
-        gradient = dense(gradient, dtype)
+        gradient = dense(gradient, variable)
         momentum = ops.cast(self.momentum, dtype)
         velocity = gradient * ops.cast(1.0 - self.dampening, dtype)
         if self.momentum:
