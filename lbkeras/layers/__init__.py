@@ -1,0 +1,17 @@
+"""Layers that large-batch papers need and Keras lacks."""
+
+from lbkeras.layers.batch_normalization_without_moving_averages import (
+    BatchNormalizationWithoutMovingAverages,
+)
+from lbkeras.layers.ghost_batch_normalization import GhostBatchNormalization
+from lbkeras.layers.hadamard_classifier import HadamardClassifier
+from lbkeras.layers.recompute_statistics import recompute_statistics
+from lbkeras.layers.shake_drop import ShakeDrop
+
+__all__ = [
+    "BatchNormalizationWithoutMovingAverages",
+    "GhostBatchNormalization",
+    "HadamardClassifier",
+    "ShakeDrop",
+    "recompute_statistics",
+]

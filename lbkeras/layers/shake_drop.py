@@ -1,0 +1,133 @@
+"""ShakeDrop: a residual branch multiplied by random numbers, others forward than backward."""
+
+import keras
+from keras import ops
+
+from lbkeras.errors import UserError
+from lbkeras.layers.replicas import replica_context
+
+_LEVELS = ("batch", "image", "channel", "pixel")
+
+
+@keras.saving.register_keras_serializable(package="lbkeras")
+class ShakeDrop(keras.layers.Layer):
+    """ShakeDrop, for the end of a residual branch, before it is added to the shortcut.
+
+    In training, with b ~ Bernoulli(`survival_probability`), α ~ U(`alpha`), β ~ U(`beta`):
+
+        output   = (b + α − b α) x
+        gradient = (b + β − b β) times the output's gradient
+
+    so a branch passes unchanged (b = 1) or is scaled by α forward and by β backward. In inference
+    the output is `E[b + α − b α] x = (p + (1 − p) E[α]) x`, which is `p x` for the default α.
+    `alpha=(0, 0), beta=(0, 0)` is stochastic depth.
+
+    Args:
+        survival_probability: p, the probability that b is 1, 0 to 1. Default 0.5. The paper's l-th
+            of L blocks has `1 − l / L (1 − p_L)` with p_L = 0.5.
+        alpha: `(lowest, highest)` of the forward factor. Default (-1, 1).
+        beta: `(lowest, highest)` of the backward factor. Default (0, 1).
+        level: what shares one set of b, α and β: the mini-batch (on each replica, `"batch"`), an
+            `"image"` (default), a `"channel"` of an image, or nothing (`"pixel"`).
+        seed: of the random numbers, an integer. Replicas draw different ones.
+
+    Shapes: `(batch, ..., channels)` in and out, any rank from 2 on.
+
+    Raises:
+        UserError: a probability outside 0 to 1, a range that is not two ascending numbers, or an
+            unknown level.
+
+    Differs from the paper: b belongs to the level as α and β do; public ports draw it once a
+    mini-batch, which makes the noise of a step independent of the batch size.
+
+    Example:
+
+    >>> layer = ShakeDrop(survival_probability=0.75)
+    >>> layer(keras.ops.ones((1, 2))).numpy().tolist()
+    [[0.75, 0.75]]
+
+    Reference: Yamada, Iwamura, Akiba, Kise, "ShakeDrop Regularization for Deep Residual Learning",
+    arXiv:1802.02375, section 3.
+    """
+
+    def __init__(
+        self,
+        survival_probability=0.5,
+        alpha=(-1.0, 1.0),
+        beta=(0.0, 1.0),
+        level="image",
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not 0 <= survival_probability <= 1:
+            raise UserError(
+                f"survival_probability: expected 0 to 1, received {survival_probability}."
+            )
+        if level not in _LEVELS:
+            raise UserError(f"level: expected one of {', '.join(_LEVELS)}, received {level!r}.")
+        self.survival_probability = survival_probability
+        self.alpha = _range("alpha", alpha)
+        self.beta = _range("beta", beta)
+        self.level = level
+        self.seed = seed
+        self.seed_generator = _ReplicaSeedGenerator(seed)
+        self.supports_masking = True
+        self.built = True
+
+    def call(self, inputs, training=False):
+        p = self.survival_probability
+        if not training:
+            return inputs * (p + (1 - p) * sum(self.alpha) / 2)
+        shape = self._noise_shape(ops.shape(inputs))
+        survives = self._uniform(shape, (0.0, 1.0)) < p
+        forward = ops.cast(ops.where(survives, 1.0, self._uniform(shape, self.alpha)), inputs.dtype)
+        backward = ops.cast(ops.where(survives, 1.0, self._uniform(shape, self.beta)), inputs.dtype)
+        # Value: inputs * forward. Gradient: backward, for the second term has none.
+        return inputs * backward + ops.stop_gradient(inputs * (forward - backward))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return super().get_config() | {
+            "survival_probability": self.survival_probability,
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "level": self.level,
+            "seed": self.seed,
+        }
+
+    def _uniform(self, shape, bounds):
+        return keras.random.uniform(shape, *bounds, dtype="float32", seed=self.seed_generator)
+
+    def _noise_shape(self, shape):
+        ones = (1,) * (len(shape) - 2)
+        return {
+            "batch": (1, *ones, 1),
+            "image": (shape[0], *ones, 1),
+            "channel": (shape[0], *ones, shape[-1]),
+            "pixel": shape,
+        }[self.level]
+
+
+class _ReplicaSeedGenerator(keras.random.SeedGenerator):
+    """Other seeds on other replicas: Keras' own give the i-th image of each the same noise."""
+
+    def next(self, ordered=True):
+        seed = super().next(ordered)
+        context = replica_context()
+        if context is None:
+            return seed
+        replica = ops.cast(context.replica_id_in_sync_group, seed.dtype)
+        return seed + ops.stack([replica * 999_983, ops.zeros_like(replica)])
+
+
+def _range(name, bounds):
+    try:
+        lowest, highest = (float(bound) for bound in bounds)
+    except (TypeError, ValueError):
+        lowest, highest = 0.0, -1.0
+    if not lowest <= highest:
+        raise UserError(f"{name}: expected (lowest, highest), received {bounds!r}.")
+    return lowest, highest

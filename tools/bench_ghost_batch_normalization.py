@@ -1,0 +1,151 @@
+"""What ghosts cost: GhostBatchNormalization against Keras' BatchNormalization, a training step.
+
+    python tools/bench_ghost_batch_normalization.py               about 2 minutes on 2 cores
+    python tools/bench_ghost_batch_normalization.py --rounds=31 --json=FILE
+
+For each shape, one training step of each layer alone (output, gradients of input, gamma and beta,
+moving statistics), as a graph and compiled by XLA. Steps are timed in turn in one process and in
+alternating order. A figure is the median over the rounds of the ratio of two times that follow each
+other, quartiles beside it; `best` compares each layer's faster way, where the two times may not be
+neighbours. Beside the times stands the bound: the eight passes over the input's bytes that the two
+sums cannot do without, each at half the time of a scaled copy on this machine (small inputs stay in
+the processor's caches and beat it).
+
+Ghosts of 32 divide the batch of 1024; those of 48 make 22 uneven ones of 46 or 47; "unknown" leaves
+the batch size of both layers out of the graph.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from lbkeras.layers import GhostBatchNormalization  # noqa: E402
+
+SHAPES = ((1024, 16, 16, 32), (1024, 8, 8, 128), (1024, 32, 32, 16), (1024, 512))
+# Name, ghost batch size, whether the graph knows the batch size.
+CASES = (("32", 32, True), ("48 uneven", 48, True), ("32 unknown", 32, False))
+# At least: forward reads x for the moments, reads it to normalise, writes y; backward reads the
+# gradient and x for the sums, reads both again, writes the gradient of x.
+PASSES = 8
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="timed pairs of each figure")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    arguments = parser.parse_args()
+    figures = []
+    for shape in SHAPES:
+        for figure in measure(shape, arguments.rounds):
+            figures.append(figure)
+            print(_line(figure), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def measure(shape, rounds: int):
+    """The figures of one shape: each case as a graph, by XLA, and the faster of each."""
+    x, dy = tf.random.normal(shape), tf.random.normal(shape)
+    bound = PASSES * _seconds_a_pass(x)
+    for name, ghost_batch_size, known in CASES:
+        ours, keras_own = {}, {}
+        for way, jit_compile in (("graph", False), ("XLA", True)):
+            layers = (GhostBatchNormalization(ghost_batch_size), keras.layers.BatchNormalization())
+            steps = [_step(layer, shape, known, jit_compile) for layer in layers]
+            pairs = _interleaved(*(lambda s=s: s(x, dy).numpy() for s in steps), rounds)
+            ours[way], keras_own[way] = (list(times) for times in zip(*pairs, strict=True))
+            yield _figure(shape, name, way, ours[way], keras_own[way], bound)
+        fastest = [min(layer.values(), key=statistics.median) for layer in (ours, keras_own)]
+        yield _figure(shape, name, "best", *fastest, bound)
+
+
+def _step(layer, shape, known: bool, jit_compile: bool):
+    """One step on all of a layer; it returns a number that needs everything."""
+    layer.build(shape)
+    spec = tf.TensorSpec(shape if known else (None, *shape[1:]))
+
+    @tf.function(input_signature=[spec, spec], jit_compile=jit_compile)
+    def step(x, dy):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+        dx, *rest = tape.gradient(y, [x, *(v.value for v in layer.trainable_variables)], dy)
+        return dx, rest
+
+    def run(x, dy):
+        dx, rest = step(x, dy)
+        return tf.reshape(dx, [-1])[0] + rest[0][0]
+
+    return run
+
+
+def _seconds_a_pass(x) -> float:
+    """Seconds in which this machine reads or writes the input once: half of a scaled copy."""
+    copy = tf.function(lambda x: 2.0 * x)
+    times = []
+    for _ in range(12):
+        begin = time.perf_counter()
+        copy(x)
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times[2:]) / 2
+
+
+def _interleaved(ours, other, rounds: int):
+    """Pairs of times in seconds; each is run three times before, and the order alternates."""
+    for _ in range(3):
+        ours()
+        other()
+    pairs = []
+    for index in range(rounds):
+        first, second = (ours, other) if index % 2 == 0 else (other, ours)
+        a, b = _time(first), _time(second)
+        pairs.append((a, b) if index % 2 == 0 else (b, a))
+    return pairs
+
+
+def _time(function) -> float:
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
+
+
+def _figure(shape, name: str, way: str, ours, keras_own, bound: float) -> dict:
+    ratios = sorted(a / b for a, b in zip(ours, keras_own, strict=True))
+    quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    return {
+        "shape": list(shape),
+        "ghosts": name,
+        "way": way,
+        "ratio": statistics.median(ratios),
+        "quartiles": [quartiles[0], quartiles[2]],
+        "rounds": len(ratios),
+        "milliseconds": 1000 * statistics.median(ours),
+        "milliseconds_keras": 1000 * statistics.median(keras_own),
+        "milliseconds_bound": 1000 * bound,
+    }
+
+
+def _line(figure: dict) -> str:
+    low, high = figure["quartiles"]
+    return (
+        f"{'x'.join(map(str, figure['shape'])):14} ghosts of {figure['ghosts']:10} "
+        f"{figure['way']:5} ratio {figure['ratio']:.2f} "
+        f"(quartiles {low:.2f} to {high:.2f}, n={figure['rounds']}; {figure['milliseconds']:.2f} "
+        f"against {figure['milliseconds_keras']:.2f} ms, bound {figure['milliseconds_bound']:.2f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
