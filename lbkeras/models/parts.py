@@ -3,6 +3,7 @@
 import keras
 
 from lbkeras.errors import UserError
+from lbkeras.layers import HadamardClassifier
 
 # Mean and standard deviation of the training pixels, by image shape: scikit-learn's digits (values
 # 0 to 16), MNIST, CIFAR-10; otherwise ImageNet's for colour and the middle of the range for gray.
@@ -35,13 +36,23 @@ def normalized_input(input_shape, mean=None, standard_deviation=None):
         )
     default = _COLOUR if input_shape[-1] == 3 else _OTHER
     default_mean, default_deviation = _STATISTICS.get(input_shape, default)
-    mean = default_mean if mean is None else mean
+    mean = _a_channel("mean", default_mean if mean is None else mean, input_shape)
     deviation = default_deviation if standard_deviation is None else standard_deviation
-    variance = [d**2 for d in deviation] if isinstance(deviation, (list, tuple)) else deviation**2
-    mean = list(mean) if isinstance(mean, (list, tuple)) else mean
+    variance = [d**2 for d in _a_channel("standard_deviation", deviation, input_shape)]
     inputs = keras.Input(input_shape, dtype="uint8", name="images")
     layer = keras.layers.Normalization(mean=mean, variance=variance, name="normalization")
     return inputs, layer(inputs)
+
+
+def _a_channel(name, values, input_shape):
+    channels = input_shape[-1]
+    values = list(values) if isinstance(values, (list, tuple)) else [values] * channels
+    if len(values) != channels:
+        raise UserError(
+            f"{name}: expected a number or one for each channel of input_shape {input_shape}, "
+            f"received {len(values)}."
+        )
+    return values
 
 
 def kernel_l2(weight_decay):
@@ -56,8 +67,33 @@ def batch_normalization(name=None):
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
 
 
-def logits(x, num_classes, weight_decay):
-    """The last Dense layer, always float32: a softmax over bfloat16 logits loses accuracy."""
+def with_zero_gamma(layer):
+    """The batch normalisation, its gamma starting at 0: as the last one of a residual branch it
+    makes the block an identity at first (Goyal et al., arXiv:1706.02677, section 5.1)."""
+    layer.gamma_initializer = keras.initializers.Zeros()
+    return layer
+
+
+def he_fan_out():
+    """A new initializer with variance `2 / (kernel height * kernel width * filters)`, He et al.'s
+    for the backward pass, which the Torch code behind many papers uses."""
+    return keras.initializers.VarianceScaling(
+        2.0, mode="fan_out", distribution="untruncated_normal"
+    )
+
+
+def logits(x, num_classes, weight_decay, *, kernel_initializer="glorot_uniform", fixed=False):
+    """The last layer, always float32: a softmax over bfloat16 logits loses accuracy. Dense, or if
+    `fixed` a `HadamardClassifier`, where `weight_decay` falls on the scale."""
+    regularizer = kernel_l2(weight_decay)
+    if fixed:
+        return HadamardClassifier(
+            num_classes, scale_regularizer=regularizer, dtype="float32", name="logits"
+        )(x)
     return keras.layers.Dense(
-        num_classes, kernel_regularizer=kernel_l2(weight_decay), dtype="float32", name="logits"
+        num_classes,
+        kernel_initializer=kernel_initializer,
+        kernel_regularizer=regularizer,
+        dtype="float32",
+        name="logits",
     )(x)

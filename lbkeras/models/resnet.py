@@ -14,6 +14,8 @@ def cifar_resnet(
     weight_decay=0.0,
     *,
     shortcut="A",
+    zero_gamma=False,
+    fixed_classifier=False,
     batch_normalization=None,
     mean=None,
     standard_deviation=None,
@@ -33,6 +35,10 @@ def cifar_resnet(
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper's is 1e-4.
         shortcut: `"A"` (the paper's on CIFAR) or `"B"`.
+        zero_gamma: start the last batch norm of every block at gamma 0, so that each block is an
+            identity at first, as Goyal et al. (arXiv:1706.02677) do for large batches. Default
+            False, the paper.
+        fixed_classifier: a `lbkeras.layers.HadamardClassifier` instead of the last Dense layer.
         batch_normalization: function without arguments that returns a new normalisation layer, for
             example ghost batch normalisation. Default: Keras' with momentum 0.9, epsilon 1e-5.
         mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
@@ -82,7 +88,8 @@ def cifar_resnet(
         for block in range((depth - 2) // 6):
             strides = 2 if stage and not block else 1
             y = keras.layers.ReLU()(normalize()(convolution(x, filters, strides)))
-            y = normalize()(convolution(y, filters))
+            last = parts.with_zero_gamma(normalize()) if zero_gamma else normalize()
+            y = last(convolution(y, filters))
             if x.shape[-1] != filters:
                 if shortcut == "A":
                     # Pooling over one pixel is the strided identity.
@@ -92,4 +99,5 @@ def cifar_resnet(
                     x = normalize()(convolution(x, filters, strides, kernel_size=1))
             x = keras.layers.ReLU()(keras.layers.Add()([x, y]))
     x = keras.layers.GlobalAveragePooling2D()(x)
-    return keras.Model(inputs, parts.logits(x, num_classes, weight_decay), name=f"resnet{depth}")
+    outputs = parts.logits(x, num_classes, weight_decay, fixed=fixed_classifier)
+    return keras.Model(inputs, outputs, name=f"resnet{depth}")

@@ -14,6 +14,7 @@ def wide_resnet(
     dropout=0.0,
     weight_decay=0.0,
     *,
+    fixed_classifier=False,
     batch_normalization=None,
     mean=None,
     standard_deviation=None,
@@ -34,6 +35,7 @@ def wide_resnet(
         dropout: rate between the two convolutions of a block, 0 to 1.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper's is 5e-4.
+        fixed_classifier: a `lbkeras.layers.HadamardClassifier` instead of the last Dense layer.
         batch_normalization: function without arguments that returns a new normalisation layer, for
             example ghost batch normalisation. Default: Keras' with momentum 0.9, epsilon 1e-5.
         mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
@@ -47,7 +49,8 @@ def wide_resnet(
         UserError: `depth` is not `6n + 4`.
 
     Differs from the paper: strided convolutions pad as TensorFlow's `"same"` does (right and
-    bottom).
+    bottom). There is no `zero_gamma` as in `cifar_resnet`: a block's last batch norm is followed by
+    ReLU here, whose gradient at 0 is 0, so a gamma of 0 would never leave it.
 
     Example:
 
@@ -89,5 +92,5 @@ def wide_resnet(
             x = keras.layers.Add()([x, convolution(y, filters)])
     x = keras.layers.ReLU()(normalize()(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
-    outputs = parts.logits(x, num_classes, weight_decay)
+    outputs = parts.logits(x, num_classes, weight_decay, fixed=fixed_classifier)
     return keras.Model(inputs, outputs, name=f"wide_resnet_{depth}_{width}")

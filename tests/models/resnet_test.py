@@ -54,3 +54,26 @@ def test_wrong_depth():
 def test_wrong_shortcut():
     with pytest.raises(ValueError, match='shortcut: expected "A" or "B", received \'C\''):
         cifar_resnet(8, shortcut="C")
+
+
+def gammas(model):
+    layers = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    return [float(x.gamma.numpy().mean()) for x in layers]
+
+
+def test_zero_gamma_is_the_last_of_each_block():
+    assert gammas(cifar_resnet(8)) == [1] * 7
+    assert gammas(cifar_resnet(8, zero_gamma=True)) == [1, 1, 0, 1, 0, 1, 0]
+    # Option B's projections keep theirs.
+    assert gammas(cifar_resnet(8, shortcut="B", zero_gamma=True)).count(0) == 3
+
+
+def test_zero_gamma_with_batch_normalization_of_choice():
+    model = cifar_resnet(
+        8, zero_gamma=True, batch_normalization=lambda: keras.layers.BatchNormalization()
+    )
+    assert gammas(model) == [1, 1, 0, 1, 0, 1, 0]
+
+
+def test_fixed_classifier_learns_a_scale_and_a_bias():
+    assert trainable(cifar_resnet(8)) - trainable(cifar_resnet(8, fixed_classifier=True)) == 639

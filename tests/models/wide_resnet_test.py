@@ -38,3 +38,9 @@ def test_dropout_between_the_convolutions_of_each_block():
 def test_wrong_depth():
     with pytest.raises(ValueError, match=r"depth: expected 6n \+ 4 .*, received 18"):
         wide_resnet(18, 4)
+
+
+def test_fixed_classifier_learns_a_scale_and_a_bias():
+    assert trainable(wide_resnet(10, 1)) - trainable(wide_resnet(10, 1, fixed_classifier=True)) == (
+        64 * 10 - 1
+    )

@@ -1,0 +1,83 @@
+"""Inception-ResNet-v2, with ghost batch normalisation if asked for."""
+
+import keras
+
+from lbkeras.errors import UserError
+from lbkeras.models import parts
+
+
+def inception_resnet_v2(
+    input_shape=(299, 299, 3),
+    num_classes=1000,
+    weight_decay=0.0,
+    dropout=0.2,
+    *,
+    ghost_batch_size=None,
+    mean=127.5,
+    standard_deviation=127.5,
+):
+    """Inception-ResNet-v2 from `keras.applications` without weights, for training from scratch.
+
+    What is added: the uint8 input and its normalisation, dropout and float32 logits after the
+    global average pooling, L2 on kernels, batch norm with momentum 0.9 (Keras' 0.99 lags behind
+    when large batches leave few updates), and ghost batch normalisation.
+
+    Args:
+        input_shape: `(height, width, channels)` of the uint8 images, at least 75 by 75.
+        num_classes: number of logits. With 1,000 it has 55,813,192 trainable parameters.
+        weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
+        dropout: rate before the logits, 0 to 1. Default 0.2, the paper's.
+        ghost_batch_size: examples that are normalised together in training; Smith et al. train with
+            32 and 64. Default None: plain batch normalisation.
+        mean, standard_deviation: of the pixels, numbers or one a channel; by default pixels become
+            -1 to 1, as the paper's code does.
+
+    Returns:
+        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
+        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+
+    Raises:
+        UserError: images smaller than 75 by 75, or without channels.
+
+    Differs from the paper: as `keras.applications` does, batch norm has no gamma, and kernels start
+    as Glorot's.
+
+    Example:
+
+    >>> model = inception_resnet_v2((75, 75, 3), num_classes=10, weight_decay=1e-4)
+    >>> len(model.losses)
+    245
+
+    Reference: Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet and the Impact of
+    Residual Connections on Learning", arXiv:1602.07261, section 3.2; trained with large batches by
+    Smith et al., arXiv:1711.00489, section 5.3.
+    """
+    inputs, x = parts.normalized_input(input_shape, mean, standard_deviation)
+    if min(inputs.shape[1:3]) < 75:
+        raise UserError(
+            "input_shape: expected a height and width of at least 75 for Inception-ResNet-v2, "
+            f"received {tuple(input_shape)}."
+        )
+    body = keras.applications.InceptionResNetV2(
+        include_top=False,
+        weights=None,
+        input_tensor=x,
+        input_shape=tuple(input_shape),
+        pooling="avg",
+    )
+    for layer in body.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.9
+        elif isinstance(layer, keras.layers.Conv2D) and weight_decay:
+            # The layer's attribute goes into a saved model, the variable's into the loss.
+            layer.kernel_regularizer = layer.kernel.regularizer = parts.kernel_l2(weight_decay)
+    x = body.outputs[0]
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    outputs = parts.logits(x, num_classes, weight_decay)
+    model = keras.Model(inputs, outputs, name="inception_resnet_v2")
+    if ghost_batch_size is None:
+        return model
+    from lbkeras.models.ghosting import with_ghost_batch_normalization
+
+    return with_ghost_batch_normalization(model, ghost_batch_size)

@@ -1,0 +1,89 @@
+"""A language model of stacked LSTMs, for words or characters."""
+
+import keras
+
+from lbkeras.errors import UserError
+from lbkeras.models import parts
+
+
+def lstm_language_model(
+    vocabulary_size=10_000,
+    embedding=200,
+    units=200,
+    layers=2,
+    dropout=0.0,
+    weight_decay=0.0,
+    *,
+    initial_range=0.1,
+    input_shape=(None,),
+):
+    """The next token from those before it: embedding, stacked LSTMs, logits at every time step.
+
+    Dropout falls on what goes into each LSTM and into the logits, never on the recurrent state.
+    Zaremba et al.'s networks for Penn Treebank, with 10,000 words:
+
+        small    embedding=200,  units=200,  dropout=0,    initial_range=0.1    4.65 M parameters
+        medium   embedding=650,  units=650,  dropout=0.5,  initial_range=0.05   19.8 M
+        large    embedding=1500, units=1500, dropout=0.65, initial_range=0.04   66.0 M
+
+    Args:
+        vocabulary_size: number of tokens, which are 0 to `vocabulary_size - 1`.
+        embedding: size of a token's vector.
+        units: size of each LSTM's state.
+        layers: number of LSTMs. Default 2.
+        dropout: rate, 0 to 1. Default 0.
+        weight_decay: coupled L2 on kernels, recurrent ones and the embedding's not: adds
+            `weight_decay / 2 * |kernel|^2` to the loss.
+        initial_range: kernels and embedding start uniform on ± this, biases at 0. Default 0.1.
+        input_shape: `(time,)`, the number of tokens in an example, or `(None,)` for any.
+
+    Returns:
+        An uncompiled `keras.Model`, `(batch, time)` int32 tokens to
+        `(batch, time, vocabulary_size)` float32 logits: use `from_logits=True` with the tokens
+        shifted by one as labels. The exponential of that loss is the perplexity.
+
+    Raises:
+        UserError: a size below 1, or an `input_shape` that is not `(time,)`.
+
+    Differs from the paper: every example starts from a state of zeros, where the paper carries the
+    state over from one batch to the next, which needs a batch size that never changes.
+
+    Example:
+
+    >>> model = lstm_language_model(vocabulary_size=10_000)
+    >>> model.count_params()
+    4651600
+
+    Reference: Zaremba, Sutskever, Vinyals, "Recurrent Neural Network Regularization",
+    arXiv:1409.2329, section 4.1; in large batches You et al., arXiv:1901.08256.
+    """
+    sizes = dict(vocabulary_size=vocabulary_size, embedding=embedding, units=units, layers=layers)
+    for name, size in sizes.items():
+        if size < 1:
+            raise UserError(f"{name}: expected at least 1, received {size}.")
+    if len(tuple(input_shape)) != 1:
+        raise UserError(f"input_shape: expected (time,), received {tuple(input_shape)}.")
+    regularizer = parts.kernel_l2(weight_decay)
+
+    def uniform():
+        return keras.initializers.RandomUniform(-initial_range, initial_range)
+
+    inputs = keras.Input(tuple(input_shape), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(
+        vocabulary_size, embedding, embeddings_initializer=uniform(), name="embedding"
+    )(inputs)
+    for i in range(layers):
+        x = keras.layers.Dropout(dropout)(x) if dropout else x
+        x = keras.layers.LSTM(
+            units,
+            return_sequences=True,
+            kernel_initializer=uniform(),
+            recurrent_initializer=uniform(),
+            unit_forget_bias=False,
+            kernel_regularizer=regularizer,
+            recurrent_regularizer=regularizer,
+            name=f"lstm_{i + 1}",
+        )(x)
+    x = keras.layers.Dropout(dropout)(x) if dropout else x
+    outputs = parts.logits(x, vocabulary_size, weight_decay, kernel_initializer=uniform())
+    return keras.Model(inputs, outputs, name="lstm_language_model")

@@ -1,0 +1,128 @@
+"""PyramidNet with ShakeDrop."""
+
+import math
+
+import keras
+
+from lbkeras.errors import UserError
+from lbkeras.layers import ShakeDrop
+from lbkeras.models import parts
+
+
+def pyramidnet(
+    depth=110,
+    widening=270,
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    weight_decay=0.0,
+    *,
+    bottleneck=False,
+    shake_drop=True,
+    last_survival_probability=0.5,
+    mean=None,
+    standard_deviation=None,
+):
+    """Additive PyramidNet: every block a little wider than the one before, ShakeDrop in each.
+
+    A 3x3 convolution with 16 filters and batch norm, three stages of `n` blocks at full, half and
+    quarter resolution, batch norm, ReLU, global average pooling, logits. The k-th of `K = 3n`
+    blocks has `round(16 + widening * k / K)` filters. A block is batch norm, 3x3 convolution, batch
+    norm, ReLU, 3x3 convolution, batch norm, ShakeDrop, plus the shortcut; with `bottleneck` batch
+    norm, 1x1, batch norm, ReLU, 3x3, batch norm, ReLU, 1x1 with 4 times the filters, batch norm,
+    ShakeDrop. The shortcut averages 2x2 pixels where the resolution halves and pads new channels
+    with zeros (no parameters). Nothing follows the sum.
+
+    The branch of block k survives with probability `1 - k / K * (1 - last_survival_probability)`.
+
+    Args:
+        depth: `6n + 2`, with `bottleneck` `9n + 2`. Default 110.
+        widening: filters that the blocks gain together, the paper's alpha. Default 270.
+            PyramidNet-110 has 1.77 M parameters with 48, 3.90 M with 84, 28.5 M with 270.
+        input_shape: `(height, width, channels)` of the uint8 images.
+        num_classes: number of logits.
+        weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
+            paper's is 1e-4.
+        bottleneck: bottleneck blocks; PyramidNet-164 with widening 270 has 27.2 M parameters.
+        shake_drop: end each branch with a `lbkeras.layers.ShakeDrop`. Default True.
+        last_survival_probability: of the last block, 0 to 1. Default 0.5.
+        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+            well-known data set of this shape.
+
+    Returns:
+        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
+        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+
+    Raises:
+        UserError: a depth that is not `6n + 2` or `9n + 2`, negative widening, or a probability
+            outside 0 to 1.
+
+    Differs from the paper: filters are rounded as in the authors' code, where the paper's formula
+    rounds down. Its table has 1.7, 3.8, 28.3 and 27.0 M for the four networks above; public ports
+    of the code have what we have. Strided convolutions pad as TensorFlow's `"same"` does (right and
+    bottom). ShakeDrop draws its numbers for each image, see there.
+
+    Example:
+
+    >>> model = pyramidnet(depth=8, widening=12)
+    >>> [layer.filters for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    [16, 20, 20, 24, 24, 28, 28]
+
+    Reference: Han, Kim, Kim, "Deep Pyramidal Residual Networks", arXiv:1610.02915, section 3;
+    Yamada et al., "ShakeDrop Regularization", arXiv:1802.02375, section 4.
+    """
+    layers_a_block = 9 if bottleneck else 6
+    if depth < layers_a_block + 2 or (depth - 2) % layers_a_block:
+        raise UserError(
+            f"depth: expected {layers_a_block}n + 2 "
+            f"({'with' if bottleneck else 'without'} bottleneck), received {depth}."
+        )
+    if widening < 0:
+        raise UserError(f"widening: expected at least 0, received {widening}.")
+    if not 0 <= last_survival_probability <= 1:
+        raise UserError(
+            f"last_survival_probability: expected 0 to 1, received {last_survival_probability}."
+        )
+    regularizer = parts.kernel_l2(weight_decay)
+
+    def convolution(x, filters, kernel_size=3, strides=1):
+        return keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=parts.he_fan_out(),
+            kernel_regularizer=regularizer,
+        )(x)
+
+    def normalize(x):
+        return parts.batch_normalization()(x)
+
+    def activate(x):
+        return keras.layers.ReLU()(normalize(x))
+
+    def branch(x, filters, strides):
+        if bottleneck:
+            x = convolution(normalize(x), filters, kernel_size=1)
+            x = convolution(activate(x), filters, strides=strides)
+            return normalize(convolution(activate(x), 4 * filters, kernel_size=1))
+        x = convolution(normalize(x), filters, strides=strides)
+        return normalize(convolution(activate(x), filters))
+
+    inputs, x = parts.normalized_input(input_shape, mean, standard_deviation)
+    x = normalize(convolution(x, 16))
+    blocks_a_stage = (depth - 2) // layers_a_block
+    blocks = 3 * blocks_a_stage
+    for k in range(1, blocks + 1):
+        strides = 2 if k > 1 and k % blocks_a_stage == 1 % blocks_a_stage else 1
+        y = branch(x, math.floor(16 + widening * k / blocks + 0.5), strides)
+        if shake_drop:
+            y = ShakeDrop(1 - k / blocks * (1 - last_survival_probability))(y)
+        if strides > 1:
+            x = keras.layers.AveragePooling2D(2, padding="same")(x)
+        if new_channels := y.shape[-1] - x.shape[-1]:
+            x = keras.ops.pad(x, [[0, 0], [0, 0], [0, 0], [0, new_channels]])
+        x = keras.layers.Add()([x, y])
+    x = keras.layers.GlobalAveragePooling2D()(activate(x))
+    outputs = parts.logits(x, num_classes, weight_decay)
+    return keras.Model(inputs, outputs, name=f"pyramidnet_{depth}_{widening}")

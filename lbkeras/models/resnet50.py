@@ -1,0 +1,100 @@
+"""ResNet-50 for ImageNet, as large-batch papers train it."""
+
+import keras
+
+from lbkeras.models import parts
+
+
+def resnet50(
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    weight_decay=0.0,
+    *,
+    zero_gamma=True,
+    fixed_classifier=False,
+    mean=None,
+    standard_deviation=None,
+):
+    """ResNet-50 v1.5: 16 bottleneck blocks whose stride sits on the 3x3 convolution.
+
+    A 7x7 convolution with 64 filters and stride 2, batch norm, ReLU, 3x3 max pooling with stride 2;
+    four stages of 3, 4, 6, 3 blocks with 64, 128, 256, 512 filters, the later three at half the
+    resolution of the one before; global average pooling, logits. A block is a 1x1, a 3x3 and a 1x1
+    convolution with 4 times the filters, each with batch norm, plus the shortcut, ReLU. Where the
+    shape changes, the shortcut is a strided 1x1 convolution with batch norm.
+
+    Kernels start as He et al.'s with fan-out, the last Dense layer as N(0, 0.01²).
+
+    Args:
+        input_shape: `(height, width, channels)` of the uint8 images; any size, the last stage has
+            1/32 of it.
+        num_classes: number of logits. With 1,000 it has 25,557,032 trainable parameters.
+        weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; 1e-4
+            in Goyal et al., not on batch norm's gamma and beta.
+        zero_gamma: start the last batch norm of every block at gamma 0, so that each block is an
+            identity at first. Default True, as Goyal et al.
+        fixed_classifier: a `lbkeras.layers.HadamardClassifier` instead of the last Dense layer.
+        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+            well-known data set of this shape.
+
+    Returns:
+        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
+        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+
+    Raises:
+        UserError: `input_shape` without channels.
+
+    Differs from the paper: strided convolutions pad as TensorFlow's `"same"` does (right and
+    bottom). He et al. put the stride on the first 1x1 convolution; Goyal et al. and every
+    large-batch paper since put it on the 3x3.
+
+    Example:
+
+    >>> model = resnet50((32, 32, 3), num_classes=10)
+    >>> model.output_shape
+    (None, 10)
+
+    Reference: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition",
+    arXiv:1512.03385, table 1; Goyal et al., "Accurate, Large Minibatch SGD", arXiv:1706.02677,
+    section 5.1.
+    """
+    regularizer = parts.kernel_l2(weight_decay)
+
+    def convolution(x, filters, kernel_size=1, strides=1):
+        return keras.layers.Conv2D(
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=parts.he_fan_out(),
+            kernel_regularizer=regularizer,
+        )(x)
+
+    def normalize_and_activate(x):
+        return keras.layers.ReLU()(parts.batch_normalization()(x))
+
+    def block(x, filters, strides):
+        y = normalize_and_activate(convolution(x, filters))
+        y = normalize_and_activate(convolution(y, filters, kernel_size=3, strides=strides))
+        last = parts.batch_normalization()
+        y = (parts.with_zero_gamma(last) if zero_gamma else last)(convolution(y, 4 * filters))
+        if strides > 1 or x.shape[-1] != 4 * filters:
+            x = parts.batch_normalization()(convolution(x, 4 * filters, strides=strides))
+        return keras.layers.ReLU()(keras.layers.Add()([x, y]))
+
+    inputs, x = parts.normalized_input(input_shape, mean, standard_deviation)
+    x = normalize_and_activate(convolution(x, 64, kernel_size=7, strides=2))
+    x = keras.layers.MaxPooling2D(3, strides=2, padding="same")(x)
+    for stage, blocks in enumerate((3, 4, 6, 3)):
+        for i in range(blocks):
+            x = block(x, 64 * 2**stage, strides=2 if stage and not i else 1)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    outputs = parts.logits(
+        x,
+        num_classes,
+        weight_decay,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        fixed=fixed_classifier,
+    )
+    return keras.Model(inputs, outputs, name="resnet50")
