@@ -1,5 +1,7 @@
 """The handwritten digits that scikit-learn ships: the data set that is always there."""
 
+import re
+
 import numpy as np
 
 from lbkeras.errors import UserError
@@ -7,21 +9,26 @@ from lbkeras.errors import UserError
 NUM_TEST = 360
 SPLIT_SEED = 0
 
+_SPLIT = re.compile(r"(train|test)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?")
+
 
 def load_digits(split="train"):
     """The handwritten digits of scikit-learn, 1,797 gray images of 8 by 8 pixels in 10 classes.
 
-    The split is fixed and stratified: every class has its share of the 360 test images.
+    The split is fixed and stratified: every class has its share of the 360 test images, and, to
+    within one image, of each part of a split. Parts are spelled and rounded as in TensorFlow
+    Datasets: `"train[:80%]"` and `"train[80%:]"` have nothing in common and make up `"train"`.
 
     Args:
-        split: `"train"` (1,437 images) or `"test"` (360).
+        split: `"train"` (1,437 images), `"test"` (360), or a part of one, from and to a number of
+            images or per cent, negative from the end: `"train[:80%]"` (1,150), `"test[-60:]"`.
 
     Returns:
         `(images, labels)`: uint8 `(num_examples, 8, 8, 1)` with values 0 to 16, int64
         `(num_examples,)`.
 
     Raises:
-        UserError: an unknown split.
+        UserError: an unknown or empty split, or a part that reaches beyond it.
 
     Example:
 
@@ -32,8 +39,10 @@ def load_digits(split="train"):
     Reference: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
     Repository (1998); scikit-learn has its test set.
     """
-    if split not in ("train", "test"):
-        raise UserError(f"digits: split: expected 'train' or 'test', received {split!r}.")
+    match = _SPLIT.fullmatch(split)
+    if not match:
+        raise UserError(f"digits: split: expected 'train' or 'test', or a part of one like "
+                        f"'train[:80%]', received {split!r}")  # fmt: skip
     from sklearn.datasets import load_digits as sklearn_digits  # seconds to import
     from sklearn.model_selection import train_test_split
 
@@ -41,5 +50,32 @@ def load_digits(split="train"):
     images = images.astype(np.uint8).reshape(-1, 8, 8, 1)
     rows = train_test_split(
         np.arange(len(labels)), test_size=NUM_TEST, stratify=labels, random_state=SPLIT_SEED
-    )[split == "test"]
+    )[match[1] == "test"]
+    if match[0] != match[1]:
+        first, last = (_edge(split, edge, len(rows)) for edge in match.group(2, 3))
+        rows = rows[_interleaved(labels[rows])][first:last]
+        if not len(rows):
+            raise UserError(f"digits: split: expected some images, received the empty {split!r}")
     return images[rows], labels[rows].astype(np.int64)
+
+
+def _edge(split: str, edge: str | None, num_examples: int) -> int | None:
+    """Where a part begins or ends, in images; None: where the split does."""
+    if edge is None:
+        return None
+    number = int(edge.removesuffix("%"))
+    if edge.endswith("%"):
+        number = round(number * num_examples / 100)
+    if abs(number) > num_examples:
+        raise UserError(f"digits: split: expected a part of {num_examples} images, received "
+                        f"{split!r}")  # fmt: skip
+    return number
+
+
+def _interleaved(labels):
+    """An order in which the classes alternate, each at its own even pace."""
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    return np.argsort(place, kind="stable")

@@ -25,7 +25,8 @@ def load(
     Args:
         name: "digits" (scikit-learn's, needs no files) or any image-classification set of
             TensorFlow Datasets ("mnist", "cifar10", "imagenet2012", ...), prepared beforehand.
-        split: "train", "test", or as TFDS takes it: "train[:10%]", "validation", ...
+        split: "train", "test", a part, or another of the set, as TFDS takes it: "train[:80%]",
+            "validation", ...
         batch_size: global batch size in examples.
         data_dir: the folder of prepared TFDS data; None: TFDS' own default.
         training: shuffle and augment; None: if the split begins with "train".

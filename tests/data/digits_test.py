@@ -35,6 +35,53 @@ def test_the_same_at_every_call():
         np.testing.assert_array_equal(first, second)
 
 
-def test_unknown_split():
-    with pytest.raises(UserError, match="expected 'train' or 'test', received 'validation'"):
-        load_digits("validation")
+PARTS = [
+    "train[:80%]", "train[80%:]", "train[10%:45%]", "train[:-20%]", "train[-20%:]", "test[:33%]",
+    "test[100:]", "train[:1437]", "test[-60:]", "test[-60:-1]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("split", PARTS)
+def test_parts_have_the_sizes_that_tfds_gives_them(split):
+    from tensorflow_datasets.core import splits
+
+    infos = {
+        name: splits.SplitInfo(
+            name=name, shard_lengths=[count], num_bytes=0, filename_template=None
+        )
+        for name, count in (("train", 1437), ("test", 360))
+    }
+    (absolute,) = splits.ReadInstruction.from_spec(split).to_absolute(infos)
+    count = infos[absolute.splitname].num_examples
+    expected = len(range(count)[absolute.from_ : absolute.to])
+    assert len(load_digits(split)[1]) == expected
+
+
+@pytest.mark.parametrize("percent", [1, 37, 80])
+def test_two_parts_partition_a_split_and_are_stratified(percent):
+    images, labels = load_digits("train")
+    parts = [load_digits(f"train[{part}]") for part in (f":{percent}%", f"{percent}%:")]
+    received = np.concatenate([np.column_stack([x.reshape(-1, 64), y]) for x, y in parts])
+    expected = np.column_stack([images.reshape(-1, 64), labels])
+    assert sorted(map(tuple, received.tolist())) == sorted(map(tuple, expected.tolist()))
+    share = len(parts[0][1]) / 1437
+    first = np.bincount(parts[0][1], minlength=10)
+    assert np.abs(first - share * np.bincount(labels)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("validation", "expected 'train' or 'test', or a part of one like 'train[:80%]', "
+         "received 'validation'"),
+        ("train[80%]", "expected 'train' or 'test', or a part of one like 'train[:80%]', "
+         "received 'train[80%]'"),
+        ("train[:0]", "expected some images, received the empty 'train[:0]'"),
+        ("test[:361]", "expected a part of 360 images, received 'test[:361]'"),
+        ("test[:101%]", "expected a part of 360 images, received 'test[:101%]'"),
+    ],
+)  # fmt: skip
+def test_a_split_that_is_not_there(split, message):
+    with pytest.raises(UserError) as error:
+        load_digits(split)
+    assert str(error.value) == f"digits: split: {message}"
