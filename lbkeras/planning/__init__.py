@@ -14,6 +14,8 @@ from lbkeras.planning.recipes import (
     steps_plan,
     warmup_steps_plan,
 )
+from lbkeras.planning.regime_adaptation_plan import regime_adaptation_plan
+from lbkeras.planning.slow_start_plan import slow_start_plan
 from lbkeras.planning.updates import count_updates
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "noise_scale",
     "noise_scale_plan",
     "polynomial_plan",
+    "regime_adaptation_plan",
+    "slow_start_plan",
     "steps_plan",
     "warmup_steps_plan",
 ]

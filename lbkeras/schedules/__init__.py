@@ -13,6 +13,7 @@ from lbkeras.schedules.curve import (
     steps,
     warm_up,
 )
+from lbkeras.schedules.rmsprop_to_sgd import rmsprop_to_sgd_fraction
 from lbkeras.schedules.scaling import linear_scaling, square_root_scaling
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "linear_to_zero",
     "polynomial",
     "prepend_warm_up",
+    "rmsprop_to_sgd_fraction",
     "square_root_scaling",
     "steps",
     "warm_up",

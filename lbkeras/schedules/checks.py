@@ -54,7 +54,7 @@ def momentum(name: str, value) -> float:
 
 
 def learning_rate(name: str, value):
-    """A schedule or another callable as it is, a number of at least 0 as a float (Keras wants one)."""
+    """A schedule or another callable as it is, a number of at least 0 as a float."""
     return value if callable(value) else not_negative(name, value)
 
 

@@ -1,0 +1,82 @@
+"""Hoffer's regime adaptation: as many updates with the large batch as with the small one."""
+
+from collections.abc import Sequence
+
+from lbkeras.errors import UserError
+from lbkeras.planning.noise_scale_plan import checked_boundaries
+from lbkeras.planning.plan import Plan
+from lbkeras.planning.recipes import steps_plan
+from lbkeras.schedules import checks
+from lbkeras.schedules.scaling import linear_scaling, square_root_scaling
+
+_RULES = {
+    "square_root": square_root_scaling,
+    "linear": linear_scaling,
+    "none": lambda learning_rate, batch_size, base_batch_size: learning_rate,
+}
+
+
+def regime_adaptation_plan(
+    *,
+    epochs: int,
+    boundaries: Sequence[int],
+    learning_rates: Sequence[float],
+    base_batch_size: int,
+    batch_size: int,
+    momentum: float,
+    num_examples: int,
+    scaling: str = "square_root",
+    adapt_regime: bool = True,
+) -> Plan:
+    """A small batch's regime, its constant learning rates and their epochs, for a large batch.
+
+    Learning rates are scaled by √(batch_size / base_batch_size), and the epochs and boundaries
+    multiplied by ⌈batch_size / base_batch_size⌉, so that the large batch makes as many updates as
+    the small one (to within what each epoch's remainder and the rounding change).
+
+    >>> plan = regime_adaptation_plan(
+    ...     epochs=50, boundaries=(10, 20, 30), learning_rates=(0.1, 0.01, 0.001, 0.0001),
+    ...     base_batch_size=128, batch_size=2048, momentum=0.9, num_examples=60_000)
+    >>> [(phase.epochs, phase.learning_rate) for phase in plan.phases[:2]], plan.updates()
+    ([(160, 0.4), (160, 0.04)], 23200)
+
+    Args:
+        epochs: length of the small batch's training.
+        boundaries: epochs where its next learning rate starts, increasing, inside (0, epochs).
+        learning_rates: the small batch's, one more than boundaries.
+        base_batch_size: the small batch size, examples an update.
+        batch_size: global batch size of this plan; `base_batch_size` is the small batch's own plan.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples an epoch.
+        scaling: of the learning rates with the batch: `"square_root"` (the paper's), `"linear"` or
+            `"none"`.
+        adapt_regime: False leaves epochs and boundaries as they are.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Differs from the paper: nothing known; the epochs are rounded up as in the authors' code, which
+    has equal updates only where the batch sizes divide.
+
+    Reference: Hoffer, Hubara, Soudry, arXiv 1705.08741, sections 4 and 5.
+    """
+    epochs = checks.whole("epochs", epochs, least=1)
+    boundaries = checked_boundaries(boundaries, epochs)
+    batch_size = checks.whole("batch_size", batch_size, least=1)
+    base_batch_size = checks.whole("base_batch_size", base_batch_size, least=1)
+    rule = _RULES[checks.choice("scaling", scaling, tuple(_RULES))]
+    if not isinstance(adapt_regime, bool):
+        raise UserError(f"adapt_regime: expected True or False, received {adapt_regime!r}")
+    rates = [
+        rule(checks.positive(f"learning_rates[{index}]", rate), batch_size, base_batch_size)
+        for index, rate in enumerate(checks.sequence("learning_rates", learning_rates))
+    ]
+    longer = -(-batch_size // base_batch_size) if adapt_regime else 1
+    return steps_plan(
+        epochs=longer * epochs,
+        boundaries=[longer * boundary for boundary in boundaries],
+        learning_rates=rates,
+        batch_size=batch_size,
+        momentum=momentum,
+        num_examples=num_examples,
+    )

@@ -1,0 +1,57 @@
+"""Akiba's slow-start schedule."""
+
+from fractions import Fraction
+
+from lbkeras.planning.plan import Plan
+from lbkeras.planning.recipes import curve_plan
+from lbkeras.schedules import checks
+from lbkeras.schedules.curve import steps
+from lbkeras.schedules.scaling import linear_scaling
+
+_FACTORS = (0.5, 0.075, 0.01, 0.001)
+_BOUNDARIES = (Fraction(40, 90), Fraction(70, 90), Fraction(85, 90))
+
+
+def slow_start_plan(
+    *,
+    epochs: int,
+    batch_size: int,
+    momentum: float,
+    num_examples: int,
+    base_learning_rate: float = 0.1,
+    base_batch_size: int = 256,
+) -> Plan:
+    """Akiba's slow start: half the linearly scaled learning rate for long, then three steps down.
+
+    With η = base_learning_rate · batch_size / base_batch_size the learning rate is 0.5 η for 40
+    epochs, 0.075 η for 30, 0.01 η for 15 and 0.001 η for 5; another number of epochs stretches
+    them in proportion, to boundaries that may be fractional.
+
+    >>> plan = slow_start_plan(
+    ...     epochs=90, batch_size=32_768, momentum=0.9, num_examples=1_281_167)
+    >>> [(phase.epochs, round(phase.learning_rate, 6)) for phase in plan.phases]
+    [(40, 6.4), (30, 0.96), (15, 0.128), (5, 0.0128)]
+
+    Args:
+        epochs: length of the training; the paper's is 90.
+        batch_size: global batch size, examples an update.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples an epoch.
+        base_learning_rate: good learning rate at `base_batch_size`.
+        base_batch_size: batch size that `base_learning_rate` belongs to.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Differs from the paper: the schedule alone; there it goes with a start under RMSprop's rule,
+    whose share `lbkeras.schedules.rmsprop_to_sgd_fraction` describes.
+
+    Reference: Akiba, Suzuki, Fukuda, arXiv 1711.04325, section 3.
+    """
+    epochs = checks.whole("epochs", epochs, least=1)
+    peak = linear_scaling(base_learning_rate, batch_size, base_batch_size)
+    values = [factor * peak for factor in _FACTORS]
+    curve = steps(values, [float(epochs * share) for share in _BOUNDARIES], epochs)
+    return curve_plan(
+        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
+    )
