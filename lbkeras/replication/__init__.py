@@ -20,6 +20,7 @@ _HOMES = {
     "report": ("build_report", "format_table", "write_report"),
     "plots": ("write_plots",),
     "results": ("render_results",),
+    "selection": ("render_selection", "select_arms"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,0 +1,98 @@
+"""The learning rates that a tuning chose, by a fixed rule.
+
+python -m lbkeras.replication.selection WORKDIR
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lbkeras.errors import UserError
+from lbkeras.replication import rendering
+from lbkeras.replication.report import build_report
+
+SEPARATOR = "_rate_"
+_DIGITS = 6  # means that differ by less are equal: accuracies are float32
+
+
+def select_arms(report: dict[str, Any]) -> dict[str, str]:
+    """The best arm of each group of a tuning.
+
+    Arms are named GROUP_rate_RATE, with `_` for RATE's decimal point. The best has the highest mean
+    of the report's metric over the seeds, and of equal ones the smallest rate. An arm takes part if
+    all its seeds finished.
+
+    >>> def arm(*values):
+    ...     return {"metric": {"n": len(values), "mean": sum(values) / len(values)}}
+    >>> arms = {"sgd_32_rate_0_1": arm(0.9, 0.9), "sgd_32_rate_0_2": arm(0.9, 0.8)}
+    >>> select_arms({"arms": arms, "seeds": [0, 1]})
+    {'sgd_32': 'sgd_32_rate_0_1'}
+
+    Args:
+        report: what `build_report` returns, of a metric where more is better.
+
+    Raises:
+        UserError: an arm has another name, or no arm of a group finished all its seeds.
+    """
+    chosen: dict[str, tuple] = {}
+    groups: dict[str, None] = {}
+    for arm, values in report["arms"].items():
+        group, rate = _group_and_rate(arm)
+        groups[group] = None
+        if values["metric"]["n"] < len(report["seeds"]):
+            continue
+        candidate = (round(values["metric"]["mean"], _DIGITS), -rate, arm)
+        chosen[group] = max(candidate, chosen.get(group, candidate))
+    for group in groups:
+        if group not in chosen:
+            raise UserError(f"group {group}: expected an arm that finished all "
+                            f"{len(report['seeds'])} seeds, received none")  # fmt: skip
+    return {group: chosen[group][-1] for group in groups}
+
+
+def render_selection(report: dict[str, Any]) -> str:
+    """A line a group: the chosen rate, then each rate's mean; marks a choice at an edge of them."""
+    lines = []
+    for group, best in select_arms(report).items():
+        arms = sorted(
+            (arm for arm in report["arms"] if _group_and_rate(arm)[0] == group),
+            key=lambda arm: _group_and_rate(arm)[1],
+        )
+        tried = ", ".join(
+            f"{_group_and_rate(arm)[1]:g}: "
+            f"{rendering.format_metric(report['arms'][arm]['metric'], report['metric'])} "
+            f"({rendering.describe_runs(report['arms'][arm])})"
+            for arm in arms
+        )
+        edge = " (at the edge of those tried)" if best in (arms[0], arms[-1]) else ""
+        lines.append(f"{group}: {_group_and_rate(best)[1]:g}{edge}; {tried}")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints what was chosen; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lbkeras.replication.selection")
+    parser.add_argument("workdir", type=Path, metavar="WORKDIR")
+    options = parser.parse_args(arguments)
+    try:
+        print(render_selection(build_report(options.workdir)))
+    except UserError as error:
+        print(f"lbkeras: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _group_and_rate(arm: str) -> tuple[str, float]:
+    group, separator, rate = arm.rpartition(SEPARATOR)
+    try:
+        if group and separator:
+            return group, float(rate.replace("_", "."))
+    except ValueError:
+        pass
+    raise UserError(f"arm {arm!r}: expected a name like 'sgd_128_rate_0_1', as a tuning has")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
