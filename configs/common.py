@@ -5,17 +5,21 @@ import difflib
 from ml_collections import ConfigDict
 
 
-def experiment(*, data, model, optimizer, plan, arms, seeds=3, checkpoint_minutes=10.0):
+def experiment(
+    *, data, model, optimizer, plan, arms, seeds=3, first_seed=0, checkpoint_minutes=10.0
+):
     """A config: the sections of an experiment and the arms that differ from it.
 
     Args:
         data: `name`, `num_examples` of the training split, and what differs from the defaults here.
         model: `name` and the arguments of a function of `lbkeras.models`.
-        optimizer: `name` and the arguments of a Keras optimizer, without learning rate and
-            momentum, which the plan brings.
+        optimizer: `name` and the arguments of an optimizer of lbkeras or Keras, without learning
+            rate and momentum, which the plan brings.
         plan: `name` and the arguments of a function of `lbkeras.planning`.
         arms: for each arm what it sets differently, in the same sections, and a `description`.
         seeds: how many seeds `lbkeras replicate` runs.
+        first_seed: the first of them; one that chooses a setting takes other seeds than the one
+            that reports with it.
         checkpoint_minutes: how long a run may be unsaved inside an epoch.
     """
     defaults = dict(
@@ -29,6 +33,7 @@ def experiment(*, data, model, optimizer, plan, arms, seeds=3, checkpoint_minute
             plan=plan,
             arms=in_order(arms),
             seeds=seeds,
+            first_seed=first_seed,
             checkpoint_minutes=checkpoint_minutes,
             steps_per_execution=0,  # updates in one call of the graph; 0: chosen from the model
         )

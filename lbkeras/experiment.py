@@ -50,6 +50,27 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
     return settings
 
 
+def seeds(config, number: int | None = None) -> list[int]:
+    """The seeds that a replication runs: `number` of them, else the config's, from its first on.
+
+    A config that chooses a setting has another first seed than the one that reports with it.
+
+    Args:
+        config: an `ml_collections.ConfigDict`.
+        number: how many; None: `config.seeds`.
+
+    Raises:
+        UserError: the config's number is below 1, or its first seed below 0.
+    """
+    number = config.seeds if number is None else number
+    first = config.get("first_seed", 0)
+    if number < 1:
+        raise UserError(f"config.seeds: expected at least 1, received {number}")
+    if first < 0:
+        raise UserError(f"config.first_seed: expected at least 0, received {first}")
+    return list(range(first, first + number))
+
+
 def is_replaced_in_every_arm(config, key: str) -> bool:
     """Whether each arm sets `SECTION.KEY` itself, so that the config's own value has no effect."""
     section, _, name = key.partition(".")
@@ -127,15 +148,25 @@ def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | N
 def make_model(settings: dict, train):
     """The uncompiled model of an arm, its input shape taken from the data.
 
+    `model.ghost_batch_size` goes with any model: a function that takes no such argument builds its
+    model as ever, and the batch normalisations are then replaced by ghost ones of that size. None
+    or 0: nothing is replaced.
+
     Raises:
-        UserError: no such model, an argument that it does not take, or labels beyond its outputs.
+        UserError: no such model, an argument that it does not take, labels beyond its outputs, or a
+            ghost batch size for a model without batch normalisation.
     """
     name, arguments = _name_and_arguments("model", settings["model"])
     build = _find("model.name", name, "lbkeras.models", "keras.applications")
     image, label = train.element_spec[:2]
     arguments["input_shape"] = tuple(image.shape[1:])
+    ghost_batch_size = None
+    if "ghost_batch_size" not in inspect.signature(build).parameters:
+        ghost_batch_size = arguments.pop("ghost_batch_size", None)
     _check_arguments("model", build, arguments)
     model = _build("model", build, arguments)
+    if ghost_batch_size:
+        model = _with_ghosts(model, ghost_batch_size)
     highest = train.highest_label()
     outputs = model.output_shape[-1]
     if highest is not None and highest >= outputs:
@@ -153,12 +184,23 @@ def make_optimizer(settings: dict, plan: planning.Plan):
         UserError: no such optimizer, or an argument that it does not take.
     """
     name, arguments = _name_and_arguments("optimizer", settings["optimizer"])
-    build = _find("optimizer.name", name, "keras.optimizers")
+    build = _find("optimizer.name", name, "lbkeras.optimizers", "keras.optimizers")
     if "momentum" in inspect.signature(build).parameters:
         arguments["momentum"] = plan.phases[0].momentum
     _check_arguments("optimizer", build, arguments)
     arguments["learning_rate"] = plan.learning_rate_schedule()
     return _build("optimizer", build, arguments)
+
+
+def _with_ghosts(model, ghost_batch_size):
+    from lbkeras.models.ghosting import with_ghost_batch_normalization
+
+    try:
+        return with_ghost_batch_normalization(model, ghost_batch_size)
+    except UserError as error:  # names the argument, which may be the model
+        message = str(error)
+        prefix = "" if message.startswith("model:") else "model."
+        raise UserError(f"{prefix}{message}") from None
 
 
 def _name_and_arguments(section: str, settings: dict) -> tuple[str, dict]:

@@ -102,13 +102,20 @@ def test_pipelines_have_their_batch_sizes(settings):
     assert (test.batch_size, test.shuffle) == (360, False)
 
 
+def test_a_held_out_part_of_the_training_split(settings):
+    settings["data"] |= dict(train_split="train[:80%]", test_split="train[80%:]", num_examples=1150)
+    train, held_out = experiment.make_pipelines(settings, 20, seed=3, data_dir=None)
+    assert (train.num_examples, held_out.num_examples) == (1150, 287)
+    assert train.shuffle and not held_out.shuffle
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (dict(num_examples=1000), r"data\.num_examples: expected 1437 \(what digits 'train' holds\)"
          ", received 1000"),
         (dict(train_split="trian"), "'trian'"),
-        (dict(train_split="train[:0]"), r"expected 'train' or 'test', received 'train\[:0\]'"),
+        (dict(train_split="train[:0]"), r"expected some images, received the empty 'train\[:0\]'"),
         (dict(test_split="validation"), "'validation'"),
         (dict(name="mnsit"), "unknown data set 'mnsit'.*did you mean 'mnist'"),
         (dict(augmentation="strong"), "augmentation: expected .*received 'strong'"),
@@ -157,6 +164,19 @@ def test_the_optimizer_has_the_plans_momentum_and_learning_rate(settings):
     assert float(optimizer.learning_rate) == pytest.approx(0.1)
 
 
+def test_lbkeras_optimizers_come_before_those_of_keras(settings, monkeypatch):
+    import keras
+
+    import lbkeras.optimizers
+
+    class SGD(keras.optimizers.SGD):
+        pass
+
+    monkeypatch.setattr(lbkeras.optimizers, "SGD", SGD, raising=False)
+    monkeypatch.setattr(lbkeras.optimizers, "__all__", ["SGD"], raising=False)
+    assert type(experiment.make_optimizer(settings, experiment.make_plan(settings))) is SGD
+
+
 @pytest.mark.parametrize(
     ("optimizer", "expected"),
     [
@@ -168,6 +188,74 @@ def test_an_optimizer_that_cannot_be_made(optimizer, expected, settings):
     settings["optimizer"] = optimizer
     with pytest.raises(UserError, match=expected):
         experiment.make_optimizer(settings, experiment.make_plan(settings))
+
+
+@pytest.fixture
+def ghosted(monkeypatch):
+    """What `with_ghost_batch_normalization` was called with."""
+    from lbkeras.models import ghosting
+
+    sizes = []
+    replace = ghosting.with_ghost_batch_normalization
+
+    def recording(model, ghost_batch_size):
+        sizes.append(ghost_batch_size)
+        return replace(model, ghost_batch_size)
+
+    monkeypatch.setattr(ghosting, "with_ghost_batch_normalization", recording)
+    return sizes
+
+
+@pytest.mark.parametrize(("size", "expected"), [(10, [10]), (0, []), (None, [])])
+def test_any_model_can_have_ghost_batch_normalization(size, expected, settings, train, ghosted):
+    settings["model"] = dict(
+        name="small_cnn", num_classes=10, width=2, batch_normalization=True, ghost_batch_size=size
+    )
+    model = experiment.make_model(settings, train)
+    assert ghosted == expected
+    layers = {type(layer).__name__ for layer in model.layers}
+    normalization = "GhostBatchNormalization" if expected else "BatchNormalization"
+    assert normalization in layers
+
+
+def test_a_model_that_takes_a_ghost_batch_size_gets_it(settings, train, ghosted, monkeypatch):
+    from lbkeras import models
+
+    received = []
+
+    def own(input_shape, num_classes, ghost_batch_size=None):
+        received.append(ghost_batch_size)
+        return models.mlp(input_shape, num_classes)
+
+    monkeypatch.setattr(models, "own", own, raising=False)
+    monkeypatch.setattr(models, "__all__", [*models.__all__, "own"])
+    settings["model"] = dict(name="own", num_classes=10, ghost_batch_size=7)
+    experiment.make_model(settings, train)
+    assert (received, ghosted) == ([7], [])
+
+
+def test_ghosts_need_a_batch_normalization_and_a_size(settings, train, ghosted):
+    settings["model"] |= dict(ghost_batch_size=10)
+    with pytest.raises(UserError, match="^model: expected one with batch normalisation, received"):
+        experiment.make_model(settings, train)
+    settings["model"] = dict(
+        name="small_cnn", num_classes=10, batch_normalization=True, ghost_batch_size=-1
+    )
+    with pytest.raises(UserError, match="^model.ghost_batch_size: expected .*received -1"):
+        experiment.make_model(settings, train)
+
+
+def test_seeds():
+    config = _config()
+    assert experiment.seeds(config) == [0, 1, 2]
+    assert experiment.seeds(config, 2) == [0, 1]
+    config.first_seed = 100
+    assert experiment.seeds(config, 2) == [100, 101]
+    with pytest.raises(UserError, match="config.seeds: expected at least 1, received 0"):
+        experiment.seeds(config, 0)
+    config.first_seed = -1
+    with pytest.raises(UserError, match="config.first_seed: expected at least 0, received -1"):
+        experiment.seeds(config)
 
 
 def test_settings_are_plain(settings):

@@ -33,17 +33,15 @@ def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     command.config()
     command.folder("workdir", "The replication's folder.")
-    command.integer("seeds", None, "Seeds an arm, 0 to N-1; the config's if not given.", least=1)
+    command.integer("seeds", None, "Seeds an arm; the config's number if not given.", least=1)
     define_training_flags(command)
     try:
         flags = command.parse()
     except HelpShown:
         return 0
     workdir = Path(flags.workdir)
-    seeds = list(range(flags.seeds or flags.config.seeds))
+    seeds = experiment.seeds(flags.config, flags.seeds)
     arms = experiment.arm_names(flags.config)
-    if not seeds:
-        raise UserError(f"config.seeds: expected at least 1, received {flags.config.seeds}")
     description = _description(flags, arguments, arms, seeds)
     runs = [(seed, arm) for seed in seeds for arm in arms]  # every arm early, for an early report
 

@@ -57,8 +57,8 @@ def outcome(folder: Path) -> str:
 
     run = read_run(folder)
     accuracy, updates, seconds = map(run.value, ("val_accuracy", "updates", "seconds"))
-    reached = "no finite test accuracy" if accuracy is None else f"{100 * accuracy:.2f} % right"
-    return f"{reached} on the test split after {updates:,} updates, {seconds:.1f} s of training"
+    reached = "no finite accuracy" if accuracy is None else f"{100 * accuracy:.2f} % right"
+    return f"{reached} on unseen examples after {updates:,} updates, {seconds:.1f} s of training"
 
 
 def define_training_flags(command: CommandFlags) -> None:
