@@ -1,0 +1,17 @@
+"""The battery's table: a row for each optimizer that lbkeras exports."""
+
+# Settings away from the defaults, with every part of the rule at work.
+SETTINGS = {
+    "LARS": dict(learning_rate=0.1, weight_decay=0.01, trust_coefficient=0.05, nesterov=True),
+    "LAMB": dict(learning_rate=0.1, weight_decay=0.01, beta_2=0.99),
+    "AdamP": dict(learning_rate=0.1, weight_decay=0.01, delta=0.5, nesterov=True),
+    "SGDP": dict(learning_rate=0.1, weight_decay=0.01, momentum=0.9, delta=0.5, nesterov=True),
+    "RMSpropWarmup": dict(
+        learning_rate=0.1,
+        transition_center_steps=4,
+        transition_period_steps=6,
+        rmsprop_learning_rate=0.01,
+    ),
+}
+# The first rate of a cosine decay to 0 over 300 steps of the quadratic.
+QUADRATIC_RATES = {"LARS": 1.0, "LAMB": 0.1, "AdamP": 0.1, "SGDP": 0.01, "RMSpropWarmup": 0.01}
