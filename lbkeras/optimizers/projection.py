@@ -1,5 +1,7 @@
 """The projection that AdamP and SGDP share: no step along the weights of scale-invariant layers."""
 
+import math
+
 from keras import ops
 
 
@@ -25,27 +27,25 @@ def project(weights, gradient, step, delta, weight_decay_ratio, epsilon):
         `(step, ratio)`: the projected step, and weight_decay_ratio or 1.0 as a float32 scalar. No
         branch depends on data, so it compiles with XLA.
     """
-    dtype = step.dtype
-    shape = tuple(weights.shape)
-    weights, gradient, step = (ops.cast(x, "float32") for x in (weights, gradient, step))
-    by_channel, in_channels = _projected(weights, gradient, step, (-1, shape[-1]), delta, epsilon)
-    by_layer, in_layer = _projected(weights, gradient, step, (-1, 1), delta, epsilon)
-    result = ops.where(in_channels, by_channel, ops.where(in_layer, by_layer, step))
+    dtype, shape = step.dtype, tuple(weights.shape)
+    size, channels = math.prod(shape), shape[-1]
+    # One row of the channel view is a column here; the layer's sums are those of its channels.
+    w, g, p = (
+        ops.reshape(ops.cast(x, "float32"), (-1, channels)) for x in (weights, gradient, step)
+    )
+    by_channel = [ops.sum(products, axis=0) for products in (w * w, g * g, w * g, w * p)]
+    by_layer = [ops.sum(sums) for sums in by_channel]
+    in_channels, channel_scale = _view(*by_channel, size // channels, delta, epsilon)
+    in_layer, layer_scale = _view(*by_layer, size, delta, epsilon)
+    scale = ops.where(in_channels, channel_scale, ops.where(in_layer, layer_scale, 0.0))
     ratio = ops.where(ops.logical_or(in_channels, in_layer), weight_decay_ratio, 1.0)
-    return ops.cast(result, dtype), ops.cast(ratio, "float32")
+    return ops.cast(ops.reshape(p - w * scale, shape), dtype), ops.cast(ratio, "float32")
 
 
-def _projected(weights, gradient, step, view, delta, epsilon):
-    """The step projected in one view (a row is a column here), and whether the view fires."""
-    w, g, p = (ops.reshape(x, view) for x in (weights, gradient, step))
-    weight_norm = _norms(w) + epsilon
-    gradient_norm = _norms(g) + epsilon
-    cosine = ops.abs(ops.sum(w * g, axis=0)) / weight_norm / gradient_norm
-    fires = ops.max(cosine) < delta / w.shape[0] ** 0.5
-    unit = w / weight_norm
-    projected = p - unit * ops.sum(unit * p, axis=0)
-    return ops.reshape(projected, weights.shape), fires
-
-
-def _norms(x):
-    return ops.sqrt(ops.sum(ops.square(x), axis=0))
+def _view(ww, gg, wg, wp, row_length, delta, epsilon):
+    """Whether a view is projected, and what of the weights is then taken from the step, from the
+    sums of w^2, g^2, w g and w p over each of its rows."""
+    weight_norm = ops.sqrt(ww) + epsilon
+    cosine = ops.abs(wg) / weight_norm / (ops.sqrt(gg) + epsilon)
+    fires = ops.max(cosine) < delta / row_length**0.5
+    return fires, wp / ops.square(weight_norm)
