@@ -8,6 +8,8 @@ from keras import ops
 from lbkeras.errors import UserError
 from lbkeras.schedules import checks
 
+_NO_EXCLUSIONS = {"names": [], "paths": [], "positions": [], "num_variables": 0}
+
 
 class RuleWithWeightDecay(keras.optimizers.Optimizer):
     """A Keras optimizer whose update rule applies the weight decay itself.
@@ -30,8 +32,7 @@ class RuleWithWeightDecay(keras.optimizers.Optimizer):
             weight_decay=weight_decay,
             **kwargs,
         )
-        self._exclusions = {what: {"names": [], "variables": []} for what in self._EXCLUSIONS}
-        self._from_config = False
+        self._exclusions = {what: dict(_NO_EXCLUSIONS) for what in self._EXCLUSIONS}
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
         """Excludes variables from weight decay, beside those that are excluded by default.
@@ -39,7 +40,7 @@ class RuleWithWeightDecay(keras.optimizers.Optimizer):
         Without a variable and a name it drops every exclusion from weight decay, the default too.
 
         Args:
-            var_list: Keras variables (found again by their path after loading).
+            var_list: Keras variables.
             var_names: regular expressions, searched in `variable.path`, for example "head/kernel".
 
         Raises:
@@ -71,12 +72,11 @@ class RuleWithWeightDecay(keras.optimizers.Optimizer):
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         exclusions = {
-            what: config.pop(f"exclude_from_{what}", {"names": [], "variables": []})
+            what: config.pop(f"exclude_from_{what}", dict(_NO_EXCLUSIONS))
             for what in cls._EXCLUSIONS
         }
         optimizer = super().from_config(config, custom_objects)
         optimizer._exclusions = exclusions
-        optimizer._from_config = True
         return optimizer
 
     def _apply_weight_decay(self, variables):
@@ -88,7 +88,10 @@ class RuleWithWeightDecay(keras.optimizers.Optimizer):
                 f"exclude_from_{what}: expected to be called before the optimizer is built, "
                 "received a call after it"
             )
-        paths = [_path(variable, what) for variable in var_list or ()]
+        for variable in var_list or ():
+            if not hasattr(variable, "path"):
+                raise UserError(f"var_list: expected Keras variables, received {variable!r}")
+        paths = [variable.path for variable in var_list or ()]
         names = checks.sequence("var_names", var_names or ())
         for name in names:
             try:
@@ -97,36 +100,44 @@ class RuleWithWeightDecay(keras.optimizers.Optimizer):
                 raise UserError(
                     f"var_names: expected regular expressions, received {name!r}"
                 ) from None
-        old = self._exclusions[what] or {"names": [], "variables": []}
-        new = {"names": [*old["names"], *names], "variables": [*old["variables"], *paths]}
-        self._exclusions = self._exclusions | {what: new if names or paths else None}
+        old = self._exclusions[what] or _NO_EXCLUSIONS
+        new = {"names": [*old["names"], *names], "paths": [*old["paths"], *paths]}
+        new = {**_NO_EXCLUSIONS, **new} if names or paths else None
+        self._exclusions = self._exclusions | {what: new}
 
     def _not_excluded(self, what: str, variables) -> tuple[bool, ...]:
         """For each variable whether it takes part in `what`.
 
-        A loaded model's paths can have lost the model's own name ("sequential/dense/kernel",
-        "dense/kernel"). So the config names the variables that were found, a path is found again
-        by its end, and only what a user wrote can fit nothing.
+        A loaded model's paths can lack the names of the models around a layer, so that two
+        variables have the same one. So the config of an optimizer that was built holds positions,
+        and a loaded one goes by them.
         """
         exclusions = self._exclusions[what]
         if exclusions is None:
             return (True,) * len(variables)
-        paths = [getattr(variable, "path", variable.name) for variable in variables]
+        if exclusions["num_variables"] != len(variables):
+            positions = self._positions(what, exclusions, variables)
+            exclusions = exclusions | {"positions": positions, "num_variables": len(variables)}
+            self._exclusions = self._exclusions | {what: exclusions}
+        return tuple(
+            len(variable.shape) > self._EXCLUDED_RANK and position not in exclusions["positions"]
+            for position, variable in enumerate(variables)
+        )
+
+    def _positions(self, what: str, exclusions: dict, variables) -> list[int]:
+        """Where in `variables` those stand that the names and paths of an exclusion fit."""
+        paths = [variable_path(variable) for variable in variables]
         found = set()
-        for key, fits in (("names", re.search), ("variables", _same_end)):
+        for key, fits in (("names", re.search), ("paths", str.__eq__)):
             for wanted in exclusions[key]:
-                hits = {path for path in paths if fits(wanted, path)}
-                if not hits and not self._from_config:
+                hits = {position for position, path in enumerate(paths) if fits(wanted, path)}
+                if not hits and not exclusions["num_variables"]:
                     raise UserError(
                         f"exclude_from_{what}: expected a pattern that fits a variable, received "
                         f"{wanted!r}; the variables are {_listed(paths)}"
                     )
                 found |= hits
-        self._exclusions = self._exclusions | {what: exclusions | {"variables": sorted(found)}}
-        return tuple(
-            len(variable.shape) > self._EXCLUDED_RANK and path not in found
-            for variable, path in zip(variables, paths, strict=True)
-        )
+        return sorted(found)
 
 
 def dense(gradient, variable):
@@ -141,17 +152,9 @@ def dense(gradient, variable):
     return ops.cast(gradient, variable.dtype)
 
 
-def _path(variable, what: str) -> str:
-    if not hasattr(variable, "path"):
-        raise UserError(
-            f"var_list: expected Keras variables to exclude from {what}, received {variable!r}"
-        )
-    return variable.path
-
-
-def _same_end(path: str, other: str) -> bool:
-    """Whether one path is the other without its first parts."""
-    return f"/{path}".endswith(f"/{other}") or f"/{other}".endswith(f"/{path}")
+def variable_path(variable) -> str:
+    """Its path in the model; its name, if it is no Keras variable."""
+    return getattr(variable, "path", variable.name)
 
 
 def _listed(paths) -> str:

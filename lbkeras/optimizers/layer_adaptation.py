@@ -1,9 +1,10 @@
 """What LARS and LAMB share: a trust ratio for each layer, where it applies, and how to read it."""
 
-import keras
+import collections
+
 from keras import ops
 
-from lbkeras.optimizers.base import RuleWithWeightDecay
+from lbkeras.optimizers.base import RuleWithWeightDecay, variable_path
 
 
 class LayerAdaptation(RuleWithWeightDecay):
@@ -23,7 +24,7 @@ class LayerAdaptation(RuleWithWeightDecay):
         <= 1 too.
 
         Args:
-            var_list: Keras variables (found again by their path after loading).
+            var_list: Keras variables.
             var_names: regular expressions, searched in `variable.path`, for example "head/kernel".
 
         Raises:
@@ -42,7 +43,7 @@ class LayerAdaptation(RuleWithWeightDecay):
                 shape=(),
                 initializer="ones",
                 dtype="float32",
-                name=f"{getattr(variable, 'path', variable.name).replace('/', '_')}_trust_ratio",
+                name=f"{variable_path(variable).replace('/', '_')}_trust_ratio",
             )
             if adapted
             else None
@@ -52,16 +53,22 @@ class LayerAdaptation(RuleWithWeightDecay):
     def trust_ratios(self) -> dict[str, float]:
         """The trust ratio of the latest update by variable path, 1.0 before the first.
 
+        Of variables with the same path (Keras' loaded nested models have such) the second is
+        `path_2`, and so on.
+
         Each is a scalar that the update stores anyway, so reading costs a copy of a few numbers.
         Variables that are excluded have none.
         """
         if not self.built:
             return {}
-        return {
-            getattr(variable, "path", variable.name): float(keras.ops.convert_to_numpy(ratio))
-            for variable, ratio in zip(self._trainable_variables, self._ratios, strict=True)
-            if ratio is not None
-        }
+        ratios, seen = {}, collections.Counter()
+        for variable, ratio in zip(self._trainable_variables, self._ratios, strict=True):
+            if ratio is not None:
+                path = variable_path(variable)
+                seen[path] += 1
+                name = path if seen[path] == 1 else f"{path}_{seen[path]}"
+                ratios[name] = float(ops.convert_to_numpy(ratio))
+        return ratios
 
     def remember_ratio(self, index: int, ratio) -> None:
         """Stores a variable's trust ratio for `trust_ratios`."""
