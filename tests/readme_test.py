@@ -1,4 +1,4 @@
-"""The README's example runs as printed."""
+"""The README's examples run as printed, one after the other."""
 
 import re
 import subprocess
@@ -8,14 +8,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_example_trains():
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_examples_train():
+    code, toolbox = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     checked = code + (
         "\nhistory = model.history.history"
         "\nassert history['batch_size'] == [16] * 5 + [48] * 5 + [143] * 5, history['batch_size']"
         "\nassert int(model.optimizer.iterations) == plan.updates()"
-        "\nassert history['val_accuracy'][-1] > 0.9, history['val_accuracy']"
+        "\nassert history['val_accuracy'][-1] > 0.9, history['val_accuracy']\n"
+    )
+    checked += toolbox + (
+        "\nhistory = model.history.history"
+        "\nassert history['loss'][-1] < history['loss'][0], history['loss']"
+        "\nassert 'trust_ratio/hidden' in history, list(history)"
     )
     run = subprocess.run(
         [sys.executable, "-c", checked], cwd=ROOT, capture_output=True, text=True, timeout=300

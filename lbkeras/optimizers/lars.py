@@ -34,8 +34,10 @@ class LARS(LayerAdaptation):
     gradients once more than momentum SGD does: in bytes 1.4 times its cost.
 
     Args:
-        learning_rate: float, schedule or callable; of the order of 1 to 30 with the default trust
-            coefficient, far above that of SGD.
+        learning_rate: float, schedule or callable. Scaled layers see only its product with the
+            trust coefficient; excluded variables take it as it is. With the default coefficient it
+            is of the order of 1 to 30, which the biases of a small network do not bear: give that
+            a trust coefficient of about 0.1 and a learning rate like SGD's.
         momentum: in [0, 1).
         weight_decay: coupled decay, counted in the trust ratio. Give the model no L2 besides.
         trust_coefficient: relative length of a step, above 0.
