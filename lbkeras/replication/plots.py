@@ -12,14 +12,15 @@ from typing import Any
 from lbkeras import files
 from lbkeras.replication.folder import read_workdir
 from lbkeras.replication.run_record import RunFolder
+from lbkeras.replication.sweep_plot import draw_sweep, sweeps
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow left out (too light).
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 _LABELS = {
-    "val_accuracy": "test accuracy (%)",
+    "val_accuracy": "accuracy on unseen examples (%)",
     "accuracy": "training accuracy (%)",
-    "val_loss": "test loss",
+    "val_loss": "loss on unseen examples",
     "loss": "training loss",
     "epochs": "epochs",
     "updates": "parameter updates",
@@ -38,6 +39,8 @@ def write_plots(workdir) -> list[Path]:
     with a band from minimum to maximum; runs that did not finish are thin lines, a diverged one
     ends in a cross; the legend gives the last value, mean ± standard deviation.
     `schedule.png`: batch size, learning rate and noise scale against epochs.
+    `METRIC_against_batch_size.png` or `METRIC_against_learning_rate.png`, where the arms' names end
+    in that number (`lars_4096`, `sgd_32_rate_0_01`): the last value, mean ± standard deviation.
 
     Args:
         workdir: the folder, or what `folder.read_workdir` read from it.
@@ -60,6 +63,13 @@ def write_plots(workdir) -> list[Path]:
         ("loss_against_epochs", lambda: _draw_curves(workdir, "loss", "epochs")),
         ("schedule", lambda: _draw_schedule(workdir)),
     ]
+    for quantity, groups in sweeps(workdir, metric).items():
+        pictures.append(
+            (
+                f"{metric}_against_{quantity}",
+                lambda q=quantity, g=groups: _draw_sweep(workdir, metric, q, g),
+            )
+        )
     for name, draw in pictures:
         figure = draw()
         if figure is None:
@@ -172,6 +182,27 @@ def _draw_schedule(workdir):
         _plain_ticks(axes.yaxis)
         _label(axes, "epochs" if axes is panels[-1] else "", column)
     _finish(figure, panels[0], workdir)
+    return figure
+
+
+def _draw_sweep(workdir, column: str, quantity: str, groups):
+    """The figure of `column`'s last values against what the arms vary."""
+    figure, (axes,) = _figure(1, height=4.3)
+    draw_sweep(axes, groups, lambda *place: arm_style(*place, widening=0.0))
+    means = {group: [point[1] for point in points] for group, points in groups.items()}
+    if column.endswith("accuracy"):  # of learning rates too high ones fail: the best are the point
+        shown = (
+            [max(means[g]) for g in means]
+            if quantity == "learning_rate"
+            else sum(means.values(), [])
+        )
+        _limit_accuracy(axes, shown)
+    _label(axes, quantity, column)
+    _finish(figure, axes, workdir)
+    if quantity == "batch_size":
+        sizes = sorted({point[0] for points in groups.values() for point in points})
+        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+        axes.set_xticks([], minor=True)
     return figure
 
 

@@ -51,12 +51,20 @@ CLAIMS = [
 ]
 
 
+def batches(arm):
+    return BATCHES.get(arm, BATCHES["original"])
+
+
+def rates(arm):
+    return RATES.get(arm, RATES["original"])
+
+
 def write_run(path, arm, seed, status="finished", epochs=60, final=None):
     """One run folder with a plausible history; returns its record."""
     path.mkdir(parents=True)
     rows, updates = [], 0
     for epoch in range(epochs):
-        batch, rate = BATCHES[arm][epoch // 20], RATES[arm][epoch // 20]
+        batch, rate = batches(arm)[epoch // 20], rates(arm)[epoch // 20]
         steps = math.ceil(1437 / batch)
         updates += steps
         jitter = 0.004 * math.sin(7.3 * epoch + 2.1 * seed + len(arm)) / (1 + epoch / 10)
@@ -100,7 +108,7 @@ def write_workdir(path, statuses, claims=CLAIMS, **settings):
                 "steps_per_epoch": math.ceil(1437 / batch),
                 "noise_scale": rate * 1437 / batch / 0.1,
             }
-            for i, (batch, rate) in enumerate(zip(BATCHES[arm], RATES[arm], strict=True))
+            for i, (batch, rate) in enumerate(zip(batches(arm), rates(arm), strict=True))
         ]
         plans[arm] = {"num_examples": 1437, "updates": 1, "examples": 1, "phases": phases}
     replication = {
