@@ -1,6 +1,8 @@
 """lbkeras: large-batch training for Keras.
 
-Subpackages load when first touched, so `lbkeras.planning` works without importing TensorFlow:
+Subpackages load when first touched, so `lbkeras.planning` works without importing TensorFlow. Where
+Keras is imported already, the layers, optimizers and schedules load too, so that
+`keras.models.load_model` knows them: `import keras, lbkeras`, in that order.
 
 >>> import lbkeras
 >>> plan = lbkeras.planning.noise_scale_plan(
@@ -11,6 +13,7 @@ Subpackages load when first touched, so `lbkeras.planning` works without importi
 """
 
 import importlib
+import sys
 
 __version__ = "0.1.0"
 
@@ -35,3 +38,7 @@ def __getattr__(name: str):
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_SUBPACKAGES])
+
+
+if "keras" in sys.modules:
+    from lbkeras import keras_objects as keras_objects

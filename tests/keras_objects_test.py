@@ -1,0 +1,47 @@
+"""A saved model opens in a process that has only imported keras and lbkeras."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from lbkeras import layers, optimizers, schedules
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            layers.GhostBatchNormalization(4),
+            keras.layers.Dense(4),
+            layers.ShakeDrop(),
+            layers.HadamardClassifier(2),
+        ]
+    )
+    curve = schedules.warm_up(schedules.linear_to_zero(0.1, epochs=4), 1, 0.0)
+    rate = schedules.EpochLearningRateSchedule(curve, [(0, 0, 2)])
+    model.compile(optimizers.LARS(rate), "mse")
+    model.fit(np.ones((8, 8), np.float32), np.ones((8, 2), np.float32), verbose=0)
+    model.save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+def test_a_saved_model_opens_in_a_new_process(saved):
+    code = f"import keras, lbkeras\nprint(keras.models.load_model({str(saved)!r}).optimizer.name)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert run.stdout.strip() == "lars", run.stderr
+
+
+def test_lbkeras_alone_does_not_import_keras():
+    code = "import lbkeras.planning, sys\nprint('keras' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert run.stdout.strip() == "False", run.stderr
+
+
+def test_every_class_that_is_registered_is_imported():
+    ours = {name for name in keras.saving.get_custom_objects() if name.startswith("lbkeras>")}
+    exported = {*layers.__all__, *optimizers.__all__, "EpochLearningRateSchedule"}
+    assert {name.removeprefix("lbkeras>") for name in ours} <= exported
