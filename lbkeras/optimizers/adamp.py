@@ -4,13 +4,13 @@ import keras
 from keras import ops
 
 from lbkeras.optimizers import moments
-from lbkeras.optimizers.base import RuleWithWeightDecay, dense
-from lbkeras.optimizers.projection import project
+from lbkeras.optimizers.base import dense
+from lbkeras.optimizers.projection import ProjectedRule
 from lbkeras.schedules import checks
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")
-class AdamP(RuleWithWeightDecay):
+class AdamP(ProjectedRule):
     """Adam with decoupled weight decay whose step leaves out the direction of the weights.
 
     Momentum lets the weights of layers before a normalisation grow, which shrinks their effective
@@ -67,12 +67,17 @@ class AdamP(RuleWithWeightDecay):
         name="adamp",
         **kwargs,
     ):
-        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        super().__init__(
+            learning_rate,
+            epsilon=epsilon,
+            weight_decay=weight_decay,
+            delta=delta,
+            weight_decay_ratio=weight_decay_ratio,
+            name=name,
+            **kwargs,
+        )
         self.beta_1 = checks.momentum("beta_1", beta_1)
         self.beta_2 = checks.momentum("beta_2", beta_2)
-        self.epsilon = checks.positive("epsilon", epsilon)
-        self.delta = checks.not_negative("delta", delta)
-        self.weight_decay_ratio = checks.not_negative("weight_decay_ratio", weight_decay_ratio)
         self.nesterov = bool(nesterov)
 
     def build(self, variables):
@@ -95,25 +100,11 @@ class AdamP(RuleWithWeightDecay):
                 (1.0 - self.beta_1) / correction, dtype
             )
         step = moment / (root + ops.cast(self.epsilon, dtype))
-        rate = ops.cast(learning_rate, "float32")
-        decay = rate * self.decay_of(index)
-        if len(variable.shape) > 1:
-            weights = ops.convert_to_tensor(variable)
-            step, ratio = project(
-                weights, gradient, step, self.delta, self.weight_decay_ratio, self.epsilon
-            )
-            decay = decay * ratio
-        change = step * ops.cast(rate, dtype)
-        if self.decay_of(index):
-            change = change + variable * ops.cast(decay, dtype)
-        self.assign_sub(variable, change)
+        self.apply_step(gradient, variable, step, learning_rate, self.decay_of(index))
 
     def get_config(self):
         return super().get_config() | {
             "beta_1": self.beta_1,
             "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
-            "delta": self.delta,
-            "weight_decay_ratio": self.weight_decay_ratio,
             "nesterov": self.nesterov,
         }

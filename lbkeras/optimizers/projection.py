@@ -4,6 +4,48 @@ import math
 
 from keras import ops
 
+from lbkeras.optimizers.base import RuleWithWeightDecay
+from lbkeras.schedules import checks
+
+
+class ProjectedRule(RuleWithWeightDecay):
+    """A rule whose step is projected before it is taken, with decoupled weight decay."""
+
+    def __init__(
+        self, learning_rate, *, epsilon, weight_decay, delta, weight_decay_ratio, **kwargs
+    ):
+        super().__init__(learning_rate, weight_decay, **kwargs)
+        self.epsilon = checks.positive("epsilon", epsilon)
+        self.delta = checks.not_negative("delta", delta)
+        self.weight_decay_ratio = checks.not_negative("weight_decay_ratio", weight_decay_ratio)
+
+    def apply_step(self, gradient, variable, step, learning_rate, decay):
+        """w <- (1 - learning_rate * decay * ratio) * w - learning_rate * projected step."""
+        dtype = variable.dtype
+        rate = ops.cast(learning_rate, "float32")
+        shrink = rate * decay
+        if len(variable.shape) > 1:
+            step, ratio = project(
+                ops.convert_to_tensor(variable),
+                gradient,
+                step,
+                self.delta,
+                self.weight_decay_ratio,
+                self.epsilon,
+            )
+            shrink = shrink * ratio
+        change = step * ops.cast(rate, dtype)
+        if decay:
+            change = change + variable * ops.cast(shrink, dtype)
+        self.assign_sub(variable, change)
+
+    def get_config(self):
+        return super().get_config() | {
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "weight_decay_ratio": self.weight_decay_ratio,
+        }
+
 
 def project(weights, gradient, step, delta, weight_decay_ratio, epsilon):
     """The step without its part along the weights, where the weights look scale-invariant.

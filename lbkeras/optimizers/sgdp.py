@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
-from lbkeras.optimizers.base import RuleWithWeightDecay, dense
-from lbkeras.optimizers.projection import project
+from lbkeras.optimizers.base import dense
+from lbkeras.optimizers.projection import ProjectedRule
 from lbkeras.schedules import checks
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")
-class SGDP(RuleWithWeightDecay):
+class SGDP(ProjectedRule):
     """Momentum SGD whose step leaves out the direction of scale-invariant weights.
 
         v <- momentum * v + (1 - dampening) * g
@@ -62,12 +62,17 @@ class SGDP(RuleWithWeightDecay):
         name="sgdp",
         **kwargs,
     ):
-        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        super().__init__(
+            learning_rate,
+            epsilon=epsilon,
+            weight_decay=weight_decay,
+            delta=delta,
+            weight_decay_ratio=weight_decay_ratio,
+            name=name,
+            **kwargs,
+        )
         self.momentum = checks.momentum("momentum", momentum)
         self.dampening = checks.momentum("dampening", dampening)
-        self.epsilon = checks.positive("epsilon", epsilon)
-        self.delta = checks.not_negative("delta", delta)
-        self.weight_decay_ratio = checks.not_negative("weight_decay_ratio", weight_decay_ratio)
         self.nesterov = bool(nesterov)
 
     def build(self, variables):
@@ -89,25 +94,12 @@ class SGDP(RuleWithWeightDecay):
             velocity = self.velocities[index] * momentum + velocity
             self.assign(self.velocities[index], velocity)
         step = gradient + velocity * momentum if self.nesterov else velocity
-        rate = ops.cast(learning_rate, "float32")
-        decay = rate * (self.decay_of(index) / (1.0 - self.momentum))
-        if len(variable.shape) > 1:
-            weights = ops.convert_to_tensor(variable)
-            step, ratio = project(
-                weights, gradient, step, self.delta, self.weight_decay_ratio, self.epsilon
-            )
-            decay = decay * ratio
-        change = step * ops.cast(rate, dtype)
-        if self.decay_of(index):
-            change = change + variable * ops.cast(decay, dtype)
-        self.assign_sub(variable, change)
+        decay = self.decay_of(index) / (1.0 - self.momentum)
+        self.apply_step(gradient, variable, step, learning_rate, decay)
 
     def get_config(self):
         return super().get_config() | {
             "momentum": self.momentum,
             "dampening": self.dampening,
-            "epsilon": self.epsilon,
-            "delta": self.delta,
-            "weight_decay_ratio": self.weight_decay_ratio,
             "nesterov": self.nesterov,
         }
