@@ -184,7 +184,7 @@ def test_unknown_arm_names_the_nearest(smith, fails, tmp_path):
         ("data.name=digit", "unknown data set 'digit'"),
         ("data.name=mnist", "data set 'mnist' is not on disk: searched '{}'"),
         ("data.train_split=trian", "'trian'"),
-        ("data.train_split=train[:0]", "expected 'train' or 'test', received 'train[:0]'"),
+        ("data.train_split=train[:0]", "expected some images, received the empty 'train[:0]'"),
         ("data.num_examples=1436", "data.num_examples: expected 1437 (what digits 'train' holds), "
          "received 1436"),
         ("model.name=small_cn", "(did you mean 'small_cnn'?)"),
