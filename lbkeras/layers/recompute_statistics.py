@@ -19,6 +19,9 @@ def recompute_statistics(model, batches, steps=None) -> int:
     hurts after few, large steps, and the statistics of one batch are noisy. The variance is the
     mean of what training divides by; the variance between batches is not in it.
 
+    In `fit`, before each evaluation:
+    `keras.callbacks.LambdaCallback(on_test_begin=lambda _: recompute_statistics(model, batches))`.
+
     Args:
         model: any built `keras.Model`. All its layers of class `keras.layers.BatchNormalization`
             and subclasses (ghost batch norm: each ghost counts) that are trainable are recomputed,

@@ -141,3 +141,31 @@ def test_errors(norm):
     message = "batches: .* received none" if norm else "model: expected .* received 'net' without"
     with pytest.raises(UserError, match=message):
         recompute_statistics(model, [])
+
+
+def test_before_each_evaluation_of_fit():
+    """As the docstring says it: what is evaluated has the statistics of the weights it has then."""
+    norm = keras.layers.BatchNormalization()
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(2), norm, keras.layers.Dense(1)]
+    )
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    x, y = data(16, 3), data(16, 1, seed=1)
+    seen = []
+
+    def recompute(logs):
+        recompute_statistics(model, [x])
+        inside = x.astype("float64") @ model.layers[0].kernel.numpy() + model.layers[0].bias.numpy()
+        check(norm, [inside])
+        seen.append(moving(norm)[0])
+
+    model.fit(
+        x,
+        y,
+        epochs=2,
+        verbose=0,
+        validation_data=(x, y),
+        callbacks=[keras.callbacks.LambdaCallback(on_test_begin=recompute)],
+    )
+    assert len(seen) == 2 and not np.allclose(*seen)
+    np.testing.assert_array_equal(moving(norm)[0], seen[1])
