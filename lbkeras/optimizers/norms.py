@@ -5,7 +5,7 @@ import math
 from keras import ops
 
 _ROWS = 16
-_COLUMNS = 64
+_COLUMNS = 32
 _LARGE = 65_536
 
 
