@@ -12,7 +12,8 @@ def experiment(
 
     Args:
         data: `name`, `num_examples` of the training split, and what differs from the defaults here.
-        model: `name` and the arguments of a function of `lbkeras.models`.
+        model: `name` and the arguments of a function of `lbkeras.models`; with `ghost_batch_size`
+            any of them has ghost batch normalisation.
         optimizer: `name` and the arguments of an optimizer of lbkeras or Keras, without learning
             rate and momentum, which the plan brings.
         plan: `name` and the arguments of a function of `lbkeras.planning`.

@@ -193,7 +193,7 @@ def make_optimizer(settings: dict, plan: planning.Plan):
 
 
 def _with_ghosts(model, ghost_batch_size):
-    from lbkeras.models.ghosting import with_ghost_batch_normalization
+    from lbkeras.layers import with_ghost_batch_normalization
 
     try:
         return with_ghost_batch_normalization(model, ghost_batch_size)

@@ -3,7 +3,6 @@ language model: int32 tokens in)."""
 
 from lbkeras.models.alexnet import alexnet
 from lbkeras.models.convolutional import small_cnn
-from lbkeras.models.ghosting import with_ghost_batch_normalization
 from lbkeras.models.inception_resnet_v2 import inception_resnet_v2
 from lbkeras.models.keskar import keskar_c1, keskar_c2, keskar_c3, keskar_c4, keskar_f1
 from lbkeras.models.lstm_language_model import lstm_language_model
@@ -30,5 +29,4 @@ __all__ = [
     "row_lstm",
     "small_cnn",
     "wide_resnet",
-    "with_ghost_batch_normalization",
 ]

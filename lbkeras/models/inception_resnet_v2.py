@@ -3,6 +3,7 @@
 import keras
 
 from lbkeras.errors import UserError
+from lbkeras.layers import with_ghost_batch_normalization
 from lbkeras.models import parts
 
 
@@ -78,6 +79,4 @@ def inception_resnet_v2(
     model = keras.Model(inputs, outputs, name="inception_resnet_v2")
     if ghost_batch_size is None:
         return model
-    from lbkeras.models.ghosting import with_ghost_batch_normalization
-
     return with_ghost_batch_normalization(model, ghost_batch_size)

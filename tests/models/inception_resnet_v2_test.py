@@ -39,7 +39,6 @@ def test_small_images_weight_decay_save_and_load(tmp_path):
 
 @pytest.mark.slow
 def test_ghosted():
-    pytest.importorskip("lbkeras.models.ghosting")
     model = inception_resnet_v2((75, 75, 3), 10, weight_decay=0.02, ghost_batch_size=2)
     names = [type(layer).__name__ for layer in model.layers]
     # Of 244 convolutions, the last one in each of 10 + 20 + 10 blocks has a bias instead.

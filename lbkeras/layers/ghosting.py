@@ -3,7 +3,10 @@
 import keras
 
 from lbkeras.errors import UserError
-from lbkeras.layers import BatchNormalizationWithoutMovingAverages, GhostBatchNormalization
+from lbkeras.layers.batch_normalization_without_moving_averages import (
+    BatchNormalizationWithoutMovingAverages,
+)
+from lbkeras.layers.ghost_batch_normalization import GhostBatchNormalization
 
 
 def with_ghost_batch_normalization(model, ghost_batch_size, synchronized=False):

@@ -4,8 +4,11 @@ import pytest
 
 from lbkeras import models
 from lbkeras.errors import UserError
-from lbkeras.layers import BatchNormalizationWithoutMovingAverages, GhostBatchNormalization
-from lbkeras.models.ghosting import with_ghost_batch_normalization
+from lbkeras.layers import (
+    BatchNormalizationWithoutMovingAverages,
+    GhostBatchNormalization,
+    with_ghost_batch_normalization,
+)
 
 
 def images(*shape, seed=0):
