@@ -1,4 +1,4 @@
-"""Norms of a whole tensor."""
+"""Norms and sums of whole tensors, in the shape that XLA compiles well."""
 
 import math
 
@@ -7,6 +7,7 @@ from keras import ops
 _ROWS = 16
 _COLUMNS = 32
 _LARGE = 65_536
+_LARGEST = 3.4028235e38
 
 
 def l2_norm(x):
@@ -34,3 +35,18 @@ def l2_norm(x):
 
 def _column_norms(x, rows, columns):
     return ops.sqrt(ops.sum(ops.square(ops.reshape(x, (rows, columns))), axis=0))
+
+
+def column_sums(x):
+    """The sums over the rows of a matrix `(rows, columns)`, float32, shape `(columns,)`.
+
+    A large matrix is summed 16 blocks of rows at a time, then over the rest, for the reason that
+    `l2_norm` gives. The bound on the sums in between, float32's largest number, changes nothing but
+    an overflow and keeps XLA from merging both sums into one: half the time on 2 CPU cores.
+    """
+    rows, columns = x.shape
+    if rows * columns >= _LARGE and rows % _ROWS == 0:
+        rows //= _ROWS
+        blocks = ops.sum(ops.reshape(x, (_ROWS, rows * columns)), axis=0)
+        x = ops.reshape(ops.minimum(blocks, _LARGEST), (rows, columns))
+    return ops.sum(x, axis=0)

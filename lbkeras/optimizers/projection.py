@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from lbkeras.optimizers.base import RuleWithWeightDecay
+from lbkeras.optimizers.norms import column_sums
 from lbkeras.schedules import checks
 
 
@@ -75,7 +76,7 @@ def project(weights, gradient, step, delta, weight_decay_ratio, epsilon):
     w, g, p = (
         ops.reshape(ops.cast(x, "float32"), (-1, channels)) for x in (weights, gradient, step)
     )
-    by_channel = [ops.sum(products, axis=0) for products in (w * w, g * g, w * g, w * p)]
+    by_channel = [column_sums(products) for products in (w * w, g * g, w * g, w * p)]
     by_layer = [ops.sum(sums) for sums in by_channel]
     in_channels, channel_scale = _view(*by_channel, size // channels, delta, epsilon)
     in_layer, layer_scale = _view(*by_layer, size, delta, epsilon)

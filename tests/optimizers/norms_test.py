@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from lbkeras.optimizers.norms import l2_norm
+from lbkeras.optimizers.norms import column_sums, l2_norm
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,22 @@ def test_half_precision_is_summed_as_float32():
 
 def test_zeros():
     assert float(l2_norm(ops.zeros((512, 512)))) == 0.0
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (5, 3), (4608, 16), (1152, 128), (70_000, 1), (4097, 17)]
+)
+def test_column_sums(shape):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    sums = column_sums(ops.convert_to_tensor(x))
+    assert sums.dtype == "float32"
+    expected = x.astype(np.float64).sum(0)
+    np.testing.assert_allclose(sums, expected, rtol=0, atol=2e-7 * np.abs(x).sum(0).max())
+
+
+def test_column_sums_keep_what_is_not_finite():
+    for value in (np.nan, -np.inf):
+        x = np.ones((4608, 16), np.float32)
+        x[7, 3] = value
+        sums = np.asarray(column_sums(ops.convert_to_tensor(x)))
+        assert not np.isfinite(sums[3]) and np.isfinite(np.delete(sums, 3)).all()
