@@ -1,13 +1,11 @@
 """`lbkeras COMMAND`: finds the command, and turns what went wrong into one line and a status."""
 
-import contextlib
 import importlib
 import os
 import shlex
-import signal
 import sys
-import threading
 
+from lbkeras.cli.signals import Terminated, signals_as_exceptions
 from lbkeras.errors import UserError, unknown_name
 
 COMMANDS = {
@@ -52,7 +50,7 @@ def main(arguments: list[str]) -> int:
     if name not in COMMANDS:
         return _fail(unknown_name("command", name, COMMANDS))
     try:
-        with _sigterm_as_exception():
+        with signals_as_exceptions():
             command = importlib.import_module(f"lbkeras.cli.{name}")
             return command.main(arguments)
     except UserError as error:
@@ -62,7 +60,7 @@ def main(arguments: list[str]) -> int:
         return 141
     except OSError as error:  # no space left, no permission, ...
         return _fail(str(error))
-    except _Terminated:
+    except Terminated:
         return _interrupted("terminated", arguments, 143)
     except KeyboardInterrupt:
         return _interrupted("interrupted", arguments, 130)
@@ -80,25 +78,6 @@ def _usage() -> str:
     return USAGE.format(
         commands="\n".join(f"  {name:{width}}  {text}" for name, text in COMMANDS.items())
     )
-
-
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, where training does not catch it itself."""
-
-
-@contextlib.contextmanager
-def _sigterm_as_exception():
-    def stop(number, frame):
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _fail(message: str) -> int:

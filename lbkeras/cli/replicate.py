@@ -12,6 +12,7 @@ from lbkeras.cli.command_flags import (
     config_module,
     config_variant,
 )
+from lbkeras.cli.signals import raise_if_received
 from lbkeras.cli.train import define_training_flags, make_run, outcome
 from lbkeras.errors import UserError
 
@@ -100,6 +101,7 @@ def _train_all(flags, arguments, runs, workdir: Path) -> None:
         if status:
             _say(f"{run.title}: {status} before")
             continue
+        raise_if_received()
         begin = time.monotonic()
         what = _train(run)
         _say(f"{run.title}: {what}{estimate.after_run(time.monotonic() - begin)}")

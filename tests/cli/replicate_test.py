@@ -125,7 +125,7 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process):
         time.sleep(0.02)
     first.send_signal(number)
     _, error = first.communicate(timeout=120)
-    assert first.returncode == 128 + number
+    assert first.returncode == 128 + number, (first.returncode, _, error)
     assert error.count("\n") == 1 and "run the same command again: lbkeras replicate" in error
 
     second = process(*command)

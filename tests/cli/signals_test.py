@@ -1,0 +1,35 @@
+"""Signals as exceptions, one that Python has lost among them."""
+
+import signal
+
+import pytest
+
+from lbkeras.cli.signals import Terminated, raise_if_received, signals_as_exceptions
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_raises_and_is_remembered(number, expected):
+    before = signal.getsignal(number)
+    with signals_as_exceptions():
+        raise_if_received()  # nothing yet
+        with pytest.raises(expected) as caught:
+            signal.raise_signal(number)
+            signal.getsignal(number)  # the handler has run by now
+        assert caught.type is expected
+        with pytest.raises(expected):  # as if a destructor had swallowed the first
+            raise_if_received()
+    assert signal.getsignal(number) is before
+    with signals_as_exceptions():
+        raise_if_received()  # the last block's signal is forgotten
+
+
+def test_an_ignored_interrupt_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with signals_as_exceptions():
+            signal.raise_signal(signal.SIGINT)
+            raise_if_received()
+    finally:
+        signal.signal(signal.SIGINT, before)
