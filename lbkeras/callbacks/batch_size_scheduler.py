@@ -7,7 +7,7 @@ import keras
 
 from lbkeras.callbacks.optimizer_settings import base_optimizer, get_momentum, set_momentum
 from lbkeras.errors import UserError
-from lbkeras.planning import Plan
+from lbkeras.planning import Plan, check_replicas, replica_batch_size
 
 
 class _EpochIsOver:
@@ -69,6 +69,7 @@ class BatchSizeScheduler(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         before = self.pipeline.batch_size
         self.pipeline.begin_epoch(epoch, self._size(epoch))
+        replica_batch_size(self.pipeline.batch_size, self._num_replicas())
         if isinstance(self.schedule, Plan):
             self._follow_momentum(self.schedule.momentum(epoch))
         if self.verbose and self.pipeline.batch_size != before:
@@ -88,25 +89,15 @@ class BatchSizeScheduler(keras.callbacks.Callback):
 
     def _size(self, epoch: int) -> int:
         if isinstance(self.schedule, Plan):
-            size = self.schedule.batch_size(epoch)
-        else:
-            size = self.schedule(epoch, self.pipeline.batch_size)
-        self._check_replicas(size)
-        return size
+            return self.schedule.batch_size(epoch)
+        return self.schedule(epoch, self.pipeline.batch_size)
 
-    def _check_replicas(self, size: int) -> None:
+    def _num_replicas(self) -> int:
         strategy = getattr(self.model, "distribute_strategy", None)
-        replicas = strategy.num_replicas_in_sync if strategy else 1
-        if replicas > 1 and size % replicas:
-            below = size // replicas * replicas
-            raise UserError(
-                f"batch size: expected a multiple of the {replicas} replicas, received {size}; "
-                f"the nearest are {below} and {below + replicas}"
-            )
+        return strategy.num_replicas_in_sync if strategy else 1
 
     def _check_plan(self, plan: Plan) -> None:
-        for phase in plan.phases:
-            self._check_replicas(phase.batch_size)
+        check_replicas(plan, self._num_replicas())
         if self.params and self.params.get("epochs", 0) > plan.epochs:
             raise UserError(
                 f"epochs: expected at most the plan's {plan.epochs}, "

@@ -8,9 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from lbkeras.data.keras_adapter import DataAdapter
-from lbkeras.data.order import epoch_order, step_seeds
+from lbkeras.data.order import epoch_order, order_of_parts, step_seeds
+from lbkeras.data.sharing import Share, share_of
+from lbkeras.data.source import count, tensors
 from lbkeras.errors import UserError
 
+_ALL_ROWS = Share()  # of one device
 _STREAM_SHUFFLE_BUFFER = 16_384  # examples; of encoded ImageNet about 1.8 GB
 
 
@@ -22,6 +25,13 @@ class Pipeline(DataAdapter):
     different set each epoch; with `shuffle=False` (evaluation) the order is the source's and the
     last, smaller batch is kept. Used alone it is an ordinary data set of known length; with
     `lbkeras.callbacks.BatchSizeScheduler` its batch size follows the schedule.
+
+    Under a strategy each replica gets its part of every global batch, the same examples that one
+    device would get in that step. With several workers data in memory are augmented as one batch,
+    so that the result is one device's; of a stream each worker decodes its own rows only, and
+    `augment` gets those, with a seed of their own. The last batch of an evaluation counts each of
+    its examples once, however few they are. All of it needs a strategy from
+    `lbkeras.distribution.strategy`, or `lbkeras.distribution.repair_keras()`.
 
     Keras does not hand `fit(class_weight=...)` or `fit(sample_weight=...)` to such an object: give
     weights as the source's third part, `(x, y, class_weights[y])`.
@@ -65,20 +75,21 @@ class Pipeline(DataAdapter):
         decode: Callable | None = None,
         seed: int = 0,
     ):
-        self._source = source if isinstance(source, tf.data.Dataset) else _tensors(source)
-        self.num_examples = _count(self._source)
+        self._source = source if isinstance(source, tf.data.Dataset) else tensors(source)
+        self.num_examples = count(self._source)
         self.shuffle = shuffle
         self.seed = int(seed)
         self.epoch = 0
         self.start_step = 0
         self._augment = augment
         self._decode = decode
-        self._standing = {}  # batch size -> tf.data.Dataset, of evaluation and streams
+        self._standing = {}  # batch size, share -> tf.data.Dataset, of evaluation and streams
         self._pass = (0, 0)  # epoch and first step of the running pass
         self._preparing = False  # Keras is setting up: what it takes now is not an epoch
         self._scheduled = False
         self._announced = False  # by the callback that ends the epoch
         self._strategy = None
+        self._parts = None
         self.batch_size = batch_size
 
     @property
@@ -107,6 +118,42 @@ class Pipeline(DataAdapter):
         """Batches in the running pass: `steps_per_epoch` less what a resumed epoch leaves out."""
         return self.steps_per_epoch - self._pass[1]
 
+    @property
+    def running_pass(self) -> tuple[int, int]:
+        """Epoch and first step of the running pass: `dataset(*running_pass)` are its batches."""
+        return self._pass
+
+    def give_to_nodes(self, parts: np.ndarray) -> None:
+        """Lets node i of n own the rows `parts[i]` (`lbkeras.data.partition` makes such parts).
+
+        Of every batch of B examples, rows [i B / n, (i + 1) B / n) then come from node i's part,
+        each epoch in another order. `num_examples` counts the rows of all parts.
+
+        Args:
+            parts: integers, `(num_nodes, examples of a node)`.
+
+        Raises:
+            UserError: the data are a stream or not shuffled, or a part has rows they do not have.
+        """
+        if isinstance(self._source, tf.data.Dataset) or not self.shuffle:
+            raise UserError("parts: expected shuffled data in memory, received others")
+        parts = np.asarray(parts)
+        rows = count(self._source)
+        if parts.ndim != 2 or not parts.size or parts.min() < 0 or parts.max() >= rows:
+            raise UserError(
+                f"parts: expected rows below {rows} of shape (nodes, examples of a node), "
+                f"received an array of shape {parts.shape}"
+            )
+        self._parts = parts
+        self.num_examples = parts.size
+        self.batch_size = self._batch_size
+
+    def labels(self) -> np.ndarray:
+        """The targets of data in memory, in the source's order."""
+        if isinstance(self._source, tf.data.Dataset):
+            raise UserError("labels: expected data in memory, received a stream")
+        return self._source[1].numpy()
+
     def highest_label(self) -> int | None:
         """The highest integer label of data in memory; None for a stream or other targets."""
         labels = None if isinstance(self._source, tf.data.Dataset) else self._source[1]
@@ -121,14 +168,15 @@ class Pipeline(DataAdapter):
 
     def dataset(self, epoch: int = 0, start_step: int = 0) -> tf.data.Dataset:
         """The batches of one epoch at the present batch size, as a `tf.data.Dataset`."""
-        if isinstance(self._source, tf.data.Dataset):
-            batches = self._stream_batches(lambda: (epoch, start_step))
-        elif self.shuffle:
-            batches = self._shuffled_batches(epoch, start_step)
-        else:
-            batches = self._batches_in_order().skip(start_step)
-        steps = self.steps_per_epoch - start_step
-        return _finished(batches.apply(tf.data.experimental.assert_cardinality(steps)))
+        return self._dataset(epoch, start_step, _ALL_ROWS)
+
+    def use_strategy(self, strategy: tf.distribute.Strategy) -> None:
+        """Tells the strategy that each batch is distributed by (`fit` and `evaluate` do).
+
+        Args:
+            strategy: the model's.
+        """
+        self._strategy = strategy
 
     def follow_schedule(self, strategy: tf.distribute.Strategy | None = None) -> None:
         """Lets a callback own the batch size and the end of each epoch (BatchSizeScheduler does).
@@ -138,7 +186,7 @@ class Pipeline(DataAdapter):
         """
         self._scheduled = True
         if strategy is not None:
-            self._strategy = strategy
+            self.use_strategy(strategy)
 
     def begin_epoch(self, epoch: int, batch_size: int) -> None:
         """Announces the next pass: a callback that follows a schedule calls this each epoch."""
@@ -172,83 +220,118 @@ class Pipeline(DataAdapter):
         # Keras calls this once a `fit`, may then take a batch to build the model, and calls
         # `on_epoch_end` before the first epoch.
         self._preparing = True
-        return _BatchesOfEachEpoch(self) if self._scheduled else self._standing_dataset()
+        if self._scheduled:
+            return _BatchesOfEachEpoch(self)
+        return self._distributed(self._standing_dataset)
 
     def get_numpy_iterator(self):
-        return self._pass_dataset().as_numpy_iterator()
+        return self._pass_dataset(_ALL_ROWS).as_numpy_iterator()
 
     def get_jax_iterator(self):
         return self.get_numpy_iterator()
 
     # How a pass is made.
 
-    def _pass_dataset(self):
-        """The batches of the running pass, distributed to the replicas if there are some."""
+    def _distributed(self, make):
+        """`make(share)` for each worker of the strategy, or for one device."""
+        if self._strategy is None:
+            return make(_ALL_ROWS)
+        return self._strategy.distribute_datasets_from_function(
+            lambda context: make(share_of(context, in_turns=not self.shuffle))
+        )
+
+    def _iterate_pass(self):
+        """The batches of the running pass; Keras builds the model from a whole one."""
+        if self._preparing:
+            return iter(self._pass_dataset(_ALL_ROWS))
+        return iter(self._distributed(self._pass_dataset))
+
+    def _pass_dataset(self, share: Share) -> tf.data.Dataset:
         lasting = isinstance(self._source, tf.data.Dataset) or not self.shuffle
         if lasting and self._pass[1] == 0:
-            batches = self._standing_dataset()
+            return self._standing_dataset(share)
+        return self._dataset(*self._pass, share)
+
+    def _dataset(self, epoch: int, start_step: int, share: Share) -> tf.data.Dataset:
+        if isinstance(self._source, tf.data.Dataset):
+            batches = self._stream_batches(lambda: (epoch, start_step), share)
+        elif self.shuffle:
+            batches = self._shuffled_batches(epoch, start_step, share)
         else:
-            batches = self.dataset(*self._pass)
-        if self._preparing or self._strategy is None:
-            return batches
-        return self._strategy.experimental_distribute_dataset(batches)
+            batches = share.divide(self._batches_in_order().skip(start_step))
+        return _finished(batches, self.steps_per_epoch - start_step, share)
 
-    def _standing_dataset(self) -> tf.data.Dataset:
+    def _standing_dataset(self, share: Share = _ALL_ROWS) -> tf.data.Dataset:
         """A data set for every pass at this batch size: it asks for its order when it starts."""
-        if self._batch_size not in self._standing:
+        key = self._batch_size, share
+        if key not in self._standing:
             if isinstance(self._source, tf.data.Dataset):
-                batches = self._stream_batches(lambda: self._pass)
+                batches = self._stream_batches(lambda: self._pass, share)
             elif self.shuffle:
-                batches = self._reshuffled_batches()
+                batches = self._reshuffled_batches(share)
             else:
-                batches = self._batches_in_order()
-            steps = self.steps_per_epoch
-            batches = batches.apply(tf.data.experimental.assert_cardinality(steps))
-            self._standing[self._batch_size] = _finished(batches)
-        return self._standing[self._batch_size]
+                batches = share.divide(self._batches_in_order())
+            self._standing[key] = _finished(batches, self.steps_per_epoch, share)
+        return self._standing[key]
 
-    def _shuffled_batches(self, epoch: int, start: int) -> tf.data.Dataset:
+    def _shuffled_batches(self, epoch: int, start: int, share: Share) -> tf.data.Dataset:
         """Slices of a copy of the data in this epoch's order.
 
         One gather for the whole epoch, and a data set without functions, start faster than one that
         gathers each batch: 5 ms to the first batch of 1,437 examples instead of 33, each epoch.
         """
-        batches = tf.data.Dataset.from_tensor_slices(self._arranged(epoch, start))
-        return self._augmented_batches(batches)
+        batches = tf.data.Dataset.from_tensor_slices(self._arranged(epoch, start, share))
+        return self._augmented_batches(batches, share)
 
-    def _reshuffled_batches(self) -> tf.data.Dataset:
+    def _reshuffled_batches(self, share: Share) -> tf.data.Dataset:
         """`_shuffled_batches` of the pass that is running whenever an iteration starts."""
+        share.check(self._batch_size)
+        size = self._batch_size // (share.num_replicas if self._augment is None else 1)
 
         def specification(part):
-            return tf.TensorSpec((None, self._batch_size, *part.shape[1:]), part.dtype)
+            return tf.TensorSpec((None, size, *part.shape[1:]), part.dtype)
 
         signature = tf.nest.map_structure(specification, self._source)
         if self._augment is not None:
             signature = signature, tf.TensorSpec((None, 2), tf.int32)
         batches = tf.data.Dataset.from_generator(
-            lambda: iter([self._arranged(*self._pass)]), output_signature=signature
+            lambda: iter([self._arranged(*self._pass, share)]), output_signature=signature
         ).flat_map(lambda *epoch: tf.data.Dataset.from_tensor_slices(epoch))
-        return self._augmented_batches(batches)
+        return self._augmented_batches(batches, share)
 
-    def _arranged(self, epoch: int, start: int):
-        """The data as (steps, batch size, ...) in the epoch's order; to augment, with seeds."""
-        order = epoch_order(self.num_examples, self.seed, epoch)
+    def _order(self, epoch: int) -> np.ndarray:
+        if self._parts is None:
+            return epoch_order(self.num_examples, self.seed, epoch)
+        return order_of_parts(self._parts, self._batch_size, self.seed, epoch)
+
+    def _arranged(self, epoch: int, start: int, share: Share):
+        """The data as (steps, batch size, ...) in the epoch's order; to augment, with seeds.
+
+        With nothing to augment they are divided at once: (steps x local replicas, part, ...).
+        """
+        share.check(self._batch_size)
+        order = self._order(epoch)
         steps = self.steps_per_epoch
         seeds = step_seeds(self.seed, epoch, steps)[start:]
         order = order[start * self._batch_size : steps * self._batch_size]
+        order = order.reshape(len(seeds), self._batch_size)
+        if self._augment is None:
+            parts = order.reshape(len(seeds), share.num_replicas, -1)
+            order = parts[:, share.parts].reshape(-1, parts.shape[-1])
 
         def arrange(part):
-            taken = tf.gather(part, order)
-            return tf.reshape(taken, (len(seeds), self._batch_size, *part.shape[1:]))
+            taken = tf.gather(part, order.ravel())
+            return tf.reshape(taken, (*order.shape, *part.shape[1:]))
 
         with tf.device("CPU:0"):
             arranged = tf.nest.map_structure(arrange, self._source)
         return arranged if self._augment is None else (arranged, seeds)
 
-    def _augmented_batches(self, batches) -> tf.data.Dataset:
+    def _augmented_batches(self, batches, share: Share = _ALL_ROWS) -> tf.data.Dataset:
         if self._augment is None:
             return batches
-        return batches.map(self._augmented, num_parallel_calls=os.cpu_count(), deterministic=True)
+        parallel = dict(num_parallel_calls=os.cpu_count(), deterministic=True)
+        return share.divide(batches.map(self._augmented, **parallel))
 
     def _batches_in_order(self) -> tf.data.Dataset:
         """Every example once in the source's order, the last batch as large as it comes."""
@@ -268,22 +351,35 @@ class Pipeline(DataAdapter):
             batches = tf.data.Dataset.zip(batches, tf.data.Dataset.from_tensor_slices(seeds))
         return self._augmented_batches(batches)
 
-    def _stream_batches(self, epoch_and_start) -> tf.data.Dataset:
-        """Examples shuffled through a buffer, decoded one by one, then batched."""
-        batch_size = self._batch_size
+    def _stream_batches(self, epoch_and_start, share: Share) -> tf.data.Dataset:
+        """Examples shuffled through a buffer, decoded one by one, then batched.
+
+        A worker decodes its own rows only, unless a batch has fewer than there are replicas.
+        """
+        batch_size, steps = self._batch_size, self.steps_per_epoch
         buffer = min(self.num_examples, _STREAM_SHUFFLE_BUFFER)
+        if self.shuffle:
+            share.check(batch_size)
+        own = share if batch_size >= share.num_replicas else _ALL_ROWS
+        last_size = batch_size if self.shuffle else self.num_examples - (steps - 1) * batch_size
 
         def epoch_seed_and_start():
             epoch, start = epoch_and_start()
             seed = step_seeds(self.seed, epoch, 1)[0, 0]
             yield np.int64(seed), np.int64(start)
 
+        def is_own(number, example):
+            size = tf.where(number // batch_size < steps - 1, batch_size, last_size)
+            return own.has(number % batch_size, tf.cast(size, tf.int64))
+
         def one_pass(seed, start):
             examples = self._source
             if self.shuffle:
                 tf.random.set_seed(1)  # of this graph: otherwise the global seed has a say
                 examples = examples.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
-            examples = examples.enumerate().skip(start * batch_size)
+            examples = examples.enumerate().skip(start * batch_size).take(steps * batch_size)
+            if own.num_workers > 1:
+                examples = examples.filter(is_own)
             return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(seed).repeat(), examples)
 
         def decoded(seed, numbered):
@@ -291,22 +387,27 @@ class Pipeline(DataAdapter):
             if self._decode is not None:
                 pair = tf.cast(tf.stack([seed, number]), tf.int32)
                 example = self._decode(example, pair)
-            return tf.cast(seed, tf.int32), tf.cast(number // batch_size, tf.int32), example
+            step = number // batch_size * own.num_workers + own.worker_index
+            return tf.cast(seed, tf.int32), tf.cast(step, tf.int32), example
 
         def augmented(seeds, steps, batch):
             return self._augmented(batch, tf.stack([seeds[0], steps[0]]))
 
         parallel = dict(num_parallel_calls=os.cpu_count(), deterministic=True)
-        return (
+        batches = (
             tf.data.Dataset.from_generator(
                 epoch_seed_and_start,
                 output_signature=(tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.int64)),
             )
             .flat_map(one_pass)
             .map(decoded, **parallel)
-            .batch(batch_size, drop_remainder=self.shuffle)
+            .batch(own.num_rows(batch_size), drop_remainder=self.shuffle)
             .map(augmented, **parallel)
         )
+        if not own.num_rows(last_size):
+            batches = batches.concatenate(_empty(batches.element_spec))
+        local = Share(share.local_replicas) if own is share else share
+        return local.divide(batches)
 
     def _augmented(self, batch, seed):
         if self._augment is None:
@@ -329,65 +430,28 @@ class _BatchesOfEachEpoch(tf.distribute.DistributedDataset):
                 "epoch, received none; to evaluate, make another Pipeline(..., shuffle=False)"
             )
         pipeline._announced = False
-        return iter(pipeline._pass_dataset())
+        return pipeline._iterate_pass()
 
     @property
     def element_spec(self):
         return self._pipeline.element_spec
 
 
-def _finished(batches: tf.data.Dataset) -> tf.data.Dataset:
+def _finished(batches: tf.data.Dataset, steps: int, share: Share) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False  # stalls `fit` when an iterator is released
     options.deterministic = True
     options.experimental_optimization.apply_default_optimizations = False  # 2 ms an iteration
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return batches.prefetch(4).with_options(options)
+    parts = steps * share.local_replicas
+    batches = batches.apply(tf.data.experimental.assert_cardinality(parts))
+    return batches.prefetch(4 * share.local_replicas).with_options(options)
 
 
-def _tensors(source):
-    if not isinstance(source, tuple) or not 2 <= len(source) <= 3:
-        received = f"{type(source).__name__}"
-        if isinstance(source, tuple):
-            received += f" of length {len(source)}"
-        raise UserError(
-            "source: expected (x, y) or (x, y, sample_weight) arrays or an unbatched "
-            f"tf.data.Dataset, received a {received}"
-        )
-    with tf.device("CPU:0"):
-        return tf.nest.map_structure(tf.convert_to_tensor, source)
+def _empty(specification) -> tf.data.Dataset:
+    """One batch without examples."""
 
+    def no_rows(spec):
+        return tf.zeros([0] + [length or 0 for length in spec.shape[1:]], spec.dtype)
 
-def _count(source) -> int:
-    if isinstance(source, tf.data.Dataset):
-        count = int(source.cardinality())
-        if count < 0:
-            raise UserError(
-                "source: expected a tf.data.Dataset of known, finite cardinality, received one of "
-                f"{'infinite' if count == -1 else 'unknown'} cardinality; "
-                "apply tf.data.experimental.assert_cardinality(number_of_examples)"
-            )
-        if not isinstance(source.element_spec, tuple) or not 2 <= len(source.element_spec) <= 3:
-            raise UserError(
-                "source: expected a tf.data.Dataset of (x, y) or (x, y, sample_weight) examples, "
-                f"received elements {source.element_spec}"
-            )
-        shapes = [spec.shape for spec in tf.nest.flatten(source.element_spec)]
-        if all(shape.rank and shape[0] is None for shape in shapes):
-            raise UserError(
-                "source: expected an unbatched tf.data.Dataset, received batches "
-                f"{source.element_spec}; apply .unbatch()"
-            )
-    else:
-        if any(part.shape.rank == 0 for part in tf.nest.flatten(source)):
-            raise UserError("source: expected arrays with one row an example, received a scalar")
-        counts = {len(part) for part in tf.nest.flatten(source)}
-        if len(counts) > 1:
-            raise UserError(
-                "source: expected parts with the same number of examples, received "
-                + " and ".join(str(count) for count in sorted(counts))
-            )
-        count = counts.pop()
-    if count == 0:
-        raise UserError("source: expected at least one example, received none (an empty split?)")
-    return count
+    return tf.data.Dataset.from_tensors(tf.nest.map_structure(no_rows, specification))

@@ -1,34 +1,144 @@
 """The tf.distribute strategy by its name on the command line."""
 
 import functools
+import glob
+import os
 
 import tensorflow as tf
 
+from lbkeras.distribution.cluster import num_workers, present_cluster, worker_index
+from lbkeras.distribution.keras_repairs import repair_keras
 from lbkeras.errors import UserError, unknown_name
 
-STRATEGIES = ("auto", "one", "mirrored")
+STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 
 def strategy(name: str = "auto") -> tf.distribute.Strategy:
-    """Returns the strategy under whose scope the model is made.
+    """Returns the strategy under whose scope the model is made, and mends Keras for it.
+
+    What Keras 3 gets wrong under a strategy is mended where the fault is there (`repair_keras`), so
+    that the same `model.fit`, `evaluate` and `predict` work under each of them. Of each strategy
+    there is one object a process. Give `fit` a `lbkeras.data.Pipeline`: of plain arrays whose last
+    batch the replicas do not divide, Keras averages the parts' means, unequal as they are.
 
     Args:
-        name: "one": one device, "mirrored": all GPUs of this machine (or all logical CPUs if there
-            is none), "auto": mirrored where there are several GPUs, otherwise one.
+        name: "one": one device. "mirrored": all GPUs of this machine, or all logical CPUs if there
+            is none. "multi_worker": several processes, each with its own GPUs or its CPU, as
+            TF_CONFIG says; make it before any other TensorFlow operation, tensor or variable.
+            "tpu": all cores of a TPU; not run by us. "auto": multi_worker where TF_CONFIG names
+            several workers, tpu where one is configured, mirrored where there are several GPUs,
+            otherwise one.
 
     Raises:
-        UserError: another name.
+        UserError: another name; for "multi_worker" a TF_CONFIG that is missing or malformed, or
+            TensorFlow has already started; for "tpu" none is found.
+
+    >>> describe(strategy("one"))
+    'one device (CPU)'
     """
     if name not in STRATEGIES:
         raise UserError(unknown_name("strategy", name, STRATEGIES))
-    gpus = tf.config.list_logical_devices("GPU")
-    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
-        devices = gpus or tf.config.list_logical_devices("CPU")
-        return _mirrored(tuple(device.name for device in devices))
+    made = _MAKERS[_automatic() if name == "auto" else name]()
+    if made.num_replicas_in_sync > 1:
+        repair_keras()
+    return made
+
+
+def describe(strategy: tf.distribute.Strategy) -> str:
+    """One line on what a strategy runs on: "mirrored over 2 CPUs"."""
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return f"tpu, {strategy.num_replicas_in_sync} cores"
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        devices = strategy.extended.worker_devices
+        workers = strategy.num_replicas_in_sync // len(devices)
+        local = f"{_number(devices)} each, this is worker {worker_index()}"
+        return f"multi_worker, {workers} worker{'s' if workers > 1 else ''} with {local}"
+    if isinstance(strategy, tf.distribute.MirroredStrategy):
+        return f"mirrored over {_number(strategy.extended.worker_devices)}"
+    return f"one device ({'GPU' if tf.config.list_logical_devices('GPU') else 'CPU'})"
+
+
+def _number(devices) -> str:
+    kind = "GPU" if all("GPU" in device for device in devices) else "CPU"
+    return f"{len(devices)} {kind}{'s' if len(devices) > 1 else ''}"
+
+
+def _automatic() -> str:
+    if num_workers() > 1:
+        return "multi_worker"
+    if _tpu_is_configured():
+        return "tpu"
+    return "mirrored" if len(tf.config.list_logical_devices("GPU")) > 1 else "one"
+
+
+def _one() -> tf.distribute.Strategy:
     return tf.distribute.get_strategy()
 
 
+def _mirrored() -> tf.distribute.Strategy:
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return _mirrored_over(tuple(device.name for device in devices))
+
+
 @functools.cache
-def _mirrored(devices: tuple[str, ...]) -> tf.distribute.MirroredStrategy:
+def _mirrored_over(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     """One object a process: a second one on the same logical CPUs breaks."""
     return tf.distribute.MirroredStrategy(list(devices))
+
+
+@functools.cache
+def _multi_worker() -> tf.distribute.Strategy:
+    """One object a process: its collectives are counted."""
+    cluster = present_cluster()
+    if cluster is None:
+        raise UserError(
+            "TF_CONFIG: expected the workers' addresses for strategy 'multi_worker', received "
+            "none (--workers=host:port,host:port --worker_index=0 set it)"
+        )
+    address = cluster.workers[cluster.worker_index]
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        if "program startup" not in str(error):
+            raise
+        raise UserError(
+            "strategy: expected 'multi_worker' to be made before any other TensorFlow operation, "
+            "received it after one"
+        ) from None
+    except tf.errors.UnknownError as error:  # of the gRPC server
+        raise UserError(
+            f"TF_CONFIG: expected an address that this process can take for worker "
+            f"{cluster.worker_index}, received {address} ({_first_line(error)})"
+        ) from None
+
+
+@functools.cache
+def _tpu() -> tf.distribute.Strategy:
+    """Written after TensorFlow's documentation; not run by us."""
+    if not _tpu_is_configured():
+        raise UserError(
+            "strategy: expected a TPU for 'tpu' (a TPU VM, or its name in TPU_NAME), received none"
+        )
+    name = os.environ.get("TPU_NAME") or os.environ.get("COLAB_TPU_ADDR") or "local"
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (ImportError, OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
+        raise UserError(
+            f"strategy: expected the TPU {name!r} to answer, received: {_first_line(error)}"
+        ) from None
+    return tf.distribute.TPUStrategy(resolver)
+
+
+def _tpu_is_configured() -> bool:
+    """Without asking the network, which takes minutes to say that there is none."""
+    named = os.environ.get("TPU_NAME") or os.environ.get("COLAB_TPU_ADDR")
+    return bool(named or glob.glob("/dev/accel*"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+_MAKERS = {"one": _one, "mirrored": _mirrored, "multi_worker": _multi_worker, "tpu": _tpu}

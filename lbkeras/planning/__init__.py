@@ -15,6 +15,7 @@ from lbkeras.planning.recipes import (
     warmup_steps_plan,
 )
 from lbkeras.planning.regime_adaptation_plan import regime_adaptation_plan
+from lbkeras.planning.replicas import check_replicas, replica_batch_size
 from lbkeras.planning.slow_start_plan import slow_start_plan
 from lbkeras.planning.updates import count_updates
 
@@ -22,6 +23,7 @@ __all__ = [
     "Phase",
     "Plan",
     "accumulator_epochs",
+    "check_replicas",
     "cosine_plan",
     "count_updates",
     "curve_plan",
@@ -31,6 +33,7 @@ __all__ = [
     "noise_scale_plan",
     "polynomial_plan",
     "regime_adaptation_plan",
+    "replica_batch_size",
     "slow_start_plan",
     "steps_plan",
     "warmup_steps_plan",

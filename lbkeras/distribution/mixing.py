@@ -1,0 +1,159 @@
+"""Who averages with whom: mixing matrices of decentralized training, in NumPy alone.
+
+Entry (i, j) of a mixing matrix is the weight that node i gives to node j's parameters. All of them
+here are symmetric and doubly stochastic: rows and columns sum to 1, so that averaging keeps the
+nodes' mean.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from lbkeras.errors import UserError, unknown_name
+
+
+def ring(num_nodes: int) -> np.ndarray:
+    """Each node averages with the one before and the one after it, all three with weight 1/3.
+
+    Its eigenvalues are `(1 + 2 cos(2 pi k / num_nodes)) / 3`, for three nodes and more.
+
+    Args:
+        num_nodes: at least 1.
+
+    Returns:
+        The mixing matrix, float64, `(num_nodes, num_nodes)`.
+
+    >>> ring(4).round(2).tolist()[0]
+    [0.33, 0.33, 0.0, 0.33]
+    """
+    return _circulant(num_nodes, [1])
+
+
+def exponential(num_nodes: int) -> np.ndarray:
+    """The static exponential graph: each node averages with those 1, 2, 4, ... places before and
+    after it, all with the same weight.
+
+    Both directions, so that the matrix is symmetric, as DecentLaM needs it.
+
+    Args:
+        num_nodes: at least 1.
+
+    Returns:
+        The mixing matrix, float64, `(num_nodes, num_nodes)`.
+    """
+    _check_nodes(num_nodes)
+    return _circulant(num_nodes, [2**k for k in range((num_nodes - 1).bit_length())])
+
+
+def grid(num_nodes: int) -> np.ndarray:
+    """The nodes stand in rows and columns, as near to a square as `num_nodes` can be divided, and
+    average with those beside, above and below them; the edges are not joined.
+
+    Degrees differ, so the weights are Metropolis and Hastings': 1 / (1 + the larger degree of the
+    two), the rest is the node's own. A prime number of nodes makes one row.
+
+    Args:
+        num_nodes: at least 1.
+
+    Returns:
+        The mixing matrix, float64, `(num_nodes, num_nodes)`.
+    """
+    _check_nodes(num_nodes)
+    rows = next(r for r in range(math.isqrt(num_nodes), 0, -1) if num_nodes % r == 0)
+    row, column = np.divmod(np.arange(num_nodes), num_nodes // rows)
+    distance = abs(row[:, None] - row) + abs(column[:, None] - column)
+    return metropolis_hastings(distance == 1)
+
+
+def complete(num_nodes: int) -> np.ndarray:
+    """Everyone averages with everyone, as an all-reduce does: each weight is 1 / num_nodes."""
+    _check_nodes(num_nodes)
+    return np.full((num_nodes, num_nodes), 1 / num_nodes)
+
+
+TOPOLOGIES: dict[str, Callable[[int], np.ndarray]] = {
+    "ring": ring,
+    "grid": grid,
+    "exponential": exponential,
+    "complete": complete,
+}
+
+
+def mixing_matrix(topology: str, num_nodes: int) -> np.ndarray:
+    """The mixing matrix of a topology by its name.
+
+    Args:
+        topology: "ring", "grid", "exponential" or "complete".
+        num_nodes: at least 1.
+
+    Raises:
+        UserError: another name, or no nodes.
+
+    >>> round(spectral_gap(mixing_matrix("exponential", 16)), 3)
+    0.5
+    """
+    if topology not in TOPOLOGIES:
+        raise UserError(unknown_name("topology", topology, TOPOLOGIES))
+    return TOPOLOGIES[topology](num_nodes)
+
+
+def metropolis_hastings(adjacent: np.ndarray) -> np.ndarray:
+    """A symmetric, doubly stochastic matrix for any undirected graph.
+
+    w_ij = 1 / (1 + max(degree_i, degree_j)) between neighbours, w_ii = 1 - the sum of row i.
+
+    Args:
+        adjacent: boolean, symmetric, `(num_nodes, num_nodes)`; the diagonal is not read.
+    """
+    adjacent = adjacent & ~np.eye(len(adjacent), dtype=bool)
+    degrees = adjacent.sum(axis=1)
+    weights = adjacent / (1 + np.maximum.outer(degrees, degrees))
+    return weights + np.diag(1 - weights.sum(axis=1))
+
+
+def spectral_gap(mixing: np.ndarray) -> float:
+    """1 - the second largest modulus of the eigenvalues: how fast averaging alone brings the nodes
+    together. 1: at once (complete graph), 0: never (no connection).
+
+    Args:
+        mixing: a mixing matrix.
+    """
+    moduli = np.sort(abs(np.linalg.eigvals(np.asarray(mixing, np.float64))))
+    return float(1 - moduli[-2]) if len(moduli) > 1 else 1.0
+
+
+def neighbours(mixing: np.ndarray) -> list[list[int]]:
+    """For each node those to whom it gives a weight, itself left out."""
+    return [[int(j) for j in np.flatnonzero(row) if j != i] for i, row in enumerate(mixing)]
+
+
+def bytes_sent(mixing: np.ndarray, parameter_bytes: float) -> float:
+    """What the node with the most neighbours sends in one update: its parameters to each of them.
+
+    Args:
+        mixing: a mixing matrix.
+        parameter_bytes: the size of all that is exchanged, of one node.
+    """
+    return max(map(len, neighbours(mixing))) * parameter_bytes
+
+
+def all_reduce_bytes_sent(num_nodes: int, parameter_bytes: float) -> float:
+    """What a node sends in one ring all-reduce: 2 (num_nodes - 1) / num_nodes times the size."""
+    return 2 * (num_nodes - 1) / num_nodes * parameter_bytes
+
+
+def _circulant(num_nodes: int, hops) -> np.ndarray:
+    _check_nodes(num_nodes)
+    distance = np.subtract.outer(np.arange(num_nodes), np.arange(num_nodes))
+    adjacent = np.zeros((num_nodes, num_nodes), bool)
+    for hop in hops:
+        adjacent |= (distance - hop) % num_nodes == 0
+        adjacent |= (distance + hop) % num_nodes == 0
+    return metropolis_hastings(adjacent)
+
+
+def _check_nodes(num_nodes: int) -> None:
+    whole = isinstance(num_nodes, int | np.integer) and not isinstance(num_nodes, bool)
+    if not whole or num_nodes < 1:
+        raise UserError(f"num_nodes: expected a whole number of at least 1, received {num_nodes!r}")

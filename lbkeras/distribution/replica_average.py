@@ -1,0 +1,43 @@
+"""Brings statistics that differ between replicas to their mean."""
+
+import keras
+import tensorflow as tf
+
+
+def average_over_replicas(model) -> None:
+    """Sets each floating-point non-trainable variable to its mean over the replicas.
+
+    v_r <- (1/R) sum_s v_s for replicas r, s = 1..R: the moving statistics of batch normalisations
+    that are not synchronized, each replica of which has seen its own part of the batches. What is
+    equal in all replicas stays as it is, bit for bit. With several workers all must call it.
+
+    Args:
+        model: a built `keras.Model`, made under its strategy's scope.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is None or strategy.num_replicas_in_sync == 1:
+        return
+    variables = [
+        v
+        for v in model.non_trainable_variables
+        if keras.backend.is_float_dtype(v.dtype) and not isinstance(v.value, tf.Tensor)
+    ]
+    if variables:
+        _average(strategy, variables)
+
+
+def _average(strategy, variables) -> None:
+    @tf.function
+    def average():
+        def in_replica():
+            context = tf.distribute.get_replica_context()
+            # In float64 the sum of equal float32 numbers, and so their mean, is exact.
+            values = [tf.cast(v.value, tf.float64) for v in variables]
+            sums = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+            for variable, total in zip(variables, sums, strict=True):
+                mean = total / strategy.num_replicas_in_sync
+                variable.assign(tf.cast(mean, variable.dtype))
+
+        strategy.run(in_replica)
+
+    average()

@@ -1,0 +1,213 @@
+"""Trains, evaluates and predicts under one strategy and writes down what came out.
+
+    python equivalence_script.py STRATEGY NUM_LOGICAL_DEVICES CASE,CASE,... RESULT
+
+`equivalence_test.py` runs it under several strategies and compares. Every batch size that is
+trained with is a multiple of 12: one to four replicas, two or three workers.
+"""
+
+import sys
+import tempfile
+
+import numpy as np
+
+from lbkeras.devices import configure_devices
+
+configure_devices(num_logical_devices=int(sys.argv[2]))
+
+import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+
+from lbkeras import distribution  # noqa: E402
+from lbkeras.callbacks import AverageStatistics, BatchSizeScheduler, MicroBatches  # noqa: E402
+from lbkeras.data import Pipeline  # noqa: E402
+from lbkeras.layers import GhostBatchNormalization  # noqa: E402
+from lbkeras.optimizers import LARS  # noqa: E402
+from lbkeras.planning import Phase, Plan  # noqa: E402
+
+N = 150
+PLAN = Plan([Phase(0, 2, 12, 0.1, 0.9), Phase(2, 1, 24, 0.1, 0.9)], N)  # 12 + 12 + 6 steps
+
+
+def sgd(**arguments):
+    return keras.optimizers.SGD(PLAN.learning_rate_schedule(), momentum=0.9, **arguments)
+
+
+def lars():
+    return LARS(PLAN.learning_rate_schedule(), weight_decay=1e-4, trust_coefficient=0.1)
+
+
+def adam():
+    return keras.optimizers.Adam(0.01)
+
+
+def arrays(count=N):
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(N, 6)).astype(np.float32)
+    noise = 0.1 * generator.normal(size=(N, 3))
+    y = np.tanh(x @ generator.normal(size=(6, 3)) + noise).astype(np.float32)
+    return x[:count], y[:count]
+
+
+def stream(count=N):
+    return tf.data.Dataset.from_tensor_slices(arrays(count))
+
+
+def jitter(x, seed):
+    return x + 0.1 * tf.random.stateless_normal(tf.shape(x), seed)
+
+
+def jitter_one(example, seed):
+    return jitter(example[0], seed), example[1]
+
+
+def compiled(optimizer, *, norm=False, steps_per_execution=1):
+    keras.utils.set_random_seed(1)
+    with STRATEGY.scope():
+        layers = [keras.Input((6,)), keras.layers.Dense(8, activation="tanh")]
+        if norm:
+            layers.append(keras.layers.BatchNormalization(synchronized=True))
+        model = keras.Sequential([*layers, keras.layers.Dense(3)])
+        model.compile(
+            optimizer=optimizer(),
+            loss="mse",
+            metrics=["mae"],
+            steps_per_execution=steps_per_execution,
+        )
+    return model
+
+
+def trained(
+    train,
+    optimizer=sgd,
+    *,
+    scheduled=True,
+    epochs=3,
+    initial_epoch=0,
+    micro=None,
+    whole=False,
+    **options,
+):
+    """One `fit`, if whole with validation: its weights, logs, number of updates, predictions."""
+    model = compiled(optimizer, **options)
+    callbacks = [BatchSizeScheduler(train, PLAN)] if scheduled else []
+    callbacks += [MicroBatches(train, micro)] if micro else []
+    history = model.fit(
+        train,
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        validation_data=Pipeline(arrays(61), 12, shuffle=False) if whole else None,  # 1 left over
+        callbacks=callbacks,
+        verbose=0,
+    ).history
+    out = {name: np.asarray(values) for name, values in history.items()}
+    out["weights"] = np.concatenate([w.ravel() for w in model.get_weights()])
+    out["updates"] = model.optimizer.iterations.numpy()
+    if whole:
+        data = Pipeline(stream(53), 10, shuffle=False)
+        out["evaluation"] = model.evaluate(data, verbose=0)
+        out["predictions"] = model.predict(data, verbose=0)
+    return out
+
+
+def evaluated():
+    """Evaluation and prediction of few examples, from memory, streams and plain arrays."""
+    out = {}
+    model = compiled(sgd)
+    for count, size in ((1, 1), (5, 2), (23, 7)):
+        x, y = arrays(count)
+        memory = Pipeline((x, y), size, shuffle=False)
+        data = Pipeline(stream(count), size, shuffle=False)
+        out[f"memory/{count}/{size}"] = model.evaluate(memory, verbose=0)
+        out[f"stream/{count}/{size}"] = model.evaluate(data, verbose=0)
+        out[f"arrays/{count}/{size}"] = model.evaluate(x, y, batch_size=size, verbose=0)
+    for steps_per_execution in (1, 3):
+        model = compiled(sgd, steps_per_execution=steps_per_execution)
+        out[f"{steps_per_execution}/memory/predicted"] = model.predict(memory, verbose=0)
+        out[f"{steps_per_execution}/arrays/predicted"] = model.predict(x, batch_size=7, verbose=0)
+    out["several/memory"] = model.evaluate(memory, verbose=0)
+    out["several/arrays"] = model.evaluate(x, y, batch_size=7, verbose=0)
+    return out
+
+
+def resumed():
+    """The second epoch from its fifth step on, which one device does too."""
+    train = Pipeline(arrays(), 12, seed=2)
+    train.start_step = 5
+    return trained(train, initial_epoch=1)
+
+
+def plain():
+    """Plain arrays, in order, with a last batch that is no smaller."""
+    model = compiled(sgd)
+    x, y = arrays(144)
+    history = model.fit(x, y, batch_size=24, epochs=2, shuffle=False, verbose=0).history
+    return {"weights": np.concatenate([w.ravel() for w in model.get_weights()]), **history}
+
+
+def averaged(micro=None):
+    """Evaluating under the strategy equals evaluating the saved model on one device."""
+    keras.utils.set_random_seed(1)
+    with STRATEGY.scope():
+        norms = [
+            keras.layers.BatchNormalization(momentum=0.8),
+            GhostBatchNormalization(2, momentum=0.8),
+            keras.layers.BatchNormalization(momentum=0.8, synchronized=True),
+        ]
+        model = keras.Sequential([keras.Input((6,)), *norms, keras.layers.Dense(3)])
+        model.compile(sgd(), "mse", metrics=["mae"])
+    train, test = memory(), Pipeline(arrays(61), 12, shuffle=False)
+    callbacks = [BatchSizeScheduler(train, PLAN), AverageStatistics()]
+    callbacks += [MicroBatches(train, micro)] if micro else []
+    history = model.fit(train, epochs=3, validation_data=test, callbacks=callbacks, verbose=0)
+    evaluation = model.evaluate(test, verbose=0, callbacks=[AverageStatistics()])
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/model.keras")  # all workers: it reads what differs between replicas
+        saved = keras.models.load_model(f"{folder}/model.keras")
+    logs = [history.history[name][-1] for name in ("val_loss", "val_mae")]
+    for each in (evaluation, logs):
+        np.testing.assert_allclose(each, saved.evaluate(*arrays(61), verbose=0), rtol=1e-6)
+    return {"updates": model.optimizer.iterations.numpy()}
+
+
+def clipping(**argument):
+    return lambda: sgd(**argument)
+
+
+def memory(**arguments):
+    return Pipeline(arrays(), 12, seed=2, **arguments)
+
+
+CASES = {
+    "sgd": lambda: trained(memory(), whole=True),
+    "lars": lambda: trained(memory(), lars),
+    "adam": lambda: trained(memory(), adam),
+    "norm": lambda: trained(memory(), norm=True),
+    "executions": lambda: trained(memory(), steps_per_execution=5, whole=True),
+    "augmented": lambda: trained(memory(augment=jitter)),
+    "stream": lambda: trained(Pipeline(stream(), 12, decode=jitter_one), steps_per_execution=3),
+    "unscheduled": lambda: trained(memory(), scheduled=False),
+    "unscheduled_stream": lambda: trained(Pipeline(stream(), 12), scheduled=False),
+    "clipped_together": lambda: trained(memory(), clipping(global_clipnorm=0.05)),
+    "clipped": lambda: trained(memory(), clipping(clipnorm=0.02), epochs=1),
+    "resumed": resumed,
+    "plain": plain,
+    "evaluated": evaluated,
+    "averaged": averaged,
+    # In pieces of 5 examples, the last one smaller: equal to the case that is named first.
+    "sgd in pieces": lambda: trained(memory(), micro=5),
+    "lars in pieces": lambda: trained(memory(), lars, micro=5),
+    "adam in pieces": lambda: trained(memory(), adam, micro=5),
+    "executions in pieces": lambda: trained(memory(), steps_per_execution=5, micro=5),
+    "averaged in pieces": lambda: averaged(micro=2),
+    "stream in pieces": lambda: trained(
+        Pipeline(stream(), 12, decode=jitter_one), steps_per_execution=3, micro=5
+    ),
+}
+
+if __name__ == "__main__":
+    STRATEGY = distribution.strategy(sys.argv[1])
+    results = {"replicas": STRATEGY.num_replicas_in_sync}
+    for case in sys.argv[3].split(","):
+        results |= {f"{case}: {name}": value for name, value in CASES[case]().items()}
+    np.savez(sys.argv[-1], **results)
