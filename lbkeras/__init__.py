@@ -27,6 +27,7 @@ _SUBPACKAGES = (
     "planning",
     "replication",
     "schedules",
+    "trainers",
 )
 
 

@@ -1,8 +1,12 @@
 """Keras callbacks: the batch size, the record of a run, checkpoints, TensorBoard."""
 
+from lbkeras.callbacks.average_statistics import AverageStatistics
 from lbkeras.callbacks.batch_size_scheduler import BatchSizeScheduler
 from lbkeras.callbacks.checkpoint import Checkpoint
+from lbkeras.callbacks.consensus_distance import ConsensusDistance
 from lbkeras.callbacks.history_writer import HistoryWriter
+from lbkeras.callbacks.mean_of_nodes import MeanOfNodes
+from lbkeras.callbacks.micro_batches import MicroBatches
 from lbkeras.callbacks.progress_bar import ProgressBar
 from lbkeras.callbacks.stop_on_nan import Diverged, StopOnNaN
 from lbkeras.callbacks.stop_on_signal import Interrupted, StopOnSignal
@@ -10,11 +14,15 @@ from lbkeras.callbacks.tensorboard import TensorBoardScalars
 from lbkeras.callbacks.training_statistics import TrainingStatistics
 
 __all__ = [
+    "AverageStatistics",
     "BatchSizeScheduler",
     "Checkpoint",
+    "ConsensusDistance",
     "Diverged",
     "HistoryWriter",
     "Interrupted",
+    "MeanOfNodes",
+    "MicroBatches",
     "ProgressBar",
     "StopOnNaN",
     "StopOnSignal",

@@ -1,0 +1,379 @@
+"""Micro-batches through `fit`, and steps that run out of memory."""
+
+import contextlib
+import functools
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lbkeras.callbacks import BatchSizeScheduler, MicroBatches
+from lbkeras.data import Pipeline
+from lbkeras.errors import UserError
+from lbkeras.layers import BatchNormalizationWithoutMovingAverages
+from lbkeras.planning import Phase, Plan
+from lbkeras.trainers import micro_batch_train_step
+
+EXAMPLES = 72
+
+
+class Memory(keras.layers.Layer):
+    """Fails as if out of memory on more than `limits[c]` examples, c counting its calls before.
+
+    Remembers the examples it has let pass, by their first feature.
+    """
+
+    def __init__(self, limits):
+        super().__init__()
+        self.limits, self.passed, self.failures = limits, [], 0
+
+    def call(self, x):
+        def look(examples):
+            if len(examples) > self.limits(len(self.passed)):
+                self.failures += 1
+                raise MemoryError  # RESOURCE_EXHAUSTED for whoever runs the graph
+            self.passed.append(np.rint(examples[:, 0] * EXAMPLES).astype(int).tolist())
+            return np.float32(0)
+
+        with tf.control_dependencies([tf.numpy_function(look, [x], tf.float32)]):
+            return tf.identity(x)
+
+
+def enough(calls):
+    return EXAMPLES
+
+
+def examples():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(EXAMPLES, 6)).astype("float32")
+    x[:, 0] = np.arange(EXAMPLES) / EXAMPLES
+    return x, generator.integers(0, 3, EXAMPLES), generator.uniform(0.5, 2, EXAMPLES)
+
+
+def a_plan(*batch_sizes, momentum=(0.9,) * 3):
+    phases = [
+        Phase(i, 1, size, 0.1, m)
+        for i, (size, m) in enumerate(zip(batch_sizes, momentum, strict=False))
+    ]
+    return Plan(tuple(phases), EXAMPLES)
+
+
+class Run:
+    """One `fit` from a fixed start; `plan` is a Plan or one batch size for two epochs."""
+
+    def __init__(
+        self,
+        plan,
+        micro_batch_size=None,
+        limits=enough,
+        *,
+        micro=True,
+        strategy=None,
+        optimizer=None,
+        dropout=0.0,
+        batch_norm=None,
+        first_last=True,
+        file=None,
+        **compile_arguments,
+    ):
+        keras.utils.set_random_seed(1)
+        scheduled = isinstance(plan, Plan)
+        self.pipeline = Pipeline(examples(), plan.batch_size(0) if scheduled else plan, seed=5)
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            self.memory = Memory(limits)
+            layers = [keras.Input((6,)), self.memory, keras.layers.Dense(8, activation="tanh")]
+            layers += [batch_norm()] if batch_norm else []
+            layers += [keras.layers.Dropout(dropout, seed=3)] if dropout else []
+            self.model = keras.Sequential([*layers, keras.layers.Dense(3)])
+            self.model.compile(
+                optimizer() if optimizer else keras.optimizers.SGD(0.1, momentum=0.9),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+                **compile_arguments,
+            )
+        self.start = self.model.get_weights()
+        self.micro_batches = MicroBatches(self.pipeline, micro_batch_size, file)
+        callbacks = [self.micro_batches] if micro else []
+        callbacks += [BatchSizeScheduler(self.pipeline, plan)] if scheduled else []
+        self.fit(callbacks if first_last else callbacks[::-1], plan.epochs if scheduled else 2)
+
+    def fit(self, callbacks, epochs):
+        history = self.model.fit(self.pipeline, epochs=epochs, verbose=0, callbacks=callbacks)
+        self.history = history.history
+
+    def values(self):
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        return [keras.ops.convert_to_numpy(v).astype("float64") for v in variables]
+
+
+@functools.cache
+def undisturbed(plan):
+    """The same `fit` by Keras alone, undivided, on one device."""
+    return Run(plan, micro=False)
+
+
+def assert_equal(run, expected, tolerance=1e-6, histories=True):
+    for a, b in zip(run.values(), expected.values(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+    if not histories:
+        return
+    assert run.history.keys() == expected.history.keys()
+    for name in expected.history:
+        np.testing.assert_allclose(run.history[name], expected.history[name], rtol=5e-6)
+
+
+def in_order(run, batch_sizes):
+    """The examples of every step in the pipeline's order."""
+    pipeline, order = Pipeline(examples(), 1, seed=5), []
+    for epoch, size in enumerate(batch_sizes):
+        pipeline.batch_size = size
+        for x, *_ in pipeline.dataset(epoch):
+            order += np.rint(x.numpy()[:, 0] * EXAMPLES).astype(int).tolist()
+    return order
+
+
+def test_a_schedule_with_another_size_and_momentum_each_epoch():
+    plan = a_plan(6, 24, 36, momentum=(0.9, 0.9, 0.8))
+    expected = undisturbed(plan)
+    for first_last in (True, False):
+        run = Run(plan, 10, first_last=first_last)
+        assert_equal(run, expected)
+        sizes = [len(piece) for piece in run.memory.passed]
+        assert sizes == [6] * 12 + [10, 10, 4] * 3 + [10, 10, 10, 6] * 2
+        assert sum(run.memory.passed, []) == in_order(run, (6, 24, 36))
+
+
+def test_pipelines_without_a_schedule():
+    expected = undisturbed(24)
+    assert_equal(Run(24, 8), expected)
+    assert_equal(Run(24), expected)
+
+
+# Memory for fewer examples from some call on: the first step, in the middle of an epoch, more than
+# once, at a larger batch in a later epoch.
+SHORTAGES = {
+    "first step": (a_plan(24, 24), lambda calls: 12, 12, 1),
+    "twice at once": (a_plan(24, 24), lambda calls: 6, 6, 2),
+    "inside an epoch": (a_plan(12, 12), lambda calls: 12 if calls < 4 else 3, 3, 2),
+    "last step": (a_plan(12, 12), lambda calls: 12 if calls < 11 else 6, 6, 1),
+    "grown batch": (a_plan(6, 24, 36), lambda calls: 9, 6, 2),
+    "again and again": (
+        a_plan(12, 12),
+        lambda calls: 12 if calls < 2 else 6 if calls < 8 else 2,
+        1,
+        3,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "shortage, steps_per_execution",
+    [
+        ("first step", 1),
+        ("inside an epoch", 1),
+        ("grown batch", 1),
+        pytest.param("twice at once", 4, marks=pytest.mark.slow),
+        ("inside an epoch", 4),
+        pytest.param("last step", 4, marks=pytest.mark.slow),
+        pytest.param("grown batch", 4, marks=pytest.mark.slow),
+        ("again and again", 4),
+    ],
+)
+def test_a_step_out_of_memory_is_repeated(shortage, steps_per_execution, capsys):
+    plan, limits, size, halvings = SHORTAGES[shortage]
+    run = Run(plan, limits=limits, steps_per_execution=steps_per_execution)
+    assert run.memory.failures >= halvings
+    assert run.micro_batches.micro_batch_size == size
+    assert_equal(run, undisturbed(plan))
+    assert int(run.model.optimizer.iterations) == plan.updates()
+    assert sum(run.memory.passed, []) == in_order(run, [p.batch_size for p in plan.phases])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("out of memory: batch size ")
+    assert lines[-1].endswith(f" on 1 replica goes on with micro_batch_size {size}")
+
+
+def test_without_a_schedule_inside_an_epoch():
+    def limits(calls):
+        return 12 if calls < 4 else 3
+
+    for steps in (1, 4):
+        run = Run(12, limits=limits, steps_per_execution=steps)
+        assert_equal(run, undisturbed(12))
+        assert sum(run.memory.passed, []) == in_order(run, (12, 12))
+
+
+def test_random_numbers_go_on_where_the_step_left_them():
+    """Each piece draws once: 4 undivided steps, then 8 of two pieces, none for the failed one."""
+    run = Run(a_plan(12, 12), limits=lambda calls: 12 if calls < 4 else 6, dropout=0.5)
+    seeds = [layer for layer in run.model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert seeds[0].seed_generator.state.numpy().tolist() == [3, 4 + 8 * 2]
+
+
+@pytest.mark.slow
+def test_run_eagerly():
+    failed = []
+
+    def limits(calls):
+        if calls == 2 and not failed:
+            failed.append(calls)
+            raise tf.errors.ResourceExhaustedError(None, None, "as outside of a graph")
+        return EXAMPLES
+
+    run = Run(a_plan(24), limits=limits, run_eagerly=True)
+    assert_equal(run, undisturbed(a_plan(24)))
+
+
+def test_an_optimizer_that_skips_updates():
+    """Loss scaling: `iterations` stands still at a step whose gradients are not finite."""
+
+    def optimizer():
+        inner = keras.optimizers.SGD(0.1, momentum=0.9)
+        return keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**130)
+
+    plan = a_plan(12, 12)
+    run = Run(plan, limits=lambda calls: 12 if calls < 4 else 6, optimizer=optimizer)
+    expected = Run(plan, micro=False, optimizer=optimizer)
+    assert int(expected.model.optimizer.iterations) < plan.updates()
+    assert_equal(run, expected)
+
+
+def test_the_size_is_kept_for_the_next_run(tmp_path):
+    file = tmp_path / "run" / "micro_batch_size.json"
+    Run(a_plan(24), limits=lambda calls: 6, file=file)
+    assert json.loads(file.read_text()) == {"micro_batch_size": 6}
+    run = Run(a_plan(24), limits=lambda calls: 6, file=file)
+    assert run.memory.failures == 0 and run.micro_batches.micro_batch_size == 6
+    assert Run(a_plan(24), 4, file=file).micro_batches.micro_batch_size == 4
+    for content in ("6", "{", '{"micro_batch_size": 0}', "{}", '{"micro_batch_size": "6"}'):
+        file.write_text(content)
+        with pytest.raises(UserError, match="file: expected JSON .* received other content"):
+            MicroBatches(None, file=file)
+
+
+def test_errors_of_the_user(tmp_path):
+    with pytest.raises(UserError, match="micro_batch_size: expected at least 1, received 0"):
+        MicroBatches(None, 0)
+    with pytest.raises(UserError, match="expected at most 24 .*, received 25"):
+        Run(24, 25)
+    with pytest.raises(UserError, match="expected at most 72 .*, received 73"):
+        Run(a_plan(24), 73)
+    run, uneven = Run(24), Pipeline(examples(), 50, shuffle=False)
+    with pytest.raises(UserError, match="expected batches of one known size, received x of shape"):
+        run.model.fit(uneven, verbose=0, callbacks=[MicroBatches(uneven, 8)])
+    with pytest.raises(UserError, match="even one example a replica does not fit"):
+        Run(a_plan(24), limits=lambda calls: 0)
+
+
+def test_memory_that_runs_out_in_an_update():
+    class Failing(keras.optimizers.SGD):
+        def update_step(self, gradient, variable, learning_rate):
+            def fail(iterations):
+                if iterations == 4:
+                    raise MemoryError
+                return np.float32(0)
+
+            failure = tf.numpy_function(fail, [self.iterations.value], tf.float32)
+            super().update_step(gradient + failure, variable, learning_rate)
+
+    for steps in (1, 3):
+        with pytest.raises(UserError, match="in the middle of an update.*last checkpoint"):
+            Run(a_plan(12), optimizer=lambda: Failing(0.1, momentum=0.9), steps_per_execution=steps)
+
+
+def test_several_workers_start_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(MicroBatches, "_several_workers", lambda self: True)
+    with pytest.raises(UserError, match="on every worker with it$"):
+        Run(a_plan(24), limits=lambda calls: 6)
+    file = tmp_path / "micro_batch_size.json"
+    for size in (12, 6):
+        with pytest.raises(UserError, match="run the same command again on every worker$"):
+            Run(a_plan(24), limits=lambda calls: 6, file=file)
+        assert json.loads(file.read_text()) == {"micro_batch_size": size}
+    assert_equal(Run(a_plan(24), limits=lambda calls: 6, file=file), undisturbed(a_plan(24)))
+
+
+class Stops(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+
+def test_a_model_is_keras_own_again_after_fit():
+    run = Run(24, 8)
+    pieces = len(run.memory.passed)
+    assert "make_train_function" not in vars(run.model) and run.model.train_function is None
+    with pytest.raises(KeyboardInterrupt):
+        run.fit([MicroBatches(run.pipeline, 8), Stops()], 1)
+    run.fit([], 1)
+    assert "make_train_function" not in vars(run.model)
+    assert [len(p) for p in run.memory.passed[pieces:]] == [8, 8, 8] + [24] * 3
+
+
+@pytest.mark.parametrize(
+    "shortage",
+    [
+        pytest.param("first step", marks=pytest.mark.slow),
+        pytest.param("inside an epoch", marks=pytest.mark.slow),
+        "grown batch",
+    ],
+)
+def test_replicas(mirrored, shortage):
+    """Half of each batch, so half of the memory; Keras alone, undivided, is what is expected."""
+    plan, limits, size, _ = SHORTAGES[shortage]
+    run = Run(plan, limits=lambda calls: limits(calls // 2) // 2, strategy=mirrored)
+    assert run.micro_batches.micro_batch_size == max(size // 2, 1)
+    assert_equal(run, Run(plan, micro=False, strategy=mirrored))
+    assert_equal(run, undisturbed(plan))
+
+
+def test_one_replica_alone_out_of_memory(mirrored):
+    """The other has all its gradients by then, and must not have changed anything."""
+
+    def make(**arguments):
+        return Run(a_plan(24, 24), strategy=mirrored, **arguments)
+
+    failed = []
+
+    def limits(calls):
+        if calls == 4 and not failed:  # the first replica to come in the third step
+            failed.append(calls)
+            return 1
+        return 12
+
+    run = make(limits=limits)
+    assert failed and run.micro_batches.micro_batch_size == 6
+    assert_equal(run, make(micro=False))
+
+
+def test_synchronized_batch_normalization_over_the_replicas_pieces(mirrored):
+    """Piece i of all replicas together is a ghost: one device with its examples in that order."""
+
+    def batch_norm():
+        return keras.layers.BatchNormalization(synchronized=True)
+
+    run = Run(a_plan(24), 4, strategy=mirrored, batch_norm=batch_norm)
+    assert {len(piece) for piece in run.memory.passed} == {4}
+    one = Run(a_plan(24), micro=False, batch_norm=batch_norm)
+    one.model.set_weights(run.start)
+    one.model.compile(keras.optimizers.SGD(0.1, momentum=0.9), one.model.loss, metrics=["accuracy"])
+    order = np.arange(24).reshape(2, 3, 4).transpose(1, 0, 2).ravel()
+    step = micro_batch_train_step(one.model, 8)
+    for batch in run.pipeline.dataset(0):
+        step([tf.gather(part, order) for part in batch])
+    assert_equal(run, one, histories=False)
+
+    undivided = Run(a_plan(24), strategy=mirrored, batch_norm=batch_norm)
+    expected = Run(a_plan(24), micro=False, strategy=mirrored, batch_norm=batch_norm)
+    assert_equal(undivided, expected)
+
+
+@pytest.mark.slow
+def test_layers_whose_replicas_meet_outside_of_a_loop(mirrored):
+    """Statistics that the replicas average: Keras' plain batch norm trains to the same weights."""
+    run = Run(a_plan(24), 4, strategy=mirrored, batch_norm=BatchNormalizationWithoutMovingAverages)
+    plain = Run(a_plan(24), 4, strategy=mirrored, batch_norm=keras.layers.BatchNormalization)
+    for ours, theirs in zip(
+        run.model.trainable_weights, plain.model.trainable_weights, strict=True
+    ):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-6)

@@ -1,0 +1,107 @@
+"""What micro-batches cost: ratios of wall clocks measured in one run, interleaved.
+
+    python tools/bench_micro_batches.py                          about 5 minutes on 2 cores
+    python tools/bench_micro_batches.py --rounds=21 --batch_size=256
+
+Each line compares `fit` with MicroBatches to Keras' own undivided step, on a small ResNet at the
+same global batch: in 2 pieces, in 4, and undivided (what a run pays that never divides). Models are
+traced before anything is timed. A figure is the median over the rounds of the ratio of two times
+measured one after the other, in alternating order; the quartiles stand beside it.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+
+from lbkeras import data, models  # noqa: E402
+from lbkeras.trainers import UpdateProgress, micro_batch_train_step  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=15, help="timed pairs of each figure")
+    parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=2, help="steps of each timed fit")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    arguments = parser.parse_args()
+    figures = []
+    for pieces in (2, 4, 1):
+        figures.append(_figure(pieces, arguments))
+        print(_line(figures[-1]), flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _figure(pieces: int, arguments) -> dict:
+    train = data.Pipeline(_images(arguments.batch_size * arguments.steps), arguments.batch_size)
+    plain, ours = _model(), _model()
+    micro_batch_size = arguments.batch_size // pieces if pieces > 1 else None
+    progress = UpdateProgress(ours.distribute_strategy)
+    step = micro_batch_train_step(ours, micro_batch_size, progress)
+    ours.train_function = ours._make_function(step)  # what the callback MicroBatches puts there
+
+    def timed(model):
+        begin = time.perf_counter()
+        model.fit(train, verbose=0)
+        return time.perf_counter() - begin
+
+    timed(ours), timed(plain)
+    pairs = []
+    for index in range(arguments.rounds):
+        first, second = (ours, plain) if index % 2 == 0 else (plain, ours)
+        a, b = timed(first), timed(second)
+        pairs.append((a, b) if index % 2 == 0 else (b, a))
+    ratios = [a / b for a, b in pairs]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    return {
+        "pieces": pieces,
+        "batch_size": arguments.batch_size,
+        "ratio": statistics.median(ratios),
+        "quartiles": [low, high],
+        "rounds": len(ratios),
+        "milliseconds_a_step": 1000 * statistics.median(a for a, _ in pairs) / arguments.steps,
+        "milliseconds_of_keras": 1000 * statistics.median(b for _, b in pairs) / arguments.steps,
+    }
+
+
+def _line(figure: dict) -> str:
+    low, high = figure["quartiles"]
+    return (
+        f"small ResNet, batch {figure['batch_size']}, {figure['pieces']} "
+        f"piece{'s' * (figure['pieces'] > 1)}: ratio {figure['ratio']:.3f} (quartiles {low:.3f} "
+        f"to {high:.3f}, n={figure['rounds']}; {figure['milliseconds_a_step']:.1f} against "
+        f"{figure['milliseconds_of_keras']:.1f} ms a step)"
+    )
+
+
+def _model():
+    keras.utils.set_random_seed(0)
+    model = models.cifar_resnet(8, 16, (32, 32, 3), 10)
+    model.compile(
+        keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def _images(count: int):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    return images, generator.integers(0, 10, count).astype(np.int32)
+
+
+if __name__ == "__main__":
+    main()
