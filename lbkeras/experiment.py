@@ -3,6 +3,11 @@
 A config has the sections `data`, `model`, `optimizer` and `plan`, each a flat dict whose `name` is
 looked up in lbkeras, then in Keras, and `arms`: for each setting that a paper compares, the values
 that differ, in the same sections. Nothing here imports TensorFlow until something needs it.
+
+An optimizer with `num_nodes` trains decentralized: the model is that many stacked nodes, and
+`optimizer.topology` says who averages with whom. With `data.label_concentration` each node owns a
+part of the data with labels of its own (the smaller, the more its own); with 0 or without it the
+nodes take their rows of the same shuffled batches.
 """
 
 import importlib
@@ -97,8 +102,8 @@ def make_plan(settings: dict) -> planning.Plan:
     """The Plan of an arm: the function `plan.name` of `lbkeras.planning` with the rest of `plan`.
 
     Raises:
-        UserError: no such function, a key that it does not take or that is missing, or a value it
-            refuses.
+        UserError: no such function, a key that it does not take or that is missing, a value it
+            refuses, or a batch size that the nodes do not divide.
     """
     functions = {
         name: getattr(planning, name) for name in planning.__all__ if name.endswith("_plan")
@@ -109,10 +114,29 @@ def make_plan(settings: dict) -> planning.Plan:
     arguments["num_examples"] = settings["data"]["num_examples"]
     _check_arguments("plan", functions[name], arguments)
     try:
-        return functions[name](**arguments)
+        plan = functions[name](**arguments)
     except UserError as error:  # names the argument
         section = "data" if str(error).startswith("num_examples:") else "plan"
         raise UserError(f"{section}.{error}") from None
+    nodes = num_nodes(settings)
+    if nodes:
+        try:
+            planning.check_replicas(plan, nodes)
+        except UserError as error:
+            raise UserError(str(error).replace("replicas", "nodes")) from None
+    return plan
+
+
+def num_nodes(settings: dict) -> int | None:
+    """How many nodes an arm trains decentralized with; None: it does not.
+
+    Raises:
+        UserError: `optimizer.num_nodes` is no whole number of at least 1.
+    """
+    nodes = settings["optimizer"].get("num_nodes")
+    if nodes is not None and (not isinstance(nodes, int) or nodes < 1):
+        raise UserError(f"optimizer.num_nodes: expected at least 1, received {nodes!r}")
+    return nodes
 
 
 def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | None):
@@ -134,10 +158,15 @@ def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | N
         augmentation=chosen["augmentation"],
         **common,
     )
+    nodes, concentration = num_nodes(settings), chosen.get("label_concentration", 0.0)
+    divided = ""
+    if nodes and concentration:
+        train.give_to_nodes(data.partition(train.labels(), nodes, concentration, seed))
+        divided = f" in {nodes} equal parts"
     if train.num_examples != chosen["num_examples"]:
         raise UserError(
             f"data.num_examples: expected {train.num_examples} (what {chosen['name']} "
-            f"{chosen['train_split']!r} holds), received {chosen['num_examples']}"
+            f"{chosen['train_split']!r} holds{divided}), received {chosen['num_examples']}"
         )
     train.batch_size = batch_size
     test = data.load(chosen["name"], chosen["test_split"], batch_size=1, training=False, **common)
@@ -174,7 +203,8 @@ def make_model(settings: dict, train):
             f"model.num_classes: expected at least {highest + 1} (the labels of "
             f"{settings['data']['name']} go up to {highest}), received {outputs}"
         )
-    return model
+    nodes = num_nodes(settings)
+    return _with_nodes(model, nodes) if nodes else model
 
 
 def make_optimizer(settings: dict, plan: planning.Plan):
@@ -185,11 +215,40 @@ def make_optimizer(settings: dict, plan: planning.Plan):
     """
     name, arguments = _name_and_arguments("optimizer", settings["optimizer"])
     build = _find("optimizer.name", name, "lbkeras.optimizers", "keras.optimizers")
+    if "mixing" in inspect.signature(build).parameters:
+        arguments["mixing"] = _mixing(arguments)
     if "momentum" in inspect.signature(build).parameters:
         arguments["momentum"] = plan.phases[0].momentum
     _check_arguments("optimizer", build, arguments)
     arguments["learning_rate"] = plan.learning_rate_schedule()
     return _build("optimizer", build, arguments)
+
+
+def _mixing(arguments: dict):
+    """The mixing matrix, from the arguments `num_nodes` and `topology`, which it takes away."""
+    from lbkeras.distribution import mixing
+
+    for key in ("num_nodes", "topology"):
+        if key not in arguments:
+            raise UserError(f"optimizer.{key}: expected a value, received none")
+    try:
+        return mixing.mixing_matrix(arguments.pop("topology"), arguments.pop("num_nodes"))
+    except UserError as error:  # names the argument
+        raise UserError(f"optimizer.{error}") from None
+
+
+def _with_nodes(model, nodes: int):
+    import tensorflow as tf
+
+    from lbkeras.trainers import StackedNodes
+
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if replicas > 1:  # a checkpoint holds one replica's weights, so a run could not be resumed
+        raise UserError(
+            f"strategy: expected one device for optimizer.num_nodes={nodes}, whose nodes are "
+            f"stacked, received {replicas} replicas"
+        )
+    return StackedNodes(model, nodes)
 
 
 def _with_ghosts(model, ghost_batch_size):

@@ -17,15 +17,15 @@ TAGS = {
     "M": "recalled, not looked up",
     "M?": "recalled with doubt",
 }
-_LOWER_IS_BETTER = ("loss", "error", "updates", "seconds", "examples_seen", "epochs")
+_LOWER_IS_BETTER = ("loss", "error", "distance", "updates", "seconds", "examples_seen", "epochs")
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """One claim of a paper, tested by comparing an arm's seeds with a baseline's.
 
-    With a and b the true means of `metric` over seeds (turned round for losses, errors, updates
-    and seconds, where less is better):
+    With a and b the true means of `metric` over seeds (turned round for losses, errors,
+    distances, updates and seconds, where less is better):
 
         not_worse        a >= b - margin        (non-inferiority)
         worse            a <  b - margin        (margin may be left out: 0)
@@ -119,7 +119,7 @@ class Claim:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether less of the metric is better: losses, errors, updates, examples, seconds."""
+        """Whether less of it is better: losses, errors, distances, updates, examples, seconds."""
         return self.metric.endswith(_LOWER_IS_BETTER)
 
     @property

@@ -6,6 +6,13 @@ SETTINGS = {
     "LAMB": dict(learning_rate=0.1, weight_decay=0.01, beta_2=0.99),
     "AdamP": dict(learning_rate=0.1, weight_decay=0.01, delta=0.5, nesterov=True),
     "SGDP": dict(learning_rate=0.1, weight_decay=0.01, momentum=0.9, delta=0.5, nesterov=True),
+    # One node, which leaves the rule and Keras' part; decentralized_test.py has several.
+    "DmSGD": dict(learning_rate=0.1, weight_decay=0.01, mixing=[[1.0]]),
+    "DecentLaM": dict(learning_rate=0.1, weight_decay=0.01, mixing=[[1.0]]),
+    "GossipSGD": dict(learning_rate=0.1, weight_decay=0.01, num_nodes=1, momentum=0.9, seed=3),
+    "ElasticAveragingSGD": dict(
+        learning_rate=0.1, weight_decay=0.01, num_nodes=1, momentum=0.9, elasticity=0.5
+    ),
     "RMSpropWarmup": dict(
         learning_rate=0.1,
         transition_center_steps=4,
@@ -14,4 +21,16 @@ SETTINGS = {
     ),
 }
 # The first rate of a cosine decay to 0 over 300 steps of the quadratic.
-QUADRATIC_RATES = {"LARS": 1.0, "LAMB": 0.1, "AdamP": 0.1, "SGDP": 0.01, "RMSpropWarmup": 0.01}
+QUADRATIC_RATES = {
+    "LARS": 1.0,
+    "LAMB": 0.1,
+    "AdamP": 0.1,
+    "SGDP": 0.01,
+    "RMSpropWarmup": 0.01,
+    "DmSGD": 0.01,
+    "DecentLaM": 0.01,
+    "GossipSGD": 0.01,
+    "ElasticAveragingSGD": 0.03,
+}
+# Their replicas are nodes that keep weights of their own.
+DECENTRALIZED = ("DmSGD", "DecentLaM", "GossipSGD", "ElasticAveragingSGD")
