@@ -19,7 +19,8 @@ def choose_steps_per_execution(model, plan) -> int:
         model: a built Keras model.
         plan: the `Plan` it will train by.
     """
-    operations = 3 * 2 * _multiplications(model) * min(p.batch_size for p in plan.phases)
+    one_node = getattr(model, "one_node", model)  # stacked nodes: an example goes through one
+    operations = 3 * 2 * _multiplications(one_node) * min(p.batch_size for p in plan.phases)
     calls = _SECONDS_A_CALL * _OPERATIONS_A_SECOND / max(operations, 1)
     longest_epoch = max(plan.steps_per_epoch(p.first_epoch) for p in plan.phases)
     return max(1, min(math.floor(calls), _MOST, longest_epoch))

@@ -25,9 +25,12 @@ def load_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" in sys.modules:
         return
-    # It comes when a process trains several models; each has its own train function.
-    retracing = "triggered tf.function retracing"
-    logging.getLogger("tensorflow").addFilter(lambda record: retracing not in record.getMessage())
+    # The first comes when a process trains several models; each has its own train function. The
+    # second for each convolution of stacked nodes.
+    known = ("triggered tf.function retracing", "uses a while_loop. Fix that!")
+    logging.getLogger("tensorflow").addFilter(
+        lambda record: not any(message in record.getMessage() for message in known)
+    )
     with _filtered_stderr():
         import tensorflow as tf
 

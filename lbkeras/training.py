@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import datetime
+import tempfile
 from pathlib import Path
 
 from lbkeras import experiment, files, machine, workdir
 from lbkeras.errors import UserError
+from lbkeras.planning import check_replicas
 from lbkeras.replication import read_history, truncate_history, write_record
 from lbkeras.tensorflow_start import load_tensorflow
 
@@ -25,6 +27,8 @@ class Run:
         references: the papers it replicates.
         data_dir: where prepared TFDS data lie.
         strategy: a name for `lbkeras.distribution.strategy`.
+        micro_batch_size: examples that a replica computes at once; 0: its whole share of a batch,
+            halved when memory runs out.
         steps_per_execution: updates in one call of the graph; 0: chosen.
         checkpoint_minutes: the longest time unsaved inside an epoch.
         title: shown before each line of progress.
@@ -40,29 +44,42 @@ class Run:
     references: tuple[str, ...] = ()
     data_dir: str | None = None
     strategy: str = "auto"
+    micro_batch_size: int = 0
     steps_per_execution: int = 0
     checkpoint_minutes: float = 10.0
     title: str = ""
     seconds_between_lines: float = 0.0
 
 
-def train(run: Run) -> dict:
+def train(run: Run, workers=None) -> dict:
     """Trains to the plan's last epoch and returns the run's record.
 
     Goes on from the folder's newest good checkpoint if there is one; a finished run is not touched.
+    Where several workers train together, only the chief holds and writes the folder; all of them
+    read its checkpoints.
+
+    Args:
+        run: what to train, the same in every worker.
+        workers: the `lbkeras.distribution.rendezvous.Workers` that train together; None: this
+            process alone.
 
     Returns:
         What record.json holds; `status` is "finished".
 
     Raises:
-        UserError: a setting, file or data set is not usable.
+        UserError: a setting, file or data set is not usable, or memory does not suffice.
         Diverged: the loss is no number; the record says so, the last good checkpoint stays.
         Interrupted: SIGINT or SIGTERM; a checkpoint is on the disk.
     """
     plan = experiment.make_plan(run.settings)
-    with workdir.locked(run.folder):
-        workdir.check_claim(run.folder, "config.json", _identity(run))
-        record = _read_record(run.folder)
+    chief = workers is None or workers.is_chief
+    with workdir.locked(run.folder) if chief else contextlib.nullcontext():
+        record = None
+        if chief:
+            workdir.check_claim(run.folder, "config.json", identity(run))
+            record = _read_record(run.folder)
+        if workers is not None:
+            record = workers.share(record)
         if record.get("status") == "finished":
             return record
         return _train(run, plan, record)
@@ -74,48 +91,54 @@ def has_ended(run: Run) -> str | None:
     Raises:
         UserError: the folder holds another config's run, or a malformed record.
     """
-    if not workdir.check_claim(run.folder, "config.json", _identity(run)):
+    if not workdir.check_claim(run.folder, "config.json", identity(run)):
         return None
     status = _read_record(run.folder).get("status")
     return status if status in ("finished", "diverged") else None
 
 
+def identity(run: Run) -> dict:
+    """What a run's folder, and every worker's command, must agree on."""
+    return {"arm": run.arm, "seed": run.seed, **run.settings}
+
+
 def _train(run: Run, plan, record: dict) -> dict:
     load_tensorflow()
     import keras
-    import tensorflow as tf
 
     from lbkeras import callbacks, distribution
-    from lbkeras.steps_per_execution import choose_steps_per_execution
+    from lbkeras.distribution.agreement import is_chief
+    from lbkeras.trainers import check_micro_batch_size
 
+    strategy = distribution.strategy(run.strategy)  # several workers: before any other operation
+    check_replicas(plan, strategy.num_replicas_in_sync)
+    largest = max(phase.batch_size for phase in plan.phases) // strategy.num_replicas_in_sync
+    check_micro_batch_size(run.micro_batch_size or None, largest)
+    chief = is_chief(strategy)
+    if chief and not run.seconds_between_lines:
+        print(f"strategy: {distribution.describe(strategy)}", flush=True)
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
-    pipelines = experiment.make_pipelines(
+    train_data, test_data = experiment.make_pipelines(
         run.settings, plan.phases[0].batch_size, run.seed, run.data_dir
     )
-    train_data, test_data = pipelines
-    strategy = distribution.strategy(run.strategy)
-    with strategy.scope():
-        model = experiment.make_model(run.settings, train_data)
-        steps = 1  # more fails under MirroredStrategy
-        if not isinstance(strategy, tf.distribute.MirroredStrategy):
-            steps = run.steps_per_execution or choose_steps_per_execution(model, plan)
-        model.compile(
-            optimizer=experiment.make_optimizer(run.settings, plan),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            steps_per_execution=steps,
-        )
-    # Only now, so that a folder is not taken by a config that cannot be run.
-    workdir.claim(run.folder, "config.json", _identity(run), notes={"config": run.config})
-    files.write_json(run.folder / "plan.json", plan.to_dict())
+    model = _compiled_model(run, plan, strategy, train_data)
+    if chief:  # only now, so that a folder is not taken by a config that cannot be run
+        workdir.claim(run.folder, "config.json", identity(run), notes={"config": run.config})
+        files.write_json(run.folder / "plan.json", plan.to_dict())
 
-    history_file = run.folder / "history.jsonl"
+    nodes = experiment.num_nodes(run.settings)
+    micro_batches = callbacks.MicroBatches(
+        train_data, run.micro_batch_size or None, file=run.folder / "micro_batch.json"
+    )
     others = [
         callbacks.StopOnNaN(),
         callbacks.BatchSizeScheduler(train_data, plan),
+        *([] if nodes and not run.micro_batch_size else [micro_batches]),
+        callbacks.AverageStatistics(),
         callbacks.TrainingStatistics(train_data),
-        callbacks.HistoryWriter(history_file),
+        *([callbacks.ConsensusDistance()] if nodes else []),
+        callbacks.HistoryWriter(run.folder / "history.jsonl"),
         callbacks.TensorBoardScalars(run.folder / "tensorboard", _hyper_parameters(run)),
         callbacks.ProgressBar(train_data, run.title, run.seconds_between_lines),
     ]
@@ -124,27 +147,78 @@ def _train(run: Run, plan, record: dict) -> dict:
     )
     stop = callbacks.StopOnSignal(checkpoint)
     first_epoch = checkpoint.restore(model)
-    truncate_history(history_file, first_epoch)
-    _check_history(history_file, first_epoch)
-    if first_epoch:
-        print(f"{run.folder}: going on at epoch {first_epoch + 1} of {plan.epochs}", flush=True)
-
-    record = _new_record(run, model, steps, record)
-    write_record(run.folder, record)
-    with _recording(run, record):
+    if chief:
+        _go_on(run, plan, first_epoch)
+        record = _new_record(run, model, strategy, record)
+        record["micro_batch_size"] = run.micro_batch_size or None
+        write_record(run.folder, record)
+    with _recording(run, record) if chief else contextlib.nullcontext():
         if first_epoch < plan.epochs:
-            with stop.catching():
+            with stop.catching(), _memory(run):
                 model.fit(
                     train_data,
                     epochs=plan.epochs,
                     initial_epoch=first_epoch,
                     validation_data=test_data,
                     callbacks=[*others, checkpoint, stop],
+                    verbose="auto" if chief else 0,
                 )
-        temporary = run.folder / ".model.keras"
+        _save(model, run.folder, chief)
+    if not chief:
+        return record
+    return _close_record(run, record, "finished", micro_batch_size=micro_batches.micro_batch_size)
+
+
+def _compiled_model(run: Run, plan, strategy, train_data):
+    import keras
+
+    from lbkeras.steps_per_execution import choose_steps_per_execution
+
+    with strategy.scope():
+        model = experiment.make_model(run.settings, train_data)
+        model.compile(
+            optimizer=experiment.make_optimizer(run.settings, plan),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            steps_per_execution=run.steps_per_execution or choose_steps_per_execution(model, plan),
+        )
+    return model
+
+
+def _go_on(run: Run, plan, first_epoch: int) -> None:
+    """Brings the history to the epoch that the checkpoint goes on with, and says so."""
+    history_file = run.folder / "history.jsonl"
+    truncate_history(history_file, first_epoch)
+    _check_history(history_file, first_epoch)
+    if first_epoch:
+        print(f"{run.folder}: going on at epoch {first_epoch + 1} of {plan.epochs}", flush=True)
+
+
+def _save(model, folder: Path, chief: bool) -> None:
+    """Writes model.keras; all workers must call it: it reads what differs between replicas."""
+    if chief:
+        temporary = folder / ".model.keras"
         model.save(temporary)
-        temporary.replace(run.folder / "model.keras")
-    return _close_record(run, record, "finished")
+        temporary.replace(folder / "model.keras")
+    else:
+        with tempfile.TemporaryDirectory() as nowhere:
+            model.save(Path(nowhere) / "model.keras")
+
+
+@contextlib.contextmanager
+def _memory(run: Run):
+    """Turns what runs out of memory outside the training step into the user's error."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        size = run.settings["data"]["test_batch_size"]
+        reason = next((line for line in error.message.splitlines() if "OOM" in line), "")
+        raise UserError(
+            f"data.test_batch_size: expected one whose evaluation fits in memory, received {size}; "
+            f"lower it, or --micro_batch_size ({reason})"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -165,7 +239,10 @@ def _recording(run: Run, record: dict):
         raise
 
 
-def _new_record(run: Run, model, steps: int, previous: dict) -> dict:
+def _new_record(run: Run, model, strategy, previous: dict) -> dict:
+    from lbkeras.distribution import describe
+    from lbkeras.distribution.agreement import num_workers
+
     return {
         "status": "running",
         "arm": run.arm,
@@ -178,7 +255,10 @@ def _new_record(run: Run, model, steps: int, previous: dict) -> dict:
         "started": previous.get("started") or _now(),
         "finished": None,
         "parameters": model.count_params(),
-        "steps_per_execution": steps,
+        "steps_per_execution": model.steps_per_execution,
+        "strategy": describe(strategy),
+        "replicas": strategy.num_replicas_in_sync,
+        "workers": num_workers(strategy),
         "sessions": previous.get("sessions", 0) + 1,
     }
 
@@ -188,7 +268,8 @@ def _close_record(run: Run, record: dict, status: str, **more) -> dict:
     history_file = run.folder / "history.jsonl"
     rows = read_history(history_file) if history_file.exists() else []
     last = rows[-1] if rows else {}
-    metrics = ("loss", "accuracy", "val_loss", "val_accuracy")
+    metrics = ["loss", "accuracy", "val_loss", "val_accuracy"]
+    metrics += [name for name in ("consensus_distance",) if name in last]
     record = record | {
         "status": status,
         "finished": _now(),
@@ -217,10 +298,6 @@ def _check_history(path: Path, epochs: int) -> None:
             f"{path}: expected one row for each of the {epochs} epochs that the checkpoint holds, "
             f"received {len(rows)} rows"
         )
-
-
-def _identity(run: Run) -> dict:
-    return {"arm": run.arm, "seed": run.seed, **run.settings}
 
 
 def _hyper_parameters(run: Run) -> dict:

@@ -4,6 +4,7 @@ import pytest
 from lbkeras import models
 from lbkeras.planning import Phase, Plan
 from lbkeras.steps_per_execution import choose_steps_per_execution
+from lbkeras.trainers import StackedNodes
 
 
 def convolutional(filters):
@@ -68,3 +69,10 @@ def test_large_models():
 def test_a_model_without_kernels():
     model = keras.Sequential([keras.Input((4,)), keras.layers.Rescaling(2.0)])
     assert choose_steps_per_execution(model, plan(32)) == 50
+
+
+def test_stacked_nodes_count_as_the_model_of_one():
+    model = convolutional(8)
+    expected = choose_steps_per_execution(model, plan(64))
+    assert 1 < expected < 50
+    assert choose_steps_per_execution(StackedNodes(model, 4), plan(64)) == expected

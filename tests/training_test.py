@@ -112,7 +112,9 @@ def _lines(run, capsys, terminal, monkeypatch):
 
 def test_progress_is_a_line_an_epoch(make_run, capsys, monkeypatch):
     output = _lines(make_run(title="a 1"), capsys, False, monkeypatch)
-    assert [line[:13] for line in output.splitlines()] == ["a 1 Epoch 1/2", "a 1 Epoch 2/2"]
+    first, *lines = output.splitlines()
+    assert first.startswith("strategy: one device (")
+    assert [line[:13] for line in lines] == ["a 1 Epoch 1/2", "a 1 Epoch 2/2"]
 
 
 def test_progress_of_short_runs_can_be_left_out(make_run, capsys, monkeypatch):
@@ -150,3 +152,37 @@ def test_replicas_give_the_run_of_one_device_and_resume(mirrored, tmp_path):
     assert main(command) == 0
     again = read_history(folder / "history.jsonl")
     assert [(row["loss"], row["val_loss"]) for row in again] == losses["mirrored"]
+
+
+@pytest.mark.parametrize("strategy", ["one", "mirrored"])
+def test_the_record_says_on_what_it_ran(make_run, mirrored, strategy):
+    run = make_run(strategy=strategy, micro_batch_size=32)
+    record = training.train(run)
+    replicas = {"one": 1, "mirrored": 2}[strategy]
+    assert (record["replicas"], record["workers"]) == (replicas, 1)
+    assert record["strategy"].startswith(
+        {"one": "one device", "mirrored": "mirrored over 2"}[strategy]
+    )
+    assert record["micro_batch_size"] == 32
+
+
+def test_replicas_that_do_not_divide_a_phase_are_named_before_anything_is_written(
+    make_run, mirrored
+):
+    run = make_run(strategy="mirrored")
+    run.settings["plan"]["batch_size"] = 7
+    with pytest.raises(UserError, match="phase 1 .* a multiple of the 2 replicas, received 7"):
+        training.train(run)
+    assert not (run.folder / "config.json").exists()
+
+
+def test_an_evaluation_that_runs_out_of_memory_names_what_to_lower(make_run, monkeypatch):
+    import keras
+    import tensorflow as tf
+
+    def evaluate(self, *arguments, **more):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(keras.Model, "evaluate", evaluate)
+    with pytest.raises(UserError, match="data.test_batch_size: expected one whose evaluation fits"):
+        training.train(make_run())

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from lbkeras.distribution.agreement import Agreement, gather, is_chief, num_workers
 from lbkeras.errors import UserError
 from lbkeras.files import write_atomically
 
@@ -25,6 +26,9 @@ class Checkpoint(keras.callbacks.Callback):
     ReduceLROnPlateau and the like). It is written at each epoch's end and, beside a
     BatchSizeScheduler, inside long epochs: as one file with checksums, atomically; the last two are
     kept. Costs a write of about three times the weights.
+
+    Where several workers train together, the chief writes and all restore what it chooses, from a
+    directory that all of them see; the minutes are those of the worker whose clock is first.
 
     Call `restore()` before `fit`, and put this callback last in the list:
 
@@ -61,24 +65,60 @@ class Checkpoint(keras.callbacks.Callback):
         """
         with _scope(model):
             model.optimizer.build(model.trainable_variables)
+        strategy = getattr(model, "distribute_strategy", None)
+        newest = self._newest(report) if is_chief(strategy) else None
+        if num_workers(strategy) > 1:
+            newest = self._chosen_by_the_chief(strategy, newest)
+        if newest is None:
+            return 0
+        path, state, arrays = newest
+        _check(path, arrays, _variables(model))
+        for name, variable in _variables(model).items():
+            variable.assign(arrays[name])
+        self.pipeline.batch_size = state["batch_size"]
+        if state["step"]:
+            _build_metrics(model, self.pipeline)
+        self._pending = (state, arrays)
+        return state["epoch"]
+
+    def _newest(self, report) -> tuple | None:
+        """The newest undamaged checkpoint: its path, state and arrays."""
         for path in reversed(_files(self.directory)):
             try:
-                state, arrays = _read(path)
+                return path, *_read(path)
             except Exception as error:  # reading a damaged zip file raises nearly anything
                 report(f"checkpoint {path} is damaged and passed over ({_first_line(error)})")
-                continue
-            _check(path, arrays, _variables(model))
-            for name, variable in _variables(model).items():
-                variable.assign(arrays[name])
-            self.pipeline.batch_size = state["batch_size"]
-            if state["step"]:
-                _build_metrics(model, self.pipeline)
-            self._pending = (state, arrays)
-            return state["epoch"]
-        return 0
+        return None
+
+    def _chosen_by_the_chief(self, strategy, newest: tuple | None) -> tuple | None:
+        """The chief's newest checkpoint, in every worker."""
+        updates = int(newest[0].stem.removeprefix("update_")) if newest else -1
+        updates = int(gather(strategy, [updates])[0, 0])
+        if updates < 0:
+            return None
+        path = self._path(updates)
+        problem = ""
+        if newest is None:
+            try:
+                newest = path, *_read(path)
+            except Exception as error:
+                problem = _first_line(error)
+        missing = np.flatnonzero(gather(strategy, [bool(problem)]))
+        if len(missing):
+            raise UserError(
+                f"checkpoint {path}: expected a folder on a file system that all workers share, "
+                f"received one that worker {missing[0]} cannot read" + (problem and f": {problem}")
+            )
+        return newest
+
+    def _path(self, updates: int) -> Path:
+        return self.directory / f"update_{updates:09d}.npz"
 
     def save(self, epoch: int, step: int) -> Path:
-        """Writes a checkpoint from which epoch `epoch` goes on at its step `step`."""
+        """Writes a checkpoint from which epoch `epoch` goes on at its step `step`.
+
+        All workers must call it: to read what differs between replicas takes all of them.
+        """
         arrays = {name: _array(v) for name, v in _variables(self.model).items()}
         if step:
             arrays |= {name: _array(v) for name, v in _metrics(self.model).items()}
@@ -90,14 +130,17 @@ class Checkpoint(keras.callbacks.Callback):
             "dtypes": {name: array.dtype.name for name, array in arrays.items()},
         }
         updates = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        path = self._path(updates)
+        if not is_chief(getattr(self.model, "distribute_strategy", None)):
+            return path
         self.directory.mkdir(parents=True, exist_ok=True)
-        path = self.directory / f"update_{updates:09d}.npz"
         write_atomically(path, _encoded(state, arrays))
         for old in _files(self.directory)[:-_KEEP]:
             old.unlink()
         return path
 
     def on_train_begin(self, logs=None):
+        self._agreement = Agreement(getattr(self.model, "distribute_strategy", None))
         self._restore_callbacks()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -116,7 +159,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self._step = self._first_step + min(batch + 1, self.pipeline.steps_in_pass)
-        if time.monotonic() - self._saved > 60 * self.minutes:
+        if self._agreement.largest(time.monotonic() - self._saved > 60 * self.minutes):
             self.save_inside_epoch()
 
     def save_inside_epoch(self) -> Path | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import keras
 
+from lbkeras.distribution.agreement import is_chief
 from lbkeras.replication import append_history_row
 
 COLUMNS = (
@@ -26,7 +27,8 @@ class HistoryWriter(keras.callbacks.Callback):
     """Appends each epoch's logs to a JSON-lines file, on the disk before the next epoch begins.
 
     A row is `epoch` (from 0), the columns of `COLUMNS` that the logs hold, in that order, then
-    whatever else they hold. Give `TrainingStatistics` before it for all of the columns.
+    whatever else they hold. Give `TrainingStatistics` before it for all of the columns. Where
+    several workers train together, the chief writes.
 
     Args:
         path: the file, `history.jsonl`; rows are added to what it holds.
@@ -37,6 +39,8 @@ class HistoryWriter(keras.callbacks.Callback):
         self.path = Path(path)
 
     def on_epoch_end(self, epoch, logs=None):
+        if not is_chief(getattr(self.model, "distribute_strategy", None)):
+            return
         logs = {name: _plain(value) for name, value in (logs or {}).items()}
         row = {"epoch": epoch}
         row |= {name: logs[name] for name in COLUMNS if name in logs}

@@ -5,6 +5,8 @@ import signal
 
 import keras
 
+from lbkeras.distribution.agreement import Agreement
+
 
 class Interrupted(Exception):
     """Training was asked to stop by a signal and has saved a checkpoint.
@@ -22,7 +24,8 @@ class StopOnSignal(keras.callbacks.Callback):
     """On SIGINT or SIGTERM: writes a checkpoint after the running step and raises `Interrupted`.
 
     Signals are caught inside `with callback.catching():`, which goes around `fit`; a second signal
-    then acts at once. Put it after the Checkpoint in the list of callbacks.
+    then acts at once. Put it after the Checkpoint in the list of callbacks. Where several workers
+    train together, a signal to one of them stops all of them after the same step, within seconds.
 
     Args:
         checkpoint: the `lbkeras.callbacks.Checkpoint` of the run.
@@ -61,11 +64,15 @@ class StopOnSignal(keras.callbacks.Callback):
             if self._received is not None:
                 signal.raise_signal(self._received)
 
+    def on_train_begin(self, logs=None):
+        self._agreement = Agreement(getattr(self.model, "distribute_strategy", None))
+
     def on_train_batch_end(self, batch, logs=None):
         # At an epoch's last step `save_inside_epoch` returns None: on_epoch_end stops the run then.
-        if self._received is not None and self.checkpoint.save_inside_epoch():
-            raise Interrupted(self._received)
+        received = self._agreement.largest(self._received or 0)
+        if received and self.checkpoint.save_inside_epoch():
+            raise Interrupted(int(received))
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._received is not None:
-            raise Interrupted(self._received)
+        if received := self._agreement.largest(self._received or 0, now=True):
+            raise Interrupted(int(received))

@@ -9,6 +9,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.api import hparams_pb
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from lbkeras.distribution.agreement import is_chief
+
 
 class TensorBoardScalars(keras.callbacks.Callback):
     """Writes each epoch's logs as TensorBoard scalars with the number of updates as the step.
@@ -17,7 +19,8 @@ class TensorBoardScalars(keras.callbacks.Callback):
     `val_NAME` becomes `NAME` in the run `validation`, so that TensorBoard draws both in one chart.
     Equal steps are equal numbers of updates, whatever the batch size was. A run that goes on from
     a checkpoint takes back what was written after it. Costs about 2 ms an epoch: one record each
-    for training and validation, a fifth of the time of one `tf.summary` call a scalar.
+    for training and validation, a fifth of the time of one `tf.summary` call a scalar. Where
+    several workers train together, the chief writes.
 
     Args:
         directory: the runs `train` and `validation` are written below it.
@@ -31,9 +34,11 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self.settings = settings or {}
 
     def on_train_begin(self, logs=None):
-        self._writers = {
-            run: EventFileWriter(str(self.directory / run)) for run in ("train", "validation")
-        }
+        chief = is_chief(getattr(self.model, "distribute_strategy", None))
+        runs = ("train", "validation") if chief else ()
+        self._writers = {run: EventFileWriter(str(self.directory / run)) for run in runs}
+        if not runs:
+            return
         updates = self._updates()
         for run in self._writers:
             if updates:  # TensorBoard forgets what an earlier process wrote from this step on
@@ -45,7 +50,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         values = {"train": [], "validation": []}
-        for name, value in (logs or {}).items():
+        for name, value in (logs if self._writers and logs else {}).items():
             run = "validation" if name.startswith("val_") else "train"
             scalar = Summary.Value(tag=name.removeprefix("val_"), simple_value=float(value))
             values[run].append(scalar)

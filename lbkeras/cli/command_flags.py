@@ -48,6 +48,11 @@ class CommandFlags:
         flags.DEFINE_string(name, default, text, flag_values=self._flags)
         self._choices[name] = values
 
+    def boolean(self, name: str, text: str) -> None:
+        """A switch that is off unless it is given."""
+        flags.DEFINE_boolean(name, False, text, flag_values=self._flags)
+        self._expected[name] = "true or false"
+
     def integer(self, name: str, default: int | None, text: str, least: int) -> None:
         flags.DEFINE_integer(name, default, text, lower_bound=least, flag_values=self._flags)
         self._expected[name] = f"a whole number of at least {least}"

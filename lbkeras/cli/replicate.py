@@ -13,8 +13,16 @@ from lbkeras.cli.command_flags import (
     config_variant,
 )
 from lbkeras.cli.signals import raise_if_received
-from lbkeras.cli.train import define_training_flags, make_run, outcome
+from lbkeras.cli.train import (
+    compared_settings,
+    define_training_flags,
+    make_run,
+    outcome,
+    strategy_name,
+)
+from lbkeras.cli.workers import workers_met
 from lbkeras.errors import UserError
+from lbkeras.planning import check_replicas
 
 _SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
 
@@ -24,6 +32,14 @@ examples:
   lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_digits
   lbkeras replicate --config=configs/papers/smith2018.py:mnist --workdir=runs/smith2018_mnist \\
       --data_dir=$HOME/tensorflow_datasets --seeds=3
+
+two replicas on a laptop:
+  lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_two \\
+      --strategy=mirrored --num_logical_devices=2
+
+two machines, the same command on both but for --worker_index, with a --workdir that both see:
+  lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=/shared/runs/smith2018 \\
+      --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
 Skips the runs that are finished and goes on with the one that was interrupted. A run that diverges
 is reported as diverged and the others go on. Ends with report.md, report.json and plots/*.png.
@@ -46,23 +62,56 @@ def main(arguments: list[str]) -> int:
     description = _description(flags, arguments, arms, seeds)
     runs = [(seed, arm) for seed in seeds for arm in arms]  # every arm early, for an early report
 
+    prepared = _prepared(flags, arguments, runs, workdir)
+    with workers_met(flags, _compared(prepared)) as workers:
+        if workers is None or workers.is_chief:
+            _replicate(flags, description, prepared, workdir, workers)
+        else:
+            _assist(flags, prepared, workers)
+    return 0
+
+
+def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
     from lbkeras import workdir as folders
     from lbkeras.cli.report import report
 
     with folders.locked(workdir):
-        _check_arms(workdir, arms)
+        _check_arms(workdir, list(description["arms"]))
+        print(f"strategy: {_start(flags)}", flush=True)
         description["dataset_description"] = _describe_data(flags)
         files.write_json(workdir / "replication.json", description)
-        _train_all(flags, arguments, runs, workdir)
+        _train_all(runs, workers)
         report(workdir)
-    return 0
+
+
+def _assist(flags, runs, workers) -> None:
+    """What another worker than the chief does: it trains the runs that the chief says."""
+    _start(flags)
+    _describe_data(flags)
+    for run, status in zip(runs, workers.share(), strict=True):
+        if not status:
+            raise_if_received()
+            _train(run, workers)
+
+
+def _start(flags) -> str:
+    """Starts the strategy, which it describes; fails here, before any run, if it does not fit."""
+    from lbkeras.tensorflow_start import load_tensorflow
+
+    load_tensorflow()
+    from lbkeras import distribution
+
+    strategy = distribution.strategy(strategy_name(flags))
+    for arm, plan in experiment.make_plans(flags.config).items():
+        try:
+            check_replicas(plan, strategy.num_replicas_in_sync)
+        except UserError as error:
+            raise UserError(f"arm {arm}: {error}") from None
+    return distribution.describe(strategy)
 
 
 def _describe_data(flags) -> str:
     """Where the data come from; fails here, before any run, if they are not on the disk."""
-    from lbkeras.tensorflow_start import load_tensorflow
-
-    load_tensorflow()
     from lbkeras import data
 
     return data.describe(flags.config.data.name, flags.data_dir)
@@ -80,10 +129,8 @@ def _check_arms(workdir: Path, arms: list[str]) -> None:
         )
 
 
-def _train_all(flags, arguments, runs, workdir: Path) -> None:
-    from lbkeras import training
-
-    prepared = [
+def _prepared(flags, arguments, runs, workdir: Path) -> list:
+    return [
         make_run(
             flags,
             arguments,
@@ -95,31 +142,40 @@ def _train_all(flags, arguments, runs, workdir: Path) -> None:
         )
         for number, (seed, arm) in enumerate(runs, start=1)
     ]
-    ended = [training.has_ended(run) for run in prepared]  # all are checked before one is trained
+
+
+def _compared(runs) -> dict:
+    """What the commands of all workers must agree on."""
+    return {f"{run.arm}.seed_{run.seed}": compared_settings(run) for run in runs}
+
+
+def _train_all(runs, workers) -> None:
+    from lbkeras import training
+
+    ended = [training.has_ended(run) for run in runs]  # all are checked before one is trained
+    if workers is not None:
+        workers.share(ended)
     estimate = _TimeLeft(ended.count(None))
-    for run, status in zip(prepared, ended, strict=True):
+    for run, status in zip(runs, ended, strict=True):
         if status:
             _say(f"{run.title}: {status} before")
             continue
         raise_if_received()
         begin = time.monotonic()
-        what = _train(run)
+        what = _train(run, workers)
         _say(f"{run.title}: {what}{estimate.after_run(time.monotonic() - begin)}")
 
 
-def _train(run) -> str:
-    """Trains a run and says what came of it."""
+def _train(run, workers) -> str:
+    """Trains a run and says what came of it; empty in other workers than the chief."""
     from lbkeras import training
-    from lbkeras.tensorflow_start import load_tensorflow
-
-    load_tensorflow()
     from lbkeras.callbacks import Diverged
 
     try:
-        training.train(run)
+        training.train(run, workers)
     except Diverged as error:
         return f"diverged: {error}"
-    return outcome(run.folder)
+    return outcome(run.folder) if workers is None or workers.is_chief else ""
 
 
 def _say(line: str) -> None:
@@ -158,8 +214,12 @@ def _description(flags, arguments, arms, seeds) -> dict:
         )
     variant = config_variant(named)
     paper = module.PAPER
+    what = variant or flags.config.data.name
+    strategy = strategy_name(flags)
+    if strategy not in ("auto", "one"):  # a result of its own, beside that of one device
+        what += f", {strategy}"
     return {
-        "title": f"{paper['citation']}: {paper['title']} ({variant or flags.config.data.name})",
+        "title": f"{paper['citation']}: {paper['title']} ({what})",
         "config": named,
         "variant": variant,
         "command": command_line(arguments),

@@ -1,5 +1,6 @@
 """`lbkeras train`: one arm, one seed, one run folder."""
 
+import os
 from pathlib import Path
 
 from lbkeras import experiment
@@ -9,6 +10,7 @@ from lbkeras.cli.command_flags import (
     command_line,
     config_module,
 )
+from lbkeras.cli.workers import define_device_flags, workers_met
 
 HELP = """lbkeras train: trains one arm of a config in a run folder, or goes on where it stopped
 
@@ -18,6 +20,14 @@ examples:
       --arm=increase_batch
   lbkeras train --config=configs/papers/smith2018.py:cifar10 --workdir=runs/cifar \\
       --data_dir=$HOME/tensorflow_datasets --config.plan.epochs=30
+
+two replicas on a laptop, each with half of every batch, in pieces of at most 32 examples:
+  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=runs/two \\
+      --strategy=mirrored --num_logical_devices=2 --micro_batch_size=32
+
+two machines, the same command on both but for --worker_index, with a --workdir that both see:
+  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=/shared/runs/two \\
+      --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
 Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it with
   tensorboard --logdir=runs/first/tensorboard
@@ -44,11 +54,30 @@ def main(arguments: list[str]) -> int:
     )
     from lbkeras import training
 
-    if training.has_ended(run) == "finished":
-        print(f"{run.folder}: this run is finished; nothing is left to train")
-    training.train(run)
-    print(f"{run.arm}, seed {run.seed}: {outcome(run.folder)}; everything is in {run.folder}")
+    with workers_met(flags, compared_settings(run)) as workers:
+        chief = workers is None or workers.is_chief
+        if chief and training.has_ended(run) == "finished":
+            print(f"{run.folder}: this run is finished; nothing is left to train")
+        training.train(run, workers)
+    if chief:
+        print(f"{run.arm}, seed {run.seed}: {outcome(run.folder)}; everything is in {run.folder}")
     return 0
+
+
+def compared_settings(run) -> dict:
+    """What the commands of all workers must agree on."""
+    from lbkeras.training import identity
+
+    names = ("steps_per_execution", "checkpoint_minutes", "micro_batch_size")
+    return identity(run) | {name: getattr(run, name) for name in names}
+
+
+def strategy_name(flags) -> str:
+    """The strategy of the flags; --workers and --num_logical_devices say what auto takes."""
+    if flags.workers:
+        return "multi_worker"
+    split = flags.num_logical_devices > 1 and not os.environ.get("TF_CONFIG")
+    return "mirrored" if flags.strategy == "auto" and split else flags.strategy
 
 
 def outcome(folder: Path) -> str:
@@ -64,11 +93,13 @@ def outcome(folder: Path) -> str:
 def define_training_flags(command: CommandFlags) -> None:
     """The flags that `train` and `replicate` share."""
     command.string("data_dir", None, "Folder of prepared TensorFlow Datasets data.")
-    command.choice(
-        "strategy",
-        "auto",
-        ["auto", "one", "mirrored"],
-        "Devices: auto takes all GPUs of this machine, or one device.",
+    define_device_flags(command)
+    command.integer(
+        "micro_batch_size",
+        0,
+        "Examples that a replica computes at once; 0: its whole share of a batch, halved when "
+        "memory runs out.",
+        least=0,
     )
 
 
@@ -87,7 +118,8 @@ def make_run(flags, arguments: list[str], *, arm: str, seed: int, folder: Path, 
         command=command_line(arguments),
         references=(f"{paper['citation']}, arXiv:{paper['arxiv']}",) if paper else (),
         data_dir=flags.data_dir,
-        strategy=flags.strategy,
+        strategy=strategy_name(flags),
+        micro_batch_size=flags.micro_batch_size,
         steps_per_execution=flags.config.steps_per_execution,
         checkpoint_minutes=flags.config.checkpoint_minutes,
         **more,

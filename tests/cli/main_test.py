@@ -20,10 +20,15 @@ def test_without_a_command_shows_the_usage_and_fails(capsys):
     assert "usage: lbkeras COMMAND" in capsys.readouterr().out
 
 
+DEVICES = ["--strategy", "--num_logical_devices", "--memory_limit_mb"]
+TRAINING = [
+    "--data_dir", *DEVICES, "--workers", "--worker_index", "--worker_timeout_seconds",
+    "--micro_batch_size",
+]  # fmt: skip
 FLAGS = {
-    "plan": ["--config", "--format"],
-    "train": ["--config", "--workdir", "--arm", "--data_dir", "--strategy", "--seed"],
-    "replicate": ["--config", "--workdir", "--seeds", "--data_dir", "--strategy"],
+    "plan": ["--config", "--format", "--probe", "--data_dir", *DEVICES],
+    "train": ["--config", "--workdir", "--arm", *TRAINING, "--seed"],
+    "replicate": ["--config", "--workdir", "--seeds", *TRAINING],
     "report": ["--workdir"],
     "doctor": ["--data_dir"],
 }
@@ -48,7 +53,8 @@ def test_the_examples_of_plan_run(succeeds, monkeypatch, request):
     examples = [example for example in examples if example[0] == "plan"]
     assert len(examples) >= 4
     for example in examples:
-        assert succeeds(*example)
+        if "--probe" not in example:  # plan_test.py does that, in processes of its own
+            assert succeeds(*example)
 
 
 @pytest.mark.parametrize("command", ["train", "replicate"])

@@ -1,0 +1,150 @@
+"""The devices and workers of a command: its flags, and what happens before TensorFlow starts."""
+
+import contextlib
+import os
+import sys
+import time
+
+from lbkeras.cli.command_flags import CommandFlags
+from lbkeras.errors import UserError
+
+_SECONDS_FOR_THE_LINE = 10.0
+
+
+def define_device_flags(command: CommandFlags, several_workers: bool = True) -> None:
+    """The flags that say on which devices a command works, and with which other processes."""
+    strategies = ["auto", "one", "mirrored", "multi_worker", "tpu"]
+    command.choice(
+        "strategy",
+        "auto",
+        strategies if several_workers else [s for s in strategies if s != "multi_worker"],
+        "Devices: one; all GPUs or logical CPUs of this machine; "
+        f"{'several processes; ' if several_workers else ''}a TPU. auto takes what is there.",
+    )
+    command.integer(
+        "num_logical_devices", 1, "Logical CPUs to split the CPU into, a replica each.", least=1
+    )
+    command.integer(
+        "memory_limit_mb", 0, "Memory that a device may take, in MB; 0: all of it.", least=0
+    )
+    if several_workers:
+        _define_worker_flags(command)
+
+
+def _define_worker_flags(command: CommandFlags) -> None:
+    command.string(
+        "workers",
+        None,
+        "HOST:PORT,HOST:PORT,... of all processes that train together, the same list for each; "
+        "TF_CONFIG says it where it is not given.",
+    )
+    command.integer("worker_index", None, "This process's place in --workers.", least=0)
+    command.integer(
+        "worker_timeout_seconds", 60, "How long to wait for the other workers.", least=1
+    )
+
+
+@contextlib.contextmanager
+def workers_met(flags, settings: dict):
+    """Prepares the devices and meets the other workers, if there are some; then trains.
+
+    Ends this process with status 2 and one line as soon as another worker stops early; what stops
+    this one early is told to the others.
+
+    Args:
+        flags: as `define_device_flags` defines them.
+        settings: what must be the same for all workers: nested names to values.
+
+    Yields:
+        The `lbkeras.distribution.rendezvous.Workers`; None: this process trains alone.
+
+    Raises:
+        UserError: flags that do not go together, as `set_cluster`, or as `rendezvous.meet`.
+    """
+    from lbkeras import devices
+
+    _check(flags)
+    several = flags.workers or (
+        flags.strategy in ("auto", "multi_worker") and os.environ.get("TF_CONFIG")
+    )
+    if several:  # TensorFlow has its own lines on a worker that is gone
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    devices.configure_devices(flags.num_logical_devices, flags.memory_limit_mb)
+    workers = _meet(flags, settings) if several else None
+    if workers is None:
+        yield None
+        return
+    try:
+        yield workers
+    except BaseException as error:
+        if type(error).__name__ in ("Diverged", "Interrupted"):  # in all workers at one step
+            workers.leave()
+        else:
+            if type(error).__module__.startswith("tensorflow."):
+                time.sleep(_SECONDS_FOR_THE_LINE)  # another worker's end ends this process here
+            workers.leave(_reason(error))
+        raise
+    workers.leave()
+
+
+def _check(flags) -> None:
+    if flags.workers is None and flags.worker_index is not None:
+        raise UserError(
+            f"--workers: expected HOST:PORT,... beside --worker_index={flags.worker_index}, "
+            "received none"
+        )
+    if flags.workers is not None and flags.worker_index is None:
+        raise UserError(
+            "--worker_index: expected this process's place in --workers, from 0, received none"
+        )
+    if flags.workers is not None and flags.strategy not in ("auto", "multi_worker"):
+        raise UserError(
+            f"--strategy: expected multi_worker beside --workers, received {flags.strategy}"
+        )
+
+
+def _meet(flags, settings: dict):
+    from lbkeras.tensorflow_start import load_tensorflow
+
+    load_tensorflow()
+    from lbkeras.distribution import cluster, rendezvous
+
+    if flags.workers is None:
+        present = cluster.present_cluster()
+    else:
+        present = cluster.set_cluster(flags.workers, flags.worker_index)
+    if present is None or present.num_workers == 1:
+        return None
+    return rendezvous.meet(
+        present.workers,
+        present.worker_index,
+        _flat(settings),
+        flags.worker_timeout_seconds,
+        _end,
+    )
+
+
+def _flat(settings: dict, prefix: str = "") -> dict:
+    """{"plan": {"epochs": 3}} as {"plan.epochs": 3}."""
+    flat = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _end(sentence: str) -> None:
+    """Ends this process, whose main thread may hang in an all-reduce."""
+    if sys.stdout.isatty():
+        os.write(1, b"\n")  # ends the line that is being drawn
+    os.write(2, f"lbkeras: error: {sentence}\n".encode())
+    os._exit(2)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "it was interrupted"
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"[:500]

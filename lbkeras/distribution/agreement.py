@@ -1,0 +1,99 @@
+"""What several workers decide together, at the same step: by a tiny all-reduce."""
+
+import functools
+import time
+
+import numpy as np
+import tensorflow as tf
+
+_MOST_STEPS = 1000
+
+
+def num_workers(strategy) -> int:
+    """Processes that train together under a strategy: 1 for None and on one machine."""
+    resolver = getattr(strategy, "cluster_resolver", None)
+    if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 1
+    jobs = resolver.cluster_spec().as_dict()
+    return max(1, sum(len(jobs.get(job, ())) for job in ("chief", "worker")))
+
+
+def is_chief(strategy) -> bool:
+    """Whether this process writes what all have made: the only one, or the first worker."""
+    return num_workers(strategy) == 1 or strategy.extended.should_checkpoint
+
+
+def gather(strategy, values) -> np.ndarray:
+    """The numbers of every worker, in every worker, which all must call it at the same step.
+
+    Costs an all-reduce of as many numbers as there are; nothing with one worker.
+
+    Args:
+        strategy: the model's strategy, or None.
+        values: finite numbers, as many in every worker.
+
+    Returns:
+        float64 of shape (workers, numbers), the chief's first.
+    """
+    values = np.asarray(values, np.float64)
+    workers = num_workers(strategy)
+    if workers == 1:
+        return values[None]
+    rows = _all_gather(strategy)(tf.constant(values)).numpy()
+    return rows[:: strategy.num_replicas_in_sync // workers]
+
+
+class Agreement:
+    """The largest number of any worker, asked for about once a second, at the same steps.
+
+    For what one worker's clock or a signal to one worker decides for all. The steps between two
+    exchanges follow the slowest worker's pace, which they exchange too. Costs nothing with one
+    worker.
+
+    Args:
+        strategy: the model's strategy, or None.
+        seconds: between two exchanges, about.
+    """
+
+    def __init__(self, strategy, seconds: float = 1.0):
+        self._strategy = strategy
+        self._alone = num_workers(strategy) == 1
+        self._seconds = seconds
+        self._interval = 1  # calls between two exchanges
+        self._calls = 0
+        self._asked = time.monotonic()
+
+    def largest(self, value: float, now: bool = False) -> float:
+        """The largest `value` of any worker, or 0.0 where the workers do not exchange it yet.
+
+        Args:
+            value: at least 0.
+            now: exchange at this call in any case.
+        """
+        if self._alone:
+            return value
+        self._calls += 1
+        if self._calls < self._interval and not now:
+            return 0.0
+        moment = time.monotonic()
+        seconds_a_call = (moment - self._asked) / self._calls
+        largest, slowest = gather(self._strategy, [value, seconds_a_call]).max(axis=0)
+        self._interval = int(np.clip(self._seconds / max(slowest, 1e-6), 1, _MOST_STEPS))
+        self._calls, self._asked = 0, moment
+        return float(largest)
+
+
+@functools.lru_cache(maxsize=4)
+def _all_gather(strategy):
+    def in_replica(values):
+        context = tf.distribute.get_replica_context()
+        replicas = strategy.num_replicas_in_sync
+        place = tf.one_hot(context.replica_id_in_sync_group, replicas, dtype=tf.float64)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, place[:, None] * values)
+
+    @tf.function
+    def run(values):
+        rows = strategy.run(in_replica, args=(values,))
+        return strategy.experimental_local_results(rows)[0]
+
+    return run
