@@ -1,9 +1,11 @@
-"""`lbkeras plan`: what a config would do, in plain arithmetic, without TensorFlow."""
+"""`lbkeras plan`: what a config would do, in plain arithmetic, and what it would take here."""
 
 import json
+import sys
 
 from lbkeras import experiment
 from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.cli.workers import define_device_flags
 
 HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of every arm of a config
 
@@ -11,6 +13,12 @@ examples:
   lbkeras plan --config=configs/papers/smith2018.py:paper_cifar10
   lbkeras plan --config=configs/papers/smith2018.py:digits --config.plan.batch_size=2
   lbkeras plan --config=configs/papers/smith2018.py:mnist --format=json
+  lbkeras plan --config=configs/papers/smith2018.py:digits --probe
+  lbkeras plan --config=configs/papers/smith2018.py:cifar10 --probe --memory_limit_mb=500 \\
+      --data_dir=$HOME/tensorflow_datasets
+
+With --probe it trains a few updates at each batch size on the devices of the flags and shows the
+largest micro-batch that fits into memory, examples/s, and the predicted time of every phase.
 """
 
 
@@ -18,15 +26,24 @@ def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     command.config()
     command.choice("format", "table", ["table", "json"], "How to print it.")
+    command.boolean("probe", "Try every batch size on this machine: memory, speed, time.")
+    command.string("data_dir", None, "Folder of prepared TensorFlow Datasets data, to probe.")
+    define_device_flags(command, several_workers=False)
     try:
         flags = command.parse()
     except HelpShown:
         return 0
     plans = experiment.make_plans(flags.config)
+    probes = _probe(flags, plans) if flags.probe else {}
     if flags.format == "json":
-        print(json.dumps({"arms": {arm: plan.to_dict() for arm, plan in plans.items()}}, indent=2))
+        arms = {arm: plan.to_dict() for arm, plan in plans.items()}
+        for arm, found in probes.items():
+            _add_probes(arms[arm]["phases"], plans[arm], found)
+        print(json.dumps({"arms": arms}, indent=2))
     else:
         print(format_plans(plans))
+        if probes:
+            print("\n" + format_probes(plans, probes))
     return 0
 
 
@@ -37,11 +54,10 @@ def format_plans(plans: dict) -> str:
     rows, summaries = [header], []
     for arm, plan in plans.items():
         for index, phase in enumerate(plan.phases):
-            last = phase.first_epoch + phase.epochs
             rows.append(
                 (
                     arm if index == 0 else "",
-                    f"{phase.first_epoch + 1}-{last}",
+                    _epochs(phase),
                     f"{phase.batch_size:,}",
                     f"{phase.learning_rate:.6g}",
                     f"{phase.momentum:g}",
@@ -52,6 +68,84 @@ def format_plans(plans: dict) -> str:
         fewer = f"{baseline / plan.updates():.2f}x fewer" if plan.updates() != baseline else ""
         summaries.append((arm, f"{plan.updates():,} updates", fewer))
     return _aligned(rows) + "\n\n" + _aligned(summaries)
+
+
+def format_probes(plans: dict, probes: dict) -> str:
+    """A table with a row a phase: what it takes on this machine; and each arm's predicted time."""
+    header = ("arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time")
+    from lbkeras.probe import predicted_seconds
+
+    rows, summaries = [header], []
+    for arm, plan in plans.items():
+        seconds = predicted_seconds(plan, probes[arm])
+        for index, phase in enumerate(plan.phases):
+            probe = probes[arm][phase.batch_size]
+            steps = phase.epochs * plan.steps_per_epoch(phase.first_epoch)
+            rows.append(
+                (
+                    arm if index == 0 else "",
+                    _epochs(phase),
+                    f"{phase.batch_size:,}",
+                    f"{probe.micro_batch_size:,}",
+                    "" if probe.memory_mb is None else f"{probe.memory_mb:,.0f} MB",
+                    f"{probe.examples_per_second:,.0f}",
+                    f"{steps:,}",
+                    _duration(seconds[index]),
+                )
+            )
+        summaries.append((arm, _duration(sum(seconds)), "of training, evaluation left out"))
+    return _aligned(rows) + "\n\n" + _aligned(summaries)
+
+
+def _probe(flags, plans: dict) -> dict:
+    """For each arm what each of its batch sizes takes; arms that differ in the plan share."""
+    from lbkeras import devices
+    from lbkeras.probe import probe_batch_sizes
+
+    budget_mb = None
+    if flags.memory_limit_mb == 0:
+        budget_mb = devices.count_cpu_memory()
+    devices.configure_devices(flags.num_logical_devices, flags.memory_limit_mb)
+    groups = {}
+    for arm in plans:
+        settings = experiment.arm_settings(flags.config, arm)
+        key = json.dumps([settings[name] for name in ("data", "model", "optimizer")])
+        groups.setdefault(key, (settings, []))[1].append(arm)
+    probes = {}
+    for settings, arms in groups.values():
+        batch_sizes = [phase.batch_size for arm in arms for phase in plans[arm].phases]
+        found = probe_batch_sizes(
+            settings,
+            sorted(set(batch_sizes)),
+            flags.strategy,
+            flags.data_dir,
+            budget_mb,
+            say=lambda line: print(line, file=sys.stderr, flush=True),
+        )
+        probes |= {arm: found for arm in arms}
+    return probes
+
+
+def _add_probes(rows: list[dict], plan, probes: dict) -> None:
+    """Adds to each phase of a plan's JSON what it takes on this machine."""
+    from lbkeras.probe import predicted_seconds
+
+    for row, seconds in zip(rows, predicted_seconds(plan, probes), strict=True):
+        probe = probes[row["batch_size"]]
+        row["micro_batch_size"] = probe.micro_batch_size
+        row["memory_mb"] = probe.memory_mb
+        row["examples_per_second"] = probe.examples_per_second
+        row["seconds"] = seconds
+
+
+def _epochs(phase) -> str:
+    return f"{phase.first_epoch + 1}-{phase.first_epoch + phase.epochs}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _aligned(rows) -> str:

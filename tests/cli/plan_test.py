@@ -60,3 +60,73 @@ def test_overrides_reach_every_arm(succeeds, smith):
     flags = ["--config.plan.epochs=4", "--config.plan.boundaries=(1,2,3)", "--format=json"]
     arms = json.loads(succeeds("plan", f"--config={smith}:digits", *flags))["arms"]
     assert {sum(phase["epochs"] for phase in plan["phases"]) for plan in arms.values()} == {4}
+
+
+@pytest.fixture
+def probed(process):
+    """What a process of its own prints: memory is limited before TensorFlow starts."""
+
+    def run(*flags):
+        probe = process("plan", *flags)
+        output, error = probe.communicate(timeout=400)
+        assert probe.returncode == 0, error
+        return output
+
+    return run
+
+
+PROBED = """
+from configs import common
+
+
+def get_config():
+    return common.experiment(
+        data=dict(name="digits", num_examples=1437),
+        model=dict(name="small_cnn", num_classes=10, width=32),
+        optimizer=dict(name="SGD"),
+        plan=dict(
+            name="noise_scale_plan",
+            strategy="increase_batch",
+            epochs=3,
+            boundaries=(1, 2),
+            factor=16.0,
+            learning_rate=0.01,
+            momentum=0.9,
+            batch_size=64,
+            max_batch_size=1024,
+        ),
+        arms=dict(grown=dict(description="64, 1,024 and 1,024 examples")),
+    )
+"""
+
+
+@pytest.mark.slow
+def test_probe_finds_what_fits_into_the_memory_limit(probed, tmp_path):
+    config = tmp_path / "probed.py"
+    config.write_text(PROBED)
+    flags = [f"--config={config}", "--probe", "--format=json"]
+    unlimited = json.loads(probed(*flags))["arms"]["grown"]["phases"]
+    limited = json.loads(probed(*flags, "--memory_limit_mb=24"))["arms"]["grown"]["phases"]
+    for phase in unlimited + limited:
+        added = {"micro_batch_size", "memory_mb", "examples_per_second", "seconds"}
+        assert set(phase) == PHASE_KEYS | added
+        assert phase["examples_per_second"] > 0
+        steps = phase["epochs"] * phase["steps_per_epoch"]
+        assert phase["seconds"] >= 0.99 * steps * phase["batch_size"] / phase["examples_per_second"]
+    assert [phase["micro_batch_size"] for phase in unlimited] == [64, 1024, 1024]
+    assert [phase["micro_batch_size"] for phase in limited[:1]] == [64]
+    assert unlimited[1]["memory_mb"] > 24 >= limited[1]["memory_mb"]
+    assert 1 < limited[1]["micro_batch_size"] < 1024
+
+
+@pytest.mark.slow
+def test_probe_shows_the_predicted_time_of_every_phase(probed, smith):
+    flags = ["--config.plan.epochs=4", "--config.plan.boundaries=(1,2,3)"]
+    output = probed(f"--config={smith}:digits", *flags, "--probe")
+    table = output.split("\n\n")[2].splitlines()
+    assert table[0].split() == (
+        ["arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time"]
+    )
+    assert len(table) == 1 + 6 * 4
+    row = table[2 + 4].split()  # the second phase of increase_batch
+    assert row[:3] == ["2-2", "20", "20"] and row[4] == "MB" and row[6] == "71"
