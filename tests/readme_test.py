@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_examples_train():
-    code, toolbox = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    text = (ROOT / "README.md").read_text()
+    code, toolbox, pieces = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     checked = code + (
         "\nhistory = model.history.history"
@@ -20,7 +21,11 @@ def test_the_examples_train():
     checked += toolbox + (
         "\nhistory = model.history.history"
         "\nassert history['loss'][-1] < history['loss'][0], history['loss']"
-        "\nassert 'trust_ratio/hidden' in history, list(history)"
+        "\nassert 'trust_ratio/hidden' in history, list(history)\n"
+    )
+    checked += pieces + (
+        "\nassert model.history.history['loss'][-1] < model.history.history['loss'][0]"
+        "\nassert int(model.optimizer.iterations) == 3 * (1437 // 512)"
     )
     run = subprocess.run(
         [sys.executable, "-c", checked], cwd=ROOT, capture_output=True, text=True, timeout=300
