@@ -189,13 +189,11 @@ def _draw_sweep(workdir, column: str, quantity: str, groups):
     """The figure of `column`'s last values against what the arms vary."""
     figure, (axes,) = _figure(1, height=4.3)
     draw_sweep(axes, groups, lambda *place: arm_style(*place, widening=0.0))
-    means = {group: [point[1] for point in points] for group, points in groups.items()}
-    if column.endswith("accuracy"):  # of learning rates too high ones fail: the best are the point
-        shown = (
-            [max(means[g]) for g in means]
-            if quantity == "learning_rate"
-            else sum(means.values(), [])
-        )
+    if column.endswith("accuracy"):
+        if quantity == "learning_rate":  # too high ones fail: the best are the point
+            shown = [max(mean for _, mean, _, _ in points) for points in groups.values()]
+        else:
+            shown = [mean - sd for points in groups.values() for _, mean, sd, _ in points]
         _limit_accuracy(axes, shown)
     _label(axes, quantity, column)
     _finish(figure, axes, workdir)
