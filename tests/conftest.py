@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+collect_ignore_glob = ["*_script.py"]  # programs that tests start, no modules with doctests
+
 
 def pytest_configure(config):
     """Ctrl-C acts, also where the tests run in the background, which makes processes ignore it."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from lbkeras.distribution import average_over_replicas
 from lbkeras.distribution.agreement import Agreement, gather, is_chief, num_workers
 from lbkeras.errors import UserError
 from lbkeras.files import write_atomically
@@ -117,8 +118,11 @@ class Checkpoint(keras.callbacks.Callback):
     def save(self, epoch: int, step: int) -> Path:
         """Writes a checkpoint from which epoch `epoch` goes on at its step `step`.
 
-        All workers must call it: to read what differs between replicas takes all of them.
+        All workers must call it: to read what differs between replicas takes all of them. Moving
+        statistics that differ become their mean, in this run too, so that one that goes on from
+        the checkpoint equals it.
         """
+        average_over_replicas(self.model)
         arrays = {name: _array(v) for name, v in _variables(self.model).items()}
         if step:
             arrays |= {name: _array(v) for name, v in _metrics(self.model).items()}

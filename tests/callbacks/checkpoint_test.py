@@ -179,6 +179,46 @@ def test_resume_in_the_same_process_with_the_same_pipeline(compiled, digits, tmp
         np.testing.assert_array_equal(ours, value)
 
 
+def test_statistics_that_differ_between_replicas_are_saved_and_go_on_as_their_mean(
+    digits, tmp_path, mirrored
+):
+    def start(directory):
+        with mirrored.scope():
+            model = keras.Sequential(
+                [
+                    keras.Input((8, 8, 1)),
+                    keras.layers.Rescaling(1 / 16),
+                    keras.layers.Flatten(),
+                    keras.layers.BatchNormalization(),
+                    keras.layers.Dense(10, kernel_initializer=keras.initializers.GlorotUniform(0)),
+                ]
+            )
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            model.compile(keras.optimizers.SGD(0.05), loss)
+        train = Pipeline(digits, 256, seed=5)
+        callbacks = [BatchSizeScheduler(train, lambda epoch, size: size)]
+        checkpoint = Checkpoint(tmp_path / directory, train, callbacks, minutes=0)
+        return model, checkpoint, dict(x=train, verbose=0, callbacks=[*callbacks, checkpoint])
+
+    model, _, arguments = start("whole")
+    model.fit(**arguments)
+
+    killed, _, arguments = start("killed")
+    arguments["callbacks"].append(KillAt(update=3))
+    with pytest.raises(Killed):
+        killed.fit(**arguments)
+    mean = killed.layers[2].moving_mean
+    first, second = mirrored.experimental_local_results(mean.value)
+    np.testing.assert_array_equal(first, second)
+
+    resumed, checkpoint, arguments = start("killed")
+    assert checkpoint.restore(resumed) == 0
+    np.testing.assert_array_equal(resumed.layers[2].moving_mean, mean)
+    resumed.fit(**arguments)
+    for ours, value in zip(resumed.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, value)
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_resume_of_a_stream_and_of_ordered_data(compiled, digits, tmp_path, shuffle):
     import tensorflow as tf

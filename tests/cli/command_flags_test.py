@@ -29,7 +29,9 @@ def test_missing_workdir_of_report(fails):
 
 def test_unknown_flag_names_the_nearest(fails, smith):
     assert fails("train", f"--confg={smith}") == (
-        "flag: expected one of --config, --workdir, --arm, --data_dir, --strategy, --seed, "
+        "flag: expected one of --config, --workdir, --arm, --data_dir, --strategy, "
+        "--num_logical_devices, --memory_limit_mb, --workers, --worker_index, "
+        "--worker_timeout_seconds, --micro_batch_size, --seed, "
         "received '--confg' (did you mean '--config'?)"
     )
 
@@ -52,7 +54,7 @@ def test_flag_without_its_value(flag, fails, smith):
 
 def test_unknown_choice_names_the_nearest(fails, smith):
     assert fails("train", f"--config={smith}", "--workdir=w", "--strategy=mirored") == (
-        "--strategy: expected one of auto, one, mirrored, received 'mirored' "
+        "--strategy: expected one of auto, one, mirrored, multi_worker, tpu, received 'mirored' "
         "(did you mean 'mirrored'?)"
     )
 
