@@ -6,7 +6,16 @@ from ml_collections import ConfigDict
 
 
 def experiment(
-    *, data, model, optimizer, plan, arms, seeds=3, first_seed=0, checkpoint_minutes=10.0
+    *,
+    data,
+    model,
+    optimizer,
+    plan,
+    arms,
+    callbacks=None,
+    seeds=3,
+    first_seed=0,
+    checkpoint_minutes=10.0,
 ):
     """A config: the sections of an experiment and the arms that differ from it.
 
@@ -17,6 +26,7 @@ def experiment(
         optimizer: `name` and the arguments of an optimizer of lbkeras or Keras, without learning
             rate and momentum, which the plan brings.
         plan: `name` and the arguments of a function of `lbkeras.planning`.
+        callbacks: names of `lbkeras.callbacks` that steer or measure, each with its arguments.
         arms: for each arm what it sets differently, in the same sections, and a `description`.
         seeds: how many seeds `lbkeras replicate` runs.
         first_seed: the first of them; one that chooses a setting takes other seeds than the one
@@ -26,8 +36,10 @@ def experiment(
     defaults = dict(
         train_split="train", test_split="test", test_batch_size=1000, augmentation="default"
     )
+    more = dict(callbacks=callbacks) if callbacks else {}
     return ConfigDict(
-        dict(
+        more
+        | dict(
             data=defaults | data,
             model=model,
             optimizer=optimizer,

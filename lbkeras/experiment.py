@@ -4,6 +4,10 @@ A config has the sections `data`, `model`, `optimizer` and `plan`, each a flat d
 looked up in lbkeras, then in Keras, and `arms`: for each setting that a paper compares, the values
 that differ, in the same sections. Nothing here imports TensorFlow until something needs it.
 
+The section `callbacks`, which need not be there, holds what steers and measures while it trains:
+the names of callbacks of lbkeras, each with its arguments. What only a run knows (`pipeline`,
+`validation`, `plan`, `seed`, `file`) they get from the run.
+
 An optimizer with `num_nodes` trains decentralized: the model is that many stacked nodes, and
 `optimizer.topology` says who averages with whom. With `data.label_concentration` each node owns a
 part of the data with labels of its own (the smaller, the more its own); with 0 or without it the
@@ -12,12 +16,14 @@ nodes take their rows of the same shuffled batches.
 
 import importlib
 import inspect
+import re
 from typing import Any
 
 from lbkeras import planning
 from lbkeras.errors import UserError, unknown_name
 
 SECTIONS = ("data", "model", "optimizer", "plan")
+_OPTIONAL = "callbacks"
 
 
 def arm_names(config) -> list[str]:
@@ -42,13 +48,18 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
     arm = names[0] if arm is None else arm
     if arm not in names:
         raise UserError(unknown_name("arm", arm, names))
-    settings = {section: config[section].to_dict() for section in SECTIONS}
+    sections = [*SECTIONS, _OPTIONAL] if _OPTIONAL in config else SECTIONS
+    settings = {section: config[section].to_dict() for section in sections}
     for section, values in config.arms[arm].to_dict().items():
         if section == "description":
             continue
-        if section not in settings:
-            raise UserError(unknown_name(f"arms.{arm}", section, SECTIONS))
-        if "name" in values:
+        if section not in (*SECTIONS, _OPTIONAL):
+            raise UserError(unknown_name(f"arms.{arm}", section, (*SECTIONS, _OPTIONAL)))
+        if section == _OPTIONAL:
+            chosen = settings.setdefault(_OPTIONAL, {})
+            for name, arguments in values.items():
+                chosen[name] = chosen.get(name, {}) | arguments
+        elif "name" in values:
             settings[section] = values
         else:
             settings[section] |= values
@@ -207,8 +218,13 @@ def make_model(settings: dict, train):
     return _with_nodes(model, nodes) if nodes else model
 
 
-def make_optimizer(settings: dict, plan: planning.Plan):
+def make_optimizer(settings: dict, plan: planning.Plan, steered: bool = False):
     """The optimizer of an arm with the plan's learning rates, and its momentum if it has one.
+
+    Args:
+        settings: the arm's sections.
+        plan: its Plan.
+        steered: a callback sets the learning rate; the optimizer gets the plan's first as a number.
 
     Raises:
         UserError: no such optimizer, or an argument that it does not take.
@@ -220,8 +236,38 @@ def make_optimizer(settings: dict, plan: planning.Plan):
     if "momentum" in inspect.signature(build).parameters:
         arguments["momentum"] = plan.phases[0].momentum
     _check_arguments("optimizer", build, arguments)
-    arguments["learning_rate"] = plan.learning_rate_schedule()
+    arguments["learning_rate"] = (
+        plan.phases[0].learning_rate if steered else plan.learning_rate_schedule()
+    )
     return _build("optimizer", build, arguments)
+
+
+def make_callbacks(settings: dict, folder, **known) -> list:
+    """The callbacks that an arm asks for.
+
+    Args:
+        settings: the arm's sections.
+        folder: the run's folder; a callback with an argument `file` gets `CLASS_NAME.json` in it.
+        **known: what else a callback may take from the run: `pipeline`, `validation`, `plan`,
+            `seed`.
+
+    Raises:
+        UserError: no such callback, an argument that it does not take or that it refuses.
+    """
+    made = []
+    for name, arguments in settings.get(_OPTIONAL, {}).items():
+        where = f"{_OPTIONAL}.{name}"
+        build = _find(_OPTIONAL, name, "lbkeras.callbacks")
+        parameters = inspect.signature(build).parameters
+        file_name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+        known["file"] = folder / f"{file_name}.json"
+        from_run = {key: value for key, value in known.items() if key in parameters}
+        _check_arguments(where, build, from_run | arguments)
+        try:
+            made.append(build(**from_run | arguments))
+        except UserError as error:  # names the argument
+            raise UserError(f"{where}.{error}") from None
+    return made
 
 
 def _mixing(arguments: dict):

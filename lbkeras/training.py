@@ -122,7 +122,17 @@ def _train(run: Run, plan, record: dict) -> dict:
     train_data, test_data = experiment.make_pipelines(
         run.settings, plan.phases[0].batch_size, run.seed, run.data_dir
     )
-    model = _compiled_model(run, plan, strategy, train_data)
+    chosen = experiment.make_callbacks(
+        run.settings,
+        run.folder,
+        pipeline=train_data,
+        validation=test_data,
+        plan=plan,
+        seed=run.seed,
+    )
+    steered = any(getattr(each, "owns_learning_rate", False) for each in chosen)
+    batch_size = [each for each in chosen if getattr(each, "owns_batch_size", False)]
+    model = _compiled_model(run, plan, strategy, train_data, steered)
     if chief:  # only now, so that a folder is not taken by a config that cannot be run
         workdir.claim(run.folder, "config.json", identity(run), notes={"config": run.config})
         files.write_json(run.folder / "plan.json", plan.to_dict())
@@ -133,9 +143,10 @@ def _train(run: Run, plan, record: dict) -> dict:
     )
     others = [
         callbacks.StopOnNaN(),
-        callbacks.BatchSizeScheduler(train_data, plan),
+        *(batch_size or [callbacks.BatchSizeScheduler(train_data, plan)]),
         *([] if nodes and not run.micro_batch_size else [micro_batches]),
         callbacks.AverageStatistics(),
+        *(each for each in chosen if each not in batch_size),
         callbacks.TrainingStatistics(train_data),
         *([callbacks.ConsensusDistance()] if nodes else []),
         callbacks.HistoryWriter(run.folder / "history.jsonl"),
@@ -169,7 +180,7 @@ def _train(run: Run, plan, record: dict) -> dict:
     return _close_record(run, record, "finished", micro_batch_size=micro_batches.micro_batch_size)
 
 
-def _compiled_model(run: Run, plan, strategy, train_data):
+def _compiled_model(run: Run, plan, strategy, train_data, steered: bool):
     import keras
 
     from lbkeras.steps_per_execution import choose_steps_per_execution
@@ -177,7 +188,7 @@ def _compiled_model(run: Run, plan, strategy, train_data):
     with strategy.scope():
         model = experiment.make_model(run.settings, train_data)
         model.compile(
-            optimizer=experiment.make_optimizer(run.settings, plan),
+            optimizer=experiment.make_optimizer(run.settings, plan, steered),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=run.steps_per_execution or choose_steps_per_execution(model, plan),
@@ -265,11 +276,13 @@ def _new_record(run: Run, model, strategy, previous: dict) -> dict:
 
 def _close_record(run: Run, record: dict, status: str, **more) -> dict:
     """Completes the record from the history that is on the disk."""
+    from lbkeras.callbacks.history_writer import COLUMNS
+
     history_file = run.folder / "history.jsonl"
     rows = read_history(history_file) if history_file.exists() else []
     last = rows[-1] if rows else {}
     metrics = ["loss", "accuracy", "val_loss", "val_accuracy"]
-    metrics += [name for name in ("consensus_distance",) if name in last]
+    metrics += [name for name in last if "/" not in name and name not in ("epoch", *COLUMNS)]
     record = record | {
         "status": status,
         "finished": _now(),

@@ -242,3 +242,31 @@ def test_seeds():
 
 def test_settings_are_plain(settings):
     assert not any(isinstance(section, ConfigDict) for section in settings.values())
+
+
+def test_callbacks_are_merged_by_name_and_get_what_the_run_knows(train, tmp_path):
+    config = _config(first={}, second=dict(callbacks=dict(MicroBatches=dict(micro_batch_size=4))))
+    assert "callbacks" not in experiment.arm_settings(config, "first")
+    settings = experiment.arm_settings(config, "second")
+    (callback,) = experiment.make_callbacks(settings, tmp_path, pipeline=train, seed=3)
+    assert callback.pipeline is train and callback.micro_batch_size == 4
+    assert callback.file == tmp_path / "micro_batches.json"
+
+    config.arms.second.callbacks.MicroBatches.unlock()
+    config.arms.second.callbacks.MicroBatches.micro_batch_size = 0
+    settings = experiment.arm_settings(config, "second")
+    with pytest.raises(UserError) as raised:
+        experiment.make_callbacks(settings, tmp_path, pipeline=train)
+    assert str(raised.value) == (
+        "callbacks.MicroBatches.micro_batch_size: expected at least 1, received 0"
+    )
+    with pytest.raises(UserError, match="callbacks: expected one of .*did you mean 'MicroBatches'"):
+        experiment.make_callbacks({"callbacks": {"MicroBatch": {}}}, tmp_path, pipeline=train)
+    with pytest.raises(UserError, match="callbacks.MicroBatches: expected one of .*'size'"):
+        arguments = {"callbacks": {"MicroBatches": {"size": 1}}}
+        experiment.make_callbacks(arguments, tmp_path, pipeline=train)
+
+
+def test_a_steered_optimizer_gets_a_number(settings):
+    optimizer = experiment.make_optimizer(settings, experiment.make_plan(settings), steered=True)
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)

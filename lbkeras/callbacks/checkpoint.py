@@ -258,6 +258,8 @@ def _first_line(error: Exception) -> str:
 # The state of a callback is its public attributes that are numbers, strings, None, lists and dicts
 # of them, or lists of arrays. What it was made with, the arguments of its `__init__`, comes from
 # the program again: EarlyStopping negates its `min_delta` in the first epoch, once an object.
+# What it keeps on the device it offers as `variables`, a list of the same length from `set_model`
+# on.
 
 
 def _callback_state(callback, index: int, arrays: dict) -> dict:
@@ -277,10 +279,14 @@ def _callback_state(callback, index: int, arrays: dict) -> dict:
         elif isinstance(value, list) and all(isinstance(part, np.ndarray) for part in value):
             state[name] = {"arrays": len(value)}
             arrays |= {f"callback/{index}/{name}/{i}": part for i, part in enumerate(value)}
+    for i, variable in enumerate(getattr(callback, "variables", ())):
+        arrays[f"callback/{index}/variable/{i}"] = _array(variable)
     return state
 
 
 def _restore_callback(callback, index: int, state: dict, arrays: dict) -> None:
+    for i, variable in enumerate(getattr(callback, "variables", ())):
+        variable.assign(arrays[f"callback/{index}/variable/{i}"])
     for name, value in state.items():
         if isinstance(value, dict) and set(value) == {"arrays"}:
             value = [arrays[f"callback/{index}/{name}/{i}"] for i in range(value["arrays"])]

@@ -2,6 +2,9 @@
 
 import keras
 
+from lbkeras.errors import UserError
+from lbkeras.schedules import SteeredLearningRate, steps
+
 
 def base_optimizer(optimizer):
     """The optimizer itself, under a loss-scaling wrapper if there is one."""
@@ -25,7 +28,12 @@ def last_learning_rate(optimizer) -> float:
     rate = optimizer._learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = rate(max(int(keras.ops.convert_to_numpy(optimizer.iterations)) - 1, 0))
-    return float(f"{float(keras.ops.convert_to_numpy(rate)):.7g}")  # float32 as it was meant
+    return _exactly(rate)
+
+
+def _exactly(rate) -> float:
+    """A float32 as it was meant."""
+    return float(f"{float(keras.ops.convert_to_numpy(rate)):.7g}")
 
 
 def get_trust_ratios(optimizer) -> dict[str, float]:
@@ -41,3 +49,66 @@ def get_trust_ratios(optimizer) -> dict[str, float]:
         layer if layers.count(layer) == 1 else path: ratio
         for layer, (path, ratio) in zip(layers, ratios.items(), strict=True)
     }
+
+
+def take_learning_rate(model, owner) -> SteeredLearningRate:
+    """Puts a learning rate that `owner` steers in the place of the optimizer's number.
+
+    For a callback's `set_model`; `check_ownership` belongs into its `on_train_begin` and
+    `give_back_learning_rate` into its `on_train_end`.
+
+    Args:
+        model: a compiled model.
+        owner: the callback.
+
+    Raises:
+        UserError: the optimizer has a schedule of its own, or no learning rate.
+    """
+    optimizer = base_optimizer(model.optimizer)
+    name = type(owner).__name__
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            f"{name}: expected Keras' TensorFlow backend, received {keras.backend.backend()}"
+        )
+    rate = getattr(optimizer, "_learning_rate", None)
+    number = getattr(rate, "number", rate)  # a `fit` that broke off has not given it back
+    if isinstance(number, keras.optimizers.schedules.LearningRateSchedule) or number is None:
+        received = "none" if number is None else type(number).__name__
+        raise UserError(
+            f"learning_rate: {name} and the optimizer's {received} cannot both set it; expected "
+            f"an optimizer with a number, such as {type(optimizer).__name__}(learning_rate=0.1)"
+        )
+    with model.distribute_strategy.scope():
+        steered = SteeredLearningRate(steps([_exactly(number)], [], 1), owner=name)
+    steered.number = number
+    # Not by the optimizer's setter, which would take the number out of `optimizer.variables` and so
+    # out of their order in checkpoints.
+    optimizer._learning_rate = steered
+    model.train_function = None
+    return steered
+
+
+def check_ownership(model, steered: SteeredLearningRate) -> None:
+    """Checks that nobody else has taken the learning rate in this `fit`.
+
+    Raises:
+        UserError: another callback has; names both.
+    """
+    present = base_optimizer(model.optimizer)._learning_rate
+    if present is not steered:
+        other = getattr(present, "owner", "") or type(present).__name__
+        if isinstance(present, SteeredLearningRate):
+            give_back_learning_rate(model, present)
+        raise UserError(
+            f"learning_rate: {steered.owner} and {other} cannot both set it; expected one of the "
+            "two callbacks"
+        )
+
+
+def give_back_learning_rate(model, steered: SteeredLearningRate) -> None:
+    """Gives the optimizer its number again, at the last update's value."""
+    optimizer = base_optimizer(model.optimizer)
+    if optimizer._learning_rate is steered:
+        steered.number.assign(last_learning_rate(model.optimizer))
+        optimizer._learning_rate = steered.number
+        model.train_function = None

@@ -1,6 +1,7 @@
 """Learning-rate curves over epochs, scaling rules, and the Keras schedule made of them.
 
-All but `EpochLearningRateSchedule`, which loads when first touched, works without Keras.
+All but `EpochLearningRateSchedule` and `SteeredLearningRate`, which load when first touched, works
+without Keras.
 """
 
 from lbkeras.schedules.curve import (
@@ -20,6 +21,7 @@ __all__ = [
     "Curve",
     "EpochLearningRateSchedule",
     "Segment",
+    "SteeredLearningRate",
     "cosine",
     "linear_scaling",
     "linear_to_zero",
@@ -37,6 +39,10 @@ def __getattr__(name: str):
         from lbkeras.schedules.epoch_learning_rate import EpochLearningRateSchedule
 
         return EpochLearningRateSchedule
+    if name == "SteeredLearningRate":
+        from lbkeras.schedules.steered_learning_rate import SteeredLearningRate
+
+        return SteeredLearningRate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

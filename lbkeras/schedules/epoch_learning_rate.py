@@ -11,6 +11,11 @@ from lbkeras.errors import UserError
 from lbkeras.schedules import checks
 from lbkeras.schedules.curve import EPOCH_TOLERANCE, SHAPES, Curve
 
+# The columns of a table: a row for each stretch of updates in one segment and one phase.
+INTEGERS = ("first_update", "start_update", "stop_update")
+FLOATS = ("start_fraction", "stop_fraction", "scale", "initial", "final", "power", "shape")
+_ALL_SHAPES = tuple(range(len(SHAPES)))
+
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class EpochLearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -48,47 +53,77 @@ class EpochLearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule)
 
     def __call__(self, step):
         """Learning rate, a float32 scalar, of the update number `step` (from 0)."""
+        step = _as_integer(step)
         table = self._table
-        step = ops.convert_to_tensor(step)
-        # The step's own integer type: TensorFlow counts in int64 (its int32 lives on the host, a
-        # round trip from a GPU), JAX in int32.
         integer = keras.backend.standardize_dtype(step.dtype)
-        if "int" not in integer:
-            integer = "int32"
-            step = ops.cast(step, integer)
-
-        def row_of(columns, dtype):
-            data = np.asarray([table[name] for name in columns], dtype).T
-            return ops.unstack(ops.take(ops.convert_to_tensor(data), row, axis=0), len(columns))
-
-        if len(table["first_update"]) > 1:
-            firsts = ops.convert_to_tensor(np.asarray(table["first_update"][1:], integer))
-            row = ops.sum(ops.cast(step >= firsts, integer))
-        else:
-            row = ops.zeros((), integer)
         shapes = sorted(set(table["shape"]))
         if shapes == [SHAPES.index("constant")]:
-            return ops.take(ops.convert_to_tensor(np.asarray(table["initial"], "float32")), row)
-
-        start_update, stop_update = row_of(("start_update", "stop_update"), integer)
-        start_fraction, stop_fraction, scale, initial, final, power, active = row_of(
-            ("start_fraction", "stop_fraction", "scale", "initial", "final", "power", "shape"),
-            "float32",
-        )
-
-        def share(whole_steps, fraction):
-            return ops.clip((ops.cast(whole_steps, "float32") + fraction) * scale, 0.0, 1.0)
-
-        done = share(step - start_update, start_fraction)
-        rest = share(stop_update - step, stop_fraction)
-        value = _value(SHAPES[shapes[0]], initial, final, done, rest, power)
-        for shape in shapes[1:]:
-            branch = _value(SHAPES[shape], initial, final, done, rest, power)
-            value = ops.where(ops.equal(active, float(shape)), branch, value)
-        return value
+            initial = ops.convert_to_tensor(np.asarray(table["initial"], "float32"))
+            return ops.take(initial, _row(step, np.asarray(table["first_update"], integer)))
+        integers = ops.convert_to_tensor(_columns(table, INTEGERS, integer))
+        floats = ops.convert_to_tensor(_columns(table, FLOATS, "float32"))
+        return learning_rate_at(step, integers, floats, shapes)
 
     def get_config(self):
         return {"curve": self.curve.to_list(), "phases": [list(phase) for phase in self.phases]}
+
+
+def learning_rate_at(step, integers, floats, shapes=_ALL_SHAPES):
+    """The learning rate of an update, looked up in a table (`learning_rate_table`).
+
+    Args:
+        step: the update's number, an integer scalar.
+        integers: columns `INTEGERS`, shape (rows, 3), in the step's own integer type: TensorFlow
+            counts in int64 (its int32 lives on the host, a round trip from a GPU), JAX in int32.
+        floats: columns `FLOATS`, shape (rows, 7), float32.
+        shapes: indices in `SHAPES` of those that the table may have.
+
+    Returns:
+        A float32 scalar.
+    """
+    row = _row(step, integers[:, 0])
+    _, start_update, stop_update = ops.unstack(ops.take(integers, row, axis=0), len(INTEGERS))
+    start_fraction, stop_fraction, scale, initial, final, power, active = ops.unstack(
+        ops.take(floats, row, axis=0), len(FLOATS)
+    )
+
+    def share(whole_steps, fraction):
+        return ops.clip((ops.cast(whole_steps, "float32") + fraction) * scale, 0.0, 1.0)
+
+    done = share(step - start_update, start_fraction)
+    rest = share(stop_update - step, stop_fraction)
+    value = _value(SHAPES[shapes[0]], initial, final, done, rest, power)
+    for shape in shapes[1:]:
+        branch = _value(SHAPES[shape], initial, final, done, rest, power)
+        value = ops.where(ops.equal(active, float(shape)), branch, value)
+    return value
+
+
+def _as_integer(step):
+    step = ops.convert_to_tensor(step)
+    return step if "int" in keras.backend.standardize_dtype(step.dtype) else ops.cast(step, "int32")
+
+
+def _row(step, first_updates):
+    """The number of the row that the step falls in: the last one that has begun."""
+    if first_updates.shape[0] == 1:
+        return ops.zeros((), step.dtype)
+    return ops.sum(ops.cast(step >= ops.convert_to_tensor(first_updates[1:]), step.dtype))
+
+
+def _columns(table: dict[str, list], names, dtype) -> np.ndarray:
+    return np.asarray([table[name] for name in names], dtype).T
+
+
+def learning_rate_table(curve: Curve, phases) -> tuple[np.ndarray, np.ndarray]:
+    """What `learning_rate_at` looks a rate up in: int64 `INTEGERS` and float32 `FLOATS`.
+
+    Args:
+        curve: over epochs.
+        phases: `(first_update, first_epoch, steps_per_epoch)`, in order.
+    """
+    table = _table(curve, phases)
+    return _columns(table, INTEGERS, "int64"), _columns(table, FLOATS, "float32")
 
 
 def _value(shape, initial, final, done, rest, power):
@@ -141,11 +176,7 @@ def _table(curve: Curve, phases) -> dict[str, list]:
     rows = set(segment_starts)
     if any(segment.shape != "constant" for segment in curve.segments):
         rows.update(first_update for first_update, _, _ in phases)
-    table = {
-        name: []
-        for name in ("first_update", "shape", "initial", "final", "power", "scale",
-                     "start_update", "start_fraction", "stop_update", "stop_fraction")
-    }  # fmt: skip
+    table = {name: [] for name in (*INTEGERS, *FLOATS)}
     for update in sorted(rows):
         # The last that has begun: a segment shorter than an update may have none of its own.
         begun = [i for i, start in enumerate(segment_starts) if start <= update]
@@ -174,7 +205,7 @@ def _table(curve: Curve, phases) -> dict[str, list]:
 
 def _first_update(epoch: float, phases) -> int:
     """The first update at or after `epoch`, by the same tolerance as `Curve`."""
-    index = max(i for i, phase in enumerate(phases) if phase[1] <= epoch)
+    index = max((i for i, phase in enumerate(phases) if phase[1] <= epoch), default=0)
     first_update, first_epoch, steps_per_epoch = phases[index]
     elapsed = (Fraction(epoch) - Fraction(EPOCH_TOLERANCE) - first_epoch) * steps_per_epoch
     update = max(first_update + math.ceil(elapsed), first_update)

@@ -1,7 +1,16 @@
 """Train steps: a batch in micro-batches, nodes that average with neighbours."""
 
+from lbkeras.trainers.loss_of_weights import LossOfWeights
 from lbkeras.trainers.micro_batches import check_micro_batch_size, micro_batch_train_step
 from lbkeras.trainers.stacked_nodes import StackedNodes
+from lbkeras.trainers.step_record import StepRecord
 from lbkeras.trainers.update_progress import UpdateProgress
 
-__all__ = ["StackedNodes", "UpdateProgress", "check_micro_batch_size", "micro_batch_train_step"]
+__all__ = [
+    "LossOfWeights",
+    "StackedNodes",
+    "StepRecord",
+    "UpdateProgress",
+    "check_micro_batch_size",
+    "micro_batch_train_step",
+]

@@ -219,6 +219,33 @@ def test_statistics_that_differ_between_replicas_are_saved_and_go_on_as_their_me
         np.testing.assert_array_equal(ours, value)
 
 
+class Counter(keras.callbacks.Callback):
+    """Counts updates on the device."""
+
+    def set_model(self, model):
+        self.variables = [keras.Variable(0, dtype="int32")]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.variables[0].assign_add(1)
+
+
+def test_variables_of_callbacks_go_on(compiled, digits, tmp_path):
+    counts = []
+    for kill in (KillAt(update=8), None):
+        train, counter = Pipeline(digits, 256), Counter()
+        scheduler = BatchSizeScheduler(train, lambda epoch, size: 256)
+        checkpoint = Checkpoint(tmp_path, train, [counter, scheduler], minutes=0)
+        callbacks = [counter, scheduler, checkpoint] + ([kill] if kill else [])
+        model = compiled()
+        first = checkpoint.restore(model)
+        try:
+            model.fit(train, epochs=2, initial_epoch=first, verbose=0, callbacks=callbacks)
+        except Killed:
+            pass
+        counts.append(int(counter.variables[0]))
+    assert counts == [8, 10]
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_resume_of_a_stream_and_of_ordered_data(compiled, digits, tmp_path, shuffle):
     import tensorflow as tf

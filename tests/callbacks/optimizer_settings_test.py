@@ -1,8 +1,11 @@
 import keras
 import pytest
 
-from lbkeras.callbacks import optimizer_settings
+from lbkeras.callbacks import BatchSizeScheduler, optimizer_settings
+from lbkeras.data import Pipeline
+from lbkeras.errors import UserError
 from lbkeras.planning import Phase, Plan
+from lbkeras.schedules import steps
 
 
 @pytest.mark.parametrize(
@@ -46,3 +49,89 @@ def test_trust_ratios_are_named_by_layer_or_by_variable():
         "model/head": 3.0,
     }
     assert optimizer_settings.get_trust_ratios(keras.optimizers.SGD(0.1)) == {}
+
+
+class Owner(keras.callbacks.Callback):
+    """Halves the rate an epoch."""
+
+    def __init__(self, pipeline):
+        super().__init__()
+        self.pipeline = pipeline
+        self.seen = []
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.rate = optimizer_settings.take_learning_rate(model, self)
+
+    def on_train_begin(self, logs=None):
+        optimizer_settings.check_ownership(self.model, self.rate)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        first = int(self.model.optimizer.iterations)
+        curve = steps([0.5**epoch], [], 1)
+        self.rate.follow(curve, first, epoch, self.pipeline.steps_per_epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seen.append(optimizer_settings.last_learning_rate(self.model.optimizer))
+
+    def on_train_end(self, logs=None):
+        optimizer_settings.give_back_learning_rate(self.model, self.rate)
+
+
+class Other(Owner):
+    pass
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_callback_takes_the_learning_rate_and_gives_it_back(compiled, digits, jit_compile):
+    model = compiled(keras.optimizers.SGD(3.0), jit_compile=jit_compile)
+    train = Pipeline(digits, 256)
+    number = model.optimizer.learning_rate
+    variables = list(model.optimizer.variables)
+    owner = Owner(train)
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: (256, 512, 256)[epoch])
+    model.fit(train, epochs=3, verbose=0, callbacks=[scheduler, owner])
+    assert owner.seen == [1.0, 0.5, 0.25]
+    assert model.optimizer.learning_rate is number and float(number) == 0.25
+    assert [id(v) for v in model.optimizer.variables[: len(variables)]] == [
+        id(v) for v in variables
+    ]
+
+
+def test_two_owners_are_refused_by_name(compiled, digits):
+    model, train = compiled(keras.optimizers.SGD(3.0)), Pipeline(digits, 256)
+    with pytest.raises(UserError) as raised:
+        model.fit(train, verbose=0, callbacks=[Owner(train), Other(train)])
+    assert str(raised.value) == (
+        "learning_rate: Owner and Other cannot both set it; expected one of the two callbacks"
+    )
+    assert float(model.optimizer.learning_rate) == 3
+    model.fit(train, verbose=0, callbacks=[Other(train)])
+
+
+def test_an_owner_and_a_schedule_are_refused_by_name(compiled, digits):
+    plan = Plan([Phase(0, 1, 256, 0.3, 0.9)], len(digits[0]))
+    model = compiled(keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9))
+    train = Pipeline(digits, 256)
+    with pytest.raises(UserError) as raised:
+        model.fit(train, verbose=0, callbacks=[Owner(train)])
+    assert str(raised.value) == (
+        "learning_rate: Owner and the optimizer's EpochLearningRateSchedule cannot both set it; "
+        "expected an optimizer with a number, such as SGD(learning_rate=0.1)"
+    )
+
+
+def test_a_fit_that_broke_off_does_not_bar_the_next(compiled, digits):
+    class Broken(Exception):
+        pass
+
+    def fail(batch, logs):
+        raise Broken
+
+    model, train = compiled(keras.optimizers.SGD(3.0)), Pipeline(digits, 256)
+    number = model.optimizer.learning_rate
+    with pytest.raises(Broken):
+        stop = keras.callbacks.LambdaCallback(on_train_batch_end=fail)
+        model.fit(train, verbose=0, callbacks=[Owner(train), stop])
+    model.fit(train, verbose=0, callbacks=[Owner(train)])
+    assert model.optimizer.learning_rate is number
