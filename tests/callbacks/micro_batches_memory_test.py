@@ -108,7 +108,8 @@ def test_the_same_curve_in_a_quarter_of_the_memory(replicas):
     (expected, nothing), (ours, lines) = run(replicas, 8000), run(replicas, BUDGET)
     # Two logical CPUs share one allocator.
     assert expected.pop("peak") > 4 * BUDGET >= 4 * ours.pop("peak")
-    assert nothing == [] and len(lines) == len(ours)
+    # Replicas share the memory and peak at other moments each time: a later step may halve again.
+    assert nothing == [] and len(lines) >= len(ours)
     assert all(line.startswith(f"out of memory: batch size {LARGE} on") for line in lines)
     for name in expected:
         assert expected[name]["micro_batch_size"] is None
