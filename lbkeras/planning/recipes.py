@@ -17,7 +17,9 @@ from lbkeras.schedules.curve import (
     steps,
     warm_up,
 )
-from lbkeras.schedules.scaling import linear_scaling
+from lbkeras.schedules.scaling import scaling_rule
+
+_WARMUPS = {"gradual": "linear", "constant": "constant"}
 
 
 def curve_plan(*, curve: Curve, batch_size: int, momentum: float, num_examples: int) -> Plan:
@@ -111,11 +113,14 @@ def warmup_steps_plan(
     momentum: float,
     num_examples: int,
     warmup_epochs: float = 0.0,
+    warmup: str = "gradual",
+    scaling: str = "linear",
 ) -> Plan:
-    """Goyal's recipe: linear scaling, gradual warm-up from the base rate, then steps down.
+    """Goyal's recipe: linear scaling, warm-up from the base rate, then steps down.
 
-    The learning rate goes from base_learning_rate to base_learning_rate · batch_size /
-    base_batch_size in a straight line, a little each update, and falls by `factor` at boundaries.
+    With k = batch_size / base_batch_size the learning rate goes from base_learning_rate to
+    k · base_learning_rate, in a straight line, a little each update (gradual), or with a jump after
+    `warmup_epochs` (constant), and falls by `factor` at boundaries.
 
     >>> plan = warmup_steps_plan(
     ...     epochs=90, boundaries=(30, 60, 80), factor=10, base_learning_rate=0.1,
@@ -128,12 +133,14 @@ def warmup_steps_plan(
         epochs: length of the training.
         boundaries: epochs where the learning rate falls, increasing, inside (0, epochs).
         factor: what it falls by, above 1.
-        base_learning_rate: good learning rate at `base_batch_size`, and at the ramp's start.
+        base_learning_rate: good learning rate at `base_batch_size`, and at the warm-up's start.
         base_batch_size: batch size that `base_learning_rate` belongs to.
         batch_size: global batch size, examples an update.
         momentum: of SGD, in [0, 1).
         num_examples: examples an epoch.
-        warmup_epochs: length of the ramp, may be fractional; the paper's is 5.
+        warmup_epochs: length of the warm-up, may be fractional; the paper's is 5; 0: none.
+        warmup: `"gradual"`, or `"constant"`, which holds base_learning_rate until the warm-up ends.
+        scaling: `"linear"` (the paper's), `"square_root"`, with √k in place of k, or `"none"`.
 
     Raises:
         UserError: an argument is out of its range.
@@ -144,10 +151,11 @@ def warmup_steps_plan(
     factor = checks.real("factor", factor, expected="a finite number above 1",
                          valid=lambda x: x > 1)  # fmt: skip
     base = checks.positive("base_learning_rate", base_learning_rate)
-    peak = linear_scaling(base, batch_size, base_batch_size)
+    peak = scaling_rule(scaling)(base, batch_size, base_batch_size)
+    shape = _WARMUPS[checks.choice("warmup", warmup, tuple(_WARMUPS))]
     boundaries = checked_boundaries(boundaries, epochs)
     values = [peak / factor**index for index in range(len(boundaries) + 1)]
-    curve = warm_up(steps(values, boundaries, epochs), warmup_epochs, base)
+    curve = warm_up(steps(values, boundaries, epochs), warmup_epochs, base, shape)
     return curve_plan(
         curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
     )

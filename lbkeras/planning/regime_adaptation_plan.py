@@ -7,13 +7,7 @@ from lbkeras.planning.noise_scale_plan import checked_boundaries
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.recipes import steps_plan
 from lbkeras.schedules import checks
-from lbkeras.schedules.scaling import linear_scaling, square_root_scaling
-
-_RULES = {
-    "square_root": square_root_scaling,
-    "linear": linear_scaling,
-    "none": lambda learning_rate, batch_size, base_batch_size: learning_rate,
-}
+from lbkeras.schedules.scaling import scaling_rule
 
 
 def regime_adaptation_plan(
@@ -64,7 +58,7 @@ def regime_adaptation_plan(
     boundaries = checked_boundaries(boundaries, epochs)
     batch_size = checks.whole("batch_size", batch_size, least=1)
     base_batch_size = checks.whole("base_batch_size", base_batch_size, least=1)
-    rule = _RULES[checks.choice("scaling", scaling, tuple(_RULES))]
+    rule = scaling_rule(scaling)
     if not isinstance(adapt_regime, bool):
         raise UserError(f"adapt_regime: expected True or False, received {adapt_regime!r}")
     rates = [

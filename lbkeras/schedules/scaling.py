@@ -44,6 +44,43 @@ def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: 
     return learning_rate * math.sqrt(_ratio(batch_size, base_batch_size))
 
 
+def no_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
+    """The learning rate as it is, whatever the batch size: what the rules are compared with.
+
+    >>> no_scaling(0.1, batch_size=1024, base_batch_size=256)
+    0.1
+
+    Args:
+        learning_rate: good learning rate at `base_batch_size`.
+        batch_size: global batch size, examples an update.
+        base_batch_size: batch size that `learning_rate` belongs to.
+
+    Raises:
+        UserError: an argument is not positive.
+    """
+    _ratio(batch_size, base_batch_size)
+    return checks.positive("learning_rate", learning_rate)
+
+
+SCALING_RULES = {
+    "square_root": square_root_scaling,
+    "linear": linear_scaling,
+    "none": no_scaling,
+}
+
+
+def scaling_rule(name: str):
+    """The function of a rule's name, `"square_root"`, `"linear"` or `"none"`.
+
+    >>> scaling_rule("linear")(0.1, batch_size=1024, base_batch_size=256)
+    0.4
+
+    Raises:
+        UserError: another name.
+    """
+    return SCALING_RULES[checks.choice("scaling", name, tuple(SCALING_RULES))]
+
+
 def _ratio(batch_size: int, base_batch_size: int) -> float:
     return checks.whole("batch_size", batch_size, least=1) / checks.whole(
         "base_batch_size", base_batch_size, least=1

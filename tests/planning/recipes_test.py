@@ -42,6 +42,24 @@ def test_without_warm_up_the_phases_say_it_all():
     assert [p.learning_rate for p in plan.phases] == pytest.approx([3.2, 0.32, 0.032, 0.0032])
 
 
+def test_constant_warm_up():
+    plan = warmup_steps_plan(**GOYAL, warmup="constant")
+    expected = {0: 0.1, 2.5: 0.1, 4.999: 0.1, 5: 3.2, 29.9: 3.2, 30: 0.32, 80: 0.0032}
+    assert {epoch: plan.learning_rate(epoch) for epoch in expected} == pytest.approx(expected)
+    assert plan.curve is None  # the phases say it all
+    halfway = warmup_steps_plan(**GOYAL | dict(warmup_epochs=2.5), warmup="constant")
+    assert [halfway.learning_rate(epoch) for epoch in (2.4, 2.5)] == pytest.approx([0.1, 3.2])
+
+
+def test_goyals_ablation_of_the_scaling_rule():
+    # At 8k: 0.1 · √32, and 0.1 as it is.
+    peaks = {
+        scaling: warmup_steps_plan(**GOYAL, scaling=scaling).learning_rate(5)
+        for scaling in ("linear", "square_root", "none")
+    }
+    assert peaks == pytest.approx({"linear": 3.2, "square_root": 0.1 * 32**0.5, "none": 0.1})
+
+
 def test_slow_start():
     # Akiba's 32k schedule: 6.4, 0.96, 0.128, 0.0128 for 40, 30, 15 and 5 epochs.
     plan = steps_plan(
@@ -123,6 +141,15 @@ def test_without_warm_up_the_decay_starts_at_once(recipe):
         (
             lambda: warmup_steps_plan(**{**GOYAL, "factor": 1}),
             "factor: expected a finite number above 1, received 1",
+        ),
+        (
+            lambda: warmup_steps_plan(**GOYAL, warmup="constnt"),
+            "warmup: expected one of 'gradual', 'constant', received 'constnt' (did you mean "
+            "'constant'?)",
+        ),
+        (
+            lambda: warmup_steps_plan(**GOYAL, scaling="sqrt"),
+            "scaling: expected one of 'square_root', 'linear', 'none', received 'sqrt'",
         ),
         (
             lambda: warmup_steps_plan(**{**GOYAL, "boundaries": (60, 30)}),

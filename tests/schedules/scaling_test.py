@@ -4,6 +4,7 @@ import pytest
 
 from lbkeras.errors import UserError
 from lbkeras.schedules import linear_scaling, square_root_scaling
+from lbkeras.schedules.scaling import no_scaling, scaling_rule
 
 
 def test_goyal():
@@ -20,6 +21,16 @@ def test_scaling_there_and_back(rule):
     assert rule(rule(0.3, 96, 32), 32, 96) == pytest.approx(0.3)
 
 
+def test_rules_by_name():
+    rates = {name: scaling_rule(name)(0.2, 144, 16) for name in ("linear", "square_root", "none")}
+    assert rates == pytest.approx({"linear": 1.8, "square_root": 0.6, "none": 0.2})
+    with pytest.raises(UserError) as error:
+        scaling_rule("quadratic")
+    assert str(error.value) == (
+        "scaling: expected one of 'square_root', 'linear', 'none', received 'quadratic'"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -29,7 +40,7 @@ def test_scaling_there_and_back(rule):
     ],
 )
 def test_message(arguments, message):
-    for rule in (linear_scaling, square_root_scaling):
+    for rule in (linear_scaling, square_root_scaling, no_scaling):
         with pytest.raises(UserError) as error:
             rule(*arguments)
         assert str(error.value) == message

@@ -1,0 +1,111 @@
+"""LEGW: the warm-up grows with the batch, so that it takes as many updates at any batch size."""
+
+from collections.abc import Sequence
+
+from lbkeras.errors import UserError
+from lbkeras.planning.noise_scale_plan import checked_boundaries
+from lbkeras.planning.plan import Plan
+from lbkeras.planning.recipes import curve_plan
+from lbkeras.schedules import checks
+from lbkeras.schedules.curve import Curve, Segment, steps, warm_up
+from lbkeras.schedules.scaling import scaling_rule
+
+DECAYS = ("constant", "polynomial", "exponential", "steps")
+
+
+def legw_plan(
+    *,
+    epochs: int,
+    base_batch_size: int,
+    batch_size: int,
+    base_learning_rate: float,
+    base_warmup_epochs: float,
+    momentum: float,
+    num_examples: int,
+    decay: str = "constant",
+    power: float = 2.0,
+    factor: float = 10.0,
+    boundaries: Sequence[int] = (),
+    scaling: str = "square_root",
+    scale_warmup: bool = True,
+) -> Plan:
+    """LEGW, linear-epoch gradual warm-up: what is good for a small batch, carried to a large one.
+
+    With k = batch_size / base_batch_size,
+
+        learning rate     √k · base_learning_rate
+        warm-up epochs    k · base_warmup_epochs, from 0 in a straight line
+
+    and then a decay of the learning rate that is the same at any batch size.
+
+    >>> plan = legw_plan(
+    ...     epochs=90, base_batch_size=1024, batch_size=32_768, base_learning_rate=2**2.5,
+    ...     base_warmup_epochs=0.3125, momentum=0.9, num_examples=1_281_167, decay="polynomial")
+    >>> [round(plan.learning_rate(epoch), 9) for epoch in (0, 5, 10, 50, 90)]
+    [0.0, 16.0, 32.0, 8.0, 0.0]
+
+    Args:
+        epochs: length of the training, the warm-up included.
+        base_batch_size: the small batch size, examples an update.
+        batch_size: global batch size of this plan; `base_batch_size` is the small batch's own plan.
+        base_learning_rate: good learning rate at `base_batch_size`.
+        base_warmup_epochs: good warm-up there, in epochs, may be fractional; 0: none.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples an epoch.
+        decay: after the warm-up `"constant"`; `"polynomial"`, to zero at the end; `"exponential"`,
+            by `factor` from the warm-up's end to the training's; or `"steps"`, by `factor` at each
+            of `boundaries`, whose place the warm-up does not change.
+        power: exponent of the polynomial decay, above 0.
+        factor: what exponential decay and each step divide by, above 1.
+        boundaries: epochs of the steps, increasing, after the warm-up and before `epochs`.
+        scaling: of the learning rate: `"square_root"` (the paper's), `"linear"` or `"none"`.
+        scale_warmup: False leaves the warm-up at `base_warmup_epochs`.
+
+    Raises:
+        UserError: an argument is out of its range, or the scaled warm-up leaves no epoch after it.
+
+    Differs from the paper: nothing known; its text was not at hand, only what others say of it.
+
+    Reference: You et al., "Large-Batch Training for LSTM and Beyond", arXiv 1901.08256, section 3.
+    """
+    epochs = checks.whole("epochs", epochs, least=1)
+    num_examples = checks.whole("num_examples", num_examples, least=1)
+    batch_size = checks.batch_size("batch_size", batch_size, num_examples)
+    base = checks.positive("base_learning_rate", base_learning_rate)
+    peak = scaling_rule(scaling)(base, batch_size, base_batch_size)
+    if not isinstance(scale_warmup, bool):
+        raise UserError(f"scale_warmup: expected True or False, received {scale_warmup!r}")
+    ratio = batch_size / base_batch_size if scale_warmup else 1.0
+    warmup_epochs = ratio * checks.not_negative("base_warmup_epochs", base_warmup_epochs)
+    checks.choice("decay", decay, DECAYS)
+    boundaries = checked_boundaries(boundaries, epochs)
+    if (decay == "steps") != bool(boundaries):
+        expected = "epochs of the steps" if decay == "steps" else f"none with decay={decay!r}"
+        raise UserError(f"boundaries: expected {expected}, received {boundaries!r}")
+    end = boundaries[0] if boundaries else epochs
+    if warmup_epochs >= end:
+        before = f"boundaries[0]={end}" if boundaries else f"epochs={end}"
+        raise UserError(
+            f"base_warmup_epochs: expected a warm-up that ends before {before}, received "
+            f"{base_warmup_epochs:g}, times batch_size / base_batch_size {warmup_epochs:g} epochs"
+        )
+    curve = _curve(decay, peak, warmup_epochs, epochs, power, factor, boundaries)
+    return curve_plan(
+        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
+    )
+
+
+def _curve(decay, peak, warmup_epochs, epochs, power, factor, boundaries) -> Curve:
+    factor = checks.real("factor", factor, expected="a finite number above 1",
+                         valid=lambda x: x > 1)  # fmt: skip
+    if decay == "steps":
+        rates = [peak / factor**index for index in range(len(boundaries) + 1)]
+        return warm_up(steps(rates, boundaries, epochs), warmup_epochs, 0.0)
+    final, shape = {
+        "constant": (peak, "constant"),
+        "polynomial": (0.0, "polynomial"),
+        "exponential": (peak / factor, "exponential"),
+    }[decay]
+    after = Segment(warmup_epochs, epochs, peak, final, shape, power)
+    ramp = [Segment(0, warmup_epochs, 0.0, peak, "linear")] if warmup_epochs else []
+    return Curve((*ramp, after))
