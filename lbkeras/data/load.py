@@ -5,6 +5,7 @@ import functools
 import tensorflow as tf
 
 from lbkeras.data.pipeline import Pipeline
+from lbkeras.data.text import describe_text, is_text, load_text
 from lbkeras.errors import UserError
 
 _CIFAR = ("cifar10", "cifar100")
@@ -22,13 +23,17 @@ def load(
 ) -> Pipeline:
     """Loads a data set as a Pipeline of `(image, label)`, the images uint8.
 
+    Of a text file, of `(tokens, next_tokens)` instead (`lbkeras.data.text.load_text`).
+
     Args:
-        name: "digits" (scikit-learn's, needs no files) or any image-classification set of
-            TensorFlow Datasets ("mnist", "cifar10", "imagenet2012", ...), prepared beforehand.
+        name: "digits" (scikit-learn's, needs no files); any image-classification set of
+            TensorFlow Datasets ("mnist", "cifar10", "imagenet2012", ...), prepared beforehand; or
+            a text file in `data_dir`, "NAME.txt" or "NAME.txt:WINDOW" (characters an example).
         split: "train", "test", a part, or another of the set, as TFDS takes it: "train[:80%]",
             "validation", ...
         batch_size: global batch size in examples.
-        data_dir: the folder of prepared TFDS data; None: TFDS' own default.
+        data_dir: the folder of prepared TFDS data, or of the text file; None: TFDS' own default,
+            or the current folder.
         training: shuffle and augment; None: if the split begins with "train".
         augmentation: "default": as in the papers, in training only (CIFAR: pad 4, random crop,
             flip; ImageNet: random area and aspect, flip; others none), or "none".
@@ -68,6 +73,8 @@ def describe(name: str, data_dir: str | None = None) -> str:
             "scikit-learn's handwritten digits, 1,797 images of 8x8 pixels, embedded; split here "
             "into 1,437 for training and 360 for testing"
         )
+    if is_text(name):
+        return describe_text(name, data_dir)
     from lbkeras.data.images import describe_images
 
     return describe_images(name, data_dir)
@@ -80,6 +87,8 @@ def _source(name: str, split: str, data_dir: str | None):
         from lbkeras.data.digits import load_digits
 
         return load_digits(split)
+    if is_text(name):
+        return load_text(name, split, data_dir)
     from lbkeras.data.images import load_images
 
     return load_images(name, split, data_dir)

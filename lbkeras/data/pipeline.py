@@ -148,6 +148,30 @@ class Pipeline(DataAdapter):
         self.num_examples = parts.size
         self.batch_size = self._batch_size
 
+    def in_order(self, batch_size: int, examples: int | None = None) -> "Pipeline":
+        """The same data for evaluation: each example once, in the source's order, not augmented.
+
+        What `decode` makes of a stream stays, with the same seeds in each pass.
+
+        Args:
+            batch_size: at most; in examples.
+            examples: the first so many; None: all.
+
+        Raises:
+            UserError: more examples than there are, or none.
+        """
+        most = count(self._source)
+        examples = most if examples is None else examples
+        if not 1 <= examples <= most:
+            raise UserError(f"examples: expected 1 to {most}, received {examples!r}")
+        source = self._source
+        if isinstance(source, tf.data.Dataset):
+            source = source.take(examples)
+        elif examples < most:
+            source = tf.nest.map_structure(lambda part: part[:examples], source)
+        size = min(batch_size, examples)
+        return Pipeline(source, size, shuffle=False, decode=self._decode, seed=self.seed)
+
     def labels(self) -> np.ndarray:
         """The targets of data in memory, in the source's order."""
         if isinstance(self._source, tf.data.Dataset):

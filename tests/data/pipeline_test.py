@@ -335,3 +335,18 @@ def test_batch_sizes_that_are_not_usable(size, message):
     with pytest.raises(UserError, match=f"batch_size: {message}"):
         pipeline.batch_size = size
     assert pipeline.batch_size == 5
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_in_order_each_example_comes_once_and_as_it_is(stream):
+    x, y = np.arange(22.0).reshape(11, 2), np.arange(11)
+    source = tf.data.Dataset.from_tensor_slices((x, y)) if stream else (x, y)
+    train = Pipeline(source, batch_size=3, augment=lambda x, seed: -x, seed=1)
+    for examples, sizes in ((None, [4, 4, 3]), (6, [4, 2]), (2, [2])):
+        batches = [(x.numpy(), y.numpy()) for x, y in train.in_order(4, examples).dataset()]
+        assert [len(part) for _, part in batches] == sizes
+        for number, expected in enumerate((x, y)):
+            got = np.concatenate([batch[number] for batch in batches])
+            np.testing.assert_array_equal(got, expected[: sum(sizes)])
+    with pytest.raises(UserError, match="^examples: expected 1 to 11, received 12"):
+        train.in_order(4, 12)
