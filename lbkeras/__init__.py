@@ -18,6 +18,7 @@ import sys
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
+    "analysis",
     "callbacks",
     "data",
     "distribution",

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.trainers.gradient_statistics import statistics_of
 from lbkeras.trainers.piece_losses import PieceLosses, WholeBatchNeeded, scalar
 from lbkeras.trainers.update_progress import UpdateProgress, after
 
@@ -115,11 +116,16 @@ class _TrainStep:
         if self._progress is not None:
             data = self._progress.mark_step(data)
         size = self._size(data)
+        if self._statistics is not None:
+            self._statistics.begin(tf.shape(_first(data))[0])
         if size is None:  # undivided, and only known when it runs
             gradients, state, losses = self._piece(data, 1, 1, self._state(), None)
         else:
             gradients, state, losses = self._over_pieces(data, size)
+        unregularized = gradients
         gradients, regularization = self._regularized(gradients)
+        if self._statistics is not None:
+            self._statistics.regularized(unregularized, gradients, self._weights)
         results = (gradients, state, losses, regularization)
         if self._progress is None:
             ready = after(results, tf.zeros(()))
@@ -143,6 +149,7 @@ class _TrainStep:
             if id(v) not in self._loss_metrics
         ]
         self._weights = model.trainable_variables
+        self._statistics = statistics_of(model)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._replicas_meet = replicas > 1 and any(
             getattr(layer, "synchronized", False) for layer in model._flatten_layers()
@@ -176,21 +183,27 @@ class _TrainStep:
         has_gradient = [False] * len(self._weights)
 
         def add(part, part_size, totals):
-            sums, state, losses = totals
+            sums, state, losses, norms = totals
             gradients, state, new = self._piece(part, part_size, size, state, divisors)
+            if norms:
+                more = self._statistics.squared_norms(gradients, self._weights)
+                norms = [norms[0] + more / part_size]
             for index, gradient in enumerate(gradients):
                 if gradient is not None:
                     has_gradient[index] = True
                     sums = [*sums[:index], _add(sums[index], gradient), *sums[index + 1 :]]
-            return sums, state, [a + b for a, b in zip(losses, new, strict=True)]
+            return sums, state, [a + b for a, b in zip(losses, new, strict=True)], norms
 
         # No constant: TensorFlow would compute zeros as large as the weights while it optimizes the
         # graph, where an allocation that fails ends the process.
         zero = tf.minimum(self._model.optimizer.iterations.value, 0)
         zeros = [tf.fill(v.shape, tf.cast(zero, _accumulator(v.dtype))) for v in self._weights]
         losses = [tf.zeros((), keras.backend.floatx()) for _ in range(1 + self._num_losses())]
-        totals = self._fold(data, size, add, (zeros, self._state(), losses))
-        sums, state, losses = totals
+        norms = [] if self._statistics is None else [tf.zeros(len(self._statistics.columns))]
+        totals = self._fold(data, size, add, (zeros, self._state(), losses, norms))
+        sums, state, losses, norms = totals
+        if norms:
+            self._statistics.pieces(norms[0], size, -(-size // self._micro_batch_size))
         gradients = [
             tf.cast(total, v.dtype) if has else None
             for total, v, has in zip(sums, self._weights, has_gradient, strict=True)

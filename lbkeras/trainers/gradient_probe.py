@@ -1,0 +1,84 @@
+"""The gradients of a few batches in pieces, without an update."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class GradientProbe:
+    """Gradients of pieces of data at the model's present weights, which change nothing.
+
+    Forward passes are those of training. What they would change (moving statistics, the states of
+    random generators, metrics) goes on from piece to piece within the probe and is then forgotten:
+    the model, its optimizer and the next random numbers are as if there had been no probe. The loss
+    is `model.compute_loss`, of each piece by itself. For a model on one device.
+
+    Costs the forward and backward passes of the examples, two copies of the gradients, and one
+    trace.
+
+    Args:
+        model: compiled and built.
+        statistics: its `GradientStatistics`, for the columns of the norms.
+    """
+
+    def __init__(self, model, statistics):
+        self._model = model
+        self._statistics = statistics
+        self._gradients = tf.function(self._piece, reduce_retracing=True)
+
+    def __call__(self, pieces) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probes one batch.
+
+        Args:
+            pieces: its pieces, each what `fit` takes as a batch.
+
+        Returns:
+            `lbkeras.analysis.piece_estimates`' arguments: examples of each piece, shape (1, k),
+            |g_i|², shape (columns, k), and |mean gradient|², shape (columns,).
+        """
+        weights = self._model.trainable_variables
+        state = [tf.convert_to_tensor(v.value) for v in self._state_variables()]
+        self._statistics.begin(0)
+        sizes, norms, sums = [], [], None
+        for piece in pieces:
+            gradients, state = self._gradients(piece, state)
+            sizes.append(int(_first(piece).shape[0]))
+            norms.append(self._statistics.squared_norms(gradients, weights).numpy())
+            gradients = [gradient * sizes[-1] for gradient in gradients]
+            if sums is not None:
+                gradients = [a + b for a, b in zip(sums, gradients, strict=True)]
+            sums = gradients
+        mean = [total / sum(sizes) for total in sums]
+        whole = self._statistics.squared_norms(mean, weights)
+        return np.array([sizes]), np.array(norms).T, whole.numpy()
+
+    def _state_variables(self) -> list:
+        return [*self._model.non_trainable_variables, *self._model.metrics_variables]
+
+    @tf.autograph.experimental.do_not_convert
+    def _piece(self, data, state):
+        model = self._model
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        weights, variables = model.trainable_variables, self._state_variables()
+        values = [tf.convert_to_tensor(v.value) for v in weights]
+        mapping = [*zip(weights, values, strict=True), *zip(variables, state, strict=True)]
+        with keras.StatelessScope(mapping, collect_losses=True) as scope:
+            with tf.GradientTape() as tape:
+                tape.watch(values)
+                if model._call_has_training_arg:
+                    y_pred = model(x, training=True)
+                else:
+                    y_pred = model(x)
+                loss = model._compute_loss(x, y, y_pred, sample_weight, training=True)
+                loss = model.optimizer.scale_loss(loss)
+            gradients = tape.gradient(loss, values)
+            scale = tf.cast(model.optimizer.scale_loss(tf.ones(())), tf.float32)
+        gradients = [
+            tf.zeros(v.shape) if g is None else tf.cast(tf.convert_to_tensor(g), tf.float32) / scale
+            for g, v in zip(gradients, weights, strict=True)
+        ]
+        return gradients, [scope.get_current_value(v) for v in variables]
+
+
+def _first(data):
+    return next(part for part in tf.nest.flatten(data) if part is not None)
