@@ -3,11 +3,12 @@
 import keras
 
 from lbkeras import layers, optimizers
-from lbkeras.schedules import EpochLearningRateSchedule
+from lbkeras.schedules import EpochLearningRateSchedule, SteeredLearningRate
 
-__all__ = ["EpochLearningRateSchedule", "layers", "optimizers"]
+__all__ = ["EpochLearningRateSchedule", "SteeredLearningRate", "layers", "optimizers"]
 
 if keras.backend.backend() == "tensorflow":
     from lbkeras import trainers
+    from lbkeras.schedules.ada_scale_learning_rate import AdaScaleLearningRate
 
-    __all__ += ["trainers"]
+    __all__ += ["AdaScaleLearningRate", "trainers"]
