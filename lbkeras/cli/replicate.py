@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from lbkeras import experiment, files
+from lbkeras import experiment, files, loss_line
 from lbkeras.cli.command_flags import (
     CommandFlags,
     HelpShown,
@@ -59,6 +59,7 @@ def main(arguments: list[str]) -> int:
     workdir = Path(flags.workdir)
     seeds = experiment.seeds(flags.config, flags.seeds)
     arms = experiment.arm_names(flags.config)
+    loss_line.check_line(flags.config)
     description = _description(flags, arguments, arms, seeds)
     runs = [(seed, arm) for seed in seeds for arm in arms]  # every arm early, for an early report
 
@@ -81,6 +82,7 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
         description["dataset_description"] = _describe_data(flags)
         files.write_json(workdir / "replication.json", description)
         _train_all(runs, workers)
+        loss_line.write_lines(flags.config, description["seeds"], workdir, flags.data_dir)
         report(workdir)
 
 

@@ -25,7 +25,7 @@ class Claim:
     """One claim of a paper, tested by comparing an arm's seeds with a baseline's.
 
     With a and b the true means of `metric` over seeds (turned round for losses, errors,
-    distances, updates and seconds, where less is better):
+    distances, sharpness, updates and seconds, where less is better):
 
         not_worse        a >= b - margin        (non-inferiority)
         worse            a <  b - margin        (margin may be left out: 0)
@@ -119,8 +119,8 @@ class Claim:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether less of it is better: losses, errors, distances, updates, examples, seconds."""
-        return self.metric.endswith(_LOWER_IS_BETTER)
+        """Whether less of it is better: losses, errors, distances, sharpness, costs."""
+        return self.metric.endswith(_LOWER_IS_BETTER) or self.metric.startswith("sharpness")
 
     @property
     def is_cost(self) -> bool:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lbkeras import files
+from lbkeras.replication.auto_wu_plot import draw_auto_wu, read_auto_wu
 from lbkeras.replication.folder import read_workdir
+from lbkeras.replication.line_plot import draw_line, read_lines
 from lbkeras.replication.run_record import RunFolder
 from lbkeras.replication.sweep_plot import draw_sweep, sweeps
 
@@ -41,6 +43,8 @@ def write_plots(workdir) -> list[Path]:
     `schedule.png`: batch size, learning rate and noise scale against epochs.
     `METRIC_against_batch_size.png` or `METRIC_against_learning_rate.png`, where the arms' names end
     in that number (`lars_4096`, `sgd_32_rate_0_01`): the last value, mean ± standard deviation.
+    `line.png`, where `line_seed_N.json` are: loss and accuracy on the line between two arms.
+    `auto_wu_ARM_seed_N.png`, for a run with AutoWU: losses, its Gaussian process, learning rate.
 
     Args:
         workdir: the folder, or what `folder.read_workdir` read from it.
@@ -70,6 +74,10 @@ def write_plots(workdir) -> list[Path]:
                 lambda q=quantity, g=groups: _draw_sweep(workdir, metric, q, g),
             )
         )
+    pictures.append(("line", lambda: _draw_line(workdir)))
+    for arm, runs in workdir.runs.items():
+        for seed, run in runs.items():
+            pictures.append((f"auto_wu_{arm}_seed_{seed}", lambda r=run: _draw_auto_wu(workdir, r)))
     for name, draw in pictures:
         figure = draw()
         if figure is None:
@@ -201,6 +209,28 @@ def _draw_sweep(workdir, column: str, quantity: str, groups):
         sizes = sorted({point[0] for points in groups.values() for point in points})
         axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
         axes.set_xticks([], minor=True)
+    return figure
+
+
+def _draw_line(workdir):
+    """The figure of the line between two arms' solutions, or None without data."""
+    lines = read_lines(workdir)
+    if not lines:
+        return None
+    figure, panels = _figure(2, height=6.0)
+    draw_line(panels, lines, _COLORS[:2])
+    _finish(figure, panels[0], workdir)
+    return figure
+
+
+def _draw_auto_wu(workdir, run: RunFolder):
+    """The figure of what AutoWU saw and did in a run, or None for a run without it."""
+    content = read_auto_wu(run)
+    if content is None:
+        return None
+    figure, (axes,) = _figure(1, height=4.3)
+    draw_auto_wu(axes, content, run.history, _COLORS[:3])
+    _finish(figure, axes, workdir)
     return figure
 
 

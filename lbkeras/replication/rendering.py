@@ -112,7 +112,25 @@ def render_arms(report: dict[str, Any]) -> str:
     if tags and setting:
         tags += f" They are for {setting}: compare orderings and ratios, not accuracies."
     blocks = [_markdown_table(header, rows), " ".join(filter(None, [legend, tags]))]
+    blocks += _render_measured(report)
     return "\n\n".join([*blocks, *(["\n".join(described + notes)] if described or notes else [])])
+
+
+def _render_measured(report: dict[str, Any]) -> list[str]:
+    """A Markdown table of what callbacks measured at the end of the runs, if they did."""
+    arms = report["arms"].items()
+    names = list(dict.fromkeys(name for _, arm in arms for name in arm.get("measured", {})))
+    if not names:
+        return []
+    rows = []
+    for name, arm in arms:
+        summaries = [arm.get("measured", {}).get(each, {"n": 0}) for each in names]
+        cells = [
+            format_metric(summary, each) for summary, each in zip(summaries, names, strict=True)
+        ]
+        rows.append([f"`{name}`", *cells])
+    table = _markdown_table(["arm", *(f"ours: {each}" for each in names)], rows)
+    return [f"Measured at the end of each run, mean ± standard deviation:\n\n{table}"]
 
 
 def render_claims(report: dict[str, Any]) -> str:

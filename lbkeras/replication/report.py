@@ -12,6 +12,9 @@ from lbkeras.replication.folder import Workdir, read_workdir
 from lbkeras.replication.run_record import RunFolder
 from lbkeras.replication.verdicts import verdict
 
+# What callbacks measure at the end of a run, beside loss and accuracy.
+_MEASURED = ("sharpness", "consensus_distance")
+
 
 def build_report(workdir: Path | str) -> dict[str, Any]:
     """Everything the report says, as plain data (the content of report.json).
@@ -26,7 +29,8 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
         `arms`, `claims` (each with its `result`), `runs_not_finished` and `notes`. An arm has its
         seeds by outcome, summaries (`n`, `mean`, `standard_deviation`, `min`, `median`,
         `max`, `values`) of `metric`, `updates`, `examples` and `seconds` over its finished
-        seeds, ratios of the baseline's means to its own, and `paper`, the paper's numbers.
+        seeds, the same of what callbacks `measured` (sharpness, consensus distance), ratios of the
+        baseline's means to its own, and `paper`, the paper's numbers.
 
     Raises:
         UserError: a file is missing or malformed.
@@ -115,6 +119,11 @@ def _build_arm(folder: Workdir, arm: str, metric: str) -> dict[str, Any]:
         "updates": _summarize([run.value("updates") for run in done]),
         "examples": _summarize([run.value("examples_seen") for run in done]),
         "seconds": _summarize([run.value("seconds") for run in done]),
+        "measured": {
+            name: _summarize([run.value(name) for run in done if name in run.record["final"]])
+            for name in dict.fromkeys(name for run in done for name in run.record.get("final", ()))
+            if name.startswith(_MEASURED)
+        },
         "planned_updates": plan.get("updates"),
         "batch_size": {"first": steps[0].get("batch_size"), "last": steps[-1].get("batch_size")},
         "learning_rate": {
