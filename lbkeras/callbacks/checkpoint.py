@@ -259,10 +259,10 @@ def _first_line(error: Exception) -> str:
 # of them, or lists of arrays. What it was made with, the arguments of its `__init__`, comes from
 # the program again: EarlyStopping negates its `min_delta` in the first epoch, once an object.
 # What it keeps on the device it offers as `variables`, a list of the same length from `set_model`
-# on.
+# on. A callback that holds another one holds its state too.
 
 
-def _callback_state(callback, index: int, arrays: dict) -> dict:
+def _callback_state(callback, index: int | str, arrays: dict) -> dict:
     state = {}
     if isinstance(callback, keras.callbacks.ProgbarLogger):
         return state
@@ -276,6 +276,8 @@ def _callback_state(callback, index: int, arrays: dict) -> dict:
             value = value.item()
         if _is_plain(value):
             state[name] = value
+        elif isinstance(value, keras.callbacks.Callback):
+            state[name] = {"callback": _callback_state(value, f"{index}/{name}", arrays)}
         elif isinstance(value, list) and all(isinstance(part, np.ndarray) for part in value):
             state[name] = {"arrays": len(value)}
             arrays |= {f"callback/{index}/{name}/{i}": part for i, part in enumerate(value)}
@@ -284,10 +286,14 @@ def _callback_state(callback, index: int, arrays: dict) -> dict:
     return state
 
 
-def _restore_callback(callback, index: int, state: dict, arrays: dict) -> None:
+def _restore_callback(callback, index: int | str, state: dict, arrays: dict) -> None:
     for i, variable in enumerate(getattr(callback, "variables", ())):
         variable.assign(arrays[f"callback/{index}/variable/{i}"])
     for name, value in state.items():
+        inner = getattr(callback, name, None)
+        if isinstance(inner, keras.callbacks.Callback):
+            _restore_callback(inner, f"{index}/{name}", value["callback"], arrays)
+            continue
         if isinstance(value, dict) and set(value) == {"arrays"}:
             value = [arrays[f"callback/{index}/{name}/{i}"] for i in range(value["arrays"])]
         setattr(callback, name, value)

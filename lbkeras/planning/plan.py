@@ -95,7 +95,7 @@ class Plan:
 
     def learning_rate(self, epoch: float) -> float:
         """Learning rate at `epoch`, which may be fractional."""
-        return self._learning_rate_curve(epoch)
+        return self.learning_rate_curve(epoch)
 
     def noise_scale(self, epoch: float) -> float:
         """learning_rate · num_examples / (batch_size · (1 − momentum)) at `epoch`."""
@@ -153,7 +153,7 @@ class Plan:
             )
             for phase in self.phases
         ]
-        return EpochLearningRateSchedule(self._learning_rate_curve, phases)
+        return EpochLearningRateSchedule(self.learning_rate_curve, phases)
 
     def to_dict(self) -> dict:
         """The plan as plain JSON data: counts, one dict a phase, and all that `from_dict` needs.
@@ -202,7 +202,8 @@ class Plan:
         return self.phases[after - 1]
 
     @functools.cached_property
-    def _learning_rate_curve(self) -> Curve:
+    def learning_rate_curve(self) -> Curve:
+        """The learning rate over the epochs: `curve`, or what the phases say."""
         if self.curve is not None:
             return self.curve
         return Curve(

@@ -1,7 +1,7 @@
 """Learning-rate curves over epochs, scaling rules, and the Keras schedule made of them.
 
-All but `EpochLearningRateSchedule` and `SteeredLearningRate`, which load when first touched, works
-without Keras.
+All but `EpochLearningRateSchedule`, `SteeredLearningRate` and `AdaScaleLearningRate`, which load
+when first touched, works without Keras.
 """
 
 from lbkeras.schedules.curve import (
@@ -18,6 +18,7 @@ from lbkeras.schedules.rmsprop_to_sgd import rmsprop_to_sgd_fraction
 from lbkeras.schedules.scaling import linear_scaling, square_root_scaling
 
 __all__ = [
+    "AdaScaleLearningRate",
     "Curve",
     "EpochLearningRateSchedule",
     "Segment",
@@ -35,6 +36,10 @@ __all__ = [
 
 
 def __getattr__(name: str):
+    if name == "AdaScaleLearningRate":
+        from lbkeras.schedules.ada_scale_learning_rate import AdaScaleLearningRate
+
+        return AdaScaleLearningRate
     if name == "EpochLearningRateSchedule":
         from lbkeras.schedules.epoch_learning_rate import EpochLearningRateSchedule
 

@@ -153,6 +153,16 @@ class Curve:
         after = bisect_right(self.segments, epoch + EPOCH_TOLERANCE, key=lambda s: s.start)
         return self.segments[after - 1].value(epoch)
 
+    def scaled(self, factor: float) -> "Curve":
+        """The curve with all learning rates multiplied by `factor`, above 0."""
+        factor = checks.positive("factor", factor)
+        return Curve(
+            tuple(
+                dataclasses.replace(s, initial=factor * s.initial, final=factor * s.final)
+                for s in self.segments
+            )
+        )
+
     def to_list(self) -> list[dict]:
         """The segments as plain JSON data."""
         return [segment.to_dict() for segment in self.segments]
