@@ -103,7 +103,7 @@ def probe_batch_sizes(
             metrics=["accuracy"],
             steps_per_execution=choose_steps_per_execution(model, plan),
         )
-    model.optimizer.build(model.trainable_variables)
+        model.optimizer.build(model.trainable_variables)
     found = {}
     for batch_size in dict.fromkeys(batch_sizes):
         pipeline.batch_size = batch_size

@@ -4,8 +4,10 @@ import json
 import sys
 
 from lbkeras import experiment
-from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.cli import advice, advised_config
+from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
 from lbkeras.cli.workers import define_device_flags
+from lbkeras.errors import UserError
 
 HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of every arm of a config
 
@@ -16,9 +18,17 @@ examples:
   lbkeras plan --config=configs/papers/smith2018.py:digits --probe
   lbkeras plan --config=configs/papers/smith2018.py:cifar10 --probe --memory_limit_mb=500 \\
       --data_dir=$HOME/tensorflow_datasets
+  lbkeras plan --config=configs/papers/smith2018.py:digits --auto --write=recommended.py
+  lbkeras train --config=recommended.py --workdir=runs/recommended
 
 With --probe it trains a few updates at each batch size on the devices of the flags and shows the
 largest micro-batch that fits into memory, examples/s, and the predicted time of every phase.
+
+With --auto it advises on one arm: it trains a quarter of the epochs, at most about a minute, and
+measures how large a batch still pays (the gradient noise scale, about the critical batch size) and
+how fast this machine is. It recommends batch sizes and learning rates for the same epochs, and
+says how many updates and how much time they take against the arm's own, and why. --write=FILE
+saves that as a config with the arms `recommended` and `own`.
 """
 
 
@@ -27,13 +37,20 @@ def main(arguments: list[str]) -> int:
     command.config()
     command.choice("format", "table", ["table", "json"], "How to print it.")
     command.boolean("probe", "Try every batch size on this machine: memory, speed, time.")
-    command.string("data_dir", None, "Folder of prepared TensorFlow Datasets data, to probe.")
+    command.boolean("auto", "Measure an arm and recommend a plan, with reasons.")
+    command.string("arm", None, "Which arm --auto measures; the first if not given.")
+    command.string("write", None, "New .py file: --auto saves what it recommends as a config.")
+    command.string("data_dir", None, "Folder of prepared TensorFlow Datasets data, to measure.")
     define_device_flags(command, several_workers=False)
     try:
         flags = command.parse()
     except HelpShown:
         return 0
+    _check(flags)
     plans = experiment.make_plans(flags.config)
+    if flags.auto:
+        _advise(flags, arguments, plans)
+        return 0
     probes = _probe(flags, plans) if flags.probe else {}
     if flags.format == "json":
         arms = {arm: plan.to_dict() for arm, plan in plans.items()}
@@ -65,19 +82,30 @@ def format_plans(plans: dict) -> str:
                     f"{plan.noise_scale(phase.first_epoch):,.4g}",
                 )
             )
-        fewer = f"{baseline / plan.updates():.2f}x fewer" if plan.updates() != baseline else ""
-        summaries.append((arm, f"{plan.updates():,} updates", fewer))
+        summaries.append((arm, f"{plan.updates():,} updates", _fewer(plan.updates(), baseline)))
     return _aligned(rows) + "\n\n" + _aligned(summaries)
 
 
-def format_probes(plans: dict, probes: dict) -> str:
-    """A table with a row a phase: what it takes on this machine; and each arm's predicted time."""
+def _fewer(updates: int, baseline: int) -> str:
+    if updates > baseline:
+        return f"{updates / baseline:.2f}x more"
+    return f"{baseline / updates:.2f}x fewer" if updates < baseline else ""
+
+
+def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> str:
+    """A table with a row a phase: what it takes on this machine; and each arm's predicted time.
+
+    Args:
+        plans: a Plan for each arm.
+        probes: for each arm a Probe for each batch size.
+        predicted: for each arm the seconds of each phase; None: by `predicted_seconds`.
+    """
     header = ("arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time")
     from lbkeras.probe import predicted_seconds
 
     rows, summaries = [header], []
     for arm, plan in plans.items():
-        seconds = predicted_seconds(plan, probes[arm])
+        seconds = predicted[arm] if predicted else predicted_seconds(plan, probes[arm])
         for index, phase in enumerate(plan.phases):
             probe = probes[arm][phase.batch_size]
             steps = phase.epochs * plan.steps_per_epoch(phase.first_epoch)
@@ -97,15 +125,74 @@ def format_probes(plans: dict, probes: dict) -> str:
     return _aligned(rows) + "\n\n" + _aligned(summaries)
 
 
-def _probe(flags, plans: dict) -> dict:
-    """For each arm what each of its batch sizes takes; arms that differ in the plan share."""
+def _check(flags) -> None:
+    """Refuses flags that do not go together, and a file that cannot be written."""
+    if flags.auto and flags.probe:
+        raise UserError(
+            "--auto: expected either it or --probe, received both; --auto tries the batch sizes of "
+            "the plans that it compares"
+        )
+    for name in ("arm", "write"):
+        if flags[name].value is not None and not flags.auto:
+            raise UserError(f"--{name}: expected beside --auto, received without")
+    if flags.write is not None:
+        advised_config.check_destination(flags.write)
+
+
+def _advise(flags, arguments: list[str], plans: dict) -> None:
+    """Measures an arm, prints what is recommended, and writes it."""
+    arm = experiment.arm_names(flags.config)[0] if flags.arm is None else flags.arm
+    settings = experiment.arm_settings(flags.config, arm)
+    budget_mb = _configure_devices(flags)
+    from lbkeras import advisor
+
+    advisor.check_arm(settings, arm)
+    found = advisor.advise(settings, flags.strategy, flags.data_dir, budget_mb, say=_say_on_stderr)
+    compared = advice.recommended_and_own(arm, found)
+    own, recommended = compared
+    times = format_probes(
+        compared,
+        {name: found.probes for name in compared},
+        {own: found.own_seconds, recommended: found.seconds},
+    )
+    table = f"{format_plans(compared)}\n\n{times}"
+    if flags.format == "json":
+        arms = {name: plan.to_dict() for name, plan in plans.items()}
+        print(
+            json.dumps({"arms": arms, "recommendation": advice.advice_data(arm, found)}, indent=2)
+        )
+    else:
+        print(f"{table}\n\n{advice.format_reasons(advice.reasons(found))}")
+    if flags.write is None:
+        return
+    file = advised_config.check_destination(flags.write)
+    named, command = flags["config"].config_filename, command_line(arguments)
+    advised_config.write_config(file, flags.config, arm, named, command, found, table)
+    _say_on_stderr(
+        f"{file}: written; lbkeras train --config={file} --workdir=runs/{file.stem} trains it"
+    )
+
+
+def _say_on_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _configure_devices(flags) -> float | None:
+    """Prepares the devices of the flags; returns what a trial may take on a CPU without a limit."""
     from lbkeras import devices
-    from lbkeras.probe import probe_batch_sizes
 
     budget_mb = None
     if flags.memory_limit_mb == 0:
         budget_mb = devices.count_cpu_memory()
     devices.configure_devices(flags.num_logical_devices, flags.memory_limit_mb)
+    return budget_mb
+
+
+def _probe(flags, plans: dict) -> dict:
+    """For each arm what each of its batch sizes takes; arms that differ in the plan share."""
+    budget_mb = _configure_devices(flags)
+    from lbkeras.probe import probe_batch_sizes
+
     groups = {}
     for arm in plans:
         settings = experiment.arm_settings(flags.config, arm)
@@ -120,7 +207,7 @@ def _probe(flags, plans: dict) -> dict:
             flags.strategy,
             flags.data_dir,
             budget_mb,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            say=_say_on_stderr,
         )
         probes |= {arm: found for arm in arms}
     return probes
