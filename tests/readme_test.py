@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_the_examples_train():
     text = (ROOT / "README.md").read_text()
-    code, toolbox, pieces = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code, toolbox, adaptive, pieces = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     checked = code + (
         "\nhistory = model.history.history"
@@ -22,6 +22,11 @@ def test_the_examples_train():
         "\nhistory = model.history.history"
         "\nassert history['loss'][-1] < history['loss'][0], history['loss']"
         "\nassert 'trust_ratio/hidden' in history, list(history)\n"
+    )
+    checked += adaptive + (
+        "\nsizes = [row['batch_size'] for row in adaptive.decisions]"
+        "\nassert sizes[0] == 8 and sizes[-1] > 8 and sizes == sorted(sizes), sizes"
+        "\nassert int(model.optimizer.iterations) == sum(1437 // size for size in sizes)\n"
     )
     checked += pieces + (
         "\nassert model.history.history['loss'][-1] < model.history.history['loss'][0]"
