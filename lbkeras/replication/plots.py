@@ -187,6 +187,7 @@ def _draw_schedule(workdir):
         return None
     for axes, column in zip(panels, columns, strict=True):
         axes.set_yscale("log")
+        _limit_decades(axes)
         _plain_ticks(axes.yaxis)
         _label(axes, "epochs" if axes is panels[-1] else "", column)
     _finish(figure, panels[0], workdir)
@@ -314,12 +315,20 @@ def _finish(figure, axes, workdir) -> None:
 
 
 def _plain_ticks(axis) -> None:
-    """Numbers such as 2,000 on a logarithmic axis, at 1, 2 and 5 of a decade."""
+    """Numbers such as 2,000 on a logarithmic axis, at 1, 2 and 5 of a decade where they fit."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=20))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,), numticks=20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def _limit_decades(axes) -> None:
+    """Four decades below the highest: what a decay to zero ends at is no news."""
+    highest = max(y for _, y in _points(axes))
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, 1e-4 * highest), top)
 
 
 def _points(axes) -> list[tuple[float, float]]:
