@@ -1,5 +1,6 @@
 """AutoWU's decisions against the published rule, restated in published_auto_wu.py."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ sys.path.insert(0, str(HERE))
 import published_auto_wu as published  # noqa: E402
 
 NUM_SYNTHETIC = 60
+# All 132 sequences take minutes; the gate compares every third.
+EVERY = 1 if os.environ.get("LBKERAS_ALL_WARM_UPS") else 3
 
 
 def synthetic(seed):
@@ -80,12 +83,12 @@ def test_decides_as_published(kind):
         sequences = [synthetic(seed) for seed in range(NUM_SYNTHETIC)]
     else:
         sequences = [losses for name, losses in recorded().items() if name.startswith(kind)]
-    apart, errors, switches = compare(sequences)
+    apart, errors, switches = compare(sequences[::EVERY])
     print(
         f"\n{kind}: {len(apart)} sequences, {switches} switch; same epoch {np.mean(apart == 0):.3f}"
         f", within one {np.mean(apart <= 1):.3f}, median error of the rate {np.median(errors):.4f}"
     )
-    assert len(apart) >= 18 and switches >= len(apart) / 4
+    assert len(apart) >= 6 and switches >= len(apart) / 4
     assert np.mean(apart <= 1) >= 0.95
     assert np.mean(apart == 0) >= 0.80
     assert np.median(errors) < 0.15
