@@ -43,5 +43,6 @@ def test_lbkeras_alone_does_not_import_keras():
 
 def test_every_class_that_is_registered_is_imported():
     ours = {name for name in keras.saving.get_custom_objects() if name.startswith("lbkeras>")}
-    exported = {*layers.__all__, *optimizers.__all__, "EpochLearningRateSchedule", "StackedNodes"}
+    rates = {"EpochLearningRateSchedule", "SteeredLearningRate", "AdaScaleLearningRate"}
+    exported = {*layers.__all__, *optimizers.__all__, *rates, "StackedNodes"}
     assert {name.removeprefix("lbkeras>") for name in ours} <= exported

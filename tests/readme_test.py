@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_the_examples_train():
     text = (ROOT / "README.md").read_text()
     code, toolbox, adaptive, pieces = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

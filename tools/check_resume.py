@@ -2,12 +2,14 @@
 
     python tools/check_resume.py              10 kills, about 5 minutes on 2 cores
     python tools/check_resume.py --kills=3 --arm=original
+    python tools/check_resume.py --kills=3 --arm=adaptive \\
+        --config=configs/papers/mccandlish2018_noise_scale.py:digits -- --config.plan.epochs=20
 
-Runs one arm of smith2018:digits (20 epochs, four phases, a checkpoint after each call of the
-graph) undisturbed, then again for each kill: it is killed at a random moment, every third one right
-when the epoch before a batch switch is over, and run again until it ends. All weights, optimizer
-slots and the history must equal those of the undisturbed run, bit for bit. Exit status 1 if any
-differs.
+Runs one arm of a config, by default of smith2018:digits (20 epochs, four phases), with a checkpoint
+after each call of the graph, undisturbed, then again for each kill: it is killed at a random
+moment, every third one right when an epoch is over (that before a batch switch by default), and run
+again until it ends. All weights, optimizer slots and the history must equal those of the
+undisturbed run, bit for bit. Exit status 1 if any differs.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 BOUNDARIES = (6, 12, 16)
+SMITH = "configs/papers/smith2018.py:digits"
 CLOCK = ("seconds", "examples_per_second")
 
 
@@ -34,13 +37,23 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--arm", default="increased_learning_rate")
+    parser.add_argument("--config", default=SMITH)
+    parser.add_argument("overrides", nargs="*", help="of the config, after --")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
+    overrides = arguments.overrides
+    if arguments.config == SMITH:
+        overrides = [
+            "--config.plan.epochs=20",
+            f"--config.plan.boundaries={BOUNDARIES}",
+            *overrides,
+        ]
+    chosen = [f"--config={arguments.config}", f"--arm={arguments.arm}", *overrides]
     moments = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         undisturbed = Path(folder) / "undisturbed"
         begin = time.monotonic()
-        start(undisturbed, arguments.arm).wait()
+        start(undisturbed, chosen).wait()
         training = json.loads((undisturbed / "record.json").read_text())["seconds"]
         print(f"undisturbed: {time.monotonic() - begin:.1f} s, {training:.1f} s of it training")
         different = 0
@@ -48,10 +61,10 @@ def main() -> int:
             workdir = Path(folder) / f"killed_{number}"
             if number % 3 == 0:
                 epochs = moments.choice(BOUNDARIES)
-                where = kill_after_epochs(workdir, arguments.arm, epochs)
+                where = kill_after_epochs(workdir, chosen, epochs)
             else:
-                where = kill_after_seconds(workdir, arguments.arm, moments.random() * training)
-            process = start(workdir, arguments.arm)
+                where = kill_after_seconds(workdir, chosen, moments.random() * training)
+            process = start(workdir, chosen)
             status = process.wait()
             same = status == 0 and equal(undisturbed, workdir)
             different += not same
@@ -61,29 +74,27 @@ def main() -> int:
     return 1 if different else 0
 
 
-def start(workdir: Path, arm: str) -> subprocess.Popen:
+def start(workdir: Path, chosen: list[str]) -> subprocess.Popen:
     command = [
-        *(sys.executable, "-m", "lbkeras", "train", f"--arm={arm}", f"--workdir={workdir}"),
-        "--config=configs/papers/smith2018.py:digits",
-        "--config.plan.epochs=20",
-        f"--config.plan.boundaries={BOUNDARIES}",
+        *(sys.executable, "-m", "lbkeras", "train", f"--workdir={workdir}"),
+        *chosen,
         "--config.checkpoint_minutes=0.0",
         "--config.steps_per_execution=5",
     ]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def kill_after_epochs(workdir: Path, arm: str, epochs: int) -> str:
+def kill_after_epochs(workdir: Path, chosen: list[str], epochs: int) -> str:
     """Kills as soon as the history holds that many epochs: at a batch switch."""
-    process = start(workdir, arm)
+    process = start(workdir, chosen)
     while rows(workdir) < epochs and process.poll() is None:
         time.sleep(0.001)
     return _kill(process, workdir)
 
 
-def kill_after_seconds(workdir: Path, arm: str, seconds: float) -> str:
+def kill_after_seconds(workdir: Path, chosen: list[str], seconds: float) -> str:
     """Kills that long after the first checkpoint."""
-    process = start(workdir, arm)
+    process = start(workdir, chosen)
     while not list(workdir.glob("checkpoints/*.npz")) and process.poll() is None:
         time.sleep(0.001)
     time.sleep(seconds)

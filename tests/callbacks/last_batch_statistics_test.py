@@ -36,6 +36,7 @@ def test_the_statistics_are_those_of_the_last_batch(compiled, digits):
     np.testing.assert_allclose(variance, values.var(0), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_replicas_are_averaged(mirrored, compiled, digits):
     with mirrored.scope():
         model = compiled(keras.optimizers.SGD(0.0), hidden=5)

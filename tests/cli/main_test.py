@@ -26,7 +26,10 @@ TRAINING = [
     "--micro_batch_size",
 ]  # fmt: skip
 FLAGS = {
-    "plan": ["--config", "--format", "--probe", "--data_dir", *DEVICES],
+    "plan": [
+        *("--config", "--format", "--probe", "--auto", "--arm", "--write", "--data_dir"),
+        *DEVICES,
+    ],
     "train": ["--config", "--workdir", "--arm", *TRAINING, "--seed"],
     "replicate": ["--config", "--workdir", "--seeds", *TRAINING],
     "report": ["--workdir"],
@@ -53,7 +56,7 @@ def test_the_examples_of_plan_run(succeeds, monkeypatch, request):
     examples = [example for example in examples if example[0] == "plan"]
     assert len(examples) >= 4
     for example in examples:
-        if "--probe" not in example:  # plan_test.py does that, in processes of its own
+        if not {"--probe", "--auto"} & set(example):  # plan_test.py and advice_test.py do that
             assert succeeds(*example)
 
 

@@ -89,6 +89,7 @@ def _settings(folder, **model):
     )
 
 
+@pytest.mark.slow
 def test_a_language_model_learns_it_with_the_accuracy_of_each_character(folder):
     settings = _settings(folder, vocabulary_size=len(set(TEXT)))
     train, test = experiment.make_pipelines(settings, 16, 0, folder)
