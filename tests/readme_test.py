@@ -28,7 +28,7 @@ def test_the_examples_train():
     )
     checked += adaptive + (
         "\nsizes = [row['batch_size'] for row in adaptive.decisions]"
-        "\nassert sizes[0] == 8 and sizes[-1] > 8 and sizes == sorted(sizes), sizes"
+        "\nassert sizes[:2] == [8, 16], sizes"  # how far it goes depends on the first weights
         "\nassert int(model.optimizer.iterations) == sum(1437 // size for size in sizes)\n"
     )
     checked += pieces + (

@@ -17,8 +17,8 @@ sys.path.insert(0, str(HERE))
 import published_auto_wu as published  # noqa: E402
 
 NUM_SYNTHETIC = 60
-# All 132 sequences take minutes; the gate compares every third.
-EVERY = 1 if os.environ.get("LBKERAS_ALL_WARM_UPS") else 3
+# All 132 sequences take a minute; the gate compares every third, and all where few of them switch.
+EVERY = {"synthetic": 3, "digits": 3, "mnist": 1}
 
 
 def synthetic(seed):
@@ -83,12 +83,13 @@ def test_decides_as_published(kind):
         sequences = [synthetic(seed) for seed in range(NUM_SYNTHETIC)]
     else:
         sequences = [losses for name, losses in recorded().items() if name.startswith(kind)]
-    apart, errors, switches = compare(sequences[::EVERY])
+    every = 1 if os.environ.get("LBKERAS_ALL_WARM_UPS") else EVERY[kind]
+    apart, errors, switches = compare(sequences[::every])
     print(
         f"\n{kind}: {len(apart)} sequences, {switches} switch; same epoch {np.mean(apart == 0):.3f}"
         f", within one {np.mean(apart <= 1):.3f}, median error of the rate {np.median(errors):.4f}"
     )
-    assert len(apart) >= 6 and switches >= len(apart) / 4
+    assert switches >= max(6, len(apart) / 4)
     assert np.mean(apart <= 1) >= 0.95
     assert np.mean(apart == 0) >= 0.80
     assert np.median(errors) < 0.15
