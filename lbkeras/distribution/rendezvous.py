@@ -33,7 +33,7 @@ class Workers:
         self._lines = lines  # the other worker -> _Line
         self._on_stop = on_stop
         self._shared = queue.Queue()
-        self._stopping = threading.Lock()
+        self._stopping = threading.RLock()
         self._leaving = False
         for other, line in self._lines.items():
             threading.Thread(target=self._watch, args=(other, line), daemon=True).start()
@@ -73,11 +73,11 @@ class Workers:
                 if self._leaving or "done" in received:
                     return
                 self._leaving = True
-            for each, its_line in self._lines.items():
-                if each != other:
-                    its_line.send(received)
-            if self._on_stop is not None:
-                self._on_stop(received["stopped"])
+                for each, its_line in self._lines.items():
+                    if each != other:
+                        its_line.send(received)
+                if self._on_stop is not None:  # `leave` waits: one of the two says why
+                    self._on_stop(received["stopped"])
             return
 
     def _stopped(self, index: int, message: str | None = None) -> dict:

@@ -208,7 +208,7 @@ def test_a_checkpoint_that_a_worker_cannot_see(workers, undisturbed, tmp_path):
     own = ([f"--workdir={tmp_path / 'run'}"], [f"--workdir={tmp_path / 'elsewhere'}"])
     processes, _ = workers.start("train", *GROWN, own=own)
     for status, _, error in _finish(processes):
-        assert status == 2 and error.count("\n") == 1
+        assert status == 2 and error.count("\n") == 1, error
         assert "expected a folder on a file system that all workers share" in error
 
 
@@ -216,7 +216,7 @@ def test_a_batch_that_the_workers_do_not_divide(workers, tmp_path):
     flags = ("--arm=original", "--config.plan.batch_size=5", f"--workdir={tmp_path / 'run'}")
     processes, _ = workers.start("train", SMITH, *flags)
     for status, _, error in _finish(processes):
-        assert status == 2 and error.count("\n") == 1
+        assert status == 2 and error.count("\n") == 1, error
         assert "expected a multiple of the 2 replicas, received 5; the nearest are 4 and 6" in error
     assert not (tmp_path / "run" / "config.json").exists()
 

@@ -191,6 +191,25 @@ def test_a_worker_that_gives_up_says_why_to_all(gather, addresses):
     assert [heard.get(timeout=10), heard.get(timeout=10)] == [expected] * 2
 
 
+def test_a_worker_that_ends_another_does_not_let_it_say_something_else(gather):
+    began, ended = threading.Event(), threading.Event()
+
+    def end(sentence):
+        began.set()
+        ended.wait(10)
+
+    first, second = gather(dict(index=0, on_stop=end), dict(index=1))
+    second.leave("it has no data")
+    assert began.wait(10)
+    leaving = threading.Thread(target=first.leave, args=("something else",))
+    leaving.start()
+    leaving.join(0.2)
+    assert leaving.is_alive()
+    ended.set()
+    leaving.join(10)
+    assert not leaving.is_alive()
+
+
 def test_a_worker_that_is_done_alarms_nobody(gather):
     heard = queue.Queue()
     for each in gather(*(dict(index=i, on_stop=heard.put) for i in range(2))):
