@@ -221,12 +221,28 @@ def test_a_batch_that_the_workers_do_not_divide(workers, tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+_TWO_ARMS = """
+from configs.papers.smith2018 import PAPER, get_config as all_arms
+
+def get_config():
+    config = all_arms("digits")
+    for arm in list(config.arms)[2:]:
+        del config.arms[arm]
+    return config
+
+def get_claims(variant=""):
+    return []
+"""
+
+
 def test_replicate_with_two_workers(workers, tmp_path):
+    (tmp_path / "two_arms.py").write_text(_TWO_ARMS)
     flags = ("--seeds=1", "--config.plan.epochs=2", "--config.plan.boundaries=(1,)")
-    command = ("replicate", SMITH, *flags, f"--workdir={tmp_path / 'all'}")
+    config = f"--config={tmp_path / 'two_arms.py'}"
+    command = ("replicate", config, *flags, f"--workdir={tmp_path / 'all'}")
     first, second = _finish(workers.start(*command)[0], 280)
     assert (first[0], first[2]) == (0, ""), first
     assert second == (0, "", "")
     report = json.loads((tmp_path / "all" / "report.json").read_text())
-    assert len(report["arms"]) == 6
+    assert len(report["arms"]) == 2
     assert _record(tmp_path / "all" / "original" / "seed_0")["workers"] == 2
