@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from tests.autotuning import no_autotuning
+
 collect_ignore_glob = ["*_script.py"]  # programs that tests start, no modules with doctests
 
 
@@ -19,20 +21,9 @@ def pytest_configure(config):
 def pytest_collection_finish(session):
     """Two logical CPUs, before TensorFlow starts; tests of pure modules do not load it."""
     if "tensorflow" in sys.modules:
-        _no_autotuning()
+        no_autotuning()
         with contextlib.suppress(RuntimeError):  # `mirrored` says it to those whom it concerns
             _two_logical_cpus()
-
-
-def _no_autotuning():
-    """TensorFlow 2.21 can wait for ever for the autotuner's thread when it releases an iterator of
-    Keras' own datasets: seen in `keras.backend.clear_session`."""
-    import tensorflow as tf
-    from tensorflow.python.data.ops import dataset_ops
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    dataset_ops.DatasetV2._apply_debug_options = lambda dataset: dataset.with_options(options)
 
 
 def _two_logical_cpus():

@@ -17,13 +17,14 @@ LARGE, SMALL, EXAMPLES = 768, 64, 1536
 ROOT = Path(__file__).parents[2]
 
 # Batch size of each epoch, and steps_per_execution, for one replica and for two. TensorFlow waits
-# 10 s in each attempt that fails, so there are few.
+# 10 s in each attempt that fails, so there are few. The first step is large: memory that was taken
+# in small regions has no place for a large tensor.
 RUNS = {
     1: {
         "first step": ((LARGE, LARGE), 1),
         "grown batch, several steps a call": ((SMALL, LARGE), 3),
     },
-    2: {"grown batch": ((SMALL, LARGE), 1)},
+    2: {"first step": ((LARGE, LARGE), 1)},
 }
 
 
@@ -65,7 +66,7 @@ def fit(strategy, batch_sizes, steps_per_execution):
     with strategy.scope():
         layers = [keras.Input((24, 24, 1)), keras.layers.Rescaling(1 / 255)]
         for _ in range(3):
-            layers += [keras.layers.Conv2D(24, 3, padding="same"), keras.layers.ReLU()]
+            layers += [keras.layers.Conv2D(24, 1), keras.layers.ReLU()]
         layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
         model = keras.Sequential(layers)
         model.compile(

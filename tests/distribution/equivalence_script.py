@@ -24,6 +24,9 @@ from lbkeras.data import Pipeline  # noqa: E402
 from lbkeras.layers import GhostBatchNormalization  # noqa: E402
 from lbkeras.optimizers import LARS  # noqa: E402
 from lbkeras.planning import Phase, Plan  # noqa: E402
+from tests.autotuning import no_autotuning  # noqa: E402
+
+no_autotuning()
 
 N = 150
 PLAN = Plan([Phase(0, 2, 12, 0.1, 0.9), Phase(2, 1, 24, 0.1, 0.9)], N)  # 12 + 12 + 6 steps

@@ -34,7 +34,7 @@ def one_device(tmp_path_factory):
     [
         ("one", 1, 1, PIECES),
         ("mirrored", 2, 1, (*OPTIMIZERS, *REST, *PIECES)),
-        ("mirrored", 4, 1, ("sgd", "adam", "evaluated")),
+        ("mirrored", 4, 1, OPTIMIZERS),
         ("multi_worker", 1, 2, (*OPTIMIZERS, *REST, "averaged", *PIECES[-2:])),
         ("multi_worker", 1, 3, ("executions in pieces", "evaluated")),
     ],

@@ -34,6 +34,7 @@ def run_workers(
         for index in range(num_workers):
             results.append(folder / f"worker_{index}_of_{num_workers}_{arguments[0]}.npz")
             environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+            environment["PYTHONFAULTHANDLER"] = "1"  # says where a crash was
             environment.pop("TF_CONFIG", None)
             if num_workers > 1:
                 task = {"type": "worker", "index": index}
