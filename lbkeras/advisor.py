@@ -51,6 +51,7 @@ class Advice:
         measured: the epochs that were measured.
         probes: a Probe for each batch size of both plans.
         own_seconds, seconds: predicted for each phase of both plans, evaluation left out.
+        clipping: how the optimizer clips gradients, such as "global_clipnorm=1.0"; "": it doesn't.
     """
 
     own: Plan
@@ -59,6 +60,7 @@ class Advice:
     probes: dict[int, Probe]
     own_seconds: list[float]
     seconds: list[float]
+    clipping: str = ""
 
 
 def check_arm(settings: dict, arm: str) -> None:
@@ -129,6 +131,7 @@ def advise(
         probes=probes,
         own_seconds=phase_seconds(own, probes, times),
         seconds=phase_seconds(plan, probes, times),
+        clipping=_clipping(settings["optimizer"]),
     )
 
 
@@ -224,6 +227,11 @@ def _check_callbacks(chosen: dict, arm: str) -> None:
                     f"--arm: expected one whose plan says its {what}, received {arm!r}, where "
                     f"callbacks.{name} sets it while it trains"
                 )
+
+
+def _clipping(optimizer: dict) -> str:
+    names = ("clipnorm", "global_clipnorm", "clipvalue")
+    return ", ".join(f"{name}={optimizer[name]}" for name in names if optimizer.get(name))
 
 
 def _one_size(own: Plan, batch_size: int) -> dict:

@@ -42,7 +42,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
     there are no logs (`GradientNoiseAverages`).
 
     Costs a pass over each piece's gradients, under 2 % of a step; a probe, whose pieces are small,
-    about 1.5 times what training on its examples takes.
+    1.5 to 1.9 times what training on its examples takes.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.

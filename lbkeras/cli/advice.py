@@ -160,10 +160,16 @@ def _learning_rates(advice) -> list[str]:
         factors.append(f"{gain:.3g} at {phase.batch_size:,} ({times:.3g} times the batch)")
     if not factors:
         return []
-    return [
+    sentences = [
         "Learning rates: the config's own curve times AdaScale's gain, what an update of the "
         f"larger batch is worth in updates of the config's: {', '.join(factors)}."
     ]
+    if advice.clipping:
+        sentences.append(
+            f"Caution: the optimizer clips gradients ({advice.clipping}), which the gain knows "
+            "nothing of; a learning rate that needs clipping may bear no increase."
+        )
+    return sentences
 
 
 def _savings(advice) -> str:

@@ -1,5 +1,6 @@
 """`lbkeras plan --auto`: what it says, what it writes, and that the rest takes it."""
 
+import dataclasses
 import json
 import math
 
@@ -36,6 +37,12 @@ def test_the_reasons_have_the_numbers():
     assert "9.0 s instead of 16.0 s, 1.78 times faster" in text
     assert "500 at 10, 1,000 at 20; larger batches use this machine better" in text
     assert "every batch size of both plans fits at once" in text
+
+
+def test_it_warns_where_gradients_are_clipped():
+    assert "clips" not in " ".join(reasons(advice()))
+    clipped = dataclasses.replace(advice(), clipping="global_clipnorm=1.0")
+    assert "clips gradients (global_clipnorm=1.0)" in " ".join(reasons(clipped))
 
 
 def test_it_says_where_time_does_not_fall():
