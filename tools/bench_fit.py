@@ -21,7 +21,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -30,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from interleaved import ratio_of, timed_pairs  # noqa: E402
 
 from configs.papers import smith2018  # noqa: E402
 from lbkeras import callbacks, data, experiment, models, planning  # noqa: E402
@@ -80,7 +80,7 @@ def _overhead(name, model, arrays, epochs, rounds):
 
     with tempfile.TemporaryDirectory() as folder:
         ours = _our_callbacks(pipeline, plan, Path(folder))
-        times = _interleaved(
+        times = timed_pairs(
             lambda: model.fit(pipeline, epochs=epochs, callbacks=ours, verbose=0),
             lambda: model.fit(plain_data, epochs=epochs, verbose=0),
             rounds,
@@ -106,7 +106,7 @@ def phases(rounds: int):
 
     with tempfile.TemporaryDirectory() as folder:
         ours = _our_callbacks(pipeline, plan, Path(folder))
-        times = _interleaved(
+        times = timed_pairs(
             lambda: model.fit(pipeline, epochs=4, callbacks=ours, verbose=0),
             four_plain_fits,
             rounds,
@@ -132,7 +132,7 @@ def executions(rounds: int):
         def fit(model, plan=plan, train=train, scheduler=scheduler):
             model.fit(train, epochs=plan.epochs, callbacks=[scheduler], verbose=0)
 
-        times = _interleaved(
+        times = timed_pairs(
             lambda fit=fit, model=chosen_model: fit(model),
             lambda fit=fit, model=one_model: fit(model),
             rounds,
@@ -143,32 +143,10 @@ def executions(rounds: int):
 PARTS = {"overhead": overhead, "phases": phases, "executions": executions}
 
 
-def _interleaved(ours, other, rounds: int):
-    """Pairs of times in seconds; each is run once before, and the order alternates."""
-    ours()
-    other()
-    pairs = []
-    for index in range(rounds):
-        first, second = (ours, other) if index % 2 == 0 else (other, ours)
-        a, b = _time(first), _time(second)
-        pairs.append((a, b) if index % 2 == 0 else (b, a))
-    return pairs
-
-
-def _time(function) -> float:
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
-
-
 def _figure(name: str, pairs, steps: int) -> dict:
-    ratios = sorted(a / b for a, b in pairs)
-    quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
     return {
         "name": name,
-        "ratio": statistics.median(ratios),
-        "quartiles": [quartiles[0], quartiles[2]],
-        "rounds": len(ratios),
+        **ratio_of(pairs),
         "milliseconds_a_step": 1000 * statistics.median(a for a, _ in pairs) / steps,
         "milliseconds_a_step_other": 1000 * statistics.median(b for _, b in pairs) / steps,
     }

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from interleaved import ratio_of, timed_pairs  # noqa: E402
 
 from lbkeras.layers import GhostBatchNormalization  # noqa: E402
 
@@ -64,7 +65,7 @@ def measure(shape, rounds: int):
         for way, jit_compile in (("graph", False), ("XLA", True)):
             layers = (GhostBatchNormalization(ghost_batch_size), keras.layers.BatchNormalization())
             steps = [_step(layer, shape, known, jit_compile) for layer in layers]
-            pairs = _interleaved(*(lambda s=s: s(x, dy).numpy() for s in steps), rounds)
+            pairs = timed_pairs(*(lambda s=s: s(x, dy).numpy() for s in steps), rounds, warmups=3)
             ours[way], keras_own[way] = (list(times) for times in zip(*pairs, strict=True))
             yield _figure(shape, name, way, ours[way], keras_own[way], bound)
         fastest = [min(layer.values(), key=statistics.median) for layer in (ours, keras_own)]
@@ -102,35 +103,12 @@ def _seconds_a_pass(x) -> float:
     return statistics.median(times[2:]) / 2
 
 
-def _interleaved(ours, other, rounds: int):
-    """Pairs of times in seconds; each is run three times before, and the order alternates."""
-    for _ in range(3):
-        ours()
-        other()
-    pairs = []
-    for index in range(rounds):
-        first, second = (ours, other) if index % 2 == 0 else (other, ours)
-        a, b = _time(first), _time(second)
-        pairs.append((a, b) if index % 2 == 0 else (b, a))
-    return pairs
-
-
-def _time(function) -> float:
-    begin = time.perf_counter()
-    function()
-    return time.perf_counter() - begin
-
-
 def _figure(shape, name: str, way: str, ours, keras_own, bound: float) -> dict:
-    ratios = sorted(a / b for a, b in zip(ours, keras_own, strict=True))
-    quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return {
         "shape": list(shape),
         "ghosts": name,
         "way": way,
-        "ratio": statistics.median(ratios),
-        "quartiles": [quartiles[0], quartiles[2]],
-        "rounds": len(ratios),
+        **ratio_of(zip(ours, keras_own, strict=True)),
         "milliseconds": 1000 * statistics.median(ours),
         "milliseconds_keras": 1000 * statistics.median(keras_own),
         "milliseconds_bound": 1000 * bound,

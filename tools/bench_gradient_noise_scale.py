@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from interleaved import ratio_of, timed_pairs  # noqa: E402
 
 from lbkeras import data, distribution, models  # noqa: E402
 from lbkeras.callbacks import GradientNoiseScale  # noqa: E402
@@ -79,26 +80,12 @@ def _figure(name: str, optimizer, strategy, arguments) -> dict:
             step = micro_batch_train_step(model, arguments.batch_size // 4)
             model.train_function = model._make_function(step)
 
-    def timed(model):
-        begin = _clock()
-        model.fit(train, verbose=0)
-        return _clock() - begin
-
-    for _ in range(2):
-        timed(measured), timed(plain)
-    pairs = []
-    for index in range(arguments.rounds):
-        order = (measured, plain) if index % 2 == 0 else (plain, measured)
-        a, b = map(timed, order)
-        pairs.append((a, b) if index % 2 == 0 else (b, a))
-    ratios = [a / b for a, b in pairs]
-    low, _, high = statistics.quantiles(ratios, n=4)
+    fits = (lambda model=model: model.fit(train, verbose=0) for model in (measured, plain))
+    pairs = timed_pairs(*fits, arguments.rounds, warmups=2, clock=_clock)
     return {
         "name": name,
         "batch_size": arguments.batch_size,
-        "ratio": statistics.median(ratios),
-        "quartiles": [low, high],
-        "rounds": len(ratios),
+        **ratio_of(pairs),
         "milliseconds_a_step": 1000 * statistics.median(b for _, b in pairs) / arguments.steps,
     }
 

@@ -14,7 +14,6 @@ import json
 import os
 import statistics
 import sys
-import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
+from interleaved import ratio_of, timed_pairs  # noqa: E402
 
 from lbkeras import data, models  # noqa: E402
 from lbkeras.trainers import UpdateProgress, micro_batch_train_step  # noqa: E402
@@ -52,25 +52,12 @@ def _figure(pieces: int, arguments) -> dict:
     step = micro_batch_train_step(ours, micro_batch_size, progress)
     ours.train_function = ours._make_function(step)  # what the callback MicroBatches puts there
 
-    def timed(model):
-        begin = time.perf_counter()
-        model.fit(train, verbose=0)
-        return time.perf_counter() - begin
-
-    timed(ours), timed(plain)
-    pairs = []
-    for index in range(arguments.rounds):
-        first, second = (ours, plain) if index % 2 == 0 else (plain, ours)
-        a, b = timed(first), timed(second)
-        pairs.append((a, b) if index % 2 == 0 else (b, a))
-    ratios = [a / b for a, b in pairs]
-    low, _, high = statistics.quantiles(ratios, n=4)
+    fits = (lambda model=model: model.fit(train, verbose=0) for model in (ours, plain))
+    pairs = timed_pairs(*fits, arguments.rounds)
     return {
         "pieces": pieces,
         "batch_size": arguments.batch_size,
-        "ratio": statistics.median(ratios),
-        "quartiles": [low, high],
-        "rounds": len(ratios),
+        **ratio_of(pairs),
         "milliseconds_a_step": 1000 * statistics.median(a for a, _ in pairs) / arguments.steps,
         "milliseconds_of_keras": 1000 * statistics.median(b for _, b in pairs) / arguments.steps,
     }
