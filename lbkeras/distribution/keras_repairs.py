@@ -41,7 +41,9 @@ def repair_keras() -> tuple[str, ...]:
 
 
 # Before `fit` and `evaluate`, Keras takes one batch to build the model and reduces its parts over
-# the replicas: raises for several workers (keras#20585) and for parts of different sizes.
+# the replicas: raises for several workers (keras#20585) and for parts of different sizes. It takes
+# one for a model that is built, too; TensorFlow 2.21 can crash where an iterator over several
+# devices is given up after its first batch, which that would be in each epoch's validation.
 
 
 def _build_reduces_a_batch() -> bool:
@@ -65,6 +67,7 @@ def _build_reduces_a_batch() -> bool:
     model = types.SimpleNamespace(
         _distribute_strategy=strategy,
         distribute_strategy=strategy,
+        _flatten_layers=lambda: [types.SimpleNamespace(built=False)],
         _symbolic_build=lambda iterator=None, data_batch=None: None,
     )
     _Trainer._maybe_symbolic_build(model, iterator=[(0, 0, iter([(Value(), Value())]))])
@@ -76,6 +79,8 @@ def _build_from_a_local_part():
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if self._distribute_strategy is not None and iterator is not None:
+            if _is_built(self):
+                return None
             _, _, batches = next(iter(iterator))
             data_batch = tf.nest.map_structure(
                 lambda part: _largest(self.distribute_strategy.experimental_local_results(part)),
@@ -85,6 +90,14 @@ def _build_from_a_local_part():
         return build(self, iterator=iterator, data_batch=data_batch)
 
     _Trainer._maybe_symbolic_build = _maybe_symbolic_build
+
+
+def _is_built(model) -> bool:
+    """Whether `_symbolic_build` would leave it as it is."""
+    if not all(layer.built for layer in model._flatten_layers()):
+        return False
+    parts = model._compile_metrics, model._compile_loss, model.optimizer
+    return all(part is None or part.built for part in parts)
 
 
 def _largest(parts):

@@ -6,6 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lbkeras.distribution import keras_repairs
 from lbkeras.distribution.keras_repairs import REPAIRS
@@ -54,6 +55,25 @@ def make(optimizer=None, steps_per_execution=1):
         steps_per_execution=steps_per_execution,
     )
     return model
+
+
+def test_a_model_that_is_built_costs_no_batch(mirrored):
+    begun = []
+
+    def examples():
+        begun.append(len(begun))
+        yield from zip(*arrays(8), strict=True)
+
+    signature = (tf.TensorSpec((6,)), tf.TensorSpec((2,)))
+    data = tf.data.Dataset.from_generator(examples, output_signature=signature).batch(4)
+    with mirrored.scope():
+        model = make()
+    model.evaluate(data, verbose=0)
+    built_and_evaluated = len(begun)
+    model.fit(*arrays(8), verbose=0)  # builds the optimizer
+    for _ in range(3):
+        model.evaluate(data, verbose=0)
+    assert len(begun) - built_and_evaluated == 3 and built_and_evaluated > 1
 
 
 def fitted(model, **arguments):
