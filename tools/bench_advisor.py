@@ -1,6 +1,6 @@
 """How near the advisor's predicted time is to the run's: five plans, measured and then trained.
 
-    python tools/bench_advisor.py --data_dir=DIR            about 15 minutes on 2 quiet cores
+    python tools/bench_advisor.py --data_dir=DIR            about 4 minutes on 2 quiet cores
     python tools/bench_advisor.py --only=digits             without what needs --data_dir
 
 Each line runs `lbkeras plan --auto --write` in a process of its own and then `lbkeras train` on the

@@ -1,6 +1,6 @@
 """What AutoWU costs in a run on MNIST.
 
-    python tools/bench_auto_wu.py --data_dir=DIR                     about 6 minutes on 2 cores
+    python tools/bench_auto_wu.py --data_dir=DIR                     about 2 minutes on 2 cores
     python tools/bench_auto_wu.py --data_dir=DIR --rounds=21 --batch_size=2048
 
 Two figures. The share: the seconds that a whole run is inside AutoWU's methods, most of it in the

@@ -1,6 +1,6 @@
 """What measuring the gradient noise scale costs: ratios of wall clocks, interleaved in one run.
 
-    python tools/bench_gradient_noise_scale.py                   about 10 minutes on 2 cores
+    python tools/bench_gradient_noise_scale.py                   about 2 minutes on 2 cores
     python tools/bench_gradient_noise_scale.py --rounds=31 --batch_size=256 --clock=cpu
 
 Each line compares `fit` with GradientNoiseScale to the same `fit` without, on a small ResNet: in 4
