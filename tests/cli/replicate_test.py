@@ -117,8 +117,9 @@ def test_a_workdir_below_a_file(command, tmp_path, fails):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_replication_goes_on(number, command, tmp_path, process):
-    first = process(*command)
+def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, forked):
+    first, second = (process, forked) if number == signal.SIGINT else (forked, process)
+    first = first(*command)
     record = tmp_path / "w" / "diverging" / "seed_0" / "config.json"
     until = time.monotonic() + 200
     while not record.exists() and first.poll() is None and time.monotonic() < until:
@@ -128,7 +129,7 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process):
     assert first.returncode == 128 + number, (first.returncode, _, error)
     assert error.count("\n") == 1 and "run the same command again: lbkeras replicate" in error
 
-    second = process(*command)
+    second = second(*command)
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
     assert "[1/6] original seed 0: finished before" in output

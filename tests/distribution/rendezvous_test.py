@@ -15,6 +15,7 @@ import pytest
 from lbkeras.distribution import rendezvous
 from lbkeras.distribution.rendezvous import _listener, meet
 from lbkeras.errors import UserError
+from tests.ports import reserve_addresses
 
 
 @pytest.fixture(autouse=True)
@@ -25,11 +26,7 @@ def impatient(monkeypatch):
 @pytest.fixture
 def addresses():
     """Three addresses on this machine whose ports are free."""
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(3)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return [f"localhost:{port}" for port in ports]
+    return reserve_addresses(3)
 
 
 @pytest.fixture
