@@ -167,7 +167,7 @@ def test_replicas_give_the_run_of_one_device_and_resume(mirrored, tmp_path):
 
 @pytest.mark.parametrize("strategy", ["one", pytest.param("mirrored", marks=pytest.mark.slow)])
 def test_the_record_says_on_what_it_ran(make_run, mirrored, strategy):
-    """And its updates: a batch that does not divide the examples drops the rest, twice 1437 % 122."""
+    """And its updates: a batch that does not divide the examples drops the rest of an epoch."""
     run = make_run(_settings(batch_size=122), strategy=strategy, micro_batch_size=32)
     record = training.train(run)
     assert record["updates"] == 2 * (1437 // 122) == 22

@@ -58,9 +58,7 @@ part_gate() {
 part_batteries() {
   in_environment
   export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
-  LBKERAS_ALL_WARM_UPS=1 python -m pytest -q -s -m release tests | tee .release/batteries.txt
-  LBKERAS_ALL_WARM_UPS=1 python -m pytest -q -s -m slow tests/analysis/auto_wu_test.py |
-    tee -a .release/batteries.txt
+  python -m pytest -q -s -m release tests | tee .release/batteries.txt
   grep -E "sequences|passed" .release/batteries.txt | while read -r line; do figure "$line"; done
 }
 
