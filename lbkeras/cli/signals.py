@@ -19,7 +19,7 @@ def signals_as_exceptions():
     """In this block SIGINT raises `KeyboardInterrupt` and SIGTERM `Terminated`.
 
     A SIGINT that the process was started to ignore stays ignored. Python loses what a handler
-    raises inside a destructor or a callback of the garbage collector: the signal is then sent again.
+    raises inside a destructor or a callback of the garbage collector; the signal then comes again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
