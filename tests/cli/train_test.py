@@ -290,6 +290,7 @@ def test_a_folder_in_use_is_refused_by_name(forked, smith, tmp_path, fails):
     command = ("train", f"--config={smith}", *GROWN, f"--workdir={run}")
     first = forked(*command)
     _wait_for_rows(first, run, 1)
+    first.send_signal(signal.SIGSTOP)  # or it might have ended before the other one looks
     assert fails(*command) == (
         f"workdir {run}: expected one that no run uses, received one in use by the live process "
         f"{first.pid}"
