@@ -10,7 +10,8 @@ import pytest
 
 from tests.autotuning import no_autotuning
 
-collect_ignore_glob = ["*_script.py"]  # programs that tests start, no modules with doctests
+# Programs that tests start, and what only the process that they fork from may import.
+collect_ignore_glob = ["*_script.py", "*forked_imports.py"]
 
 
 # Examples in docstrings that build a large network.
