@@ -14,8 +14,8 @@ from tests.autotuning import no_autotuning
 collect_ignore_glob = ["*_script.py", "*forked_imports.py"]
 
 
-# Examples in docstrings that build a large network.
-_SLOW_EXAMPLES = {"lbkeras.models.inception_resnet_v2.inception_resnet_v2"}
+# Examples in docstrings that build a large network, as a slow test of it does too.
+_LONG_EXAMPLES = {"lbkeras.models.inception_resnet_v2.inception_resnet_v2"}
 
 
 def pytest_configure(config):
@@ -28,8 +28,8 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """The files with slow tests come first: at the end no core waits for a long one."""
     for item in items:
-        if item.name in _SLOW_EXAMPLES:
-            item.add_marker("slow")
+        if item.name in _LONG_EXAMPLES:
+            item.add_marker("release")
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)
 

@@ -58,7 +58,7 @@ part_gate() {
 part_batteries() {
   in_environment
   export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
-  python -m pytest -q -s -m release tests | tee .release/batteries.txt
+  python -m pytest -q -s -m release --doctest-modules tests lbkeras | tee .release/batteries.txt
   grep -E "sequences|passed" .release/batteries.txt | while read -r line; do figure "$line"; done
 }
 
@@ -143,46 +143,51 @@ if [ "${1:-}" = --part ]; then # a part in a shell of its own, which ends with t
   exit
 fi
 
-for each in "$@"; do
-  if ! [[ " ${PARTS[*]} " = *" $each "* ]]; then
-    echo "check_release: error: expected parts of ${PARTS[*]}, received $each" >&2
-    exit 2
-  fi
-done
-commit=$(git rev-parse HEAD)
-# Uncommitted changes are not remembered.
-[ -z "$(git status --porcelain)" ] || commit=changed
-passed=.release/passed/$commit
-mkdir -p "$passed" .release/logs
-[ "$commit" != changed ] || rm -f "$passed"/*
-
-table=()
-status=0
 show() {
   printf '\n%s\n' "release check of $commit"
   [ ${#table[@]} -eq 0 ] || printf '%s\n' "${table[@]}"
 }
-trap 'echo; echo "interrupted; the same command resumes"; show; exit 130' INT TERM
-for part in "${@:-${PARTS[@]}}"; do
-  log=.release/logs/$part.log
-  if [ $# -eq 0 ] && [ -e "$passed/$part" ]; then
-    table+=("$(cat "$passed/$part")")
-    continue
-  fi
-  echo "== $part (log: $log)"
-  begin=$SECONDS result=passed
-  bash "$0" --part "$part" > "$log" 2>&1 || result=FAILED
-  row=$(printf '%-11s %-7s %6d s' "$part" "$result" $((SECONDS - begin)))
-  figures=$(sed -n 's/^figure: /            /p' "$log")
-  [ -z "$figures" ] || row+=$'\n'"$figures"
-  echo "$row"
-  table+=("$row")
-  if [ $result = passed ]; then
-    echo "$row" > "$passed/$part"
-  else
-    status=1
-    tail -15 "$log"
-  fi
-done
-show
-exit $status
+
+main() {
+  for each in "$@"; do
+    if ! [[ " ${PARTS[*]} " = *" $each "* ]]; then
+      echo "check_release: error: expected parts of ${PARTS[*]}, received $each" >&2
+      exit 2
+    fi
+  done
+  commit=$(git rev-parse HEAD)
+  # Uncommitted changes are not remembered.
+  [ -z "$(git status --porcelain)" ] || commit=changed
+  passed=.release/passed/$commit
+  mkdir -p "$passed" .release/logs
+  [ "$commit" != changed ] || rm -f "$passed"/*
+
+  table=()
+  status=0
+  trap 'echo; echo "interrupted; the same command resumes"; show; exit 130' INT TERM
+  for part in "${@:-${PARTS[@]}}"; do
+    log=.release/logs/$part.log
+    if [ $# -eq 0 ] && [ -e "$passed/$part" ]; then
+      table+=("$(cat "$passed/$part")")
+      continue
+    fi
+    echo "== $part (log: $log)"
+    begin=$SECONDS result=passed
+    bash "$0" --part "$part" > "$log" 2>&1 || result=FAILED
+    row=$(printf '%-11s %-7s %6d s' "$part" "$result" $((SECONDS - begin)))
+    figures=$(sed -n 's/^figure: /            /p' "$log")
+    [ -z "$figures" ] || row+=$'\n'"$figures"
+    echo "$row"
+    table+=("$row")
+    if [ $result = passed ]; then
+      echo "$row" > "$passed/$part"
+    else
+      status=1
+      tail -15 "$log"
+    fi
+  done
+  show
+  exit $status
+}
+
+main "$@"; exit # read as a whole: it runs for hours, and the file may change

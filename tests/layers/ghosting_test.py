@@ -48,7 +48,7 @@ def check_same(model, ghost, x):
     [
         ("MobileNetV2", 32),
         pytest.param("ResNet50", 32, marks=pytest.mark.slow),
-        pytest.param("InceptionResNetV2", 75, marks=pytest.mark.slow),
+        pytest.param("InceptionResNetV2", 75, marks=pytest.mark.release),
     ],
 )
 def test_keras_applications(application, size):
