@@ -7,8 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from tests.autotuning import no_autotuning
-
 collect_ignore_glob = ["*_script.py"]  # programs that tests start, no modules with doctests
 
 
@@ -21,7 +19,9 @@ def pytest_configure(config):
 def pytest_collection_finish(session):
     """Two logical CPUs, before TensorFlow starts; tests of pure modules do not load it."""
     if "tensorflow" in sys.modules:
-        no_autotuning()
+        from lbkeras.keras_internals.tf_data import switch_autotuner_off
+
+        switch_autotuner_off()
         with contextlib.suppress(RuntimeError):  # `mirrored` says it to those whom it concerns
             _two_logical_cpus()
 

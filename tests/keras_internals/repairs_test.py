@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lbkeras.distribution import keras_repairs
-from lbkeras.distribution.keras_repairs import REPAIRS
+from lbkeras.keras_internals import repairs as keras_repairs
+from lbkeras.keras_internals.repairs import REPAIRS
 
 PROBE = """
 import sys
-from lbkeras.distribution.keras_repairs import REPAIRS, faults, repair_keras
+from lbkeras.keras_internals.repairs import REPAIRS, faults, repair_keras
 assert faults() == tuple(REPAIRS), f"mended in this Keras: {set(REPAIRS) - set(faults())}"
 assert repair_keras() == tuple(REPAIRS)
 assert faults() == () and repair_keras() == ()

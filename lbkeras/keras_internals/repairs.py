@@ -2,20 +2,35 @@
 
 Each repair is a probe, which says whether this Keras has the fault by running the piece at fault,
 and the mending. `lbkeras.distribution.strategy` applies those that are needed wherever there are
-several replicas; `tests/distribution/keras_repairs_test.py` fails as soon as a Keras comes without
+several replicas; `tests/keras_internals/repairs_test.py` fails as soon as a Keras comes without
 one of the faults, so that its repair can go.
 """
 
 import contextlib
+import sys
 import types
 
 import keras
 import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as keras_trainer
-from keras.src.backend.tensorflow.optimizer import TFOptimizer
 
-_Trainer = keras_trainer.TensorFlowTrainer
-_EpochIterator = keras_trainer.TFEpochIterator
+from lbkeras.errors import UserError
+from lbkeras.keras_internals import model as model_internals
+from lbkeras.keras_internals.names import defining_class, private
+from lbkeras.keras_internals.optimizer import clip
+
+
+def _trainer() -> type:
+    """The class of the TensorFlow backend that trains, whose name differs between versions."""
+    return defining_class(keras.Model, "_make_function")
+
+
+def _trainer_module():
+    return sys.modules[_trainer().__module__]
+
+
+def _optimizer() -> type:
+    """The class of the TensorFlow backend that every optimizer is one of."""
+    return defining_class(keras.optimizers.Optimizer, "_all_reduce_sum_gradients")
 
 
 def faults() -> tuple[str, ...]:
@@ -67,19 +82,20 @@ def _build_reduces_a_batch() -> bool:
     model = types.SimpleNamespace(
         _distribute_strategy=strategy,
         distribute_strategy=strategy,
-        _flatten_layers=lambda: [types.SimpleNamespace(built=False)],
+        _flatten_layers=lambda include_self: [types.SimpleNamespace(built=False)],
         _symbolic_build=lambda iterator=None, data_batch=None: None,
     )
-    _Trainer._maybe_symbolic_build(model, iterator=[(0, 0, iter([(Value(), Value())]))])
+    build = private(_trainer(), "_maybe_symbolic_build")
+    build(model, iterator=[(0, 0, iter([(Value(), Value())]))])
     return strategy.reduced
 
 
 def _build_from_a_local_part():
-    build = _Trainer._maybe_symbolic_build
+    build = private(_trainer(), "_maybe_symbolic_build")
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         if self._distribute_strategy is not None and iterator is not None:
-            if _is_built(self):
+            if model_internals.is_built(self):
                 return None
             _, _, batches = next(iter(iterator))
             data_batch = tf.nest.map_structure(
@@ -89,15 +105,7 @@ def _build_from_a_local_part():
             iterator = None
         return build(self, iterator=iterator, data_batch=data_batch)
 
-    _Trainer._maybe_symbolic_build = _maybe_symbolic_build
-
-
-def _is_built(model) -> bool:
-    """Whether `_symbolic_build` would leave it as it is."""
-    if not all(layer.built for layer in model._flatten_layers()):
-        return False
-    parts = model._compile_metrics, model._compile_loss, model.optimizer
-    return all(part is None or part.built for part in parts)
+    _trainer()._maybe_symbolic_build = _maybe_symbolic_build
 
 
 def _largest(parts):
@@ -110,7 +118,8 @@ def _largest(parts):
 
 def _means_need_an_axis() -> bool:
     strategy = object.__new__(_SeveralWorkers)
-    keras_trainer.reduce_per_replica(tf.constant(0.0), strategy, reduction="mean")
+    reduce_per_replica = private(_trainer_module(), "reduce_per_replica")
+    reduce_per_replica(tf.constant(0.0), strategy, reduction="mean")
     return strategy.axis is not None
 
 
@@ -126,7 +135,7 @@ class _SeveralWorkers(tf.distribute.MultiWorkerMirroredStrategy):
 
 
 def _means_without_axis():
-    reduce_per_replica = keras_trainer.reduce_per_replica
+    reduce_per_replica = private(_trainer_module(), "reduce_per_replica")
 
     def means_without_axis(values, strategy, reduction):
         several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
@@ -137,7 +146,7 @@ def _means_without_axis():
             )
         return reduce_per_replica(values, strategy, reduction)
 
-    keras_trainer.reduce_per_replica = means_without_axis
+    _trainer_module().reduce_per_replica = means_without_axis
 
 
 # With steps_per_execution > 1 each step stands in a `tf.cond`, where replicas cannot meet.
@@ -146,7 +155,7 @@ def _means_without_axis():
 def _steps_stand_in_a_condition() -> bool:
     graphs = []
 
-    class Model(_Trainer):
+    class Model(_trainer()):
         distribute_strategy = types.SimpleNamespace(
             num_replicas_in_sync=2, run=lambda function, args: function(*args)
         )
@@ -166,7 +175,7 @@ def _steps_stand_in_a_condition() -> bool:
 
 
 def _steps_in_a_plain_loop():
-    make_function = _Trainer._make_function
+    make_function = private(_trainer(), "_make_function")
 
     def _make_function(self, step_function):
         several = self.distribute_strategy.num_replicas_in_sync > 1
@@ -174,7 +183,7 @@ def _steps_in_a_plain_loop():
             return make_function(self, step_function)
         return _function_of_several_steps(self, step_function)
 
-    _Trainer._make_function = _make_function
+    _trainer()._make_function = _make_function
 
 
 def _function_of_several_steps(model, step_function):
@@ -183,7 +192,7 @@ def _function_of_several_steps(model, step_function):
     @tf.autograph.experimental.do_not_convert
     def one_step(data):
         outputs = model.distribute_strategy.run(step_function, args=(data,))
-        return keras_trainer.reduce_per_replica(outputs, model.distribute_strategy, "auto")
+        return _trainer_module().reduce_per_replica(outputs, model.distribute_strategy, "auto")
 
     one_step = tf.function(one_step, reduce_retracing=True, jit_compile=model.jit_compile)
     one_step = model._autoconvert_optionals(one_step)
@@ -242,33 +251,32 @@ def _gradients_are_clipped_before_their_sum() -> bool:
     optimizer = Optimizer(clipvalue=1.0)
     optimizer.build([variable])
     optimizer.apply([tf.ones(1)], [variable])
-    return order[0] == "clip" and TFOptimizer._all_reduce_sum_gradients is not _sum_then_clip
+    return order[0] == "clip" and _optimizer()._all_reduce_sum_gradients is not _sum_then_clip
 
 
 def _clip_gradients_after_their_sum():
     global _sum
-    _sum = TFOptimizer._all_reduce_sum_gradients
-    TFOptimizer._clip_gradients = _clip_unless_summed_later
-    TFOptimizer._all_reduce_sum_gradients = _sum_then_clip
+    _sum = _optimizer()._all_reduce_sum_gradients
+    _optimizer()._clip_gradients = _clip_unless_summed_later
+    _optimizer()._all_reduce_sum_gradients = _sum_then_clip
 
 
 _sum = None
-_clip = TFOptimizer._clip_gradients
 
 
 def _clip_unless_summed_later(self, gradients):
-    """An optimizer that does not sum over replicas (a decentralized one) clips each one's own."""
+    """A subclass that sums in its own way clips each replica's gradients."""
     sums = type(self)._all_reduce_sum_gradients is _sum_then_clip
     if sums and tf.distribute.get_replica_context() and _num_replicas() > 1:
         return gradients
-    return _clip(self, gradients)
+    return clip(self, gradients)
 
 
 def _sum_then_clip(self, gradients_and_variables):
     summed = _sum(self, gradients_and_variables)
     if not tf.distribute.get_replica_context() or _num_replicas() == 1:
         return summed
-    clipped = _clip(self, [gradient for gradient, _ in summed])
+    clipped = clip(self, [gradient for gradient, _ in summed])
     return [(gradient, variable) for gradient, (_, variable) in zip(clipped, summed, strict=True)]
 
 
@@ -289,16 +297,20 @@ class _Told:
 
 def _data_are_not_told_the_strategy() -> bool:
     try:
-        _EpochIterator(x=_Told(), distribute_strategy=tf.distribute.get_strategy())
+        iterator = private(_trainer_module(), "TFEpochIterator")
+        iterator(x=_Told(), distribute_strategy=tf.distribute.get_strategy())
     except StopIteration:
         return False
+    except UserError:
+        raise
     except Exception:  # whatever Keras says about data of an unknown type
         return True
     return True
 
 
 def _tell_data_the_strategy():
-    make = _EpochIterator.__init__
+    iterator = _trainer_module().TFEpochIterator
+    make = iterator.__init__
 
     def __init__(self, distribute_strategy=None, *arguments, **keywords):
         x = keywords.get("x", arguments[0] if arguments else None)
@@ -306,7 +318,7 @@ def _tell_data_the_strategy():
             x.use_strategy(distribute_strategy)
         make(self, distribute_strategy, *arguments, **keywords)
 
-    _EpochIterator.__init__ = __init__
+    iterator.__init__ = __init__
 
 
 REPAIRS = {
