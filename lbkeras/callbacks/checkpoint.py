@@ -10,8 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from lbkeras.distribution import average_over_replicas
 from lbkeras.distribution.agreement import Agreement, gather, is_chief, num_workers
+from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.errors import UserError
 from lbkeras.files import write_atomically
 
