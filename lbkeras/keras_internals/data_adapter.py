@@ -17,7 +17,7 @@ except ImportError:
         """Takes the place of Keras' class where there is none: refuses to be made."""
 
         def __new__(cls, *arguments, **keywords):
-            raise missing(cls, "data_adapters.data_adapter.DataAdapter")
+            raise missing("DataAdapter")
 
 
 def super_batches(batches, steps: int):

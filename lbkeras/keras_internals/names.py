@@ -1,7 +1,5 @@
 """How a private name is read, and what is said where this version has none."""
 
-import importlib.metadata
-
 from lbkeras.errors import UserError
 
 SUPPORTED = "3.12.1 to 3.15"  # what tools/check_keras_versions.sh has passed
@@ -16,15 +14,16 @@ def private(owner, name: str):
     try:
         return getattr(owner, name)
     except AttributeError:
-        raise missing(owner, name) from None
+        kind = owner if isinstance(owner, type) else type(owner)
+        raise missing(f"{kind.__name__}.{name}") from None
 
 
-def missing(owner, name: str) -> UserError:
-    """The error of a private name that this Keras does not have."""
-    kind = owner if isinstance(owner, type) else type(owner)
+def missing(name: str) -> UserError:
+    """The error of a private name, such as "Model._loss_tracker", that this Keras does not have."""
+    import keras
+
     return UserError(
-        f"keras: expected a version in which {kind.__name__} has {name} ({SUPPORTED} do), "
-        f"received {importlib.metadata.version('keras')}"
+        f"keras: expected a version with {name} ({SUPPORTED} have it), received {keras.__version__}"
     )
 
 
@@ -37,4 +36,4 @@ def defining_class(kind: type, name: str) -> type:
     for each in kind.__mro__:
         if name in vars(each):
             return each
-    raise missing(kind, name)
+    raise missing(f"{kind.__name__}.{name}")

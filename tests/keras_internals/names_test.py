@@ -13,8 +13,8 @@ def test_a_name_that_this_keras_does_not_have_is_one_line():
     with pytest.raises(UserError) as error:
         private(keras.Sequential(name="mine"), "_of_another_version")
     assert str(error.value) == (
-        "keras: expected a version in which Sequential has _of_another_version "
-        f"(3.12.1 to 3.15 do), received {keras.__version__}"
+        "keras: expected a version with Sequential._of_another_version (3.12.1 to 3.15 have it), "
+        f"received {keras.__version__}"
     )
 
 
@@ -31,5 +31,5 @@ def test_the_class_that_defines_a_name():
         pass
 
     assert defining_class(Last, "_step") is Middle
-    with pytest.raises(UserError, match="Last has _other"):
+    with pytest.raises(UserError, match="with Last._other "):
         defining_class(Last, "_other")
