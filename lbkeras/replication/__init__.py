@@ -11,6 +11,7 @@ _HOMES = {
         "RunFolder",
         "append_history_row",
         "read_history",
+        "read_record",
         "read_run",
         "truncate_history",
         "write_record",
