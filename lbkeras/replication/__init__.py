@@ -20,6 +20,7 @@ _HOMES = {
     "verdicts": ("verdict",),
     "report": ("build_report", "format_table", "write_report"),
     "plots": ("write_plots",),
+    "keep": ("keep_results",),
     "results": ("render_results",),
     "selection": ("render_selection", "select_arms"),
 }
