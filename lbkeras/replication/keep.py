@@ -72,16 +72,16 @@ def without_places(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {
-            key: _clean_command(item) if key == "command" else without_places(item)
+            key: _clean_command(item)
+            if key == "command" and isinstance(item, str)
+            else without_places(item)
             for key, item in value.items()
         }
     if isinstance(value, list):
         return [without_places(item) for item in value]
-    return (
-        _PLACE.sub(lambda found: _shortened(found.group()), value)
-        if isinstance(value, str)
-        else value
-    )
+    if isinstance(value, str):
+        return _PLACE.sub(lambda found: _shortened(found.group()), value)
+    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,20 +155,22 @@ def _copy_json(source: Path, copy: Path, names: Iterable[str]) -> None:
             files.write_json(copy / name, without_places(read_json_object(source / name)))
 
 
-def _clean_command(command: Any) -> Any:
+def _clean_command(command: str) -> str:
     """Argument by argument, as a path in quotes can hold a blank."""
-    if not isinstance(command, str):
+    try:
+        arguments = shlex.split(command)
+    except ValueError:  # a quote that does not end
         return without_places(command)
     cleaned, before = [], ""
-    for argument in shlex.split(command):
+    for argument in arguments:
         flag, equals, value = argument.partition("=")
         if not equals:
             flag, value = "", argument
-        if "--workers" in (flag, before):
+        if "workers" in (flag.lstrip("-"), before.lstrip("-")):
             value = "..."
         elif value.startswith(("/", "~/")):
             value = _shortened(value)
-        cleaned.append(f"{flag}{equals}{value}")
+        cleaned.append(f"{flag}{equals}{without_places(value)}")
         before = argument
     return shlex.join(cleaned)
 
