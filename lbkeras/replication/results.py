@@ -108,11 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = render_results(options.results)
         if options.check:
             _check(options.output, text, options.results)
+        else:
+            files.write_atomically(options.output, text.encode())
     except UserError as error:
         print(f"lbkeras: error: {error}", file=sys.stderr)
         return 2
-    if not options.check:
-        files.write_atomically(options.output, text.encode())
     return 0
 
 
