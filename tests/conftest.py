@@ -1,6 +1,7 @@
 """What tests share: two logical CPUs, one MirroredStrategy, digits and small models."""
 
 import contextlib
+import gc
 import signal
 import sys
 
@@ -10,14 +11,30 @@ import pytest
 collect_ignore_glob = ["*_script.py"]  # programs that tests start, no modules with doctests
 
 
+# Examples in docstrings that build a large network.
+_SLOW_EXAMPLES = {"lbkeras.models.inception_resnet_v2.inception_resnet_v2"}
+
+
 def pytest_configure(config):
     """Ctrl-C acts, also where the tests run in the background, which makes processes ignore it."""
+    gc.disable()  # a quarter of the collection: nothing that is imported is ever garbage
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """The files with slow tests come first: at the end no core waits for a long one."""
+    for item in items:
+        if item.name in _SLOW_EXAMPLES:
+            item.add_marker("slow")
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)
+
+
 def pytest_collection_finish(session):
     """Two logical CPUs, before TensorFlow starts; tests of pure modules do not load it."""
+    gc.freeze()  # Keras' clear_session, which our runs begin with, collects all the rest
+    gc.enable()
     if "tensorflow" in sys.modules:
         from lbkeras.keras_internals.tf_data import switch_autotuner_off
 

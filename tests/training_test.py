@@ -1,5 +1,8 @@
 """Runs as Python objects: when a run is over, and a run that diverges late."""
 
+import contextlib
+import dataclasses
+import io
 import json
 import re
 import shutil
@@ -45,32 +48,40 @@ def make_run(tmp_path):
     return make
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run of two epochs with a title: the run, its record, and what it printed."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    run = training.Run(
+        settings=_settings(), arm="a", seed=1, folder=folder, config="c.py",
+        command="lbkeras train", title="a 1",
+    )  # fmt: skip
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        return run, training.train(run), said.getvalue()
+
+
 def test_a_run_without_a_folder_has_not_ended(make_run):
     assert training.has_ended(make_run()) is None
     assert not make_run().folder.exists()
 
 
-def test_a_finished_run_returns_its_record(make_run):
-    record = training.train(make_run())
+def test_a_finished_run_returns_its_record(trained):
+    run, record, _ = trained
     assert record["status"] == "finished"
-    assert training.has_ended(make_run()) == "finished"
-    assert training.train(make_run()) == record
+    assert training.has_ended(run) == "finished"
+    assert training.train(run) == record
 
 
-def test_another_config_has_no_say_about_the_folder(make_run):
-    training.train(make_run())
+def test_another_config_has_no_say_about_the_folder(trained):
+    other = dataclasses.replace(trained[0], settings=_settings(momentum=0.5))
     with pytest.raises(UserError, match=r"\(plan\.momentum=0\.9\), received plan\.momentum=0\.5"):
-        training.has_ended(make_run(_settings(momentum=0.5)))
+        training.has_ended(other)
 
 
 def test_a_plan_that_cannot_be_made_makes_no_folder(make_run):
     with pytest.raises(UserError, match="plan.epochs"):
         training.train(make_run(_settings(epochs=0)))
     assert not make_run().folder.exists()
-
-
-def test_a_batch_that_does_not_divide_the_examples_drops_the_rest(make_run):
-    assert training.train(make_run(_settings(batch_size=121), strategy="one"))["updates"] == 22
 
 
 def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(make_run):
@@ -134,19 +145,18 @@ def _lines(run, capsys, terminal, monkeypatch):
     return capsys.readouterr().out
 
 
-def test_progress_is_a_line_an_epoch(make_run, capsys, monkeypatch):
-    output = _lines(make_run(title="a 1"), capsys, False, monkeypatch)
-    first, *lines = output.splitlines()
+def test_progress_is_a_line_an_epoch(trained):
+    first, *lines = trained[2].splitlines()
     assert first.startswith("strategy: one device (")
     assert [line[:13] for line in lines] == ["a 1 Epoch 1/2", "a 1 Epoch 2/2"]
 
 
 def test_progress_of_short_runs_can_be_left_out(make_run, capsys, monkeypatch):
-    assert not _lines(make_run(seconds_between_lines=30.0), capsys, False, monkeypatch)
+    assert not _lines(make_run(seconds_between_lines=1e6), capsys, False, monkeypatch)
 
 
 def test_progress_on_a_terminal_can_stay_on_one_line(make_run, capsys, monkeypatch):
-    output = _lines(make_run(seconds_between_lines=30.0), capsys, True, monkeypatch)
+    output = _lines(make_run(seconds_between_lines=1e6), capsys, True, monkeypatch)
     assert "\n" not in output
     assert "\rEpoch 1/2" in output and "\rEpoch 2/2" in output
 
@@ -158,6 +168,7 @@ def test_settings_for_tensorboard_are_flat(make_run):
     assert (flat["arm"], flat["seed"]) == ("a", 1)
 
 
+@pytest.mark.slow
 def test_replicas_give_the_run_of_one_device_and_resume(mirrored, tmp_path):
     common = ["--config=configs/papers/smith2018.py:digits", "--arm=increased_learning_rate"]
     common += ["--config.plan.epochs=3", "--config.plan.boundaries=(1,2)"]
@@ -178,10 +189,12 @@ def test_replicas_give_the_run_of_one_device_and_resume(mirrored, tmp_path):
     assert [(row["loss"], row["val_loss"]) for row in again] == losses["mirrored"]
 
 
-@pytest.mark.parametrize("strategy", ["one", "mirrored"])
+@pytest.mark.parametrize("strategy", ["one", pytest.param("mirrored", marks=pytest.mark.slow)])
 def test_the_record_says_on_what_it_ran(make_run, mirrored, strategy):
-    run = make_run(strategy=strategy, micro_batch_size=32)
+    """And its updates: a batch that does not divide the examples drops the rest of an epoch."""
+    run = make_run(_settings(batch_size=122), strategy=strategy, micro_batch_size=32)
     record = training.train(run)
+    assert record["updates"] == 2 * (1437 // 122) == 22
     replicas = {"one": 1, "mirrored": 2}[strategy]
     assert (record["replicas"], record["workers"]) == (replicas, 1)
     assert record["strategy"].startswith(

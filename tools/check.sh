@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# Everything that must hold, on a fresh machine: installs into .venv, lints, runs all tests.
-#   tools/check.sh          lint, quick tests, slow tests
+# Everything that must hold, on a fresh machine: installs into .venv, lints, runs the tests.
+#   tools/check.sh          lint, quick and slow tests: the gate
 #   tools/check.sh quick    lint and quick tests
+# What takes longer is in tools/check_release.sh.
 EXTRAS='[test,jax]' source "$(dirname "$0")/environment.sh"
 ruff check .
 ruff format --check .
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
 workers=$(python -c 'import os; print(min(os.cpu_count(), 8))')
-run() { python -m pytest -q --dist loadfile --doctest-modules tests lbkeras "$@"; }
-run -n "$workers" -m "not slow"
+tests="not slow and not release"
 if [ "${1:-all}" != quick ]; then
-  # They wait a lot, for each other and for memory; the longest are in small files.
-  run -n $((workers + 1)) --no-loadscope-reorder -m slow
+  # One run, so that every worker imports once and none waits for the last of the quick tests. Slow
+  # tests wait a lot, for each other and for memory: one worker more than cores.
+  tests="not release"
+  workers=$((workers + 1))
 fi
+# tests/conftest.py has put the files with slow tests first.
+python -m pytest -q -n "$workers" --dist loadfile --no-loadscope-reorder --doctest-modules \
+  -m "$tests" tests lbkeras

@@ -1,9 +1,12 @@
 """Ctrl-C and SIGTERM as exceptions, also where Python loses one."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 
+_SECONDS_UNTIL_AGAIN = 0.02
 _received: list[int] = []
 
 
@@ -15,7 +18,8 @@ class Terminated(KeyboardInterrupt):
 def signals_as_exceptions():
     """In this block SIGINT raises `KeyboardInterrupt` and SIGTERM `Terminated`.
 
-    A SIGINT that the process was started to ignore stays ignored.
+    A SIGINT that the process was started to ignore stays ignored. Python loses what a handler
+    raises inside a destructor or a callback of the garbage collector; the signal then comes again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
@@ -31,10 +35,35 @@ def signals_as_exceptions():
         numbers.append(signal.SIGINT)
     before = {number: signal.signal(number, stop) for number in numbers}
     try:
-        yield
+        with _lost_ones_sent_again():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _lost_ones_sent_again():
+    """A signal whose exception Python lost comes again a moment later, outside of that code."""
+    timers = []
+
+    def again(lost):
+        if _received and isinstance(lost.exc_value, KeyboardInterrupt):
+            number = _received[-1]
+            timers.append(threading.Timer(_SECONDS_UNTIL_AGAIN, os.kill, (os.getpid(), number)))
+            timers[-1].daemon = True
+            timers[-1].start()
+        else:
+            before(lost)
+
+    before, sys.unraisablehook = sys.unraisablehook, again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in timers:
+            timer.cancel()
+            timer.join()
 
 
 def raise_if_received() -> None:

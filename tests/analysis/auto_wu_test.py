@@ -1,6 +1,5 @@
 """AutoWU's decisions against the published rule, restated in published_auto_wu.py."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -17,8 +16,6 @@ sys.path.insert(0, str(HERE))
 import published_auto_wu as published  # noqa: E402
 
 NUM_SYNTHETIC = 60
-# All 132 sequences take a minute; the gate compares every fourth.
-EVERY = 1 if os.environ.get("LBKERAS_ALL_WARM_UPS") else 4
 
 
 def synthetic(seed):
@@ -76,12 +73,15 @@ def test_decides_as_published_on_a_few():
     assert apart.max() <= 1 and np.median(errors) < 0.15
 
 
-@pytest.mark.slow
-def test_decides_as_published():
+@pytest.mark.parametrize(
+    "every", [pytest.param(4, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.release)]
+)
+def test_decides_as_published(every):
+    """On all 132 sequences, which take a minute; the gate compares every fourth."""
     kinds = {"synthetic": [synthetic(seed) for seed in range(NUM_SYNTHETIC)]}
     for kind in ("digits", "mnist"):
         kinds[kind] = [losses for name, losses in recorded().items() if name.startswith(kind)]
-    compared = {kind: compare(sequences[::EVERY]) for kind, sequences in kinds.items()}
+    compared = {kind: compare(sequences[::every]) for kind, sequences in kinds.items()}
     for kind, (apart, errors, switches) in compared.items():
         print(
             f"\n{kind}: {len(apart)} sequences, {switches} switch; same epoch "

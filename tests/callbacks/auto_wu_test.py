@@ -192,36 +192,44 @@ def slow(value):
     return pytest.param(value, marks=pytest.mark.slow)
 
 
-# Of 5 updates an epoch, 6 epochs of warm-up.
+def start(compiled, digits, folder):
+    """A model and the checkpoint of a run of 12 epochs of 5 updates, 6 of them of warm-up."""
+    keras.backend.clear_session()
+    model = compiled(AdamP(1.0), hidden=8)
+    train = Pipeline(digits, 256, seed=5)
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: size)
+    others = [scheduler, AutoWU(train, new_plan(epochs=12), seed=3), LastState()]
+    return model, Checkpoint(folder, train, others, minutes=0)
+
+
+def fit(model, checkpoint, *more):
+    first = checkpoint.restore(model)
+    callbacks = [*checkpoint.callbacks, checkpoint, *more]
+    arguments = dict(epochs=12, initial_epoch=first, verbose=0, callbacks=callbacks)
+    return model.fit(checkpoint.pipeline, **arguments).history
+
+
+@pytest.fixture(scope="module")
+def undisturbed(compiled, digits, tmp_path_factory):
+    """The history of such a run that nothing disturbed, and its callbacks."""
+    model, checkpoint = start(compiled, digits, tmp_path_factory.mktemp("whole"))
+    return fit(model, checkpoint), checkpoint.callbacks
+
+
 @pytest.mark.parametrize("kill", [slow(4), 13, slow(20), slow(27)])
-def test_killed_and_resumed_it_decides_the_same(compiled, digits, tmp_path, kill):
-    def start(directory):
-        keras.backend.clear_session()
-        model = compiled(AdamP(1.0), hidden=8)
-        train = Pipeline(digits, 256, seed=5)
-        scheduler = BatchSizeScheduler(train, lambda epoch, size: size)
-        others = [scheduler, AutoWU(train, new_plan(epochs=12), seed=3), LastState()]
-        return model, Checkpoint(tmp_path / directory, train, others, minutes=0)
-
-    def fit(model, checkpoint, *more):
-        first = checkpoint.restore(model)
-        callbacks = [*checkpoint.callbacks, checkpoint, *more]
-        arguments = dict(epochs=12, initial_epoch=first, verbose=0, callbacks=callbacks)
-        return model.fit(checkpoint.pipeline, **arguments).history
-
-    whole, saving = start("whole")
-    expected = fit(whole, saving)
-    killed, checkpoint = start("killed")
+def test_killed_and_resumed_it_decides_the_same(compiled, digits, tmp_path, undisturbed, kill):
+    expected, (_, theirs, last) = undisturbed
+    killed, checkpoint = start(compiled, digits, tmp_path)
     with pytest.raises(Killed):
         fit(killed, checkpoint, Rates(kill=kill))
-    resumed, checkpoint = start("killed")
+    resumed, checkpoint = start(compiled, digits, tmp_path)
     history = fit(resumed, checkpoint)
-    ours, theirs = checkpoint.callbacks[1], saving.callbacks[1]
+    ours = checkpoint.callbacks[1]
     assert ours.decisions == theirs.decisions and ours.state == theirs.state
     assert ours.warmup_epochs == theirs.warmup_epochs
     for name, values in history.items():
         assert values == expected[name][len(expected[name]) - len(values) :], name
-    for a, b in zip(checkpoint.callbacks[2].values, saving.callbacks[2].values, strict=True):
+    for a, b in zip(checkpoint.callbacks[2].values, last.values, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

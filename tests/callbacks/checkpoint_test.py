@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import types
 
 import keras
 import numpy as np
@@ -153,6 +154,25 @@ def test_an_undisturbed_run_is_not_changed_by_saving(new_run, tmp_path):
         run.fit()
     for ours, value in zip(often.last.values, seldom.last.values, strict=True):
         np.testing.assert_array_equal(ours, value)
+
+
+@pytest.mark.parametrize("minutes, expected", [(2.5, [3, 6, 9]), (0.5, range(1, 11))])
+def test_minutes_count_from_the_last_checkpoint(compiled, digits, tmp_path, minutes, expected):
+    """On a clock on which an update takes a minute, in an epoch of 11."""
+    model, train = compiled(), Pipeline(digits, 128)
+    clock = types.SimpleNamespace(monotonic=lambda: 60.0 * int(model.optimizer.iterations))
+    seen = set()
+
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.update(int(path.stem.removeprefix("update_")) for path in tmp_path.iterdir())
+
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: size)
+    checkpoint = Checkpoint(tmp_path, train, [scheduler], minutes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lbkeras.callbacks.checkpoint.time", clock)
+        model.fit(train, verbose=0, callbacks=[scheduler, checkpoint, Look()])
+    assert sorted(seen) == list(expected)
 
 
 def test_resume_in_the_same_process_with_the_same_pipeline(compiled, digits, tmp_path, mirrored):

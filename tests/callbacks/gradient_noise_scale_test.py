@@ -91,12 +91,16 @@ HALVES = [(0, 20), (20, 40)]
 BOTH = [(0, 16), (16, 20), (20, 36), (36, 40)]
 
 
+@pytest.fixture(scope="module")
+def rows_of_micro_batches(few):
+    return expected_rows(a_model(), Pipeline(few, 40, seed=1), MICRO, Momentum())
+
+
 @pytest.mark.parametrize("micro_first", [True, False])
-def test_micro_batches(few, micro_first):
+def test_micro_batches(few, micro_first, rows_of_micro_batches):
     train = Pipeline(few, 40, seed=1)
     measured, history = fit(a_model(), train, 16, window_epochs=2.0, micro_first=micro_first)
-    rows = expected_rows(a_model(), train, MICRO, Momentum())
-    assert_logs(history, rows, math.exp(-40 / 320 / 2))
+    assert_logs(history, rows_of_micro_batches, math.exp(-40 / 320 / 2))
     assert measured.source == "training"
     for key in ("gradient_noise_scale", "gradient_variance", "gradient_noise_scale_error"):
         assert getattr(measured, key) == history[key][-1]
@@ -129,7 +133,7 @@ def test_replicas_with_clipping(few, mirrored, bounds, micro_batch_size, steps_p
     assert_same_weights(model, plain)
 
 
-def test_per_layer_and_a_scaled_loss(few):
+def test_per_layer_and_a_scaled_loss(few, rows_of_micro_batches):
     def optimizer():
         inner = keras.optimizers.SGD(0.1, momentum=0.9, clipvalue=10.0)
         return keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**12)
@@ -139,7 +143,7 @@ def test_per_layer_and_a_scaled_loss(few):
     measured, history = fit(model, train, 16, per_layer=True)
     first = slice(0, 64 * 8 + 8)
     decay = math.exp(-40 / 320)
-    assert_logs(history, expected_rows(a_model(), train, MICRO, Momentum()), decay)
+    assert_logs(history, rows_of_micro_batches, decay)
     layers = {name.rpartition("/")[2]: value for name, value in measured.layers.items()}
     assert sorted(layers) == ["a", "b"]
     rows = expected_rows(a_model(), train, MICRO, Momentum(), part=first)
@@ -319,21 +323,20 @@ def test_a_killed_run_goes_on(few, tmp_path, micro_batch_size):
     assert resumed.layers == measured.layers
 
 
-def test_a_second_fit_goes_on_with_the_means(few):
+def test_a_second_fit_goes_on_with_the_means(few, rows_of_micro_batches):
     train = Pipeline(few, 40, seed=1)
     model, measured = a_model(), GradientNoiseScale(train)
     callbacks = [measured, MicroBatches(train, 16)]
     for _ in range(2):
         history = model.fit(train, verbose=0, callbacks=callbacks).history
-    rows = expected_rows(a_model(), train, MICRO, Momentum())
-    assert_logs(history, rows, math.exp(-40 / 320))
+    assert_logs(history, rows_of_micro_batches, math.exp(-40 / 320))
 
 
 @pytest.mark.slow
-def test_compiled_by_xla(few):
+def test_compiled_by_xla(few, rows_of_micro_batches):
     train = Pipeline(few, 40, seed=1)
     _, history = fit(a_model(jit_compile=True), train, 16)
-    assert_logs(history, expected_rows(a_model(), train, MICRO, Momentum()), math.exp(-1 / 8))
+    assert_logs(history, rows_of_micro_batches, math.exp(-1 / 8))
 
 
 def test_errors_of_the_user(few):

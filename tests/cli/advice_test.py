@@ -128,7 +128,7 @@ def test_flags_that_do_not_go_together(fails, smith, tmp_path):
 
 
 @pytest.mark.slow
-def test_auto_measures_writes_and_the_rest_takes_it(process, succeeds, smith, tmp_path):
+def test_auto_measures_writes_and_the_rest_takes_it(process, forked, succeeds, smith, tmp_path):
     file = tmp_path / "recommended.py"
     config = smith.replace("smith2018", "mccandlish2018_noise_scale")
     started = process(
@@ -147,7 +147,7 @@ def test_auto_measures_writes_and_the_rest_takes_it(process, succeeds, smith, tm
     shown = json.loads(succeeds("plan", f"--config={file}", "--format=json"))["arms"]
     assert shown == {"recommended": found["plan"], "own": found["own_plan"]}
     run = tmp_path / "run"
-    trained = process("train", f"--config={file}", f"--workdir={run}")
+    trained = forked("train", f"--config={file}", f"--workdir={run}")
     _, error = trained.communicate(timeout=400)
     assert trained.returncode == 0, error
     record = json.loads((run / "record.json").read_text())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lbkeras.cli.main import main
+from tests.forked import Forked
 
 ROOT = Path(__file__).resolve().parents[2]
 SMITH = str(ROOT / "configs/papers/smith2018.py")
@@ -51,22 +52,29 @@ def succeeds(capsys):
 @pytest.fixture
 def process():
     """Starts `python -m lbkeras` with the arguments; whatever still runs is killed at the end."""
-    started = []
 
     def start(*arguments):
-        started.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "lbkeras", *map(str, arguments)],
-                cwd=ROOT,
-                env=os.environ | {"PYTHONPATH": str(ROOT)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+        return subprocess.Popen(
+            [sys.executable, "-m", "lbkeras", *map(str, arguments)],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-        return started[-1]
 
-    yield start
+    yield from _ended(start)
+
+
+@pytest.fixture
+def forked():
+    """The same, forked from a process that has imported TensorFlow: see `tests.forked`."""
+    yield from _ended(Forked)
+
+
+def _ended(start):
+    started = []
+    yield lambda *arguments: started.append(start(*arguments)) or started[-1]
     for each in started:
         each.kill()
         each.communicate()

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.forked import Forked
+from tests.ports import reserve_addresses
 
 ROOT = Path(__file__).parents[2]
 SMITH = f"--config={ROOT}/configs/papers/smith2018.py:digits"
@@ -27,15 +29,15 @@ class _Workers:
     def __init__(self):
         self.processes = []
 
-    def start(self, *command, own=((), ()), tf_config=False):
-        """The processes of a command; `own` are the flags that each has beside them."""
-        sockets = [socket.create_server(("localhost", 0)) for _ in own]
-        addresses = [f"localhost:{each.getsockname()[1]}" for each in sockets]
-        for each in sockets:
-            each.close()
+    def start(self, *command, own=((), ()), tf_config=False, started=False):
+        """The processes of a command; `own` are the flags that each has beside them.
+
+        They are forked, unless `started` with an interpreter of their own.
+        """
+        addresses = reserve_addresses(len(own))
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # what the user sees
-        started = []
+        processes = []
         for index, flags in enumerate(own):
             place = (f"--workers={','.join(addresses)}", f"--worker_index={index}")
             if tf_config:
@@ -43,23 +45,26 @@ class _Workers:
                 task = {"type": "worker", "index": index}
                 config = {"cluster": {"worker": addresses}, "task": task}
                 environment["TF_CONFIG"] = json.dumps(config)
-            started.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "lbkeras", *map(str, command), *place, *flags],
-                    cwd=ROOT,
-                    env=environment,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                )
-            )
-        self.processes += started
-        return started, addresses
+            start = _start if started else Forked
+            processes.append(start(*command, *place, *flags, environment=environment))
+        self.processes += processes
+        return processes, addresses
 
     def end(self):
         for process in self.processes:
             process.kill()
             process.communicate()
+
+
+def _start(*command, environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "lbkeras", *map(str, command)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 @pytest.fixture
@@ -104,8 +109,8 @@ def _record(folder):
 def one_process(tmp_path_factory):
     """The folder of a run of GROWN by one process."""
     folder = tmp_path_factory.mktemp("one") / "run"
-    command = [sys.executable, "-m", "lbkeras", "train", *GROWN, f"--workdir={folder}"]
-    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    run = Forked("train", *GROWN, f"--workdir={folder}")
+    assert run.wait(180) == 0, run.communicate()
     return folder
 
 
@@ -115,7 +120,7 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("two") / "run"
     running = _Workers()
     try:
-        processes, _ = running.start("train", *GROWN, f"--workdir={folder}")
+        processes, _ = running.start("train", *GROWN, f"--workdir={folder}", started=True)
         return folder, _finish(processes)
     finally:
         running.end()

@@ -1,6 +1,8 @@
 """Signals as exceptions, one that Python has lost among them."""
 
+import gc
 import signal
+import time
 
 import pytest
 
@@ -33,3 +35,35 @@ def test_an_ignored_interrupt_stays_ignored():
             raise_if_received()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class Destroyed:
+    """Receives a signal in its destructor, which Python lets raise nothing."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+def in_the_garbage_collector(number):
+    """The same in a callback of the collector: JAX has one, so any program with it does."""
+
+    def callback(phase, info):
+        gc.callbacks.remove(callback)
+        signal.raise_signal(number)
+
+    gc.callbacks.append(callback)
+    gc.collect()
+
+
+@pytest.mark.parametrize("lose", [Destroyed, in_the_garbage_collector])
+@pytest.mark.parametrize(
+    ("number", "expected"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_a_signal_that_python_loses_raises_a_moment_later(number, expected, lose):
+    with signals_as_exceptions(), pytest.raises(KeyboardInterrupt) as caught:
+        lose(number)
+        time.sleep(10)
+    assert caught.type is expected

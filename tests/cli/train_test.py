@@ -4,13 +4,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.forked import Forked
 
 COLUMNS = [
     "epoch", "updates", "examples_seen", "batch_size", "learning_rate", "momentum", "noise_scale",
@@ -232,12 +232,9 @@ def _wait_for_rows(run, folder, count, seconds=300):
 def undisturbed(tmp_path_factory):
     """The folder of a run of GROWN that nothing disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
-    root = Path(__file__).parents[2]
-    subprocess.run(
-        [sys.executable, "-m", "lbkeras", "train", f"--config={root}/configs/papers/smith2018.py",
-         *GROWN, f"--workdir={folder}"],
-        check=True, cwd=root, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    config = Path(__file__).parents[2] / "configs/papers/smith2018.py"
+    run = Forked("train", f"--config={config}", *GROWN, f"--workdir={folder}")
+    assert run.wait(300) == 0, run.communicate()
     return folder
 
 
@@ -246,11 +243,12 @@ def undisturbed(tmp_path_factory):
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
 )
 def test_a_signal_saves_and_the_same_command_goes_on(
-    number, status, process, smith, tmp_path, undisturbed
+    number, status, process, forked, smith, tmp_path, undisturbed
 ):
     run = tmp_path / "run"
     command = ("train", f"--config={smith}", *GROWN, f"--workdir={run}")
-    first = process(*command)
+    first, second = (process, forked) if number == signal.SIGINT else (forked, process)
+    first = first(*command)
     _wait_for_rows(first, run, 1)
     first.send_signal(number)
     _, error = first.communicate(timeout=120)
@@ -260,7 +258,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     assert "lbkeras train --config=" in error and str(run) in error
     assert _record(run)["status"] == "interrupted"
 
-    second = process(*command)
+    second = second(*command)
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
     assert "going on at epoch" in output
@@ -269,16 +267,17 @@ def test_a_signal_saves_and_the_same_command_goes_on(
 
 
 @pytest.mark.slow
-def test_a_kill_at_any_moment_loses_nothing(process, smith, tmp_path, undisturbed):
+def test_a_kill_at_any_moment_loses_nothing(forked, smith, tmp_path, undisturbed):
     run = tmp_path / "run"
     command = ("train", f"--config={smith}", *GROWN, f"--workdir={run}")
     for rows in (1, 4):
-        first = process(*command)
+        first = forked(*command)
         _wait_for_rows(first, run, rows)
-        time.sleep(random.uniform(0, 0.4))
+        # Within the next epoch, so that the run does not end before it is killed.
+        time.sleep(random.uniform(0, min(0.4, _rows(run)[-1]["seconds"])))
         first.kill()
         first.wait()
-    last = process(*command)
+    last = forked(*command)
     _, error = last.communicate(timeout=300)
     assert (last.returncode, error) == (0, "")
     assert _record(run)["sessions"] == 3
@@ -286,11 +285,12 @@ def test_a_kill_at_any_moment_loses_nothing(process, smith, tmp_path, undisturbe
 
 
 @pytest.mark.slow
-def test_a_folder_in_use_is_refused_by_name(process, smith, tmp_path, fails):
+def test_a_folder_in_use_is_refused_by_name(forked, smith, tmp_path, fails):
     run = tmp_path / "run"
     command = ("train", f"--config={smith}", *GROWN, f"--workdir={run}")
-    first = process(*command)
+    first = forked(*command)
     _wait_for_rows(first, run, 1)
+    first.send_signal(signal.SIGSTOP)  # or it might have ended before the other one looks
     assert fails(*command) == (
         f"workdir {run}: expected one that no run uses, received one in use by the live process "
         f"{first.pid}"

@@ -9,13 +9,13 @@ import pytest
 from lbkeras.cli import workers
 from lbkeras.cli.main import main
 from lbkeras.cli.train import strategy_name
+from tests.ports import reserve_addresses
 
 
 @pytest.fixture
 def port():
     """A free port."""
-    with socket.create_server(("localhost", 0)) as server:
-        return server.getsockname()[1]
+    return reserve_addresses(1)[0].split(":")[1]
 
 
 @pytest.fixture(autouse=True)

@@ -35,3 +35,15 @@ def test_step_seeds_are_pure_and_differ():
     np.testing.assert_array_equal(seeds[:7], order.step_seeds(3, 2, 7))
     firsts = {int(order.step_seeds(s, e, 1)[0, 0]) for s in range(10) for e in range(10)}
     assert len(firsts) == 100
+
+
+def test_step_seeds_come_from_other_random_numbers_than_the_order():
+    """Else an epoch's augmentation would depend on its order: the generators share no key."""
+
+    def first_number(seed, epoch):  # of the generator that shuffles the epoch
+        generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
+        return int(generator.integers(np.iinfo(np.int32).max, dtype=np.int32))
+
+    shuffles = {first_number(seed, epoch) for seed in range(10) for epoch in range(50)}
+    seeds = {int(order.step_seeds(s, e, 1)[0, 0]) for s in range(10) for e in range(50)}
+    assert len(shuffles) == len(seeds) == 500 and not shuffles & seeds

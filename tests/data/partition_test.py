@@ -51,6 +51,17 @@ def test_a_batch_has_each_nodes_rows_in_its_place(batch_size):
     np.testing.assert_array_equal(seen[0], order_of_parts(parts, batch_size, 1, 0))
 
 
+def test_each_node_is_shuffled_by_itself():
+    """Where node i puts its k-th row says nothing of where node j puts its own."""
+    parts = np.arange(4 * 25).reshape(4, 25)
+    of_node = order_of_parts(parts, 4, seed=1, epoch=0).reshape(25, 4).T % 25
+    np.testing.assert_array_equal(np.sort(of_node), np.tile(np.arange(25), (4, 1)))
+    for i in range(4):
+        for j in range(i):
+            same = np.count_nonzero(of_node[i] == of_node[j])
+            assert same < 7, (i, j, same)  # Poisson of mean 1: 8e-5 for 7 or more
+
+
 def test_a_pipeline_keeps_to_the_parts():
     x = np.arange(103)
     train = Pipeline((x, x % 10), 20)

@@ -1,17 +1,13 @@
 """What workers decide together: alone, and as two processes."""
 
-import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lbkeras.distribution import agreement
-
-ROOT = Path(__file__).parents[2]
+from tests.forked import Forked
+from tests.ports import reserve_addresses
 
 
 def test_one_process_agrees_with_itself(mirrored):
@@ -40,28 +36,17 @@ for step in range(200):
     time.sleep(0.001 + 0.004 * index)
     if received := ask.largest(15 if index == 1 and step > 60 else 0):
         break
-print("stopped", step, int(received))
+print("stopped", step, int(received), flush=True)
 assert ask.largest(0, now=True) == 0
 os._exit(0)
 """
 
 
 @pytest.mark.slow
-def test_two_workers_agree_at_the_same_step():
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(2)]
-    addresses = ",".join(f"localhost:{each.getsockname()[1]}" for each in sockets)
-    for each in sockets:
-        each.close()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", _WORKER, str(index), addresses],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for index in range(2)
-    ]
+def test_two_workers_agree_at_the_same_step(tmp_path):
+    (tmp_path / "worker.py").write_text(_WORKER)
+    addresses = ",".join(reserve_addresses(2))
+    processes = [Forked(index, addresses, script=tmp_path / "worker.py") for index in range(2)]
     begin = time.monotonic()
     try:
         said = [process.communicate(timeout=120) for process in processes]

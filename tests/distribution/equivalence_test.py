@@ -18,6 +18,10 @@ REST = (
 pytestmark = pytest.mark.slow
 
 
+def release(*values):
+    return pytest.param(*values, marks=pytest.mark.release)
+
+
 def run(folder, strategy, devices, cases, num_workers=1):
     arguments = strategy, str(devices), ",".join(cases)
     return run_workers(SCRIPT, folder, *arguments, num_workers=num_workers, seconds=900)
@@ -34,9 +38,9 @@ def one_device(tmp_path_factory):
     [
         ("one", 1, 1, PIECES),
         ("mirrored", 2, 1, (*OPTIMIZERS, *REST, *PIECES)),
-        ("mirrored", 4, 1, OPTIMIZERS),
+        release("mirrored", 4, 1, OPTIMIZERS),
         ("multi_worker", 1, 2, (*OPTIMIZERS, *REST, "averaged", *PIECES[-2:])),
-        ("multi_worker", 1, 3, ("executions in pieces", "evaluated")),
+        release("multi_worker", 1, 3, ("executions in pieces", "evaluated")),
     ],
 )
 def test_equals_one_device(one_device, tmp_path, strategy, devices, num_workers, cases):

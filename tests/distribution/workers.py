@@ -2,16 +2,13 @@
 
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
+from tests.forked import Forked
+from tests.ports import reserve_addresses
 
 
 def run_workers(
@@ -28,52 +25,36 @@ def run_workers(
         num_workers: 1: one process without TF_CONFIG.
         seconds: until all are killed.
     """
-    addresses = [f"localhost:{port}" for port in free_ports(num_workers)]
+    addresses = reserve_addresses(num_workers)
     processes, results = [], []
     try:
         for index in range(num_workers):
             results.append(folder / f"worker_{index}_of_{num_workers}_{arguments[0]}.npz")
-            environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
-            environment["PYTHONFAULTHANDLER"] = "1"  # says where a crash was
+            environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
             environment.pop("TF_CONFIG", None)
             if num_workers > 1:
                 task = {"type": "worker", "index": index}
                 config = {"cluster": {"worker": addresses}, "task": task}
                 environment["TF_CONFIG"] = json.dumps(config)
-            with open(results[-1].with_suffix(".log"), "w") as log:
-                command = [sys.executable, str(script), *arguments, str(results[-1])]
-                processes.append(
-                    subprocess.Popen(
-                        command,
-                        env=environment,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                    )
+            processes.append(
+                Forked(
+                    *arguments,
+                    results[-1],
+                    script=script,
+                    environment=environment,
+                    output=results[-1].with_suffix(".log"),
                 )
+            )
         _wait(processes, seconds)
     finally:
         for process in processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
     for process, result in zip(processes, results, strict=True):
         said = result.with_suffix(".log").read_text()
         if process.returncode != 0:
             raise AssertionError(f"{result.stem}: status {process.returncode}\n{said[-6000:]}")
     return [dict(np.load(result)) for result in results]
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on at this moment."""
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for each in sockets:
-            each.bind(("localhost", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _wait(processes, seconds):
@@ -83,4 +64,4 @@ def _wait(processes, seconds):
         states = [process.poll() for process in processes]
         if None not in states or any(state not in (None, 0) for state in states):
             return
-        time.sleep(0.1)
+        time.sleep(0.02)

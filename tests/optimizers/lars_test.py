@@ -112,6 +112,18 @@ def test_a_clipped_rate_never_exceeds_the_plain_one(pair, exponent, learning_rat
     assert rate == pytest.approx(min(own, learning_rate), rel=1e-5, abs=rounding)
 
 
+@pytest.mark.parametrize("learning_rate", [1e-2, 1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("own", [0.5, 2.0])
+def test_clipping_has_no_floor_of_the_learning_rate(learning_rate, own):
+    """LARC's factor is min(trust |w| / |g| / learning rate, 1), also early in a warm-up."""
+    weight = np.full((3, 2), 2.0, np.float32)
+    gradient = weight * np.float32(0.1 / (own * learning_rate))  # trust |w| / |g| = own x rate
+    optimizer = LARS(learning_rate, trust_coefficient=0.1, clip=True)
+    change = one_step(optimizer, weight, gradient)
+    assert list(optimizer.trust_ratios().values()) == pytest.approx([min(own, 1)], rel=1e-5)
+    np.testing.assert_allclose(change, learning_rate * min(own, 1) * gradient, rtol=1e-5)
+
+
 @pytest.mark.parametrize("norm", ["separate", "joint"])
 @pytest.mark.parametrize("zero", ["weight", "gradient"])
 def test_the_ratio_is_1_where_a_norm_is_0(zero, norm):

@@ -43,7 +43,12 @@ def stacked(name, nodes):
 
 @pytest.mark.parametrize(
     "strategy, devices, num_workers",
-    [("mirrored", 4, 1), ("mirrored", 3, 1), ("multi_worker", 1, 2), ("multi_worker", 1, 3)],
+    [
+        ("mirrored", 4, 1),
+        pytest.param("mirrored", 3, 1, marks=pytest.mark.release),
+        ("multi_worker", 1, 2),
+        pytest.param("multi_worker", 1, 3, marks=pytest.mark.release),
+    ],
 )
 def test_replicas_do_what_stacked_nodes_do(strategy, devices, num_workers, tmp_path):
     arguments = strategy, str(devices), ",".join(NAMES)

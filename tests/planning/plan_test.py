@@ -30,6 +30,15 @@ def test_first_update_counts_the_updates_before():
     assert PLAN.examples() == 60 * 390 * 128 + 140 * 78 * 640
 
 
+def test_an_epoch_that_misses_a_boundary_by_rounding_is_in_the_later_phase():
+    plan = Plan([Phase(0, 1, 10, 0.1, 0.5), Phase(1, 1, 50, 0.1, 0.9)], 100)
+    epoch = sum([0.1] * 10)  # as a loop over ten updates counts it
+    assert 1 - 1e-15 < epoch < 1
+    assert (plan.batch_size(epoch), plan.momentum(epoch)) == (50, 0.9)
+    assert plan.noise_scale(epoch) == pytest.approx(0.1 * 100 / (50 * 0.1))
+    assert (plan.batch_size(1 - 1e-8), plan.momentum(1 - 1e-8)) == (10, 0.5)
+
+
 def test_a_plan_is_immutable_and_comparable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         PLAN.num_examples = 3

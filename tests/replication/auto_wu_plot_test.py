@@ -8,6 +8,8 @@ from lbkeras.errors import UserError
 from lbkeras.replication import write_plots, write_report
 from lbkeras.replication.plots import arm_style
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 NAME = "auto_wu_original_seed_0.png"
 
 

@@ -5,6 +5,8 @@ import math
 
 import pytest
 
+from lbkeras.replication import plots
+
 HARDWARE = {
     "machine": "x86_64",
     "processor": "Test CPU",
@@ -131,6 +133,13 @@ def write_workdir(path, statuses, claims=CLAIMS, **settings):
                 epochs = 60 if status == "finished" else 13
                 write_run(path / arm / f"seed_{seed}", arm, seed, status, epochs)
     return path
+
+
+@pytest.fixture
+def no_curves(monkeypatch):
+    """Leaves out the five pictures of every report, which take a second; plots_test draws them."""
+    for draw in ("_draw_curves", "_draw_schedule"):
+        monkeypatch.setattr(plots, draw, lambda *arguments: None)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from lbkeras.replication import build_report, write_plots, write_report
 from lbkeras.replication.folder import read_workdir
 from lbkeras.replication.line_plot import draw_line, read_lines
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 

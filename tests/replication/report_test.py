@@ -111,7 +111,7 @@ def test_seeds_left_out_and_mixed_machines_are_noted(make_workdir):
     assert "2 different machines" in notes
 
 
-def test_a_persons_notes_go_into_the_report(make_workdir):
+def test_a_persons_notes_go_into_the_report(make_workdir, no_curves):
     workdir = make_workdir({"original": ["finished"]}, seeds=[0], claims=[])
     (workdir / "notes.txt").write_text("The machine was busy.\n\n  Second note. \n")
     assert write_report(workdir)["notes"] == ["The machine was busy.", "Second note."]

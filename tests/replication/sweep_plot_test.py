@@ -6,6 +6,8 @@ from lbkeras.replication import write_plots
 from lbkeras.replication.folder import read_workdir
 from lbkeras.replication.sweep_plot import sweeps
 
+pytestmark = pytest.mark.usefixtures("no_curves")
+
 
 @pytest.fixture
 def workdir_of(make_workdir):

@@ -61,6 +61,20 @@ def test_losses_are_better_when_lower():
     assert verdict(worse, low, high)["verdict"] == "not supported"
 
 
+@pytest.mark.parametrize("test", ["not_worse", "worse"])
+def test_the_margin_of_a_loss_is_added_to_the_baseline(test):
+    """A loss is worse when higher: the bound is baseline + margin."""
+    arm, baseline, margin = [0.305, 0.315, 0.308, 0.312], [0.30, 0.31, 0.302, 0.309], 0.01
+    above, below = (
+        stats.ttest_ind(arm, np.add(baseline, margin), equal_var=False, alternative=side).pvalue
+        for side in ("greater", "less")
+    )
+    supports, against = (below, above) if test == "not_worse" else (above, below)
+    result = verdict(claim(test, "val_loss", margin=margin), arm, baseline)
+    assert result["p_value"] == pytest.approx(supports, rel=1e-9)
+    assert result["p_value_against"] == pytest.approx(against, rel=1e-9)
+
+
 @pytest.mark.parametrize("test", ["not_worse", "worse", "equivalent"])
 @pytest.mark.parametrize(("arm", "baseline"), [([0.1], [0.9, 0.91]), ([0.1, 0.11], [0.9])])
 def test_one_seed_is_always_inconclusive(test, arm, baseline):

@@ -44,6 +44,12 @@ def test_shapes(shape, power, expected):
     assert segment.value(7) == segment.value(9) == 2
 
 
+def test_before_its_start_a_cut_off_segment_has_the_value_there():
+    segment = Segment(2, 10, 1.0, 0.0, "linear", origin=0)
+    assert segment.value(2) == pytest.approx(0.8, rel=1e-14)
+    assert segment.value(0) == segment.value(1.5) == segment.value(2)
+
+
 def test_a_boundary_belongs_to_the_later_segment():
     curve = steps([0.1, 0.02, 0.004, 0.0008], [60, 120, 160], 200)
     assert [curve(e) for e in (0, 59.999, 60, 119.999, 120, 160, 200, 1e6)] == [
@@ -83,9 +89,11 @@ def test_warm_up_shapes():
     assert warm_up(curve, 0, 0.01) is curve
 
 
+@pytest.mark.parametrize("cut_off", [0, 3])
 @pytest.mark.parametrize("name", CURVES)
-def test_prepended_warm_up_shifts_the_whole_curve(name):
-    curve = CURVES[name]
+def test_prepended_warm_up_shifts_the_whole_curve(name, cut_off):
+    """Also one whose first part has been cut off: its shape begins before it does."""
+    curve = warm_up(CURVES[name], cut_off, 0.001)
     shifted = prepend_warm_up(curve, 2.5, 0.0)
     assert shifted.end == 12.5 and shifted(0) == 0
     for epoch in (0, 1.5, 7.25, 10):

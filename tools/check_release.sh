@@ -1,0 +1,188 @@
+#!/usr/bin/env bash
+# What is too long for the gate. Run it before a capability is called done, and note its figures.
+#   tools/check_release.sh                  all parts, without those that have passed for this commit
+#   tools/check_release.sh wheel python     these parts, also where they have passed
+#   KILLS=100 REPEATS=20 tools/check_release.sh resume repeat
+# A part that fails does not stop the others; the exit status is 1 then. Interrupted, it resumes
+# with the part that was running. Logs and environments are in .release/.
+#
+#   gate        the gate in GATES (3) new clones of this commit, each timed
+#   batteries   the tests marked `release`
+#   resume      KILLS (50) runs killed with SIGKILL against one that was left alone
+#   keras       the tests on other versions of Keras
+#   wheel       a wheel built from the commit, installed outside of the clone
+#   python      the quick tests on PYTHONS (python3.12 python3.13), as far as there
+#   references  optimizers against other people's code, as far as it can be installed
+#   repeat      all tests of the gate REPEATS (20) times on a loaded machine
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PARTS=(gate batteries resume keras wheel python references repeat)
+ROOT=$PWD
+
+figure() { echo "figure: $*"; } # a line that goes into the table
+
+in_environment() { EXTRAS='[test,jax]' source tools/environment.sh; }
+
+quick_tests() { # with the Python of an environment
+  CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3 "$1" -m pytest -q -n 2 --dist loadfile \
+    -m "not slow and not release" --doctest-modules tests lbkeras
+}
+
+new_environment() { # FOLDER INTERPRETER REQUIREMENT...: what is there and complete is kept
+  local folder=$1 interpreter=$2
+  shift 2
+  local wanted
+  wanted="$* $(cksum < setup.py)"
+  if [ "$(cat "$folder/installed" 2> /dev/null || true)" != "$wanted" ]; then
+    rm -rf "$folder"
+    "$interpreter" -m venv "$folder"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    echo "$wanted" > "$folder/installed"
+  fi
+}
+
+part_gate() {
+  local folder begin i
+  folder=$(mktemp -d)
+  trap "rm -rf '$folder'" EXIT
+  for ((i = 1; i <= ${GATES:-3}; i++)); do
+    git clone --quiet --no-hardlinks "$ROOT" "$folder/$i"
+    git -C "$folder/$i" checkout --quiet "$(git rev-parse HEAD)"
+    begin=$SECONDS
+    (cd "$folder/$i" && bash .ci/run)
+    figure "gate in a new clone, run $i: $((SECONDS - begin)) s"
+    rm -rf "${folder:?}/$i"
+  done
+}
+
+part_batteries() {
+  in_environment
+  export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
+  python -m pytest -q -s -m release tests | tee .release/batteries.txt
+  grep -E "sequences|passed" .release/batteries.txt | while read -r line; do figure "$line"; done
+}
+
+part_resume() {
+  in_environment
+  python tools/check_resume.py --kills="${KILLS:-50}" | tee .release/resume.txt
+  figure "$(tail -1 .release/resume.txt)"
+}
+
+part_keras() {
+  if [ ! -e tools/check_keras_versions.sh ]; then
+    figure "skipped: there is no tools/check_keras_versions.sh"
+    return
+  fi
+  bash tools/check_keras_versions.sh | tee .release/keras.txt
+  figure "$(tail -1 .release/keras.txt)"
+}
+
+part_wheel() { # nothing of the clone may be on the path: another folder, without PYTHONPATH
+  local folder
+  folder=$(mktemp -d)
+  trap "rm -rf '$folder'" EXIT
+  mkdir "$folder/source" "$folder/elsewhere"
+  git archive HEAD | tar -x -C "$folder/source"
+  cp -r "$folder/source/configs" "$folder/elsewhere/configs"
+  "${PYTHON:-python3}" -m venv "$folder/venv"
+  "$folder/venv/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
+    --wheel-dir="$folder" "$folder/source"
+  rm -rf "$folder/source"
+  "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$folder"/*.whl
+  cd "$folder/elsewhere"
+  unset PYTHONPATH
+  export PATH="$folder/venv/bin:$PATH" TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=-1
+  python -c "
+import pathlib, sys, lbkeras, lbkeras.callbacks, lbkeras.optimizers
+where = pathlib.Path(lbkeras.__file__).resolve()
+sys.exit(0 if where.is_relative_to(sys.prefix) else f'lbkeras is imported from {where}')"
+  lbkeras --help > help.txt
+  grep -q "usage: lbkeras COMMAND" help.txt
+  lbkeras doctor
+  local smith=configs/papers/smith2018.py
+  lbkeras plan --config="$smith:paper_cifar10" | tee plan.txt
+  grep -q "29,040 updates" plan.txt
+  lbkeras train --config="$smith:digits" --arm=large_batch_naive --config.plan.epochs=3 \
+    "--config.plan.boundaries=(1,2)" --workdir=run
+  grep -q '"status": "finished"' run/record.json
+  figure "$(basename "$folder"/*.whl), $(du -k "$folder"/*.whl | cut -f1) kB: imports, plans, trains"
+}
+
+part_python() {
+  local each version
+  for each in ${PYTHONS:-python3.12 python3.13}; do
+    if ! command -v "$each" > /dev/null; then
+      figure "$each: skipped, it is not installed"
+      continue
+    fi
+    version=$("$each" -c 'import platform; print(platform.python_version())')
+    new_environment ".release/venv-${each#python}" "$each" --editable '.[test]'
+    quick_tests "$ROOT/.release/venv-${each#python}/bin/python" | tee ".release/$each.txt"
+    figure "Python $version: $(tail -1 ".release/$each.txt")"
+  done
+}
+
+part_references() {
+  local python=.release/venv-references/bin/python each
+  new_environment .release/venv-references "${PYTHON:-python3}" --editable '.[test]'
+  for each in optax adamp timm; do # the last two bring PyTorch
+    "$python" -m pip install --quiet --disable-pip-version-check "$each" ||
+      echo "$each cannot be installed"
+  done
+  CUDA_VISIBLE_DEVICES=-1 "$python" tools/check_optimizer_references.py | tee .release/references.txt
+  figure "$(tail -1 .release/references.txt)"
+}
+
+part_repeat() {
+  bash tools/repeat_tests.sh "${REPEATS:-20}" | tee .release/repeat.txt
+  grep -E "^failed|^no test failed" .release/repeat.txt | while read -r line; do figure "$line"; done
+}
+
+if [ "${1:-}" = --part ]; then # a part in a shell of its own, which ends with the first failure
+  "part_$2"
+  exit
+fi
+
+for each in "$@"; do
+  if ! [[ " ${PARTS[*]} " = *" $each "* ]]; then
+    echo "check_release: error: expected parts of ${PARTS[*]}, received $each" >&2
+    exit 2
+  fi
+done
+commit=$(git rev-parse HEAD)
+# Uncommitted changes are not remembered.
+[ -z "$(git status --porcelain)" ] || commit=changed
+passed=.release/passed/$commit
+mkdir -p "$passed" .release/logs
+[ "$commit" != changed ] || rm -f "$passed"/*
+
+table=()
+status=0
+show() {
+  printf '\n%s\n' "release check of $commit"
+  [ ${#table[@]} -eq 0 ] || printf '%s\n' "${table[@]}"
+}
+trap 'echo; echo "interrupted; the same command resumes"; show; exit 130' INT TERM
+for part in "${@:-${PARTS[@]}}"; do
+  log=.release/logs/$part.log
+  if [ $# -eq 0 ] && [ -e "$passed/$part" ]; then
+    table+=("$(cat "$passed/$part")")
+    continue
+  fi
+  echo "== $part (log: $log)"
+  begin=$SECONDS result=passed
+  bash "$0" --part "$part" > "$log" 2>&1 || result=FAILED
+  row=$(printf '%-11s %-7s %6d s' "$part" "$result" $((SECONDS - begin)))
+  figures=$(sed -n 's/^figure: /            /p' "$log")
+  [ -z "$figures" ] || row+=$'\n'"$figures"
+  echo "$row"
+  table+=("$row")
+  if [ $result = passed ]; then
+    echo "$row" > "$passed/$part"
+  else
+    status=1
+    tail -15 "$log"
+  fi
+done
+show
+exit $status
