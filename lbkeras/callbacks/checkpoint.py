@@ -220,7 +220,7 @@ def _metrics(model) -> dict:
 
 def _build_metrics(model, pipeline) -> None:
     """Keras makes the metrics' variables at the first step; this one updates nothing else."""
-    model.test_on_batch(*next(iter(pipeline.dataset())))
+    model.test_on_batch(*next(pipeline.dataset().as_numpy_iterator()))
 
 
 def _array(variable) -> np.ndarray:

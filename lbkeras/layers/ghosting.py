@@ -85,7 +85,7 @@ def with_ghost_batch_normalization(model, ghost_batch_size, synchronized=False):
 def _ghost(layer, ghost_batch_size, synchronized):
     """The new layer in place of `layer`: with ghosts, or the same again."""
     if _to_replace(layer):
-        if layer.renorm:
+        if getattr(layer, "renorm", False):  # Keras has it from 3.14 on
             raise UserError(
                 f"model: expected batch normalisation without renorm, received {layer.name!r} with"
             )
