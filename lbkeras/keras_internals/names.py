@@ -1,5 +1,7 @@
 """How a private name is read, and what is said where this version has none."""
 
+import sys
+
 from lbkeras.errors import UserError
 
 SUPPORTED = "3.12.1 to 3.15"  # what tools/check_keras_versions.sh has passed
@@ -20,10 +22,9 @@ def private(owner, name: str):
 
 def missing(name: str) -> UserError:
     """The error of a private name, such as "Model._loss_tracker", that this Keras does not have."""
-    import keras
-
+    received = sys.modules["keras"].__version__
     return UserError(
-        f"keras: expected a version with {name} ({SUPPORTED} have it), received {keras.__version__}"
+        f"keras: expected a version with {name} ({SUPPORTED} have it), received {received}"
     )
 
 
