@@ -4,7 +4,7 @@ import sys
 
 from lbkeras.errors import UserError
 
-SUPPORTED = "3.12.1 to 3.15"  # what tools/check_keras_versions.sh has passed
+SUPPORTED = "3.12 to 3.15"  # what tools/check_keras_versions.sh has passed
 
 
 def private(owner, name: str):

@@ -2,7 +2,7 @@ import keras
 import pytest
 
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.names import defining_class, private
+from lbkeras.keras_internals.names import SUPPORTED, defining_class, private
 
 
 def test_a_private_name_is_read():
@@ -13,7 +13,7 @@ def test_a_name_that_this_keras_does_not_have_is_one_line():
     with pytest.raises(UserError) as error:
         private(keras.Sequential(name="mine"), "_of_another_version")
     assert str(error.value) == (
-        "keras: expected a version with Sequential._of_another_version (3.12.1 to 3.15 have it), "
+        f"keras: expected a version with Sequential._of_another_version ({SUPPORTED} have it), "
         f"received {keras.__version__}"
     )
 

@@ -1,6 +1,7 @@
 """Each public module, optimizer, layer and schedule, on either backend."""
 
 import importlib
+import os
 import pkgutil
 import sys
 from pathlib import Path
@@ -22,6 +23,11 @@ from battery_settings import SETTINGS  # noqa: E402
 def modules():
     found = pkgutil.walk_packages(lbkeras.__path__, "lbkeras.")
     return sorted(each.name for each in found if not each.name.endswith("__main__"))
+
+
+def test_this_is_the_keras_to_check():
+    assert keras.__version__ == os.environ.get("LBKERAS_CHECKED_KERAS", keras.__version__)
+    assert keras.backend.backend() == os.environ.get("KERAS_BACKEND", keras.backend.backend())
 
 
 def test_every_module_imports():
