@@ -20,6 +20,7 @@ SEAM = "lbkeras/keras_internals/"
 FORBIDDEN = ("keras.src", "tensorflow.python", "tensorflow_datasets.core")
 PRIVATE = re.compile(r"_[A-Za-z0-9]\w*$")
 OF_THE_STANDARD_LIBRARY = {"_exit", "_replace", "_asdict", "_fields"}
+IMPORTS_BY_NAME = ("import_module", "__import__", "importorskip")
 ATTRIBUTE_BY_NAME = {"getattr", "hasattr", "setattr", "delattr"}
 
 
@@ -113,12 +114,15 @@ class File:
 
 
 def _imports(tree) -> Iterator[tuple[int, str]]:
+    """Line and name of what is imported, or reached from a package that is (`keras.src`)."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        elif isinstance(node, ast.Attribute):
+            yield node.lineno, ast.unparse(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(IMPORTS_BY_NAME):
             names = (a.value for a in node.args if isinstance(a, ast.Constant))
             yield from ((node.lineno, str(name)) for name in names)
 
@@ -231,6 +235,7 @@ PLANTED = {
     "an import": ("from keras.src.trainers import trainer\n", 1),
     "an import inside a function": ("def f():\n    import tensorflow.python.eager\n", 2),
     "an import by its name": ("import importlib\nimportlib.import_module('keras.src')\n", 2),
+    "an attribute of the package": ("import keras\nloss = keras.src.losses\n", 2),
     "an import of TFDS": ("from tensorflow_datasets.core import constants\n", 1),
     "a name of TensorFlow": ("def f(dataset):\n    return dataset._variant_tensor\n", 2),
     "an attribute of a Keras base": (

@@ -8,11 +8,11 @@ import pytest
 from lbkeras.keras_internals.names import SUPPORTED
 
 BEGINNING = """
+import sys
 import keras
 import numpy as np
 import tensorflow as tf
-import importlib
-data_adapter = importlib.import_module("keras." + "src.trainers.data_adapters.data_adapter")
+data_adapter = next(sys.modules[name] for name in sys.modules if name.endswith(".data_adapter"))
 """
 WITHOUT_ADAPTER = """
 hidden = vars(data_adapter).pop("DataAdapter")
