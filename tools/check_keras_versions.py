@@ -50,21 +50,17 @@ class Outcome:
 def main(names) -> int:
     versions = dict.fromkeys(filter(None, map(fetched, names or default_names())))
     jobs = [(version, backend) for version in versions for backend in BACKENDS]
-    failed, summary = False, []
+    held, found = dict.fromkeys(versions, 0), dict.fromkeys(versions, 0)
     with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
         results = [pool.submit(outcomes_of, *job) for job in jobs]
         for (version, backend), result in zip(jobs, results, strict=True):
-            outcomes = result.result()
-            for outcome in outcomes:
+            for outcome in result.result():
                 print(line(version, backend, outcome), flush=True)
-            bad = [each for each in outcomes if each.failure]
-            summary.append(
-                f"Keras {version.number} on {backend}: "
-                f"{len(outcomes) - len(bad)} of {len(outcomes)} scenarios hold"
-            )
-            failed |= bool(bad) and not version.is_pre_release
-    print("\n".join(["", *summary]))
-    return int(failed)
+                held[version] += not outcome.failure
+                found[version] += 1
+    counts = (f"{held[each]} of {found[each]} with {each.number}" for each in versions)
+    print(f"scenarios that hold on {' and '.join(BACKENDS)}: {', '.join(counts)}")
+    return int(any(held[each] < found[each] for each in versions if not each.is_pre_release))
 
 
 def default_names() -> list[str]:

@@ -39,12 +39,13 @@ def test_every_module_imports():
             assert getattr(module, public) is not None, (name, public)
 
 
-def sgd(w, g, state, learning_rate, *, momentum=0.0, weight_decay=0.0, decay=None, **nodes):
-    """One decentralized node: nobody to average with."""
-    decayed = w.ndim > 1
-    v = momentum * state.get("v", np.zeros_like(w)) + g + (weight_decay * w if decayed else 0)
-    state["v"] = v
-    return w - learning_rate * v
+def one_node(w, g, state, rate, *, momentum=0.9, weight_decay=0.0, elasticity=0.0, **of_several):
+    """A decentralized optimizer's only node: SGD with momentum; the pull to the elastic centre."""
+    m = state["m"] = momentum * state.get("m", np.zeros_like(w)) + rate * (g + weight_decay * w)
+    centre = state.get("centre", w)
+    pull = elasticity * (w - m - centre)
+    state["centre"] = centre + pull
+    return w - m - pull
 
 
 RULES = {
@@ -65,11 +66,9 @@ def test_optimizer(name):
     ours = problem.run(optimizer, names, weights, gradients, rates)
     assert int(optimizer.iterations) == problem.STEPS
     rest = {key: value for key, value in settings.items() if key != "learning_rate"}
-    if name in RULES:
-        expected = restatements.trajectory(RULES[name], weights, gradients, rates, **rest)
-    else:
-        expected = None
-    for a, w, e in zip(ours, weights, expected or ours, strict=True):
+    rule = RULES.get(name, one_node)
+    expected = restatements.trajectory(rule, weights, gradients, rates, **rest)
+    for a, w, e in zip(ours, weights, expected, strict=True):
         assert np.abs(a - w).max() > 1e-3
         np.testing.assert_allclose(a, e, rtol=2e-4, atol=2e-5)
 

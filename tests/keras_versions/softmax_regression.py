@@ -4,7 +4,6 @@ import keras
 import numpy as np
 
 
-@keras.saving.register_keras_serializable(package="check")
 class RecordSizes(keras.layers.Layer):
     """Keeps the sizes of the batches that it is trained on, in the order of the updates."""
 
