@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-collect_ignore_glob = ["*_script.py"]  # programs that tests start, no modules with doctests
+# Programs that tests start, and what only the process that they fork from may import.
+collect_ignore_glob = ["*_script.py", "*forked_imports.py"]
 
 
 # Examples in docstrings that build a large network.
