@@ -12,7 +12,8 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
-data_adapter = next(sys.modules[name] for name in sys.modules if name.endswith(".data_adapter"))
+ending = ".data_adapters.data_adapter"
+data_adapter = next(module for name, module in sys.modules.items() if name.endswith(ending))
 """
 WITHOUT_ADAPTER = """
 hidden = vars(data_adapter).pop("DataAdapter")
