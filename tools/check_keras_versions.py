@@ -154,8 +154,16 @@ def read(report: Path):
         scenario = f"{module}: {case.get('name').removeprefix('test_')}".replace("_", " ")
         failure = None
         if problem is not None:
-            failure = " ".join(problem.get("message", "").split())[:200] or "failed"
+            failure = shortened(problem.get("message") or "") or "failed"
         yield Outcome(scenario, float(case.get("time")), failure)
+
+
+def shortened(message: str) -> str:
+    """A failure in one line, without what TensorFlow says when it starts."""
+    lines = [
+        each for each in message.splitlines() if not re.search(r"WARNING: All log|\.cc:", each)
+    ]
+    return " ".join(" ".join(lines).split())[:300]
 
 
 def last_line(text: str) -> str:
