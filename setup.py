@@ -14,14 +14,14 @@ setup(
     install_requires=[
         "absl-py>=2.1",
         "importlib_resources>=6.0",  # tensorflow-datasets 4.9.10 imports it without declaring it
-        "keras>=3.8",
+        "keras>=3.12.0",
         "matplotlib>=3.8",
         "ml-collections>=1.0",
         "numpy>=1.26",
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "tensorboard>=2.18",
-        "tensorflow>=2.18",
+        "tensorflow>=2.21",
         "tensorflow-datasets>=4.9.7",
     ],
     extras_require={

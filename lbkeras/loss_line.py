@@ -170,10 +170,12 @@ def _between(start: np.ndarray, end: np.ndarray, alpha: float, epsilon: float | 
 
 def _variances(model) -> dict[int, float]:
     """The epsilon of the batch normalisation whose moving variance a weight is, by its place."""
+    from lbkeras.keras_internals.model import layers
+
     places = {id(weight): index for index, weight in enumerate(model.weights)}
     return {
         places[id(layer.moving_variance)]: layer.epsilon
-        for layer in model._flatten_layers()  # Keras has no public list of nested layers
+        for layer in layers(model)
         if id(getattr(layer, "moving_variance", None)) in places
     }
 

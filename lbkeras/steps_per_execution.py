@@ -2,6 +2,8 @@
 
 import math
 
+from lbkeras.keras_internals.model import layers
+
 # One call costs the host about 1 ms; a call that computes this long hides it.
 _SECONDS_A_CALL = 0.05
 _OPERATIONS_A_SECOND = 30e9
@@ -29,7 +31,7 @@ def choose_steps_per_execution(model, plan) -> int:
 def _multiplications(model) -> int:
     """Multiplications of one example's forward pass in dense and convolution layers."""
     total = 0
-    for layer in model._flatten_layers(include_self=False):
+    for layer in layers(model, include_self=False):
         kernel = getattr(layer, "kernel", None)
         if kernel is not None and hasattr(layer, "output"):
             positions = layer.output.shape[1:-1]

@@ -9,7 +9,7 @@ from pathlib import Path
 from lbkeras import experiment, files, machine, workdir
 from lbkeras.errors import UserError
 from lbkeras.planning import check_replicas
-from lbkeras.replication import read_history, truncate_history, write_record
+from lbkeras.replication import read_history, read_record, truncate_history, write_record
 from lbkeras.tensorflow_start import load_tensorflow
 
 
@@ -77,7 +77,7 @@ def train(run: Run, workers=None) -> dict:
         record = None
         if chief:
             workdir.check_claim(run.folder, "config.json", identity(run))
-            record = _read_record(run.folder)
+            record = read_record(run.folder)
         if workers is not None:
             record = workers.share(record)
         if record.get("status") == "finished":
@@ -93,7 +93,7 @@ def has_ended(run: Run) -> str | None:
     """
     if not workdir.check_claim(run.folder, "config.json", identity(run)):
         return None
-    status = _read_record(run.folder).get("status")
+    status = read_record(run.folder).get("status")
     return status if status in ("finished", "diverged") else None
 
 
@@ -293,14 +293,7 @@ def _close_record(run: Run, record: dict, status: str, **more) -> dict:
         "final": {name: last.get(name) for name in metrics},
         **more,
     }
-    write_record(run.folder, record)
-    return record
-
-
-def _read_record(folder: Path) -> dict:
-    from lbkeras.replication.run_record import read_json_object
-
-    return read_json_object(folder / "record.json", missing={})
+    return write_record(run.folder, record)
 
 
 def _check_history(path: Path, epochs: int) -> None:

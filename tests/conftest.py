@@ -8,8 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-from tests.autotuning import no_autotuning
-
 # Programs that tests start, and what only the process that they fork from may import.
 collect_ignore_glob = ["*_script.py", "*forked_imports.py"]
 
@@ -39,7 +37,9 @@ def pytest_collection_finish(session):
     gc.freeze()  # Keras' clear_session, which our runs begin with, collects all the rest
     gc.enable()
     if "tensorflow" in sys.modules:
-        no_autotuning()
+        from lbkeras.keras_internals.tf_data import switch_autotuner_off
+
+        switch_autotuner_off()
         with contextlib.suppress(RuntimeError):  # `mirrored` says it to those whom it concerns
             _two_logical_cpus()
 

@@ -1,63 +1,164 @@
-"""Imports inside lbkeras go one way, as BUILD.md says."""
+"""Each module of lbkeras is of the kind, and imports the parts, that tools/modules.toml says."""
 
 import ast
+import functools
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "lbkeras"
-LEAVES = {"errors", "files"}
-MAY_IMPORT = {
-    "schedules": set(),
-    "planning": {"schedules"},
-    "analysis": {"schedules", "planning"},
-    "data": set(),
-    "layers": set(),
-    "models": {"layers"},
-    "optimizers": {"schedules"},
-    "callbacks": {"analysis", "planning", "schedules", "replication", "trainers", "distribution"},
-    "distribution": set(),
-    "trainers": set(),
-    "replication": set(),
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "lbkeras"
+MODULES = tomllib.loads((ROOT / "tools/modules.toml").read_text())
+KINDS = ("pure", "keras", "tensorflow")
+OF_EVERYTHING = {"errors", "files", "keras_internals"}
+OF_A_KIND = {"keras": "keras", "tensorflow": "tensorflow", "tensorflow_datasets": "tensorflow"}
+LIBRARIES = {
+    *("absl", "matplotlib", "ml_collections", "numpy", "scipy", "sklearn", "tensorboard"),
+    "threadpoolctl",
 }
 
 
-def imported(path):
-    """The parts of lbkeras that a file imports, at its top or inside functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lbkeras":
-            parts = node.module.split(".")
-            yield from parts[1:2] or [alias.name for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names = [alias.name.split(".") for alias in node.names]
-            yield from (name[1] for name in names if name[0] == "lbkeras" and len(name) > 1)
+def listed() -> dict[str, str]:
+    """Module, such as "data.order", to its kind."""
+    kinds = {name: module["kind"] for name, module in MODULES["files"].items()}
+    for folder, modules in MODULES["folders"].items():
+        for kind in KINDS:
+            for name in modules.get(kind, ()):
+                module = folder if name == "__init__" else f"{folder}.{name}"
+                assert module not in kinds, f"{module} is listed twice"
+                kinds[module] = kind
+    return kinds
 
 
-@pytest.mark.parametrize("folder", sorted(MAY_IMPORT))
-def test_a_folder_imports_only_what_it_may(folder):
-    files = sorted((PACKAGE / folder).glob("*.py"))
-    assert files
-    for path in files:
-        unexpected = set(imported(path)) - MAY_IMPORT[folder] - LEAVES - {folder}
-        assert not unexpected, f"{path.relative_to(PACKAGE)} imports {unexpected}"
+KIND = listed()
 
 
-def test_every_folder_is_listed():
-    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert folders == {*MAY_IMPORT, "cli"}
+def sources() -> dict[str, Path]:
+    """Module, such as "data.order", to its file."""
+    files = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        *folders, name = path.relative_to(PACKAGE).with_suffix("").parts
+        files[".".join(folders if folders and name == "__init__" else [*folders, name])] = path
+    return files
 
 
-@pytest.mark.parametrize("folder", ["analysis", "replication", "planning"])
-def test_no_tensorflow_in_pure_folders(folder):
-    for path in sorted((PACKAGE / folder).glob("*.py")):
-        text = path.read_text()
-        assert "import tensorflow" not in text and "import keras" not in text, path
+FILES = sources()
 
 
-def test_private_imports_from_keras():
-    private = [
-        path.relative_to(PACKAGE).as_posix()
-        for path in sorted(PACKAGE.rglob("*.py"))
-        if "from keras.src" in path.read_text()
-    ]
-    assert private == ["data/keras_adapter.py", "distribution/keras_repairs.py"]
+@functools.cache
+def imported(module: str) -> tuple[set[str], set[str]]:
+    """What a module imports at its top and what inside its functions, by full name."""
+    return imports_of(FILES[module].read_text())
+
+
+def imports_of(text: str) -> tuple[set[str], set[str]]:
+    top, inside = set(), set()
+
+    def visit(node, in_function):
+        for child in ast.iter_child_nodes(node):
+            names = inside if in_function else top
+            if isinstance(child, ast.If) and "sys.modules" in ast.unparse(child.test):
+                continue  # only what is loaded already
+            if isinstance(child, ast.Import):
+                names.update(alias.name for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                names.update(whole_name(child.module, alias.name) for alias in child.names)
+            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            visit(child, in_function or function)
+
+    visit(ast.parse(text), False)
+    return top, inside
+
+
+def whole_name(module: str, name: str) -> str:
+    """`module.name` where that is a module of ours, otherwise `module`."""
+    below = f"{module}.{name}".removeprefix("lbkeras.")
+    return f"lbkeras.{below}" if module.split(".")[0] == "lbkeras" and below in FILES else module
+
+
+def needs(name: str) -> str:
+    """The kind of something that is imported."""
+    first = name.split(".")[0]
+    if first == "lbkeras":
+        return KIND[name.removeprefix("lbkeras.") if name != "lbkeras" else "__init__"]
+    return OF_A_KIND.get(first, "pure")
+
+
+def heavier(names: set[str], kind: str) -> set[str]:
+    return {name for name in names if KINDS.index(needs(name)) > KINDS.index(kind)}
+
+
+def test_every_module_is_listed():
+    assert set(KIND) == set(FILES)
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_module_is_of_its_kind(module):
+    top, inside = imported(module)
+    assert not heavier(top, KIND[module]), f"not {KIND[module]}"
+    lists = "loads_when_called", "tensorflow_in_functions"
+    on_the_list = MODULES[lists[KIND[module] == "keras"]]
+    assert bool(heavier(inside, KIND[module])) == (module in on_the_list)
+    others = {name.split(".")[0] for name in top | inside} - set(sys.stdlib_module_names)
+    assert others <= LIBRARIES | set(OF_A_KIND) | {"lbkeras"}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_module_imports_only_what_it_may(module):
+    part = module.split(".")[0]
+    entry = MODULES["folders"].get(part) or MODULES["files"][part]
+    top, inside = imported(module)
+    parts = {name.split(".")[1] for name in top | inside if name.startswith("lbkeras.")}
+    assert parts <= {*entry["imports"], part, *OF_EVERYTHING}
+
+
+@pytest.mark.parametrize("part", [*MODULES["folders"], *MODULES["files"]])
+def test_what_a_part_may_import_it_does(part):
+    entry = MODULES["folders"].get(part) or MODULES["files"][part]
+    names = {n for m in FILES if m.split(".")[0] == part for each in imported(m) for n in each}
+    assert {n.split(".")[1] for n in names if n.startswith("lbkeras.")} >= set(entry["imports"])
+
+
+def test_a_planted_import_is_found():
+    top, inside = imports_of(
+        "import tensorflow as tf\nfrom lbkeras.data import pipeline\n"
+        "def f():\n    from lbkeras.data.order import epoch_order\n    import keras\n"
+    )
+    assert heavier(top, "pure") == heavier(top, "keras") == {"tensorflow", "lbkeras.data.pipeline"}
+    assert heavier(inside, "pure") == {"keras"} and not heavier(inside, "keras")
+
+
+PROGRAM = """
+import importlib, sys
+for name in {names!r}:
+    importlib.import_module(name)
+    loaded = [other for other in {forbidden!r} if other in sys.modules]
+    assert not loaded, f"{{name}} loads {{loaded}}"
+"""
+
+
+@pytest.mark.parametrize("kind", ["pure", "keras"])
+def test_nothing_heavier_is_loaded(kind, monkeypatch):
+    """Really imported; without those in packages that load their heavier modules themselves."""
+
+    def light(module):
+        part = module.split(".")[0]
+        return KINDS.index(KIND[part]) <= KINDS.index(kind) and KIND[module] == kind
+
+    names = [f"lbkeras.{module}".removesuffix(".__init__") for module in FILES if light(module)]
+    names.remove("lbkeras.__main__") if kind == "pure" else None
+    assert len(names) > 30
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+    forbidden = ["tensorflow", "keras"] if kind == "pure" else ["tensorflow"]
+    program = PROGRAM.format(names=names, forbidden=forbidden)
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-500:]
+
+
+def test_the_table_in_the_build_guide_is_that_of_the_file():
+    tool = [sys.executable, ROOT / "tools/module_table.py", "--check"]
+    process = subprocess.run(tool, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr

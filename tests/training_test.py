@@ -5,7 +5,9 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,8 @@ from lbkeras.callbacks import Diverged
 from lbkeras.cli.main import main
 from lbkeras.errors import UserError
 from lbkeras.replication import read_history, write_record
+
+WRITTEN_BY_0_1_0 = Path(__file__).parent / "written_by_0_1_0"
 
 
 def _settings(**plan):
@@ -99,6 +103,26 @@ def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(make_run):
         arrays = [file[name] for name in file.files if name.startswith("model/")]
     assert arrays and all(np.isfinite(array).all() for array in arrays)
     assert training.has_ended(run) == "diverged"
+
+
+def test_a_run_that_0_1_0_left_behind_is_resumed(tmp_path):
+    """To what 0.1.0 came to in a run of the same arm and seed that was left alone."""
+    folder = tmp_path / "run"
+    shutil.copytree(WRITTEN_BY_0_1_0 / "killed", folder)
+    settings = json.loads((folder / "config.json").read_text())
+    arm, seed, config = (settings.pop(name) for name in ("arm", "seed", "config"))
+    run = training.Run(settings=settings, arm=arm, seed=seed, folder=folder, config=config,
+                       command="")  # fmt: skip
+    before = read_history(folder / "history.jsonl")
+    record = training.train(run)
+    rows = read_history(folder / "history.jsonl")
+    assert rows[:2] == before and len(rows) == 3
+    (expected,) = read_history(WRITTEN_BY_0_1_0 / "tiny/grows/seed_0/history.jsonl")[2:]
+    for name in ("updates", "examples_seen", "batch_size"):
+        assert rows[2][name] == expected[name]
+    for name in ("loss", "val_loss"):
+        assert rows[2][name] == pytest.approx(expected[name], rel=1e-3)
+    assert (record["status"], record["sessions"], record["format"]) == ("finished", 2, 1)
 
 
 def test_a_signal_in_a_run_that_diverges_is_not_lost(make_run, monkeypatch):

@@ -30,6 +30,7 @@ from interleaved import ratio_of, timed_pairs  # noqa: E402
 
 from lbkeras import data, distribution, models  # noqa: E402
 from lbkeras.callbacks import GradientNoiseScale  # noqa: E402
+from lbkeras.keras_internals.model import train_function  # noqa: E402
 from lbkeras.trainers import GradientStatistics, micro_batch_train_step  # noqa: E402
 
 _clock = time.perf_counter
@@ -78,7 +79,7 @@ def _figure(name: str, optimizer, strategy, arguments) -> dict:
     for model in (measured, plain):
         if strategy is None:
             step = micro_batch_train_step(model, arguments.batch_size // 4)
-            model.train_function = model._make_function(step)
+            model.train_function = train_function(model, step)
 
     fits = (lambda model=model: model.fit(train, verbose=0) for model in (measured, plain))
     pairs = timed_pairs(*fits, arguments.rounds, warmups=2, clock=_clock)

@@ -24,6 +24,7 @@ import numpy as np  # noqa: E402
 from interleaved import ratio_of, timed_pairs  # noqa: E402
 
 from lbkeras import data, models  # noqa: E402
+from lbkeras.keras_internals.model import train_function  # noqa: E402
 from lbkeras.trainers import UpdateProgress, micro_batch_train_step  # noqa: E402
 
 
@@ -50,7 +51,7 @@ def _figure(pieces: int, arguments) -> dict:
     micro_batch_size = arguments.batch_size // pieces if pieces > 1 else None
     progress = UpdateProgress(ours.distribute_strategy)
     step = micro_batch_train_step(ours, micro_batch_size, progress)
-    ours.train_function = ours._make_function(step)  # what the callback MicroBatches puts there
+    ours.train_function = train_function(ours, step)  # what the callback MicroBatches puts there
 
     fits = (lambda model=model: model.fit(train, verbose=0) for model in (ours, plain))
     pairs = timed_pairs(*fits, arguments.rounds)

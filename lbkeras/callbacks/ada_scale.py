@@ -13,6 +13,7 @@ from lbkeras.callbacks.optimizer_settings import (
     take_learning_rate,
 )
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
 from lbkeras.planning import Plan
 from lbkeras.schedules import checks
 from lbkeras.schedules.ada_scale_learning_rate import AdaScaleLearningRate
@@ -125,7 +126,7 @@ class AdaScale(GradientNoiseScale):
             self._rate = AdaScaleLearningRate(base, progress=before, owner="AdaScale")
             self._scale = tf.Variable(1.0, trainable=False, dtype=tf.float64)
         self._rate.number = number
-        optimizer._learning_rate = self._rate
+        set_learning_rate(optimizer, self._rate)
         self._statistics.on_update = self._advance
 
     def on_train_begin(self, logs=None):
@@ -161,8 +162,8 @@ class AdaScale(GradientNoiseScale):
     def on_train_end(self, logs=None):
         super().on_train_end(logs)
         optimizer = base_optimizer(self.model.optimizer)
-        if optimizer._learning_rate is self._rate:
-            optimizer._learning_rate = self._rate.number
+        if learning_rate_of(optimizer) is self._rate:
+            set_learning_rate(optimizer, self._rate.number)
         if self._rate.progress < self.base_updates:
             warnings.warn(
                 f"AdaScale: fit ended at {self._rate.progress:.0f} of the base run's "

@@ -2,7 +2,7 @@
 
 import keras
 
-from lbkeras.distribution import average_over_replicas
+from lbkeras.distribution.replica_average import average_over_replicas
 
 
 class AverageStatistics(keras.callbacks.Callback):

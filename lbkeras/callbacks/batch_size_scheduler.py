@@ -7,6 +7,7 @@ import keras
 
 from lbkeras.callbacks.optimizer_settings import base_optimizer, get_momentum, set_momentum
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.planning import Plan, check_replicas, replica_batch_size
 
 
@@ -115,7 +116,7 @@ class BatchSizeScheduler(keras.callbacks.Callback):
                 "momentum: expected a plan that changes it to stay above 0 (at 0 an optimizer has "
                 f"no velocities), received {', '.join(str(p.momentum) for p in plan.phases)}"
             )
-        learning_rate = base_optimizer(self.model.optimizer)._learning_rate
+        learning_rate = learning_rate_of(base_optimizer(self.model.optimizer))
         scheduled = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
         if not scheduled and len({phase.learning_rate for phase in plan.phases}) > 1:
             warnings.warn(

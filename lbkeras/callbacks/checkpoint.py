@@ -10,12 +10,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from lbkeras.distribution import average_over_replicas
 from lbkeras.distribution.agreement import Agreement, gather, is_chief, num_workers
+from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.errors import UserError
-from lbkeras.files import write_atomically
+from lbkeras.files import check_format, write_atomically
 
+CHECKPOINT_FORMAT = 1  # of a checkpoint's state
 _KEEP = 2
+_OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train anew"
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -62,7 +64,7 @@ class Checkpoint(keras.callbacks.Callback):
             The epoch to go on with, for `fit(initial_epoch=...)`; 0 without a checkpoint.
 
         Raises:
-            UserError: the checkpoint is of another model or optimizer.
+            UserError: the checkpoint is of another model or optimizer, or a newer lbkeras wrote it.
         """
         with _scope(model):
             model.optimizer.build(model.trainable_variables)
@@ -79,7 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.pipeline.batch_size = state["batch_size"]
         if state["step"]:
             _build_metrics(model, self.pipeline)
-        self._pending = (state, arrays)
+        self._pending = (path, state, arrays)
         return state["epoch"]
 
     def _newest(self, report) -> tuple | None:
@@ -87,6 +89,8 @@ class Checkpoint(keras.callbacks.Callback):
         for path in reversed(_files(self.directory)):
             try:
                 return path, *_read(path)
+            except UserError:
+                raise
             except Exception as error:  # reading a damaged zip file raises nearly anything
                 report(f"checkpoint {path} is damaged and passed over ({_first_line(error)})")
         return None
@@ -127,6 +131,7 @@ class Checkpoint(keras.callbacks.Callback):
         if step:
             arrays |= {name: _array(v) for name, v in _metrics(self.model).items()}
         state = {
+            "format": CHECKPOINT_FORMAT,
             "epoch": epoch,
             "step": step,
             "batch_size": self.pipeline.batch_size,
@@ -153,7 +158,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved = time.monotonic()
         if self._pending is None:
             return
-        state, arrays = self._pending
+        _, state, arrays = self._pending
         if state["step"]:  # `fit` and the callbacks have just reset what belongs to the epoch
             self._first_step = self.pipeline.start_step = state["step"]
             for name, variable in _metrics(self.model).items():
@@ -185,10 +190,17 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore_callbacks(self):
         if self._pending is not None:
-            state, arrays = self._pending
+            path, state, arrays = self._pending
+            _check_callbacks(path, state, self.callbacks)
             pairs = zip(self.callbacks, state["callbacks"], strict=True)
             for index, (callback, saved) in enumerate(pairs):
-                _restore_callback(callback, index, saved, arrays)
+                try:
+                    _restore_callback(callback, index, saved, arrays)
+                except KeyError as error:
+                    raise UserError(
+                        f"checkpoint {path}: expected {error} of {type(callback).__name__}, "
+                        f"received none; {_OTHER_VERSION}"
+                    ) from error
 
 
 def _scope(model):
@@ -208,7 +220,7 @@ def _metrics(model) -> dict:
 
 def _build_metrics(model, pipeline) -> None:
     """Keras makes the metrics' variables at the first step; this one updates nothing else."""
-    model.test_on_batch(*next(iter(pipeline.dataset())))
+    model.test_on_batch(*next(pipeline.dataset().as_numpy_iterator()))
 
 
 def _array(variable) -> np.ndarray:
@@ -233,6 +245,7 @@ def _read(path: Path) -> tuple[dict, dict]:
         if damaged := file.zip.testzip():
             raise ValueError(f"{damaged}: wrong checksum")
         state = json.loads(bytes(file["state"]))
+        check_format(path, state, CHECKPOINT_FORMAT)
         dtypes = state["dtypes"]
         return state, {name: file[name].view(np.dtype(dtypes[name])) for name in dtypes}
 
@@ -245,6 +258,15 @@ def _check(path: Path, arrays: dict, variables: dict) -> None:
                 f"checkpoint {path}: expected one of this model and optimizer, "
                 f"{variable.path} of shape {tuple(variable.shape)}, received {received}"
             )
+
+
+def _check_callbacks(path: Path, state: dict, callbacks: list) -> None:
+    """Their states are told apart by their order alone."""
+    if len(state["callbacks"]) != len(callbacks):
+        raise UserError(
+            f"checkpoint {path}: expected the states of this run's {len(callbacks)} callbacks, "
+            f"received {len(state['callbacks'])}; {_OTHER_VERSION}"
+        )
 
 
 def _files(directory: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import numpy as np
 from lbkeras.analysis import GradientNoiseAverages, piece_estimates
 from lbkeras.callbacks.optimizer_settings import base_optimizer
 from lbkeras.errors import UserError
+from lbkeras.keras_internals import model as internals
 from lbkeras.schedules import checks
 from lbkeras.trainers.gradient_probe import GradientProbe
 from lbkeras.trainers.gradient_statistics import (
@@ -122,8 +123,8 @@ class GradientNoiseScale(keras.callbacks.Callback):
         other = statistics_of(model)
         if other is not None:
             other.detach()  # of a `fit` that broke off, or of another callback: see on_train_begin
-        if not all(layer.built for layer in model._flatten_layers()):
-            model._symbolic_build(data_batch=next(iter(self.pipeline.dataset())))
+        if not all(layer.built for layer in internals.layers(model)):
+            internals.build(model, next(iter(self.pipeline.dataset())))
         self._statistics = GradientStatistics(model, self.per_layer, preconditioned)
         if state is not None and state.shape == self._statistics.read().shape:
             self._statistics.write(state)  # a second `fit` goes on

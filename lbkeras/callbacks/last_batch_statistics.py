@@ -3,6 +3,7 @@
 import keras
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.model import layers as nested_layers
 
 
 class LastBatchStatistics(keras.callbacks.Callback):
@@ -40,7 +41,7 @@ class LastBatchStatistics(keras.callbacks.Callback):
         super().set_model(model)
         layers = [
             layer
-            for layer in model._flatten_layers()  # Keras has no public list of nested layers
+            for layer in nested_layers(model)
             if isinstance(layer, keras.layers.BatchNormalization)
         ]
         if not layers:

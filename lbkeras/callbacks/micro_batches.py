@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from lbkeras.errors import UserError
 from lbkeras.files import write_json
+from lbkeras.keras_internals.model import train_function
 from lbkeras.trainers import UpdateProgress, check_micro_batch_size, micro_batch_train_step
 
 
@@ -149,7 +150,7 @@ class MicroBatches(keras.callbacks.Callback):
             )
             if divided and self.pipeline.shuffle:  # all its batches have the same size
                 step = _of_known_size(step, size)
-            self._function, self._function_key = self.model._make_function(step), key
+            self._function, self._function_key = train_function(self.model, step), key
         return self._function
 
     def _halve(self, error) -> None:

@@ -3,6 +3,7 @@
 import keras
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
 from lbkeras.schedules import SteeredLearningRate, steps
 
 
@@ -25,7 +26,7 @@ def set_momentum(optimizer, momentum: float) -> None:
 def last_learning_rate(optimizer) -> float:
     """The learning rate of the latest update (of the next one before the first)."""
     optimizer = base_optimizer(optimizer)
-    rate = optimizer._learning_rate
+    rate = learning_rate_of(optimizer)
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = rate(max(int(keras.ops.convert_to_numpy(optimizer.iterations)) - 1, 0))
     return _exactly(rate)
@@ -70,7 +71,7 @@ def take_learning_rate(model, owner) -> SteeredLearningRate:
         raise UserError(
             f"{name}: expected Keras' TensorFlow backend, received {keras.backend.backend()}"
         )
-    rate = getattr(optimizer, "_learning_rate", None)
+    rate = learning_rate_of(optimizer)
     number = getattr(rate, "number", rate)  # a `fit` that broke off has not given it back
     if isinstance(number, keras.optimizers.schedules.LearningRateSchedule) or number is None:
         received = "none" if number is None else type(number).__name__
@@ -83,7 +84,7 @@ def take_learning_rate(model, owner) -> SteeredLearningRate:
     steered.number = number
     # Not by the optimizer's setter, which would take the number out of `optimizer.variables` and so
     # out of their order in checkpoints.
-    optimizer._learning_rate = steered
+    set_learning_rate(optimizer, steered)
     model.train_function = None
     return steered
 
@@ -94,7 +95,7 @@ def check_ownership(model, steered: SteeredLearningRate) -> None:
     Raises:
         UserError: another callback has; names both.
     """
-    present = base_optimizer(model.optimizer)._learning_rate
+    present = learning_rate_of(base_optimizer(model.optimizer))
     if present is not steered:
         other = getattr(present, "owner", "") or type(present).__name__
         if isinstance(present, SteeredLearningRate):
@@ -108,7 +109,7 @@ def check_ownership(model, steered: SteeredLearningRate) -> None:
 def give_back_learning_rate(model, steered: SteeredLearningRate) -> None:
     """Gives the optimizer its number again, at the last update's value."""
     optimizer = base_optimizer(model.optimizer)
-    if optimizer._learning_rate is steered:
+    if learning_rate_of(optimizer) is steered:
         steered.number.assign(last_learning_rate(model.optimizer))
-        optimizer._learning_rate = steered.number
+        set_learning_rate(optimizer, steered.number)
         model.train_function = None

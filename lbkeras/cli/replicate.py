@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from lbkeras import experiment, files, loss_line
+from lbkeras import experiment, loss_line
 from lbkeras.cli.command_flags import (
     CommandFlags,
     HelpShown,
@@ -23,6 +23,7 @@ from lbkeras.cli.train import (
 from lbkeras.cli.workers import workers_met
 from lbkeras.errors import UserError
 from lbkeras.planning import check_replicas
+from lbkeras.replication.folder import read_replication, write_replication
 
 _SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
 
@@ -80,7 +81,7 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
         _check_arms(workdir, list(description["arms"]))
         print(f"strategy: {_start(flags)}", flush=True)
         description["dataset_description"] = _describe_data(flags)
-        files.write_json(workdir / "replication.json", description)
+        write_replication(workdir, description)
         _train_all(runs, workers)
         loss_line.write_lines(flags.config, description["seeds"], workdir, flags.data_dir)
         report(workdir)
@@ -121,9 +122,7 @@ def _describe_data(flags) -> str:
 
 def _check_arms(workdir: Path, arms: list[str]) -> None:
     """A folder of another config's arms would make a report of both."""
-    from lbkeras.replication.run_record import read_json_object
-
-    before = read_json_object(workdir / "replication.json", missing={}).get("arms")
+    before = read_replication(workdir).get("arms")
     if before is not None and set(before) != set(arms):
         raise UserError(
             f"workdir {workdir}: expected the arms it was started with ({', '.join(before)}), "

@@ -54,13 +54,13 @@ def describe_images(name, data_dir=None):
 def _find_builder(name, data_dir):
     """The builder of a prepared set, made from its files: needs neither its code nor a network."""
     import tensorflow_datasets as tfds  # seconds to import
-    from tensorflow_datasets.core import constants
-    from tensorflow_datasets.core.read_only_builder import builder_from_files
 
-    folder = os.path.expanduser(data_dir or constants.DATA_DIR)
+    from lbkeras.keras_internals.tfds import builder_from_files, default_data_dir
+
+    folder = os.path.expanduser(data_dir or default_data_dir())
     try:
         if re.fullmatch(r"\w+(/[\w.=,+-]+)?(:[\w.*]+)?", name):
-            return builder_from_files(name, data_dir=folder)
+            return builder_from_files(name, folder)
     except tfds.core.DatasetNotFoundError:
         pass
     except (ValueError, OSError) as error:

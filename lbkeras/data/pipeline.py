@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from lbkeras.data.keras_adapter import DataAdapter
 from lbkeras.data.order import epoch_order, order_of_parts, step_seeds
 from lbkeras.data.sharing import Share, share_of
 from lbkeras.data.source import count, tensors
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.data_adapter import DataAdapter, super_batches
 
 _ALL_ROWS = Share()  # of one device
 _STREAM_SHUFFLE_BUFFER = 16_384  # examples; of encoded ImageNet about 1.8 GB
@@ -251,8 +251,9 @@ class Pipeline(DataAdapter):
     def get_numpy_iterator(self):
         return self._pass_dataset(_ALL_ROWS).as_numpy_iterator()
 
-    def get_jax_iterator(self):
-        return self.get_numpy_iterator()
+    def get_jax_iterator(self, super_batch: int | None = None):
+        batches = self.get_numpy_iterator()
+        return super_batches(batches, super_batch) if super_batch else batches
 
     # How a pass is made.
 

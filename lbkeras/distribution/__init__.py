@@ -9,9 +9,9 @@ from lbkeras.distribution.cluster import (
     set_cluster,
     worker_index,
 )
-from lbkeras.distribution.keras_repairs import repair_keras
 from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.distribution.strategy import STRATEGIES, describe, strategy
+from lbkeras.keras_internals.repairs import repair_keras
 
 __all__ = [
     "STRATEGIES",

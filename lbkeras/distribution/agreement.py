@@ -4,7 +4,6 @@ import functools
 import time
 
 import numpy as np
-import tensorflow as tf
 
 _MOST_STEPS = 1000
 
@@ -12,7 +11,11 @@ _MOST_STEPS = 1000
 def num_workers(strategy) -> int:
     """Processes that train together under a strategy: 1 for None and on one machine."""
     resolver = getattr(strategy, "cluster_resolver", None)
-    if resolver is None or not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if resolver is None:
+        return 1
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 1
     jobs = resolver.cluster_spec().as_dict()
     return max(1, sum(len(jobs.get(job, ())) for job in ("chief", "worker")))
@@ -39,7 +42,7 @@ def gather(strategy, values) -> np.ndarray:
     workers = num_workers(strategy)
     if workers == 1:
         return values[None]
-    rows = _all_gather(strategy)(tf.constant(values)).numpy()
+    rows = _all_gather(strategy)(values).numpy()
     return rows[:: strategy.num_replicas_in_sync // workers]
 
 
@@ -85,6 +88,8 @@ class Agreement:
 
 @functools.lru_cache(maxsize=4)
 def _all_gather(strategy):
+    import tensorflow as tf
+
     def in_replica(values):
         context = tf.distribute.get_replica_context()
         replicas = strategy.num_replicas_in_sync

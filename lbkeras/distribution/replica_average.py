@@ -1,7 +1,6 @@
 """Brings statistics that differ between replicas to their mean."""
 
 import keras
-import tensorflow as tf
 
 
 def average_over_replicas(model) -> None:
@@ -17,6 +16,8 @@ def average_over_replicas(model) -> None:
     strategy = getattr(model, "distribute_strategy", None)
     if strategy is None or strategy.num_replicas_in_sync == 1:
         return
+    import tensorflow as tf
+
     variables = [
         v
         for v in model.non_trainable_variables
@@ -27,6 +28,8 @@ def average_over_replicas(model) -> None:
 
 
 def _average(strategy, variables) -> None:
+    import tensorflow as tf
+
     @tf.function
     def average():
         def in_replica():

@@ -7,8 +7,8 @@ import os
 import tensorflow as tf
 
 from lbkeras.distribution.cluster import num_workers, present_cluster, worker_index
-from lbkeras.distribution.keras_repairs import repair_keras
 from lbkeras.errors import UserError, unknown_name
+from lbkeras.keras_internals.repairs import repair_keras
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 

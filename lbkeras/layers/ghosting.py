@@ -3,6 +3,7 @@
 import keras
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.model import layers as nested_layers
 from lbkeras.layers.batch_normalization_without_moving_averages import (
     BatchNormalizationWithoutMovingAverages,
 )
@@ -54,7 +55,7 @@ def with_ghost_batch_normalization(model, ghost_batch_size, synchronized=False):
             f"model: expected a built model, received {model.name!r} without input shape; add a "
             "keras.Input or call build()"
         )
-    if not any(_to_replace(layer) for layer in model._flatten_layers()):
+    if not any(_to_replace(layer) for layer in nested_layers(model)):
         raise UserError(
             f"model: expected one with batch normalisation, received {model.name!r} without"
         )
@@ -74,7 +75,7 @@ def with_ghost_batch_normalization(model, ghost_batch_size, synchronized=False):
             f"received {type(model).__name__}, which cannot be made again from inputs and outputs"
         )
     for old, new in pairs:
-        for part, new_part in zip(old._flatten_layers(), new._flatten_layers(), strict=True):
+        for part, new_part in zip(nested_layers(old), nested_layers(new), strict=True):
             variables = {}
             part.save_own_variables(variables)
             new_part.load_own_variables(variables)
@@ -84,7 +85,7 @@ def with_ghost_batch_normalization(model, ghost_batch_size, synchronized=False):
 def _ghost(layer, ghost_batch_size, synchronized):
     """The new layer in place of `layer`: with ghosts, or the same again."""
     if _to_replace(layer):
-        if layer.renorm:
+        if getattr(layer, "renorm", False):  # Keras has it from 3.14 on
             raise UserError(
                 f"model: expected batch normalisation without renorm, received {layer.name!r} with"
             )
@@ -93,7 +94,7 @@ def _ghost(layer, ghost_batch_size, synchronized):
         if isinstance(layer, BatchNormalizationWithoutMovingAverages):
             config["moving_statistics"] = "mean"
         return GhostBatchNormalization.from_config({**config, "ghost_batch_size": ghost_batch_size})
-    inside = [x.name for x in layer._flatten_layers(include_self=False) if _to_replace(x)]
+    inside = [x.name for x in nested_layers(layer, include_self=False) if _to_replace(x)]
     if inside:
         raise UserError(
             "model: expected batch normalisation directly in functional or sequential models, "

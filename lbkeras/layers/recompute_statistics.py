@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.model import layers as nested_layers
 
 
 def recompute_statistics(model, batches, steps=None) -> int:
@@ -57,7 +58,7 @@ def recompute_statistics(model, batches, steps=None) -> int:
     """
     layers = [
         layer
-        for layer in model._flatten_layers()  # Keras has no public list of nested layers
+        for layer in nested_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable and layer.built
     ]
     if not layers:

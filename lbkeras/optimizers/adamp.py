@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from lbkeras.keras_internals.optimizer import variable_index
 from lbkeras.optimizers import moments
 from lbkeras.optimizers.base import dense
 from lbkeras.optimizers.projection import ProjectedRule
@@ -90,7 +91,7 @@ class AdamP(ProjectedRule):
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
-        index = self._get_variable_index(variable)
+        index = variable_index(self, variable)
         dtype = variable.dtype
         gradient = dense(gradient, variable)
         moment, root = moments.update(self, index, gradient)

@@ -2,16 +2,16 @@
 
 import re
 
-import keras
 from keras import ops
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import OwnWeightDecay
 from lbkeras.schedules import checks
 
 _NO_EXCLUSIONS = {"names": [], "paths": [], "positions": [], "num_variables": 0}
 
 
-class RuleWithWeightDecay(keras.optimizers.Optimizer):
+class RuleWithWeightDecay(OwnWeightDecay):
     """A Keras optimizer whose update rule applies the weight decay itself.
 
     Keras' base class would apply `weight_decay` before the rule, outside of trust ratios and
@@ -78,9 +78,6 @@ class RuleWithWeightDecay(keras.optimizers.Optimizer):
         optimizer = super().from_config(config, custom_objects)
         optimizer._exclusions = exclusions
         return optimizer
-
-    def _apply_weight_decay(self, variables):
-        """Nothing: `update_step` does it."""
 
     def _exclude(self, what: str, var_list, var_names) -> None:
         if self.built:

@@ -1,15 +1,15 @@
 """What the decentralized optimizers share: the nodes, and how they exchange their weights."""
 
-import keras
 import numpy as np
 from keras import ops
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import OwnUpdate, variable_index
 from lbkeras.optimizers.base import RuleWithWeightDecay, dense, variable_path
 from lbkeras.schedules import checks
 
 
-class Decentralized(RuleWithWeightDecay):
+class Decentralized(OwnUpdate, RuleWithWeightDecay):
     """Nodes that each have weights of their own and average with neighbours, not with everyone.
 
     The same rule runs in two ways, with the same numbers:
@@ -72,7 +72,7 @@ class Decentralized(RuleWithWeightDecay):
         """
         if self.built:
             return
-        if self._num_replicas > 1:
+        if self.num_replicas_in_sync > 1:
             self._check_replicas(variables)
         elif self.num_nodes > 1:
             for variable in variables:
@@ -90,7 +90,7 @@ class Decentralized(RuleWithWeightDecay):
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable that holds all nodes."""
-        index = self._get_variable_index(variable)
+        index = variable_index(self, variable)
         slots = {name: ops.convert_to_tensor(s) for name, s in self._slots[index].items()}
         weight = ops.convert_to_tensor(variable)
         sent, slots = self.depart(
@@ -132,16 +132,10 @@ class Decentralized(RuleWithWeightDecay):
 
     # Nodes that are replicas.
 
-    @property
-    def _num_replicas(self) -> int:
-        if keras.backend.backend() != "tensorflow":
-            return 1
-        return self._distribution_strategy.num_replicas_in_sync
-
     def _check_replicas(self, variables) -> None:
-        if self._num_replicas != self.num_nodes:
+        if self.num_replicas_in_sync != self.num_nodes:
             raise UserError(
-                f"num_nodes: expected the strategy's {self._num_replicas} replicas, "
+                f"num_nodes: expected the strategy's {self.num_replicas_in_sync} replicas, "
                 f"received {self.num_nodes}"
             )
         if self.use_ema:
@@ -153,14 +147,16 @@ class Decentralized(RuleWithWeightDecay):
                     f"{variable_path(variable)}"
                 )
 
-    def _backend_apply_gradients(self, grads, trainable_variables):
-        if self._num_replicas > 1:  # Keras has divided the loss by the replicas, to sum over them
-            grads = [g if g is None else g * self._num_replicas for g in grads]
-        super()._backend_apply_gradients(grads, trainable_variables)
+    def scale_gradients(self, gradients):
+        replicas = self.num_replicas_in_sync
+        if replicas == 1:
+            return gradients
+        # Keras has divided the loss by the replicas, to sum over them.
+        return [g if g is None else g * replicas for g in gradients]
 
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        if self._num_replicas == 1:
-            return super()._backend_update_step(grads, trainable_variables, learning_rate)
+    def update_variables(self, gradients, variables, learning_rate):
+        if self.num_replicas_in_sync == 1:
+            return super().update_variables(gradients, variables, learning_rate)
         from lbkeras.optimizers import replica_exchange
 
         if not replica_exchange.in_replica():
@@ -169,8 +165,8 @@ class Decentralized(RuleWithWeightDecay):
                 "received a call outside"
             )
         kept, sent = [], []
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
-            index = self._get_variable_index(variable)
+        for gradient, variable in zip(gradients, variables, strict=True):
+            index = variable_index(self, variable)
             parts = {name: replica_exchange.own(s) for name, s in self._slots[index].items()}
             own = replica_exchange.own(variable)
             weight = ops.convert_to_tensor(own)
@@ -186,22 +182,22 @@ class Decentralized(RuleWithWeightDecay):
                 part.assign(slots[name])
             own.assign(weight)
 
-    def _clip_gradients(self, grads):
+    def clip_gradients(self, gradients):
         """By each node's own norms."""
-        stacked = self.num_nodes > 1 and self._num_replicas == 1
+        stacked = self.num_nodes > 1 and self.num_replicas_in_sync == 1
         limit = self.clipnorm or self.global_clipnorm
         if not stacked or not limit:
-            return super()._clip_gradients(grads)
-        grads = [g if g is None else ops.convert_to_tensor(g) for g in grads]
+            return super().clip_gradients(gradients)
+        gradients = [g if g is None else ops.convert_to_tensor(g) for g in gradients]
         squares = [
             None if g is None else ops.sum(ops.square(ops.reshape(g, (self.num_nodes, -1))), axis=1)
-            for g in grads
+            for g in gradients
         ]
         if self.global_clipnorm:
             total = sum(square for square in squares if square is not None)
-            squares = [total] * len(grads)
+            squares = [total] * len(gradients)
         clipped = []
-        for gradient, square in zip(grads, squares, strict=True):
+        for gradient, square in zip(gradients, squares, strict=True):
             if gradient is not None:
                 factor = limit / ops.maximum(ops.sqrt(square), ops.cast(limit, square.dtype))
                 gradient = gradient * ops.reshape(factor, (-1, *[1] * (len(gradient.shape) - 1)))

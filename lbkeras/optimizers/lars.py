@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import variable_index
 from lbkeras.optimizers.base import dense
 from lbkeras.optimizers.layer_adaptation import LayerAdaptation, trust_ratio
 from lbkeras.optimizers.norms import l2_norm
@@ -112,7 +113,7 @@ class LARS(LayerAdaptation):
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
-        index = self._get_variable_index(variable)
+        index = variable_index(self, variable)
         dtype = variable.dtype
         gradient = dense(gradient, variable)
         decay = self.decay_of(index)

@@ -4,6 +4,7 @@ import collections
 
 from keras import ops
 
+from lbkeras.keras_internals.optimizer import trained_variables
 from lbkeras.optimizers.base import RuleWithWeightDecay, variable_path
 
 
@@ -62,7 +63,7 @@ class LayerAdaptation(RuleWithWeightDecay):
         if not self.built:
             return {}
         ratios, seen = {}, collections.Counter()
-        for variable, ratio in zip(self._trainable_variables, self._ratios, strict=True):
+        for variable, ratio in zip(trained_variables(self), self._ratios, strict=True):
             if ratio is not None:
                 path = variable_path(variable)
                 seen[path] += 1

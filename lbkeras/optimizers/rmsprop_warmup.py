@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from lbkeras.keras_internals.optimizer import variable_index
 from lbkeras.optimizers.base import dense
 from lbkeras.schedules import checks
 
@@ -90,7 +91,7 @@ class RMSpropWarmup(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
-        index = self._get_variable_index(variable)
+        index = variable_index(self, variable)
         dtype = variable.dtype
         gradient = dense(gradient, variable)
         rate = ops.cast(learning_rate, "float32")

@@ -11,6 +11,7 @@ _HOMES = {
         "RunFolder",
         "append_history_row",
         "read_history",
+        "read_record",
         "read_run",
         "truncate_history",
         "write_record",
@@ -19,6 +20,7 @@ _HOMES = {
     "verdicts": ("verdict",),
     "report": ("build_report", "format_table", "write_report"),
     "plots": ("write_plots",),
+    "keep": ("keep_results",),
     "results": ("render_results",),
     "selection": ("render_selection", "select_arms"),
 }

@@ -4,9 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from lbkeras import files
 from lbkeras.errors import UserError
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.run_record import RunFolder, read_json_object, read_run
+
+REPLICATION_FORMAT = 1  # of replication.json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,7 @@ def read_workdir(path: Path | str) -> Workdir:
         raise UserError(
             f"{path}: expected a folder written by `lbkeras replicate`, found no replication.json"
         )
-    replication = read_json_object(source)
+    replication = read_replication(path)
     for key, kind in (("arms", dict), ("seeds", list)):
         value = replication.get(key)
         if not isinstance(value, kind) or not value:
@@ -56,3 +59,21 @@ def read_workdir(path: Path | str) -> Workdir:
         for arm in arms
     }
     return Workdir(path, replication, claims, runs)
+
+
+def write_replication(path: Path | str, replication: dict[str, Any]) -> None:
+    """Writes replication.json in a replication's folder, atomically."""
+    content = {"format": REPLICATION_FORMAT} | replication
+    files.write_json(Path(path) / "replication.json", content)
+
+
+def read_replication(path: Path | str) -> dict[str, Any]:
+    """Reads replication.json in a replication's folder; `{}` if there is none.
+
+    Raises:
+        UserError: it is malformed, or a newer lbkeras wrote it.
+    """
+    file = Path(path) / "replication.json"
+    replication = read_json_object(file, missing={})
+    files.check_format(file, replication, REPLICATION_FORMAT)
+    return replication

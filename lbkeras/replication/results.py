@@ -1,15 +1,15 @@
-"""RESULTS.md from run records: one section a replication, regenerated and never edited.
+"""RESULTS.md from the files that are kept of each replication.
 
-python -m lbkeras.replication.results WORKDIR... --output=RESULTS.md
+python -m lbkeras.replication.results [--results=results] [--output=RESULTS.md] [--check]
 
-The output's sections whose replications are not among the WORKDIRs stay as they are: a replication
-need not be at hand to add another.
+Each folder under results/ is a section: a replication's, which `python -m lbkeras.replication.keep`
+put there, is rendered from its records; that of a replication whose records are gone is its old
+text, section.md. Sections are in the order of the folders' names: author, year, variant.
 """
 
 import argparse
-import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lbkeras import files
@@ -19,40 +19,51 @@ from lbkeras.replication.report import build_report
 
 _INTRODUCTION = """# Results
 
-Generated from run records by `python -m lbkeras.replication.results`, which replaces or adds the
-sections of the replications that it is given; do not edit it.
-A number of ours is a mean ± standard deviation over n finished seeds; n=1 marks a single run.
+Rendered by `python -m lbkeras.replication.results` from what is kept under `results/`; do not edit
+it. A number of ours is a mean ± standard deviation over n finished seeds; n=1 marks a single run.
 The paper's numbers stand in columns of their own."""
+_GONE = (
+    "The records of these runs are gone: the numbers and verdicts are those that lbkeras 0.1.0 "
+    "reported, by its rules."
+)
 
 
-def render_results(workdirs: Iterable[Path | str], existing: str = "") -> str:
-    """RESULTS.md: a section for each replication.
-
-    A section takes the place of the existing one with the same heading; one that is new comes
-    last, in the order given; the other existing ones stay. It holds no path of this machine but
-    what the recorded command itself names.
+def render_results(results: Path | str = "results") -> str:
+    """RESULTS.md: a section for each folder in `results`, in the order of their names.
 
     Args:
-        workdirs: folders that `lbkeras replicate` wrote.
-        existing: the text of an earlier RESULTS.md.
+        results: the folder that `keep_results` fills.
 
     Raises:
-        UserError: a folder is no replication's, or a file in it is malformed; or two of them have
-            the same heading, in the folders or in `existing`.
+        UserError: a folder in it is neither a replication's nor has a section.md, or has both; a
+            file is malformed; or two have the same heading.
     """
-    sections = _sections(existing)
-    rendered = {}
-    for workdir in workdirs:
-        heading, text = _render_section(build_report(workdir))
-        if heading in rendered:
-            raise UserError(f"workdirs: expected one replication of each title, received two with "
-                            f"the heading {heading!r}")  # fmt: skip
-        rendered[heading] = text
-    return "\n\n".join([_INTRODUCTION, *(sections | rendered).values()]) + "\n"
+    folders = sorted(path for path in Path(results).glob("[!.]*") if path.is_dir())
+    if not folders:
+        raise UserError(f"{results}: expected a folder of kept replications, found none")
+    sections = {}
+    for folder in folders:
+        heading, text = _section(folder)
+        if heading in sections:
+            raise UserError(
+                f"{folder}: expected a heading of its own, received another {heading!r}"
+            )
+        sections[heading] = text
+    return "\n\n".join([_INTRODUCTION, *sections.values()]) + "\n"
+
+
+def _section(folder: Path) -> tuple[str, str]:
+    """A folder's heading and its whole section."""
+    old, records = folder / "section.md", folder / "replication.json"
+    if old.exists() == records.exists():
+        raise UserError(
+            f"{folder}: expected either {records.name} or {old.name}, "
+            f"received {'both' if old.exists() else 'neither'}"
+        )
+    return _read_old_section(old) if old.exists() else _render_section(build_report(folder))
 
 
 def _render_section(report: dict) -> tuple[str, str]:
-    """A replication's heading and its whole section."""
     heading = f"## {report['title'] or report['config']}"
     blocks = [
         heading,
@@ -66,42 +77,13 @@ def _render_section(report: dict) -> tuple[str, str]:
     return heading, "\n\n".join(block for block in blocks if block)
 
 
-def _sections(text: str) -> dict[str, str]:
-    """The sections of a RESULTS.md by heading; what stands before the first is not kept."""
-    sections = {}
-    for section in re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]:
-        heading = section.partition("\n")[0].rstrip()
-        if heading in sections:
-            raise UserError(f"existing results: expected each heading once, received two sections "
-                            f"{heading!r}")  # fmt: skip
-        sections[heading] = section.strip()
-    return sections
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints RESULTS.md, or puts its sections into the file `--output`, atomically.
-
-    Returns the exit status.
-    """
-    parser = argparse.ArgumentParser(prog="python -m lbkeras.replication.results")
-    parser.add_argument("workdirs", nargs="+", metavar="WORKDIR")
-    parser.add_argument(
-        "--output", type=Path, help="the file to put the sections into, instead of printing"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        existing = ""
-        if options.output and options.output.exists():
-            existing = options.output.read_text(encoding="utf-8")
-        text = render_results(options.workdirs, existing)
-    except UserError as error:
-        print(f"lbkeras: error: {error}", file=sys.stderr)
-        return 2
-    if options.output:
-        files.write_atomically(options.output, text.encode())
-    else:
-        sys.stdout.write(text)
-    return 0
+def _read_old_section(path: Path) -> tuple[str, str]:
+    """The text that was once rendered, with the sentence that says so below its heading."""
+    text = path.read_text(encoding="utf-8").strip()
+    heading, _, rest = text.partition("\n")
+    if not heading.startswith("## ") or "\n## " in rest:
+        raise UserError(f"{path}: expected one section, from its '## ' on, received {heading!r}")
+    return heading, f"{heading}\n\n{_GONE}\n\n{rest.strip()}"
 
 
 def _render_outcomes(report: dict) -> str:
@@ -111,6 +93,36 @@ def _render_outcomes(report: dict) -> str:
         for row in report["runs_not_finished"]
     ]
     return f"Runs that did not finish: {'; '.join(lines)}." if lines else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes RESULTS.md, atomically, or checks that it is up to date; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m lbkeras.replication.results")
+    parser.add_argument("--results", default="results", help="the folder of kept replications")
+    parser.add_argument("--output", type=Path, default="RESULTS.md", help="the file to write")
+    parser.add_argument(
+        "--check", action="store_true", help="fail where the file differs, instead of writing it"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        text = render_results(options.results)
+        if options.check:
+            _check(options.output, text, options.results)
+        else:
+            files.write_atomically(options.output, text.encode())
+    except UserError as error:
+        print(f"lbkeras: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _check(path: Path, expected: str, results: str) -> None:
+    received = path.read_text(encoding="utf-8") if path.exists() else ""
+    if received != expected:
+        raise UserError(
+            f"{path}: expected the text that `python -m lbkeras.replication.results` renders from "
+            f"{results}, received another; run that without --check"
+        )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 from lbkeras import files
 from lbkeras.errors import UserError
 
+RECORD_FORMAT = 1  # of record.json
 STATUSES = ("finished", "diverged", "interrupted", "running")
 
 
@@ -79,7 +80,7 @@ def read_run(path: Path | str) -> RunFolder:
         UserError: a file is malformed; the message names file and line.
     """
     path = Path(path)
-    record = read_json_object(path / "record.json", missing={})
+    record = read_record(path)
     if record and record.get("status") not in STATUSES:
         raise UserError(
             f"{path / 'record.json'}: expected a status of {', '.join(STATUSES)}, "
@@ -146,12 +147,29 @@ def truncate_history(path: Path | str, epochs: int) -> None:
     files.write_atomically(path, "".join(kept).encode())
 
 
-def write_record(path: Path | str, record: dict[str, Any]) -> None:
+def write_record(path: Path | str, record: dict[str, Any]) -> dict[str, Any]:
     """Writes `record` as record.json in the run's folder `path`, atomically.
 
     Values that are not finite are written as null.
+
+    Returns:
+        What the file holds: the record with its `format`.
     """
-    files.write_json(Path(path) / "record.json", _strict(record))
+    record = _strict({"format": RECORD_FORMAT} | record)
+    files.write_json(Path(path) / "record.json", record)
+    return record
+
+
+def read_record(path: Path | str) -> dict[str, Any]:
+    """Reads record.json in the run's folder `path`; `{}` if there is none.
+
+    Raises:
+        UserError: it is malformed, or a newer lbkeras wrote it.
+    """
+    file = Path(path) / "record.json"
+    record = read_json_object(file, missing={})
+    files.check_format(file, record, RECORD_FORMAT)
+    return record
 
 
 def read_json_object(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from lbkeras.keras_internals.model import call_for_training, compute_loss
+
 
 class GradientProbe:
     """Gradients of pieces of data at the model's present weights, which change nothing.
@@ -65,11 +67,8 @@ class GradientProbe:
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
             with tf.GradientTape() as tape:
                 tape.watch(values)
-                if model._call_has_training_arg:
-                    y_pred = model(x, training=True)
-                else:
-                    y_pred = model(x)
-                loss = model._compute_loss(x, y, y_pred, sample_weight, training=True)
+                y_pred = call_for_training(model, x)
+                loss = compute_loss(model, x, y, y_pred, sample_weight)
                 loss = model.optimizer.scale_loss(loss)
             gradients = tape.gradient(loss, values)
             scale = tf.cast(model.optimizer.scale_loss(tf.ones(())), tf.float32)

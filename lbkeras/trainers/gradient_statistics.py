@@ -5,8 +5,10 @@ import numpy as np
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals import optimizer as optimizer_internals
 
 _FIRST_UPDATE = 5  # (from 0) with second moments worth dividing by
+_KEY = "lbkeras.gradient_statistics"  # under which a model holds them
 
 
 class GradientStatistics:
@@ -84,14 +86,13 @@ class GradientStatistics:
             )
         if self._replicas() == 1:
             return
-        sums = type(optimizer)._all_reduce_sum_gradients
-        if sums is not keras.optimizers.Optimizer._all_reduce_sum_gradients:
+        if not optimizer_internals.sums_over_replicas(optimizer):
             raise UserError(
                 "gradient statistics: expected an optimizer that sums the replicas' gradients, "
                 f"received {name}"
             )
         clips = (optimizer.clipnorm, optimizer.global_clipnorm, optimizer.clipvalue)
-        if any(clips) and keras.optimizers.Optimizer._clip_gradients is _keras_clip():
+        if any(clips) and optimizer_internals.clips_before_sum():
             raise UserError(
                 "gradient statistics: expected clipping of the replicas' summed gradients (a "
                 "strategy of lbkeras.distribution, or repair_keras()), received Keras' clipping "
@@ -107,7 +108,7 @@ class GradientStatistics:
         if not model.optimizer.built:
             with self._strategy.scope():
                 model.optimizer.build(model.trainable_variables)
-        vars(model)["_gradient_statistics"] = self
+        vars(model)[_KEY] = self
         train_step = model.train_step
 
         def with_examples(data):
@@ -115,18 +116,16 @@ class GradientStatistics:
             return train_step(data)
 
         vars(model)["train_step"] = with_examples
-        self._apply_gradients = optimizer._backend_apply_gradients
-        vars(optimizer)["_backend_apply_gradients"] = self._apply
+        self._apply_gradients = optimizer_internals.replace_apply(optimizer, self._apply)
         if self._replicas() > 1:
-            vars(optimizer)["_all_reduce_sum_gradients"] = self._sum
+            optimizer_internals.replace_sum(optimizer, self._sum)
         model.train_function = None
 
     def detach(self) -> None:
         """Leaves model and optimizer as they were."""
-        for name in ("_gradient_statistics", "train_step"):
+        for name in (_KEY, "train_step"):
             vars(self._model).pop(name, None)
-        for name in ("_backend_apply_gradients", "_all_reduce_sum_gradients"):
-            vars(self._optimizer).pop(name, None)
+        optimizer_internals.restore_apply_and_sum(self._optimizer)
         self._model.train_function = None
 
     @property
@@ -177,7 +176,7 @@ class GradientStatistics:
                 continue
             gradient = tf.cast(tf.convert_to_tensor(gradient), tf.float32)
             if inverses is not None:
-                gradient *= inverses[self._optimizer._get_variable_index(variable)]
+                gradient *= inverses[optimizer_internals.variable_index(self._optimizer, variable)]
             norms[self._column.get(_layer(variable), -1)].append(2 * tf.nn.l2_loss(gradient))
         sums = [tf.add_n(each) if each else tf.zeros(()) for each in norms]
         if len(sums) > 1:
@@ -255,7 +254,7 @@ class GradientStatistics:
         gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         replica = _replica()
         self._totals[replica] = self.squared_norms(gradients, self._summed.pop(replica))
-        gradients = _keras_clip()(self._optimizer, gradients)
+        gradients = optimizer_internals.clip(self._optimizer, gradients)
         return [(g, v) for g, (_, v) in zip(gradients, gradients_and_variables, strict=True)]
 
     def _add(self, pieces, total, usable) -> None:
@@ -311,7 +310,7 @@ class GradientStatistics:
 
 def statistics_of(model) -> GradientStatistics | None:
     """The statistics that a model's train step is asked for, if any are."""
-    return vars(model).get("_gradient_statistics")
+    return vars(model).get(_KEY)
 
 
 def has_second_moments(optimizer) -> bool:
@@ -322,13 +321,7 @@ def has_second_moments(optimizer) -> bool:
 
 def _second_moments(optimizer) -> list:
     moments = getattr(optimizer, "second_moments", None)
-    return optimizer._velocities if moments is None else moments
-
-
-def _keras_clip():
-    """Keras' own clipping, also where `lbkeras.distribution.repair_keras` has put another."""
-    classes = reversed(keras.optimizers.Optimizer.__mro__)
-    return next(vars(c)["_clip_gradients"] for c in classes if "_clip_gradients" in vars(c))
+    return optimizer_internals.second_moments(optimizer) if moments is None else moments
 
 
 def _layer(variable) -> str:

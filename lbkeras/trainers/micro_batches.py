@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals import compiled_loss
+from lbkeras.keras_internals import model as internals
 from lbkeras.trainers.gradient_statistics import statistics_of
 from lbkeras.trainers.piece_losses import PieceLosses, WholeBatchNeeded, scalar
 from lbkeras.trainers.update_progress import UpdateProgress, after
@@ -108,6 +110,7 @@ class _TrainStep:
         self._model = model
         self._micro_batch_size = micro_batch_size
         self._progress = progress
+        self._activity_losses_are_sums = internals.activity_losses_are_sums()
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, data):
@@ -137,11 +140,9 @@ class _TrainStep:
     def _prepare(self, data) -> None:
         """Builds what Keras builds in the first step, and sorts the variables."""
         model = self._model
-        parts = [model._compile_loss, model._compile_metrics, model.optimizer]
-        built = all(part is None or part.built for part in parts)
-        if not built or not all(layer.built for layer in model._flatten_layers()):
-            model._symbolic_build(data_batch=data)
-        metrics = [model._loss_tracker, *getattr(model._compile_loss, "metrics", [])]
+        if not internals.is_built(model):
+            internals.build(model, data)
+        metrics = [internals.loss_metric(model), *compiled_loss.loss_metrics(model)]
         self._loss_metrics = {id(v) for metric in metrics for v in metric.variables}
         self._variables = [
             v
@@ -152,7 +153,7 @@ class _TrainStep:
         self._statistics = statistics_of(model)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         self._replicas_meet = replicas > 1 and any(
-            getattr(layer, "synchronized", False) for layer in model._flatten_layers()
+            getattr(layer, "synchronized", False) for layer in internals.layers(model)
         )
 
     def _size(self, data) -> int | None:
@@ -222,14 +223,13 @@ class _TrainStep:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(part)
             with keras.StatelessScope(zip(self._variables, self._state(), strict=True)):
                 losses = PieceLosses(self._model, part_size, size, ones)
-                losses(y, self._predict(x), sample_weight)
+                losses(y, internals.call_for_training(self._model, x), sample_weight)
             return [a + b for a, b in zip(totals, losses.counts, strict=True)]
 
         return self._fold(data, size, add, [tf.zeros(())] * len(ones))
 
     def _num_losses(self) -> int:
-        compiled = self._model._compile_loss
-        return len(compiled._flat_losses) if compiled is not None else 0
+        return len(compiled_loss.losses(self._model))
 
     def _fold(self, data, size: int, add, totals):
         """`add(piece, its size, totals)` over the pieces, one after the other."""
@@ -265,12 +265,16 @@ class _TrainStep:
         mapping = zip(self._variables, state, strict=True)
         with _PieceScope(mapping, self._loss_metrics) as scope:
             with tf.GradientTape() as tape:
-                y_pred = self._predict(x)
+                # Sums over the batch must not be weighted by the piece's share, as means are below.
+                factor = whole_size / size if self._activity_losses_are_sums else 1.0
+                with internals.activity_losses_scaled(model, factor):
+                    y_pred = internals.call_for_training(model, x)
                 compiled = PieceLosses(model, size, whole_size, divisors)
-                losses = [compiled(y, y_pred, sample_weight)] if model._compile_loss else []
+                has_loss = compiled_loss.has_loss(model)
+                losses = [compiled(y, y_pred, sample_weight)] if has_loss else []
                 for loss in scope.losses:
                     loss = _additional(loss, size, whole_size)
-                    losses.append(model._aggregate_additional_loss(loss))
+                    losses.append(internals.additional_loss(model, loss))
                 losses = [tf.cast(loss, keras.backend.floatx()) for loss in losses]
                 loss = sum(losses[1:], losses[0]) if losses else tf.zeros(())
                 scaled = model.optimizer.scale_loss(loss)
@@ -285,11 +289,6 @@ class _TrainStep:
         values = [scalar(loss, share), *compiled.values]
         return gradients, [scope.get_current_value(v) for v in self._variables], values
 
-    def _predict(self, x):
-        if self._model._call_has_training_arg:
-            return self._model(x, training=True)
-        return self._model(x)
-
     def _regularized(self, gradients):
         """The gradients with those of the weights' regularizers, and the regularizers' loss."""
         model = self._model
@@ -297,7 +296,7 @@ class _TrainStep:
         if not weights:
             return gradients, tf.zeros(())
         with tf.GradientTape() as tape:
-            losses = [model._aggregate_additional_loss(v.regularizer(v)) for v in weights]
+            losses = [internals.additional_loss(model, v.regularizer(v)) for v in weights]
             loss = tf.add_n([tf.cast(each, keras.backend.floatx()) for each in losses])
             scaled = model.optimizer.scale_loss(loss)
         new = tape.gradient(scaled, [v.value for v in weights])
@@ -314,9 +313,10 @@ class _TrainStep:
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         count = tf.shape(_first(data))[0]
         total, *each = losses
-        model._loss_tracker.update_state((total + regularization) * replicas, sample_weight=count)
+        loss_metric = internals.loss_metric(model)
+        loss_metric.update_state((total + regularization) * replicas, sample_weight=count)
         # Keras has such metrics where there are several losses.
-        for metric, value in zip(getattr(model._compile_loss, "metrics", []), each, strict=False):
+        for metric, value in zip(compiled_loss.loss_metrics(model), each, strict=False):
             metric.update_state(value * replicas, sample_weight=count)
         if self._weights:
             model.optimizer.apply_gradients(zip(gradients, self._weights, strict=True))

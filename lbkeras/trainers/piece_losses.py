@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals import compiled_loss
 
 
 class WholeBatchNeeded(Exception):
@@ -38,18 +39,13 @@ class PieceLosses:
         self._compiled = None
         self._share = size / whole_size
         self._parts = []
-        if model._compile_loss is None:
+        if not compiled_loss.has_loss(model):
             return
-        # The model's own stays as it is; `copy.copy` would go through its get_config.
-        self._compiled = object.__new__(type(model._compile_loss))
-        vars(self._compiled).update(vars(model._compile_loss))
-        divisors = [None] * len(self._compiled._flat_losses) if divisors is None else divisors
-        for entry, divisor in zip(self._compiled._flat_losses, divisors, strict=True):
-            self._parts.append(_PieceLoss(entry.loss, size, self._share, divisor))
-        self._compiled._flat_losses = [
-            entry._replace(loss=part)
-            for entry, part in zip(self._compiled._flat_losses, self._parts, strict=True)
-        ]
+        losses = compiled_loss.losses(model)
+        divisors = [None] * len(losses) if divisors is None else divisors
+        for loss, divisor in zip(losses, divisors, strict=True):
+            self._parts.append(_PieceLoss(loss, size, self._share, divisor))
+        self._compiled = compiled_loss.with_losses(model, self._parts)
 
     def __call__(self, y, y_pred, sample_weight):
         """The piece's part of the compiled loss as the optimizer takes it, or None without one."""
@@ -101,7 +97,7 @@ class _PieceLoss(keras.losses.Loss):
         if self.reduction in ("sum", "none", None):
             return 1.0
         weights = sample_weight if self.reduction == "mean_with_sample_weight" else None
-        masked = any(getattr(t, "_keras_mask", None) is not None for t in (y_pred, self._each))
+        masked = any(compiled_loss.mask_of(t) is not None for t in (y_pred, self._each))
         if weights is None and not masked:
             return self._share
         if self._divisor is None:
@@ -120,9 +116,7 @@ class _SumOfWeights(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         ones = tf.ones_like(self._values)
-        mask = getattr(self._values, "_keras_mask", None)
-        if mask is not None:
-            ones._keras_mask = mask
+        compiled_loss.set_mask(ones, compiled_loss.mask_of(self._values))
         return ones
 
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.model import loss_metric
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")
@@ -124,7 +125,7 @@ class StackedNodes(keras.Model):
             variable.assign(value)
         self.optimizer.apply(gradients, self._stacked)
         size = tf.shape(tf.nest.flatten(x)[0])[0]
-        self._loss_tracker.update_state(tf.reduce_mean(losses), sample_weight=size)
+        loss_metric(self).update_state(tf.reduce_mean(losses), sample_weight=size)
         outputs = tf.nest.map_structure(lambda part: tf.concat(tf.unstack(part), 0), outputs)
         return self.compute_metrics(x, y, outputs, sample_weight=sample_weight)
 

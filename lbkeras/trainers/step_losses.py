@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lbkeras.keras_internals.model import loss_metric
 from lbkeras.trainers.step_record import StepRecord
 
 
@@ -44,7 +45,7 @@ class StepLosses:
         _remove(self._model)
 
     def _listen(self) -> None:
-        model, tracker, record = self._model, self._model._loss_tracker, self._record
+        model, tracker, record = self._model, loss_metric(self._model), self._record
         update_state, test_step = tracker.update_state, model.test_step
         evaluating = False
 
@@ -68,7 +69,7 @@ class StepLosses:
 
 def _remove(model) -> None:
     """Takes away what an instance put there, also one whose `fit` broke off."""
-    listening = vars(model._loss_tracker).pop("update_state", None)
+    listening = vars(loss_metric(model)).pop("update_state", None)
     vars(model).pop("test_step", None)
     if listening is not None:
         model.train_function = model.test_function = None

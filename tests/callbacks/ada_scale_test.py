@@ -15,6 +15,7 @@ from lbkeras.callbacks import (
 )
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.planning import Phase, Plan
 from lbkeras.schedules import steps
 from tests.callbacks import piece_gradients as pieces
@@ -42,7 +43,7 @@ class Rates(keras.callbacks.Callback):
         self.values = []
 
     def on_train_batch_end(self, batch, logs=None):
-        schedule = self.model.optimizer._learning_rate
+        schedule = learning_rate_of(self.model.optimizer)
         self.values.append(float(schedule(self.model.optimizer.iterations - 1)))
 
 

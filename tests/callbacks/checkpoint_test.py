@@ -1,5 +1,6 @@
 """A run that was killed and restored ends as if nothing had happened: bit for bit."""
 
+import json
 import shutil
 import types
 
@@ -432,6 +433,47 @@ def test_a_checkpoint_of_another_model_or_optimizer_is_refused(saved, compiled, 
     for model in (compiled(hidden=4), compiled(keras.optimizers.Adam())):
         with pytest.raises(UserError, match="expected one of this model and optimizer.*received"):
             checkpoint.restore(model)
+
+
+def with_state(path, change):
+    """Gives the checkpoint another state, which it returns."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    state = json.loads(bytes(arrays.pop("state")))
+    change(state)
+    np.savez(path, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
+    return state
+
+
+def test_a_newer_format_is_refused_and_one_without_restored(saved, tmp_path):
+    directory = tmp_path / "other"
+    shutil.copytree(saved[0], directory)
+    newest = sorted(directory.iterdir())[-1]
+    assert with_state(newest, lambda state: state.pop("format")).keys() >= {"epoch", "callbacks"}
+    assert restored(saved, directory) == (3, True, [])
+    with_state(newest, lambda state: state.update(format=2))
+    with pytest.raises(UserError, match=rf"^{newest}: expected a format from 0 to 1, .*received 2"):
+        restored(saved, directory)
+
+
+def test_callbacks_that_the_checkpoint_does_not_have(compiled, digits, tmp_path):
+    """As those that a later version adds."""
+    train = Pipeline(digits, 512)
+    others = [keras.callbacks.EarlyStopping("loss")]
+    compiled().fit(train, verbose=0, callbacks=[*others, Checkpoint(tmp_path, train, others)])
+
+    def fit(callbacks):
+        model, train = compiled(), Pipeline(digits, 512)
+        checkpoint = Checkpoint(tmp_path, train, callbacks)
+        first = checkpoint.restore(model)
+        model.fit(train, epochs=2, initial_epoch=first, callbacks=[*callbacks, checkpoint])
+
+    with pytest.raises(UserError, match="expected the states of this run's 0 callbacks, received"):
+        fit([])
+    early = keras.callbacks.EarlyStopping("loss")
+    early.variables = [keras.Variable(1.0)]
+    with pytest.raises(UserError, match="npz: expected 'callback/0/variable/0' of EarlyStopping, "):
+        fit([early])
 
 
 def test_bfloat16_weights(compiled, digits, tmp_path):

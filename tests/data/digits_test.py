@@ -43,15 +43,15 @@ PARTS = [
 
 @pytest.mark.parametrize("split", PARTS)
 def test_parts_have_the_sizes_that_tfds_gives_them(split):
-    from tensorflow_datasets.core import splits
+    import tensorflow_datasets as tfds
 
     infos = {
-        name: splits.SplitInfo(
+        name: tfds.core.SplitInfo(
             name=name, shard_lengths=[count], num_bytes=0, filename_template=None
         )
         for name, count in (("train", 1437), ("test", 360))
     }
-    (absolute,) = splits.ReadInstruction.from_spec(split).to_absolute(infos)
+    (absolute,) = tfds.core.ReadInstruction.from_spec(split).to_absolute(infos)
     count = infos[absolute.splitname].num_examples
     expected = len(range(count)[absolute.from_ : absolute.to])
     assert len(load_digits(split)[1]) == expected

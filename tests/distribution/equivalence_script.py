@@ -21,12 +21,12 @@ import tensorflow as tf  # noqa: E402
 from lbkeras import distribution  # noqa: E402
 from lbkeras.callbacks import AverageStatistics, BatchSizeScheduler, MicroBatches  # noqa: E402
 from lbkeras.data import Pipeline  # noqa: E402
+from lbkeras.keras_internals.tf_data import switch_autotuner_off  # noqa: E402
 from lbkeras.layers import GhostBatchNormalization  # noqa: E402
 from lbkeras.optimizers import LARS  # noqa: E402
 from lbkeras.planning import Phase, Plan  # noqa: E402
-from tests.autotuning import no_autotuning  # noqa: E402
 
-no_autotuning()
+switch_autotuner_off()
 
 N = 150
 PLAN = Plan([Phase(0, 2, 12, 0.1, 0.9), Phase(2, 1, 24, 0.1, 0.9)], N)  # 12 + 12 + 6 steps

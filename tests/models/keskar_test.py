@@ -57,6 +57,7 @@ def test_batch_normalization_before_each_activation():
     for build, hidden in ((keskar_f1, 5), (keskar_c1, 4), (keskar_c2, 14)):
         model = build()
         activations = of(model, keras.layers.ReLU)
-        before = [x.input._keras_history.operation for x in activations]
+        made_by = {id(layer.output): layer for layer in model.layers}
+        before = [made_by[id(x.input)] for x in activations]
         assert len(before) == hidden
         assert all(isinstance(x, keras.layers.BatchNormalization) for x in before)

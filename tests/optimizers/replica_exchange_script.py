@@ -25,7 +25,10 @@ RATES = [0.1 * min(1, step / 3) for step in range(STEPS)]
 
 
 def make(name, nodes):
+    name, _, clipped = name.partition("+")
     common = dict(learning_rate=0.1, momentum=0.9, weight_decay=0.05)
+    if clipped:
+        common["clipnorm"] = 0.5
     if name in ("DmSGD", "DecentLaM"):
         return getattr(optimizers, name)(mixing=mixing.grid(nodes), **common)
     return getattr(optimizers, name)(num_nodes=nodes, **common)

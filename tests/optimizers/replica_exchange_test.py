@@ -1,4 +1,7 @@
-"""Replicas as nodes, on four devices and in three processes: the same numbers as stacked nodes."""
+"""Replicas as nodes, on four devices and in three processes: the same numbers as stacked nodes.
+
+Each replica clips its own gradient, by the norm of a node.
+"""
 
 from pathlib import Path
 
@@ -8,7 +11,7 @@ import pytest
 from tests.distribution.workers import run_workers
 
 SCRIPT = Path(__file__).parent / "replica_exchange_script.py"
-NAMES = ("DmSGD", "DecentLaM", "GossipSGD", "ElasticAveragingSGD")
+NAMES = ("DmSGD", "DmSGD+clipped", "DecentLaM", "GossipSGD", "ElasticAveragingSGD")
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +23,10 @@ def stacked(name, nodes):
     from lbkeras import optimizers
     from lbkeras.distribution import mixing
 
+    name, _, clipped = name.partition("+")
     common = dict(learning_rate=0.1, momentum=0.9, weight_decay=0.05)
+    if clipped:
+        common["clipnorm"] = 0.5
     if name in ("DmSGD", "DecentLaM"):
         optimizer = getattr(optimizers, name)(mixing=mixing.grid(nodes), **common)
     else:

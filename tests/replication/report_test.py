@@ -1,11 +1,15 @@
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lbkeras.errors import UserError
 from lbkeras.replication import build_report, format_table, write_report
+
+WRITTEN_BY_0_1_0 = Path(__file__).parents[1] / "written_by_0_1_0"
 
 
 def test_every_outcome_is_counted(full_workdir):
@@ -128,6 +132,26 @@ def test_damaged_files_are_named_with_their_line(make_workdir, damage, message):
     (workdir / damage).write_text('{"epoch": 0}\n{"broken\n')
     with pytest.raises(UserError, match=message):
         build_report(workdir)
+
+
+def test_a_replication_of_a_newer_lbkeras_is_refused(make_workdir):
+    path = make_workdir({"original": ["finished"]}, claims=[], format=2) / "replication.json"
+    with pytest.raises(UserError, match=rf"^{path}: expected a format from 0 to 1, .*received 2;"):
+        build_report(path.parent)
+
+
+def test_a_replication_that_0_1_0_wrote_is_reported_as_then(tmp_path):
+    shutil.copytree(WRITTEN_BY_0_1_0 / "tiny", tmp_path / "tiny")
+    then = json.loads((tmp_path / "tiny/report.json").read_text())
+    report = write_report(tmp_path / "tiny")
+    for arm, seeds in then["arms"].items():
+        assert {key: report["arms"][arm][key] for key in seeds} == seeds
+        assert report["arms"][arm]["metric"]["n"] == 2
+    assert list(report["arms"]) == ["small", "grows"]
+    for key in ("title", "command", "paper", "seeds", "date", "hardware", "versions"):
+        assert report[key] == then[key], key
+    assert [claim["name"] for claim in report["claims"]] == ["keeps", "fewer"]
+    assert (tmp_path / "tiny/plots").is_dir()
 
 
 def test_a_folder_that_is_no_replication_is_named(tmp_path):

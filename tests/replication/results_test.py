@@ -1,7 +1,6 @@
-import json
-import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,91 +8,117 @@ from lbkeras.errors import UserError
 from lbkeras.replication import render_results
 from lbkeras.replication.results import main
 
+ROOT = Path(__file__).parents[2]
 SMITH = "## Smith et al. 2018 on digits"
-EXISTING = f"""# Results
+OLD = """## Before (mnist)
 
-An older introduction.
+Paper: nobody.
 
-## Before (mnist)
-
-kept first
-
-| a ## b |
-
-{SMITH}
-
-old
+- `a`: 97 %
 
 ### Not a section of its own
-
-## After (mnist)
-
-kept last
 """
+GONE = "The records of these runs are gone: the numbers and verdicts are those that lbkeras 0.1.0"
 
 
 @pytest.fixture
-def second_workdir(full_workdir, tmp_path):
-    """A replication of another title."""
-    other = tmp_path / "other"
-    shutil.copytree(full_workdir, other)
-    description = json.loads((other / "replication.json").read_text())
-    description["title"] = "Another paper (digits)"
-    (other / "replication.json").write_text(json.dumps(description))
-    return other
+def results(full_workdir):
+    """A folder with a kept replication, whose name is `work`."""
+    folder = full_workdir.parent / "results"
+    folder.mkdir()
+    full_workdir.rename(folder / "work")
+    return folder
 
 
-def test_a_section_a_replication_without_paths_of_this_machine(full_workdir, second_workdir):
-    text = render_results([full_workdir, second_workdir])
-    assert text.count(SMITH) == 1 and text.count("## Another paper (digits)") == 1
-    assert str(full_workdir.parent) not in text
+def add_old_section(results, name="old", text=OLD):
+    (results / name).mkdir()
+    (results / name / "section.md").write_text(text)
+
+
+def headings(text):
+    return [line for line in text.splitlines() if line.startswith("## ")]
+
+
+def test_the_results_of_this_repository_are_rendered_from_what_is_kept():
+    text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    assert text == render_results(ROOT / "results")
+    assert len(headings(text)) == len(list((ROOT / "results").iterdir()))
+
+
+def test_a_section_holds_the_report_without_paths_of_this_machine(results):
+    text = render_results(results)
+    assert headings(text) == [SMITH]
+    assert str(results.parent) not in text
     for expected in ("n=2, 1 diverged", "Test CPU", "keras 3.15.1", "2025-03-01", "inconclusive"):
         assert expected in text
-    assert render_results([full_workdir, second_workdir]) == text
+    assert "`increase_batch` seed 2 diverged after 13 epochs; `increase_learning_rate` seed 1 " in (
+        text
+    )
+    assert GONE not in text
 
 
-def test_a_section_replaces_the_one_with_its_heading_and_the_others_stay(
-    full_workdir, second_workdir
-):
-    text = render_results([second_workdir, full_workdir], EXISTING)
-    headings = [line for line in text.splitlines() if line.startswith("## ")]
-    assert headings == ["## Before (mnist)", SMITH, "## After (mnist)", "## Another paper (digits)"]
-    before, after = text.index("## Before"), text.index("## After")
-    assert text[before : text.index(SMITH)] == "## Before (mnist)\n\nkept first\n\n| a ## b |\n\n"
-    assert text[after : text.index("## Another")] == "## After (mnist)\n\nkept last\n\n"
-    assert not any(old in text for old in ("\nold", "older", "### Not"))
-    assert render_results([full_workdir]).partition(SMITH)[2].strip() in text
-    assert render_results([second_workdir, full_workdir], text) == text
-    assert render_results([], text) == text
+def test_a_section_whose_records_are_gone_says_so(results):
+    add_old_section(results)
+    text = render_results(results)
+    section = text[text.index("## Before") : text.index(SMITH)]
+    heading, sentence, rest = section.split("\n\n", 2)
+    assert heading == "## Before (mnist)" and sentence.startswith(GONE)
+    assert rest == OLD.split("\n\n", 1)[1] + "\n"
+    assert text.count(GONE) == 1
 
 
-def test_two_sections_of_one_heading(full_workdir):
-    with pytest.raises(UserError, match="workdirs: expected one .*received two .*'## Smith et al"):
-        render_results([full_workdir, full_workdir])
-    with pytest.raises(UserError, match="existing results: expected each .*received two .*'## A'"):
-        render_results([full_workdir], "## A\n\n## A\n")
+def test_sections_are_in_the_order_of_the_folders_names(results):
+    for name in ("zhu2020", "work_b", "an2017"):
+        add_old_section(results, name, f"## {name}\n")
+    (results / ".work.new").mkdir()
+    (results / "README.md").write_text("no folder")
+    assert headings(render_results(results)) == ["## an2017", SMITH, "## work_b", "## zhu2020"]
 
 
-def test_the_module_prints(full_workdir):
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("work", OLD, "results/work: expected either .*, received both"),
+        ("old", None, "results/old: expected either replication.json or section.md, .* neither"),
+        ("old", f"{SMITH}\n", f"results/work: expected a heading of its own, .* another '{SMITH}'"),
+        ("old", "Results\n", "section.md: expected one section, from its '## ' on, .* 'Results'"),
+        ("old", f"{OLD}\n## A\n", "section.md: expected one section"),
+    ],
+)
+def test_a_folder_that_is_no_section_is_named(results, name, text, message):
+    (results / name).mkdir(exist_ok=True)
+    if text:
+        (results / name / "section.md").write_text(text)
+    with pytest.raises(UserError, match=message):
+        render_results(results)
+
+
+def test_a_folder_without_results(tmp_path, capsys):
+    assert main([f"--results={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert (
+        error == f"lbkeras: error: {tmp_path}: expected a folder of kept replications, found none\n"
+    )
+
+
+def test_the_module_writes_the_file(results):
     command = [sys.executable, "-W", "error", "-m", "lbkeras.replication.results"]
-    done = subprocess.run([*command, str(full_workdir)], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == render_results([full_workdir])
+    done = subprocess.run(command, capture_output=True, text=True, cwd=results.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (results.parent / "RESULTS.md").read_text() == render_results(results)
 
 
-def test_the_module_writes_a_file(full_workdir, tmp_path):
-    assert main([str(full_workdir), f"--output={tmp_path / 'RESULTS.md'}"]) == 0
-    assert (tmp_path / "RESULTS.md").read_text() == render_results([full_workdir])
-
-
-def test_the_module_keeps_the_sections_of_its_output(full_workdir, tmp_path):
-    output = tmp_path / "RESULTS.md"
-    output.write_text(EXISTING)
-    assert main([str(full_workdir), f"--output={output}"]) == 0
-    assert output.read_text() == render_results([full_workdir], EXISTING)
-    assert "kept first" in output.read_text()
-
-
-def test_a_user_error_is_one_line(tmp_path, capsys):
-    assert main([str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("lbkeras: error: ")
+def test_a_file_that_was_edited_fails_the_check_and_stays(results, capsys):
+    output = results.parent / "out.md"
+    arguments = [f"--results={results}", f"--output={output}"]
+    assert main([*arguments, "--check"]) == 2 and not output.exists()
+    assert main(arguments) == 0
+    assert main([*arguments, "--check"]) == 0
+    capsys.readouterr()
+    edited = output.read_text().replace("inconclusive", "supported")
+    output.write_text(edited)
+    assert main([*arguments, "--check"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"lbkeras: error: {output}: expected the text that `python -m")
+    assert error.count("\n") == 1
+    assert output.read_text() == edited

@@ -7,6 +7,7 @@ from lbkeras.errors import UserError
 from lbkeras.replication import (
     append_history_row,
     read_history,
+    read_record,
     read_run,
     truncate_history,
     write_record,
@@ -109,6 +110,23 @@ def test_record_round_trips(tmp_path):
     assert json.loads((tmp_path / "record.json").read_text())["final"] == {"loss": None}
     run = read_run(tmp_path)
     assert (run.status, run.value("loss"), run.plan, run.history) == ("diverged", None, {}, [])
+
+
+def test_a_record_has_its_format_and_one_without_is_of_0_1_0(tmp_path):
+    record = {"status": "finished"}
+    assert write_record(tmp_path, record) == {"format": 1, "status": "finished"}
+    assert read_record(tmp_path) == {"format": 1, "status": "finished"}
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    assert read_run(tmp_path).record == record
+
+
+@pytest.mark.parametrize("received", [2, -1, "1", True, None, 1.0])
+def test_a_format_that_is_not_known_is_refused(tmp_path, received):
+    (tmp_path / "record.json").write_text(json.dumps({"format": received, "status": "finished"}))
+    message = rf"record\.json: expected a format from 0 to 1.*, received {received!r}"
+    with pytest.raises(UserError, match=message) as raised:
+        read_run(tmp_path)
+    assert str(raised.value).endswith("; a newer lbkeras wrote it") == (received == 2)
 
 
 def test_a_folder_that_does_not_exist_is_a_run_not_run(tmp_path):

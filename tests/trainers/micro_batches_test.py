@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.model import train_function
 from lbkeras.trainers import micro_batch_train_step
 
 BATCH = 10
@@ -80,7 +81,7 @@ def trained(make, data, micro_batch_size="of Keras", epochs=2, seed=3):
     model = make()
     if micro_batch_size != "of Keras":
         step = micro_batch_train_step(model, micro_batch_size)
-        model.train_function = model._make_function(step)
+        model.train_function = train_function(model, step)
     history = model.fit(batches(data), epochs=epochs, verbose=0, shuffle=False).history
     variables = [*model.variables, *model.optimizer.variables]
     values = [np.asarray(keras.ops.convert_to_numpy(v), "float64") for v in variables]

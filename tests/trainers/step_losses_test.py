@@ -4,6 +4,7 @@ import pytest
 
 from lbkeras.callbacks import BatchSizeScheduler, MicroBatches
 from lbkeras.data import Pipeline
+from lbkeras.keras_internals.model import loss_metric
 from lbkeras.trainers.step_losses import StepLosses
 
 
@@ -81,12 +82,12 @@ def test_of_all_micro_batches(compiled, digits, expected):
 
 def test_the_model_is_as_it_was(compiled, digits):
     model = compiled()
-    before = set(vars(model)), set(vars(model._loss_tracker))
+    before = set(vars(model)), set(vars(loss_metric(model)))
     fit(model, digits)
     recorded = fit(model, digits)
     assert len(recorded) == 2 and all(len(losses) == 11 for losses in recorded)
-    assert "test_step" not in vars(model) and "update_state" not in vars(model._loss_tracker)
-    assert set(vars(model._loss_tracker)) == before[1]
+    assert "test_step" not in vars(model) and "update_state" not in vars(loss_metric(model))
+    assert set(vars(loss_metric(model))) == before[1]
 
 
 def test_a_fit_that_broke_off_does_not_count_twice(compiled, digits):

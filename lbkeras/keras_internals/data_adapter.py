@@ -1,0 +1,35 @@
+"""Keras' class for data that `fit` accepts as `x`.
+
+Keras hands any `DataAdapter` straight to the training loop
+(`keras/src/trainers/data_adapters/__init__.py`, `get_data_adapter`) and asks it for a new iterator
+each epoch. That is what lets the batch size change inside one `fit`.
+"""
+
+import importlib
+
+from lbkeras.keras_internals.names import missing, private
+
+try:
+    from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+except ImportError:
+
+    class DataAdapter:
+        """Takes the place of Keras' class where there is none: refuses to be made."""
+
+        def __new__(cls, *arguments, **keywords):
+            raise missing("DataAdapter")
+
+
+def super_batches(batches, steps: int):
+    """Batches of NumPy arrays in stacks of `steps`, as JAX' trainer scans them since Keras 3.16.
+
+    Args:
+        batches: an iterator over `(x, y)` or `(x, y, sample_weight)`.
+        steps: batches in a stack, `steps_per_execution`; the last stack may have fewer.
+    """
+    module = "keras.src.trainers.data_adapters.data_adapter_utils"
+    utilities = importlib.import_module(module)
+    return private(utilities, "super_batch_iterator")(batches, steps)
+
+
+__all__ = ["DataAdapter", "super_batches"]

@@ -1,0 +1,120 @@
+"""What a Keras model and its trainer keep to themselves."""
+
+import contextlib
+import functools
+
+import keras
+
+from lbkeras.keras_internals.names import private
+
+
+def layers(layer, include_self: bool = True) -> list:
+    """A layer or model and all layers inside it, at any depth, each once.
+
+    Args:
+        layer: a `keras.Layer`, which a `keras.Model` is.
+        include_self: whether the list begins with `layer` itself.
+    """
+    return private(layer, "_flatten_layers")(include_self=include_self)
+
+
+def is_built(model) -> bool:
+    """Whether model, loss, metrics and optimizer are built, so that `build` would change nothing.
+
+    Args:
+        model: a compiled `keras.Model`.
+    """
+    if not all(layer.built for layer in layers(model)):
+        return False
+    parts = private(model, "_compile_metrics"), private(model, "_compile_loss"), model.optimizer
+    return all(part is None or part.built for part in parts)
+
+
+def build(model, batch) -> None:
+    """Builds what `fit` would build from its first batch: layers, loss, metrics, optimizer.
+
+    Args:
+        model: a compiled `keras.Model`.
+        batch: `x`, `(x, y)` or `(x, y, sample_weight)`; only shapes and types are looked at.
+    """
+    private(model, "_symbolic_build")(data_batch=batch)
+
+
+def call_for_training(model, x):
+    """The model's output in training mode, whether or not its `call` takes `training`."""
+    if private(model, "_call_has_training_arg"):
+        return model(x, training=True)
+    return model(x)
+
+
+def compute_loss(model, x, y, y_pred, sample_weight):
+    """`model.compute_loss` in training mode, whether or not it takes `training`."""
+    return private(model, "_compute_loss")(x, y, y_pred, sample_weight, training=True)
+
+
+def additional_loss(model, loss):
+    """A loss from a regularizer or `add_loss` as the optimizer takes it: divided by the replicas.
+
+    Args:
+        model: a `keras.Model`.
+        loss: a tensor, a scalar as a rule.
+    """
+    return private(model, "_aggregate_additional_loss")(loss)
+
+
+@functools.cache
+def activity_losses_are_sums() -> bool:
+    """Whether activity regularizers add sums over the batch: before Keras 3.14, since then means.
+
+    Call it outside of a graph.
+    """
+    layer = keras.layers.ActivityRegularization(l1=1.0)
+    layer(keras.ops.ones((2, 1)))
+    return float(layer.losses[0]) == 2.0
+
+
+@contextlib.contextmanager
+def activity_losses_scaled(model, factor: float):
+    """Multiplies what activity regularizers add in this context.
+
+    Args:
+        model: a `keras.Model`; its regularizers are its own again afterwards.
+        factor: 1 changes nothing.
+    """
+    regularized = [
+        (layer, layer.activity_regularizer)
+        for layer in layers(model)
+        if getattr(layer, "activity_regularizer", None) is not None
+    ]
+    try:
+        for layer, regularizer in regularized if factor != 1 else ():
+            layer.activity_regularizer = _scaled(regularizer, factor)
+        yield
+    finally:
+        for layer, regularizer in regularized:
+            layer.activity_regularizer = regularizer
+
+
+def _scaled(regularizer, factor: float):
+    return lambda output: factor * regularizer(output)
+
+
+def loss_metric(model):
+    """The metric "loss", to which a train step hands each batch's loss."""
+    return private(model, "_loss_tracker")
+
+
+def train_function(model, train_step):
+    """What `model.make_train_function` makes, of another train step than the model's.
+
+    Args:
+        model: a compiled `keras.Model`.
+        train_step: from a replica's batch to the logs.
+
+    Returns:
+        A function from an iterator to the logs of `model.steps_per_execution` steps; it can be set
+        as `model.train_function`.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return private(model, "_make_function")(train_step)
+    raise NotImplementedError("train_function: only on Keras' TensorFlow backend")

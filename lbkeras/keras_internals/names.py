@@ -1,0 +1,40 @@
+"""How a private name is read, and what is said where this version has none."""
+
+import sys
+
+from lbkeras.errors import UserError
+
+SUPPORTED = "3.12 to 3.15"  # what tools/check_keras_versions.sh has passed
+
+
+def private(owner, name: str):
+    """The attribute `name` of an object or class of Keras.
+
+    Raises:
+        UserError: this Keras has none.
+    """
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        kind = owner if isinstance(owner, type) else type(owner)
+        raise missing(f"{kind.__name__}.{name}") from None
+
+
+def missing(name: str) -> UserError:
+    """The error of a private name, such as "Model._loss_tracker", that this Keras does not have."""
+    received = sys.modules["keras"].__version__
+    return UserError(
+        f"keras: expected a version with {name} ({SUPPORTED} have it), received {received}"
+    )
+
+
+def defining_class(kind: type, name: str) -> type:
+    """The class among a class and its bases, most derived first, that defines `name`.
+
+    Raises:
+        UserError: none does.
+    """
+    for each in kind.__mro__:
+        if name in vars(each):
+            return each
+    raise missing(f"{kind.__name__}.{name}")

@@ -1,0 +1,124 @@
+"""Each repair has its fault in this Keras, and mends it: otherwise it can go."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lbkeras.keras_internals import repairs as keras_repairs
+from lbkeras.keras_internals.repairs import REPAIRS
+
+PROBE = """
+import sys
+from lbkeras.keras_internals.repairs import REPAIRS, faults, repair_keras
+assert faults() == tuple(REPAIRS), f"mended in this Keras: {set(REPAIRS) - set(faults())}"
+assert repair_keras() == tuple(REPAIRS)
+assert faults() == () and repair_keras() == ()
+"""
+
+
+def test_this_keras_has_every_fault_and_loses_it():
+    """In a process of its own; a failure names the repairs that can go."""
+    process = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-2000:]
+
+
+def test_a_strategy_brings_the_repairs(mirrored):
+    assert keras_repairs.faults() == ()
+
+
+@pytest.mark.parametrize("name", REPAIRS)
+def test_only_the_faults_that_are_there_are_mended(monkeypatch, name):
+    mended = []
+    repairs = {each: (lambda each=each: each == name, lambda each=each: mended.append(each))
+               for each in REPAIRS}  # fmt: skip
+    monkeypatch.setattr(keras_repairs, "REPAIRS", repairs)
+    assert keras_repairs.repair_keras() == (name,)
+    assert mended == [name]
+
+
+def arrays(count):
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(count, 6)).astype("f"), generator.normal(size=(count, 2))
+
+
+def make(optimizer=None, steps_per_execution=1):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(2, activation="tanh")])
+    model.compile(
+        optimizer or keras.optimizers.SGD(0.1, momentum=0.9),
+        "mse",
+        metrics=["mae"],
+        steps_per_execution=steps_per_execution,
+    )
+    return model
+
+
+def test_a_model_that_is_built_costs_no_batch(mirrored):
+    begun = []
+
+    def examples():
+        begun.append(len(begun))
+        yield from zip(*arrays(8), strict=True)
+
+    signature = (tf.TensorSpec((6,)), tf.TensorSpec((2,)))
+    data = tf.data.Dataset.from_generator(examples, output_signature=signature).batch(4)
+    with mirrored.scope():
+        model = make()
+    model.evaluate(data, verbose=0)
+    built_and_evaluated = len(begun)
+    model.fit(*arrays(8), verbose=0)  # builds the optimizer
+    for _ in range(3):
+        model.evaluate(data, verbose=0)
+    assert len(begun) - built_and_evaluated == 3 and built_and_evaluated > 1
+
+
+def fitted(model, **arguments):
+    """Weights, logs and updates after 5 steps; the optimizer's slots go with the weights."""
+    calls = []
+    count_calls = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: calls.append(batch)
+    )
+    options = dict(batch_size=8, shuffle=False, verbose=0, callbacks=[count_calls]) | arguments
+    history = model.fit(*arrays(40), **options).history
+    weights = np.concatenate([w.ravel() for w in model.get_weights()])
+    return weights, history, int(model.optimizer.iterations.numpy()), len(calls)
+
+
+@pytest.mark.parametrize("steps_per_execution, calls", [(3, 2), (9, 1)])
+def test_steps_per_execution(mirrored, steps_per_execution, calls):
+    """The last call has fewer steps; none is lost or invented."""
+    expected, history, updates, _ = fitted(make())
+    with mirrored.scope():
+        model = make(steps_per_execution=steps_per_execution)
+    weights, logs, iterations, called = fitted(model)
+    assert (iterations, called) == (updates, calls) == (5, calls)
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+    assert logs == pytest.approx({name: pytest.approx(v, rel=1e-6) for name, v in history.items()})
+    if calls == 1:
+        return
+    x, y = arrays(23)  # the last batch has one example less than there are replicas' parts
+    single = make()
+    single.set_weights(model.get_weights())
+    evaluation = model.evaluate(x, y, batch_size=11, verbose=0)
+    assert evaluation == pytest.approx(single.evaluate(x, y, batch_size=11, verbose=0), rel=1e-6)
+    predicted = model.predict(x, batch_size=11, verbose=0)
+    np.testing.assert_allclose(predicted, single.predict(x, verbose=0), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "clipping", [{"clipnorm": 0.05}, {"global_clipnorm": 0.05}, {"clipvalue": 0.02}], ids=str
+)
+def test_the_gradient_of_all_replicas_is_clipped(mirrored, clipping):
+    def optimizer():
+        return keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.01, **clipping)
+
+    expected = fitted(make(optimizer()))[0]
+    with mirrored.scope():
+        model = make(optimizer())
+    np.testing.assert_allclose(fitted(model)[0], expected, rtol=1e-6)
+    unclipped = fitted(make(keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.01)))[0]
+    assert np.abs(unclipped - expected).max() > 0.01  # it mattered

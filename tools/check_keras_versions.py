@@ -1,0 +1,187 @@
+"""Runs tests/keras_versions and tests/keras_internals on several versions of Keras.
+
+    python tools/check_keras_versions.py [VERSION ...]
+
+A version is a number, "installed", or "nightly", the newest pre-release; by default the lowest that
+setup.py allows, the installed one and the nightly. Others than the installed one are put into
+.keras-versions/, without another TensorFlow, and used again. Prints one line for each scenario,
+version and backend, and why one fails. Exit status 1 if one fails on a released version; a
+pre-release may fail, and what is known to is in FAILS_ON_PRE_RELEASE.
+"""
+
+import concurrent.futures
+import dataclasses
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / ".keras-versions"
+BACKENDS = ("tensorflow", "jax")
+MINUTES = 40  # for one version on one backend
+# Scenario, as it is printed, -> why it fails on the newest pre-release.
+FAILS_ON_PRE_RELEASE = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """A Keras to check; `path` is its folder, None for the installed one."""
+
+    number: str
+    path: Path | None
+
+    @property
+    def is_pre_release(self) -> bool:
+        return not re.fullmatch(r"[\d.]+", self.number)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    scenario: str
+    seconds: float
+    failure: str | None
+
+
+def main(names) -> int:
+    versions = dict.fromkeys(filter(None, map(fetched, names or default_names())))
+    jobs = [(version, backend) for version in versions for backend in BACKENDS]
+    held, found = dict.fromkeys(versions, 0), dict.fromkeys(versions, 0)
+    with concurrent.futures.ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+        results = [pool.submit(outcomes_of, *job) for job in jobs]
+        for (version, backend), result in zip(jobs, results, strict=True):
+            for outcome in result.result():
+                print(line(version, backend, outcome), flush=True)
+                held[version] += not outcome.failure
+                found[version] += 1
+    counts = (f"{held[each]} of {found[each]} with {each.number}" for each in versions)
+    print(f"scenarios that hold on {' and '.join(BACKENDS)}: {', '.join(counts)}")
+    return int(any(held[each] < found[each] for each in versions if not each.is_pre_release))
+
+
+def default_names() -> list[str]:
+    return [lowest(), "installed", "nightly"]
+
+
+def lowest() -> str:
+    """The lowest Keras that setup.py allows."""
+    return re.search(r'"keras>=([\d.]+)"', (ROOT / "setup.py").read_text())[1]
+
+
+def fetched(name: str) -> Version | None:
+    """That Keras, fetched where it is not there yet; None, and a line, if it cannot be."""
+    installed = installed_number()
+    if name in ("installed", installed):
+        return Version(installed, None)
+    number = newest_nightly() if name == "nightly" else name
+    if number is None:
+        print("nightly: not checked, as there is none and none could be fetched", flush=True)
+        return None
+    path = FOLDER / number
+    if not (path / "complete").exists():
+        package = "keras-nightly" if name == "nightly" else "keras"
+        print(f"fetching {package} {number} into {path.relative_to(ROOT)} ...", flush=True)
+        pip(
+            "install",
+            "--quiet",
+            "--no-deps",
+            f"--target={path}",
+            f"{package}=={number}",
+            check=True,
+        )
+        (path / "complete").touch()
+    return Version(number, path)
+
+
+def installed_number() -> str:
+    try:
+        return importlib.metadata.version("keras")
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version("keras-nightly")
+
+
+def newest_nightly() -> str | None:
+    """The newest pre-release's number; without a network the newest that is there."""
+    answer = pip("index", "versions", "--pre", "keras-nightly", capture_output=True, text=True)
+    if answer.returncode == 0:
+        return re.search(r"keras-nightly \((.*?)\)", answer.stdout)[1]
+    return max((path.parent.name for path in FOLDER.glob("*dev*/complete")), default=None)
+
+
+def pip(*arguments, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
+    return subprocess.run(command, **options)
+
+
+def outcomes_of(version: Version, backend: str) -> list[Outcome]:
+    """What pytest finds, in a process of its own."""
+    paths = [ROOT] if version.path is None else [version.path, ROOT]
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"} | os.environ
+    environment |= {
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "KERAS_BACKEND": backend,
+        "JAX_PLATFORMS": "cpu",
+        "LBKERAS_CHECKED_KERAS": version.number,
+    }
+    tests = sorted(map(str, (ROOT / "tests" / "keras_versions").glob("check_*.py")))
+    if backend == "tensorflow":
+        tests.append(str(ROOT / "tests" / "keras_internals"))
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        command += [f"--junitxml={report}", *tests]
+        options = dict(cwd=ROOT, env=environment, capture_output=True, text=True)
+        try:
+            process = subprocess.run(command, timeout=60 * MINUTES, **options)
+        except subprocess.TimeoutExpired:
+            return [Outcome("all", 60.0 * MINUTES, f"not over after {MINUTES} minutes")]
+        if not report.exists():
+            return [Outcome("all", 0.0, last_line(process.stdout + process.stderr))]
+        return list(read(report))
+
+
+def read(report: Path):
+    for case in ElementTree.parse(report).iter("testcase"):
+        if case.find("skipped") is not None:
+            continue
+        problem = case.find("failure")
+        problem = case.find("error") if problem is None else problem
+        module = case.get("classname").split(".")[-1].removeprefix("check_").removesuffix("_test")
+        scenario = f"{module}: {case.get('name').removeprefix('test_')}".replace("_", " ")
+        failure = None
+        if problem is not None:
+            failure = shortened(problem.get("message") or "") or "failed"
+        yield Outcome(scenario, float(case.get("time")), failure)
+
+
+def shortened(message: str) -> str:
+    """A failure in one line, without what TensorFlow says when it starts."""
+    lines = [
+        each for each in message.splitlines() if not re.search(r"WARNING: All log|\.cc:", each)
+    ]
+    return " ".join(" ".join(lines).split())[:300]
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["pytest said nothing"])[-1]
+
+
+def line(version: Version, backend: str, outcome: Outcome) -> str:
+    known = FAILS_ON_PRE_RELEASE.get(outcome.scenario) if version.is_pre_release else None
+    if outcome.failure and known:
+        result = f"fails, as known: {known}"
+    elif outcome.failure:
+        result = f"FAILS: {outcome.failure}"
+    elif known:
+        result = "holds, but is listed in FAILS_ON_PRE_RELEASE"
+    else:
+        result = f"holds ({outcome.seconds:.0f} s)"
+    return f"{version.number:22} {backend:10} {outcome.scenario:70} {result}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
