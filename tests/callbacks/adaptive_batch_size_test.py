@@ -118,6 +118,7 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
+@pytest.mark.slow
 def test_killed_inside_an_epoch_it_decides_the_same(compiled, digits, tmp_path):
     def start(directory):
         keras.utils.set_random_seed(0)

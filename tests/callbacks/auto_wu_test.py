@@ -194,7 +194,7 @@ def slow(value):
 
 def start(compiled, digits, folder):
     """A model and the checkpoint of a run of 12 epochs of 5 updates, 6 of them of warm-up."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     model = compiled(AdamP(1.0), hidden=8)
     train = Pipeline(digits, 256, seed=5)
     scheduler = BatchSizeScheduler(train, lambda epoch, size: size)

@@ -1,5 +1,6 @@
 """A run that was killed and restored ends as if nothing had happened: bit for bit."""
 
+import functools
 import json
 import shutil
 import types
@@ -46,7 +47,7 @@ class Run:
     """A model, its data and its callbacks, made as a program makes them when it starts."""
 
     def __init__(self, compiled, source, directory, optimizer, steps_per_execution, seed, minutes):
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
         self.model = compiled(
             optimizer(), seed=seed, hidden=8, dropout=0.3, steps_per_execution=steps_per_execution
         )
@@ -75,7 +76,7 @@ class Run:
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def new_run(compiled, digits):
     def make(directory, optimizer, steps_per_execution=1, seed=0, minutes=0.0):
         return Run(compiled, digits, directory, optimizer, steps_per_execution, seed, minutes)
@@ -91,9 +92,27 @@ OPTIMIZERS = {"sgd": sgd, "adam": lambda: keras.optimizers.Adam(0.01)}
 TIMES = {"seconds", "examples_per_second"}
 
 
-def assert_goes_on_the_same(new_run, tmp_path, kill, optimizer=sgd, steps_per_execution=1):
-    whole = new_run(tmp_path / "whole", optimizer, steps_per_execution, minutes=10)
-    expected = whole.fit().history
+@pytest.fixture(scope="module")
+def undisturbed(new_run, tmp_path_factory):
+    """A function: a run that nothing disturbed, and its history."""
+
+    @functools.cache
+    def make(optimizer, steps_per_execution):
+        run = new_run(tmp_path_factory.mktemp("whole"), optimizer, steps_per_execution, minutes=10)
+        return run, run.fit().history
+
+    return make
+
+
+@pytest.fixture
+def assert_goes_on_the_same(new_run, undisturbed, tmp_path):
+    return functools.partial(_assert_goes_on_the_same, new_run, undisturbed, tmp_path)
+
+
+def _assert_goes_on_the_same(
+    new_run, undisturbed, tmp_path, kill, optimizer=sgd, steps_per_execution=1
+):
+    whole, expected = undisturbed(optimizer, steps_per_execution)
     killed = new_run(tmp_path / "killed", optimizer, steps_per_execution)
     with pytest.raises(Killed):
         killed.fit(kill)
@@ -118,40 +137,40 @@ def assert_goes_on_the_same(new_run, tmp_path, kill, optimizer=sgd, steps_per_ex
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_killed_inside_an_epoch(new_run, tmp_path, optimizer):
-    whole, history = assert_goes_on_the_same(new_run, tmp_path, KillAt(update=22), optimizer)
+def test_killed_inside_an_epoch(assert_goes_on_the_same, optimizer):
+    whole, history = assert_goes_on_the_same(KillAt(update=22), optimizer)
     assert history.epoch == [2, 3]
     # Otherwise the callbacks' state says nothing.
     assert (whole.early.wait, whole.early.best_epoch, whole.reduce.wait) == (3, 0, 1)
     assert history.history["learning_rate"][-1] < history.history["learning_rate"][0]
 
 
-def test_killed_inside_an_epoch_with_several_steps_in_one_call(new_run, tmp_path):
-    assert_goes_on_the_same(new_run, tmp_path, KillAt(update=24), steps_per_execution=4)
+def test_killed_inside_an_epoch_with_several_steps_in_one_call(assert_goes_on_the_same, tmp_path):
+    assert_goes_on_the_same(KillAt(update=24), steps_per_execution=4)
     files = sorted(path.name for path in (tmp_path / "killed").iterdir())
     assert files == ["update_000000031.npz", "update_000000032.npz"]
 
 
-def test_killed_at_the_first_update(new_run, tmp_path):
-    assert_goes_on_the_same(new_run, tmp_path, KillAt(update=1))
+def test_killed_at_the_first_update(assert_goes_on_the_same):
+    assert_goes_on_the_same(KillAt(update=1))
 
 
-def test_killed_after_an_epoch(new_run, tmp_path):
-    _, history = assert_goes_on_the_same(new_run, tmp_path, KillAt(epoch=1))
+def test_killed_after_an_epoch(assert_goes_on_the_same):
+    _, history = assert_goes_on_the_same(KillAt(epoch=1))
     assert history.epoch == [2, 3]
 
 
-def test_killed_twice_in_one_epoch(new_run, tmp_path):
+def test_killed_twice_in_one_epoch(new_run, assert_goes_on_the_same, tmp_path):
     first = new_run(tmp_path / "killed", sgd)
     with pytest.raises(Killed):
         first.fit(KillAt(update=18))
-    assert_goes_on_the_same(new_run, tmp_path, KillAt(update=23))
+    assert_goes_on_the_same(KillAt(update=23))
 
 
-def test_an_undisturbed_run_is_not_changed_by_saving(new_run, tmp_path):
-    often, seldom = (new_run(tmp_path / str(m), sgd, minutes=m) for m in (0, 10))
-    for run in (often, seldom):
-        run.fit()
+def test_an_undisturbed_run_is_not_changed_by_saving(new_run, undisturbed, tmp_path):
+    seldom, _ = undisturbed(sgd, 1)
+    often = new_run(tmp_path, sgd, minutes=0)
+    often.fit()
     for ours, value in zip(often.last.values, seldom.last.values, strict=True):
         np.testing.assert_array_equal(ours, value)
 

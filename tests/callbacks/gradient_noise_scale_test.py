@@ -299,7 +299,7 @@ class KillAt(keras.callbacks.Callback):
 @pytest.mark.slow
 def test_a_killed_run_goes_on(few, tmp_path, micro_batch_size):
     def run(folder, kill=None):
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
         train = Pipeline(few, 40, seed=1)
         model = a_model()
         measured = GradientNoiseScale(train, per_layer=True)

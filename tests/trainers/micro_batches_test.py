@@ -96,10 +96,14 @@ def assert_equal(ours, expected, tolerance=TOLERANCE):
         np.testing.assert_allclose(ours[1][name], expected[1][name], rtol=5 * tolerance)
 
 
+@pytest.fixture(scope="module")
+def undivided():
+    return trained(mlp, examples())
+
+
 @pytest.mark.parametrize("micro_batch_size", [None, 1, 4, 10])
-def test_equals_the_undivided_batch(micro_batch_size):
-    data = examples()
-    assert_equal(trained(mlp, data, micro_batch_size), trained(mlp, data))
+def test_equals_the_undivided_batch(micro_batch_size, undivided):
+    assert_equal(trained(mlp, examples(), micro_batch_size), undivided)
 
 
 @pytest.mark.parametrize(
