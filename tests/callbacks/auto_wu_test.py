@@ -188,10 +188,6 @@ class LastState(keras.callbacks.Callback):
         self.values = [v.numpy() for v in self.model.variables + self.model.optimizer.variables]
 
 
-def slow(value):
-    return pytest.param(value, marks=pytest.mark.slow)
-
-
 def start(compiled, digits, folder):
     """A model and the checkpoint of a run of 12 epochs of 5 updates, 6 of them of warm-up."""
     keras.backend.clear_session(free_memory=False)
@@ -216,7 +212,8 @@ def undisturbed(compiled, digits, tmp_path_factory):
     return fit(model, checkpoint), checkpoint.callbacks
 
 
-@pytest.mark.parametrize("kill", [slow(4), 13, slow(20), slow(27)])
+@pytest.mark.parametrize("kill", [4, 13, 20, 27])
+@pytest.mark.slow
 def test_killed_and_resumed_it_decides_the_same(compiled, digits, tmp_path, undisturbed, kill):
     expected, (_, theirs, last) = undisturbed
     killed, checkpoint = start(compiled, digits, tmp_path)

@@ -88,7 +88,10 @@ def sgd():
     return keras.optimizers.SGD(0.05, momentum=0.9)
 
 
-OPTIMIZERS = {"sgd": sgd, "adam": lambda: keras.optimizers.Adam(0.01)}
+def adam():
+    return keras.optimizers.Adam(0.01)
+
+
 TIMES = {"seconds", "examples_per_second"}
 
 
@@ -136,7 +139,7 @@ def _assert_goes_on_the_same(
     return whole, history
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", [sgd, pytest.param(adam, marks=pytest.mark.slow)])
 def test_killed_inside_an_epoch(assert_goes_on_the_same, optimizer):
     whole, history = assert_goes_on_the_same(KillAt(update=22), optimizer)
     assert history.epoch == [2, 3]
@@ -145,6 +148,7 @@ def test_killed_inside_an_epoch(assert_goes_on_the_same, optimizer):
     assert history.history["learning_rate"][-1] < history.history["learning_rate"][0]
 
 
+@pytest.mark.slow
 def test_killed_inside_an_epoch_with_several_steps_in_one_call(assert_goes_on_the_same, tmp_path):
     assert_goes_on_the_same(KillAt(update=24), steps_per_execution=4)
     files = sorted(path.name for path in (tmp_path / "killed").iterdir())
@@ -160,6 +164,7 @@ def test_killed_after_an_epoch(assert_goes_on_the_same):
     assert history.epoch == [2, 3]
 
 
+@pytest.mark.slow
 def test_killed_twice_in_one_epoch(new_run, assert_goes_on_the_same, tmp_path):
     first = new_run(tmp_path / "killed", sgd)
     with pytest.raises(Killed):

@@ -49,6 +49,7 @@ def test_of_stacked_nodes(data):
 QUARTER = [[0.75, 0.25], [0.25, 0.75]]
 
 
+@pytest.mark.slow
 def test_of_replicas_whose_fit_equals_that_of_stacked_nodes(data, mirrored):
     """The same numbers in `fit` with validation, at the end of which all have the mean."""
     x, y = data

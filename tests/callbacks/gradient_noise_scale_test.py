@@ -108,12 +108,9 @@ def test_micro_batches(few, micro_first, rows_of_micro_batches):
 
 @pytest.mark.parametrize(
     ("bounds", "micro_batch_size", "steps_per_execution"),
-    [
-        pytest.param(HALVES, None, 1, marks=pytest.mark.slow),
-        (BOTH, 16, 1),
-        pytest.param(HALVES, None, 3, marks=pytest.mark.slow),
-    ],
+    [(HALVES, None, 1), (BOTH, 16, 1), (HALVES, None, 3)],
 )
+@pytest.mark.slow
 def test_replicas_with_clipping(few, mirrored, bounds, micro_batch_size, steps_per_execution):
     """The statistics are of the gradients before they are clipped."""
 

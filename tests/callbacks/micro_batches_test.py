@@ -196,6 +196,7 @@ def test_a_step_out_of_memory_is_repeated(shortage, steps_per_execution, capsys)
     assert lines[-1].endswith(f" on 1 replica goes on with micro_batch_size {size}")
 
 
+@pytest.mark.slow
 def test_without_a_schedule_inside_an_epoch():
     def limits(calls):
         return 12 if calls < 4 else 3
@@ -313,14 +314,8 @@ def test_a_model_is_keras_own_again_after_fit():
     assert [len(p) for p in run.memory.passed[pieces:]] == [8, 8, 8] + [24] * 3
 
 
-@pytest.mark.parametrize(
-    "shortage",
-    [
-        pytest.param("first step", marks=pytest.mark.slow),
-        pytest.param("inside an epoch", marks=pytest.mark.slow),
-        "grown batch",
-    ],
-)
+@pytest.mark.parametrize("shortage", ["first step", "inside an epoch", "grown batch"])
+@pytest.mark.slow
 def test_replicas(mirrored, shortage):
     """Half of each batch, so half of the memory; Keras alone, undivided, is what is expected."""
     plan, limits, size, _ = SHORTAGES[shortage]
@@ -349,6 +344,7 @@ def test_one_replica_alone_out_of_memory(mirrored):
     assert_equal(run, make(micro=False))
 
 
+@pytest.mark.slow
 def test_synchronized_batch_normalization_over_the_replicas_pieces(mirrored):
     """Piece i of all replicas together is a ghost: one device with its examples in that order."""
 

@@ -89,13 +89,13 @@ def get_config():
             strategy="increase_batch",
             epochs=3,
             boundaries=(1, 2),
-            factor=16.0,
+            factor=8.0,
             learning_rate=0.01,
             momentum=0.9,
             batch_size=64,
-            max_batch_size=1024,
+            max_batch_size=512,
         ),
-        arms=dict(grown=dict(description="64, 1,024 and 1,024 examples")),
+        arms=dict(grown=dict(description="64, 512 and 512 examples")),
     )
 """
 
@@ -106,17 +106,17 @@ def test_probe_finds_what_fits_into_the_memory_limit(probed, tmp_path):
     config.write_text(PROBED)
     flags = [f"--config={config}", "--probe", "--format=json"]
     unlimited = json.loads(probed(*flags))["arms"]["grown"]["phases"]
-    limited = json.loads(probed(*flags, "--memory_limit_mb=24"))["arms"]["grown"]["phases"]
+    limited = json.loads(probed(*flags, "--memory_limit_mb=12"))["arms"]["grown"]["phases"]
     for phase in unlimited + limited:
         added = {"micro_batch_size", "memory_mb", "examples_per_second", "seconds"}
         assert set(phase) == PHASE_KEYS | added
         assert phase["examples_per_second"] > 0
         steps = phase["epochs"] * phase["steps_per_epoch"]
         assert phase["seconds"] >= 0.99 * steps * phase["batch_size"] / phase["examples_per_second"]
-    assert [phase["micro_batch_size"] for phase in unlimited] == [64, 1024, 1024]
+    assert [phase["micro_batch_size"] for phase in unlimited] == [64, 512, 512]
     assert [phase["micro_batch_size"] for phase in limited[:1]] == [64]
-    assert unlimited[1]["memory_mb"] > 24 >= limited[1]["memory_mb"]
-    assert 1 < limited[1]["micro_batch_size"] < 1024
+    assert unlimited[1]["memory_mb"] > 12 >= limited[1]["memory_mb"]
+    assert 1 < limited[1]["micro_batch_size"] < 512
 
 
 @pytest.mark.slow

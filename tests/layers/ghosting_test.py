@@ -49,7 +49,7 @@ def check_same(model, ghost, x):
 @pytest.mark.parametrize(
     "application, size",
     [
-        ("MobileNetV2", 32),
+        pytest.param("MobileNetV2", 32, marks=pytest.mark.slow),
         pytest.param("ResNet50", 32, marks=pytest.mark.slow),
         pytest.param("InceptionResNetV2", 75, marks=pytest.mark.release),
     ],

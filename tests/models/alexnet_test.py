@@ -63,6 +63,7 @@ def test_pixels_keep_their_scale():
     assert float(np.max(white)) == 127.5
 
 
+@pytest.mark.slow
 def test_trains_in_mixed_precision_with_float32_logits():
     """One step moves the kernels of every layer, the grouped ones too."""
     keras.config.set_dtype_policy("mixed_bfloat16")

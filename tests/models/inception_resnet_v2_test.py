@@ -19,7 +19,7 @@ def test_parameters_are_published():
     assert sum(int(np.prod(v.shape)) for v in statistics) == 60_544
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_small_images_weight_decay_save_and_load(tmp_path):
     model = inception_resnet_v2((75, 75, 3), 10, weight_decay=0.02)
     kernels = [v.numpy() for v in model.trainable_variables if v.path.endswith("/kernel")]

@@ -346,6 +346,7 @@ def weights_on_jax(tmp_path_factory):
 
 @every_optimizer
 @pytest.mark.parametrize("way", ["eager", "stateless"])
+@pytest.mark.slow
 def test_jax_does_what_tensorflow_does(
     name, way, problem, run_optimizer, weights_on_jax, relative_difference
 ):

@@ -239,6 +239,7 @@ def test_message(phases, message):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
+@pytest.mark.slow
 def test_jax_backend():
     code = """
 import jax, numpy as np
