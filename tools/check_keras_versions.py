@@ -78,22 +78,20 @@ def fetched(name: str) -> Version | None:
     if name in ("installed", installed):
         return Version(installed, None)
     number = newest_nightly() if name == "nightly" else name
-    if number is None:
-        print("nightly: not checked, as there is none and none could be fetched", flush=True)
-        return None
-    path = FOLDER / number
-    if not (path / "complete").exists():
-        package = "keras-nightly" if name == "nightly" else "keras"
+    package = "keras-nightly" if name == "nightly" else "keras"
+    path = FOLDER / str(number)
+    if number and not (path / "complete").exists():
         print(f"fetching {package} {number} into {path.relative_to(ROOT)} ...", flush=True)
-        pip(
-            "install",
-            "--quiet",
-            "--no-deps",
-            f"--target={path}",
-            f"{package}=={number}",
-            check=True,
-        )
-        (path / "complete").touch()
+        where = "--quiet", "--upgrade", "--no-deps", f"--target={path}"
+        if pip("install", *where, f"{package}=={number}").returncode:
+            number = None
+        else:
+            (path / "complete").touch()
+    if number is None and name == "nightly":
+        print("nightly: not checked, as none is there and none could be fetched", flush=True)
+        return None
+    if number is None:
+        sys.exit(f"keras {name}: expected pip to fetch it, received the error above")
     return Version(number, path)
 
 
