@@ -26,10 +26,15 @@ def test_the_examples_train():
         "\nassert history['loss'][-1] < history['loss'][0], history['loss']"
         "\nassert 'trust_ratio/hidden' in history, list(history)\n"
     )
-    checked += adaptive + (
-        "\nsizes = [row['batch_size'] for row in adaptive.decisions]"
-        "\nassert sizes[:2] == [8, 16], sizes"  # how far it goes depends on the first weights
-        "\nassert int(model.optimizer.iterations) == sum(1437 // size for size in sizes)\n"
+    # When the batch grows, and how far, depends on the first weights.
+    checked += (
+        "\nkeras.utils.set_random_seed(0)\n"
+        + adaptive
+        + (
+            "\nsizes = [row['batch_size'] for row in adaptive.decisions]"
+            "\nassert sizes[0] == 8 and sizes[-1] > 8, sizes"
+            "\nassert int(model.optimizer.iterations) == sum(1437 // size for size in sizes)\n"
+        )
     )
     checked += pieces + (
         "\nassert model.history.history['loss'][-1] < model.history.history['loss'][0]"
