@@ -2,7 +2,7 @@
 
 import keras
 
-from lbkeras.keras_internals.names import defining_class, private
+from lbkeras.keras_internals.names import private
 
 
 def learning_rate_of(optimizer):
@@ -131,6 +131,6 @@ class OwnUpdate(keras.optimizers.Optimizer):
 
 def _keras_clip():
     """The function of Keras' base class, which stays where the backend's class is patched."""
+    private(keras.optimizers.Optimizer, "_clip_gradients")
     bases = [each for each in keras.optimizers.Optimizer.__mro__ if "_clip_gradients" in vars(each)]
-    defining_class(keras.optimizers.Optimizer, "_clip_gradients")
     return vars(bases[-1])["_clip_gradients"]

@@ -7,7 +7,7 @@ from typing import Any
 from lbkeras import files
 from lbkeras.errors import UserError
 from lbkeras.replication.claims import Claim
-from lbkeras.replication.run_record import RunFolder, read_json_object, read_run
+from lbkeras.replication.run_record import RunFolder, read_formatted, read_run
 
 REPLICATION_FORMAT = 1  # of replication.json
 
@@ -73,7 +73,4 @@ def read_replication(path: Path | str) -> dict[str, Any]:
     Raises:
         UserError: it is malformed, or a newer lbkeras wrote it.
     """
-    file = Path(path) / "replication.json"
-    replication = read_json_object(file, missing={})
-    files.check_format(file, replication, REPLICATION_FORMAT)
-    return replication
+    return read_formatted(Path(path) / "replication.json", REPLICATION_FORMAT)

@@ -166,10 +166,18 @@ def read_record(path: Path | str) -> dict[str, Any]:
     Raises:
         UserError: it is malformed, or a newer lbkeras wrote it.
     """
-    file = Path(path) / "record.json"
-    record = read_json_object(file, missing={})
-    files.check_format(file, record, RECORD_FORMAT)
-    return record
+    return read_formatted(Path(path) / "record.json", RECORD_FORMAT)
+
+
+def read_formatted(path: Path, newest: int) -> dict[str, Any]:
+    """Reads a JSON object whose `format` is at most `newest`; `{}` if there is no such file.
+
+    Raises:
+        UserError: it is malformed, or a newer lbkeras wrote it.
+    """
+    content = read_json_object(path, missing={})
+    files.check_format(path, content, newest)
+    return content
 
 
 def read_json_object(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
