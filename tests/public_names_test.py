@@ -20,8 +20,8 @@ SEAM = "lbkeras/keras_internals/"
 FORBIDDEN = ("keras.src", "tensorflow.python", "tensorflow_datasets.core")
 PRIVATE = re.compile(r"_[A-Za-z0-9]\w*$")
 OF_THE_STANDARD_LIBRARY = {"_exit", "_replace", "_asdict", "_fields"}
-IMPORTS_BY_NAME = ("import_module", "__import__", "importorskip")
-ATTRIBUTE_BY_NAME = {"getattr", "hasattr", "setattr", "delattr"}
+IMPORTS_BY_NAME = ("import_module", "__import__", "importorskip", "private_module")
+ATTRIBUTE_BY_NAME = {"getattr", "hasattr", "setattr", "delattr", "private", "defining_class"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +231,11 @@ def test_only_the_seam_reads_private_names(texts):
 PLANTED = {
     "an attribute of another object": ("def f(model):\n    return model._loss_tracker\n", 2),
     "an attribute by its name": ("def f(model):\n    return getattr(model, '_loss_tracker')\n", 2),
+    "an attribute by the seam's own way": (
+        "from lbkeras.keras_internals.names import private\n"
+        "def f(model):\n    return private(model, '_loss_tracker')\n",
+        3,
+    ),
     "an entry of vars": ("def f(model):\n    vars(model).pop('_loss_tracker')\n", 2),
     "an import": ("from keras.src.trainers import trainer\n", 1),
     "an import inside a function": ("def f():\n    import tensorflow.python.eager\n", 2),

@@ -1,6 +1,8 @@
 """The losses of `model.compile`, and the masks of tensors."""
 
-from lbkeras.keras_internals.names import private
+from lbkeras.keras_internals.names import private, private_module
+
+_MASKING = "keras.src.backend.common.masking"
 
 
 def has_loss(model) -> bool:
@@ -48,10 +50,9 @@ def with_losses(model, replacements):
 
 def mask_of(tensor):
     """The mask that a layer left on a tensor, or None."""
-    return getattr(tensor, "_keras_mask", None)
+    return private(private_module(_MASKING), "get_keras_mask")(tensor)
 
 
 def set_mask(tensor, mask) -> None:
     """Leaves a mask on a tensor, as a layer does; None leaves it without."""
-    if mask is not None:
-        tensor._keras_mask = mask
+    private(private_module(_MASKING), "set_keras_mask")(tensor, mask)

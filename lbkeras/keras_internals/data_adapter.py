@@ -5,9 +5,7 @@ Keras hands any `DataAdapter` straight to the training loop
 each epoch. That is what lets the batch size change inside one `fit`.
 """
 
-import importlib
-
-from lbkeras.keras_internals.names import missing, private
+from lbkeras.keras_internals.names import missing, private, private_module
 
 try:
     from keras.src.trainers.data_adapters.data_adapter import DataAdapter
@@ -28,8 +26,7 @@ def super_batches(batches, steps: int):
         steps: batches in a stack, `steps_per_execution`; the last stack may have fewer.
     """
     module = "keras.src.trainers.data_adapters.data_adapter_utils"
-    utilities = importlib.import_module(module)
-    return private(utilities, "super_batch_iterator")(batches, steps)
+    return private(private_module(module), "super_batch_iterator")(batches, steps)
 
 
 __all__ = ["DataAdapter", "super_batches"]

@@ -1,6 +1,8 @@
 """How a private name is read, and what is said where this version has none."""
 
+import importlib
 import sys
+import types
 
 from lbkeras.errors import UserError
 
@@ -8,7 +10,7 @@ SUPPORTED = "3.12 to 3.15"  # what tools/check_keras_versions.sh has passed
 
 
 def private(owner, name: str):
-    """The attribute `name` of an object or class of Keras.
+    """The attribute `name` of an object, class or module of Keras.
 
     Raises:
         UserError: this Keras has none.
@@ -16,8 +18,21 @@ def private(owner, name: str):
     try:
         return getattr(owner, name)
     except AttributeError:
-        kind = owner if isinstance(owner, type) else type(owner)
-        raise missing(f"{kind.__name__}.{name}") from None
+        if not isinstance(owner, type | types.ModuleType):
+            owner = type(owner)
+        raise missing(f"{owner.__name__}.{name}") from None
+
+
+def private_module(name: str):
+    """A module of Keras that is not public, by its full name.
+
+    Raises:
+        UserError: this Keras has none.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise missing(name) from None
 
 
 def missing(name: str) -> UserError:
