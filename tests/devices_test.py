@@ -28,34 +28,39 @@ def test_numbers_out_of_range(arguments, message):
 @pytest.mark.slow
 def test_logical_cpus_and_a_memory_limit_that_holds():
     script = """
+from concurrent.futures import ThreadPoolExecutor
 from lbkeras.devices import configure_devices
 configure_devices(num_logical_devices=3, memory_limit_mb=64)
 import tensorflow as tf
 configure_devices(num_logical_devices=3, memory_limit_mb=64)  # the same again is nothing new
 print(len(tf.config.list_logical_devices("CPU")))
 tf.zeros(4_000_000)  # 16 MB
-for device in ("CPU:0", "CPU:2"):
+def too_large(device):
     try:
         with tf.device(device):
             tf.zeros(20_000_000)  # 80 MB
     except tf.errors.ResourceExhaustedError:
-        print("exhausted")
+        return "exhausted"
+with ThreadPoolExecutor() as threads:  # TensorFlow waits 10 s for each
+    print(*threads.map(too_large, ("CPU:0", "CPU:2")))
 """
     assert run(script).stdout.split() == ["3", "exhausted", "exhausted"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("argument", ["num_logical_devices=2", "memory_limit_mb=64"])
-def test_too_late(argument):
+def test_too_late():
+    arguments = ("num_logical_devices", 2), ("memory_limit_mb", 64)
     script = f"""
 import tensorflow as tf
 tf.zeros(1)
 from lbkeras.devices import configure_devices
 from lbkeras.errors import UserError
-try:
-    configure_devices({argument})
-except UserError as error:
-    print(error)
+for argument in {arguments}:
+    try:
+        configure_devices(**dict([argument]))
+    except UserError as error:
+        print(error)
 """
-    name = argument.split("=")[0]
-    assert run(script).stdout.startswith(f"{name}: expected to be set before TensorFlow")
+    lines = run(script).stdout.splitlines()
+    for (name, _), line in zip(arguments, lines, strict=True):
+        assert line.startswith(f"{name}: expected to be set before TensorFlow")

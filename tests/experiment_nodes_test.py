@@ -53,6 +53,7 @@ def test_labels_of_the_parts_follow_the_concentration_and_the_seed():
     assert experiment.make_pipelines(settings, 256, 0, None)[0].num_examples == 1437
 
 
+@pytest.mark.slow
 def test_a_run_records_the_distance_of_its_nodes(tmp_path):
     run = training.Run(_settings(), "only", 0, tmp_path / "run", "config", "command")
     record = training.train(run)

@@ -84,7 +84,9 @@ def johnsons_algorithm(model, train, base, base_updates, rate, num_pieces, epoch
     return gains, rates, progress
 
 
-@pytest.mark.parametrize("source", ["micro-batches", "replicas"])
+@pytest.mark.parametrize(
+    "source", ["micro-batches", pytest.param("replicas", marks=pytest.mark.slow)]
+)
 def test_a_run_equals_johnsons_algorithm(half, mirrored, source):
     """Batch 64 for 32, the learning rate falling at the base run's 30th and 50th update."""
     curve = steps([0.05, 0.02, 0.01], [1.5, 2.5], 3)

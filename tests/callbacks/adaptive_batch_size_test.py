@@ -54,7 +54,14 @@ def test_it_grows_to_a_tenth_of_the_data_with_the_gain_on_the_rate(compiled, dig
     assert 1 < rates[-1] / 0.1 < 8
 
 
-@pytest.mark.parametrize("scaling, power", [("linear", 1), ("square_root", 0.5), ("none", 0)])
+@pytest.mark.parametrize(
+    "scaling, power",
+    [
+        ("square_root", 0.5),
+        pytest.param("linear", 1, marks=pytest.mark.slow),
+        pytest.param("none", 0, marks=pytest.mark.slow),
+    ],
+)
 def test_the_rules_of_scaling(compiled, digits, scaling, power):
     *_, seen, history = fit(compiled, digits, scaling=scaling)
     factors = np.asarray(history["batch_size"]) / 16

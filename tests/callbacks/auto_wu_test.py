@@ -146,6 +146,7 @@ def assert_decides_like(one_device, callback):
     assert callback.peak_learning_rate == pytest.approx(expected.peak_learning_rate, rel=0.01)
 
 
+@pytest.mark.slow
 def test_several_updates_in_one_call(compiled, digits, one_device):
     optimizer = keras.optimizers.SGD(1.0, momentum=0.9)
     callback, _ = train_for_real(compiled(optimizer, steps_per_execution=8), digits)

@@ -40,6 +40,7 @@ def data(digits):
     return images[:480].astype("float32"), labels[:480]
 
 
+@pytest.mark.slow
 def test_evaluation_and_saved_model_have_the_mean_over_replicas(mirrored, data, tmp_path):
     from lbkeras.data.order import epoch_order
 

@@ -191,6 +191,7 @@ def keras_callbacks():
     ]
 
 
+@pytest.mark.slow
 def test_keras_callbacks_act_as_in_a_plain_fit_in_any_order(trained_once, digits):
     """Also restores EarlyStopping's best weights; the data are in the same order."""
     model, train, reset = trained_once

@@ -155,6 +155,7 @@ def test_killed_inside_an_epoch_with_several_steps_in_one_call(assert_goes_on_th
     assert files == ["update_000000031.npz", "update_000000032.npz"]
 
 
+@pytest.mark.slow
 def test_killed_at_the_first_update(assert_goes_on_the_same):
     assert_goes_on_the_same(KillAt(update=1))
 
@@ -224,6 +225,7 @@ def test_resume_in_the_same_process_with_the_same_pipeline(compiled, digits, tmp
         np.testing.assert_array_equal(ours, value)
 
 
+@pytest.mark.slow
 def test_statistics_that_differ_between_replicas_are_saved_and_go_on_as_their_mean(
     digits, tmp_path, mirrored
 ):
@@ -291,7 +293,7 @@ def test_variables_of_callbacks_go_on(compiled, digits, tmp_path):
     assert counts == [8, 10]
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("shuffle", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_resume_of_a_stream_and_of_ordered_data(compiled, digits, tmp_path, shuffle):
     import tensorflow as tf
 
@@ -320,6 +322,7 @@ def test_resume_of_a_stream_and_of_ordered_data(compiled, digits, tmp_path, shuf
         np.testing.assert_array_equal(ours, value)
 
 
+@pytest.mark.slow
 def test_without_a_scheduler(compiled, digits, tmp_path):
     """Keras counts the steps itself: saved at the ends of epochs only, also when asked to."""
     weights = []
@@ -344,6 +347,7 @@ def test_without_a_scheduler(compiled, digits, tmp_path):
         np.testing.assert_array_equal(ours, value)
 
 
+@pytest.mark.slow
 def test_the_programs_arguments_count_not_the_saved_ones(new_run, tmp_path):
     killed = new_run(tmp_path, sgd)
     with pytest.raises(Killed):

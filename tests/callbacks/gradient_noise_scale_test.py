@@ -171,6 +171,7 @@ class Adam:
         return 1 / (np.sqrt(v) + 1e-7)
 
 
+@pytest.mark.slow
 def test_preconditioned_by_adam(few):
     train = Pipeline(few, 40, seed=1)
     rows = expected_rows(a_model(), train, MICRO, Adam(), factor=Adam.factor)[5:]
@@ -216,7 +217,11 @@ def assert_same_weights(model, other):
 
 @pytest.mark.parametrize(
     ("micro_batch_size", "steps_per_execution"),
-    [(16, 1), (None, 1), pytest.param(None, 3, marks=pytest.mark.slow)],
+    [
+        (16, 1),
+        pytest.param(None, 1, marks=pytest.mark.slow),
+        pytest.param(None, 3, marks=pytest.mark.slow),
+    ],
 )
 def test_training_is_the_same_bit_for_bit(few, micro_batch_size, steps_per_execution):
     """With batch normalization and dropout, beside a probe too."""

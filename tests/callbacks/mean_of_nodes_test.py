@@ -28,7 +28,7 @@ def nodes_of(model, strategy):
     return [np.stack([part.numpy() for part in each]) for each in parts]
 
 
-@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("keep", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_evaluation_takes_the_mean_and_training_goes_on_from_each_nodes_weights(
     keep, data, mirrored
 ):

@@ -85,35 +85,49 @@ def fit(strategy, batch_sizes, steps_per_execution):
     )
 
 
-def run(replicas: int, megabytes: int):
+def start(replicas: int, megabytes: int):
     limit = {
         "TF_CPU_ALLOCATOR_USE_BFC": "1",
         "TF_CPU_BFC_MEM_LIMIT_IN_MB": str(megabytes),
         "TF_ENABLE_ONEDNN_OPTS": "0",  # its convolutions crash where memory ends
         "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, __file__, str(replicas)],
         env={**os.environ, **limit},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=500,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    lines = done.stdout.splitlines()
+
+
+def result(process):
+    output, error = process.communicate(timeout=500)
+    assert process.returncode == 0, error[-3000:]
+    lines = output.splitlines()
     return json.loads(lines[-1].removeprefix("RESULT ")), lines[:-1]
 
 
 @pytest.fixture(scope="module")
-def undivided():
+def started():
+    """All runs at once, as TensorFlow waits in most of them: by replicas; None: enough memory."""
+    processes = {None: start(1, 8000)} | {each: start(each, BUDGET) for each in RUNS}
+    yield processes
+    for process in processes.values():
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def undivided(started):
     """The same on one device that has enough memory."""
-    return run(1, 8000)
+    return result(started[None])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_the_same_curve_in_a_quarter_of_the_memory(replicas, undivided):
-    (expected, nothing), (ours, lines) = undivided, run(replicas, BUDGET)
+def test_the_same_curve_in_a_quarter_of_the_memory(replicas, started, undivided):
+    (expected, nothing), (ours, lines) = undivided, result(started[replicas])
     # Two logical CPUs share one allocator.
     assert expected["peak"] > 4 * BUDGET >= 4 * ours.pop("peak")
     # Replicas share the memory and peak at other moments each time: a later step may halve again.

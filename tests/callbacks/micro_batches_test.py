@@ -243,6 +243,7 @@ def test_an_optimizer_that_skips_updates():
     assert_equal(run, expected)
 
 
+@pytest.mark.slow
 def test_the_size_is_kept_for_the_next_run(tmp_path):
     file = tmp_path / "run" / "micro_batch_size.json"
     Run(a_plan(24), limits=lambda calls: 6, file=file)
@@ -286,6 +287,7 @@ def test_memory_that_runs_out_in_an_update():
             Run(a_plan(12), optimizer=lambda: Failing(0.1, momentum=0.9), steps_per_execution=steps)
 
 
+@pytest.mark.slow
 def test_several_workers_start_again(tmp_path, monkeypatch):
     monkeypatch.setattr(MicroBatches, "_several_workers", lambda self: True)
     with pytest.raises(UserError, match="on every worker with it$"):
@@ -325,6 +327,7 @@ def test_replicas(mirrored, shortage):
     assert_equal(run, undisturbed(plan))
 
 
+@pytest.mark.slow
 def test_one_replica_alone_out_of_memory(mirrored):
     """The other has all its gradients by then, and must not have changed anything."""
 

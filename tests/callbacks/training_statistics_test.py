@@ -20,7 +20,7 @@ class StopAt(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize("steps_per_execution", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_columns(compiled, digits, steps_per_execution):
     plan = Plan(
         [Phase(0, 1, 128, 0.1, 0.9), Phase(1, 1, 256, 0.1, 0.9), Phase(2, 1, 512, 0.05, 0.5)], 1437

@@ -62,19 +62,6 @@ def test_overrides_reach_every_arm(succeeds, smith):
     assert {sum(phase["epochs"] for phase in plan["phases"]) for plan in arms.values()} == {4}
 
 
-@pytest.fixture
-def probed(process):
-    """What a process of its own prints: memory is limited before TensorFlow starts."""
-
-    def run(*flags):
-        probe = process("plan", *flags)
-        output, error = probe.communicate(timeout=400)
-        assert probe.returncode == 0, error
-        return output
-
-    return run
-
-
 PROBED = """
 from configs import common
 
@@ -101,33 +88,31 @@ def get_config():
 
 
 @pytest.mark.slow
-def test_probe_finds_what_fits_into_the_memory_limit(probed, tmp_path):
+def test_probe_finds_what_fits_into_the_memory_limit_and_predicts_the_time(process, tmp_path):
+    """In processes of their own, as memory is limited before TensorFlow starts; both at once, as
+    TensorFlow waits for memory in one of them."""
     config = tmp_path / "probed.py"
     config.write_text(PROBED)
-    flags = [f"--config={config}", "--probe", "--format=json"]
-    unlimited = json.loads(probed(*flags))["arms"]["grown"]["phases"]
-    limited = json.loads(probed(*flags, "--memory_limit_mb=12"))["arms"]["grown"]["phases"]
-    for phase in unlimited + limited:
+    flags = ["plan", f"--config={config}", "--probe"]
+    printed = []
+    for each in [process(*flags, "--format=json"), process(*flags, "--memory_limit_mb=15")]:
+        output, error = each.communicate(timeout=400)
+        assert each.returncode == 0, error
+        printed.append(output)
+    unlimited = json.loads(printed[0])["arms"]["grown"]["phases"]
+    for phase in unlimited:
         added = {"micro_batch_size", "memory_mb", "examples_per_second", "seconds"}
         assert set(phase) == PHASE_KEYS | added
         assert phase["examples_per_second"] > 0
         steps = phase["epochs"] * phase["steps_per_epoch"]
         assert phase["seconds"] >= 0.99 * steps * phase["batch_size"] / phase["examples_per_second"]
     assert [phase["micro_batch_size"] for phase in unlimited] == [64, 512, 512]
-    assert [phase["micro_batch_size"] for phase in limited[:1]] == [64]
-    assert unlimited[1]["memory_mb"] > 12 >= limited[1]["memory_mb"]
-    assert 1 < limited[1]["micro_batch_size"] < 512
-
-
-@pytest.mark.slow
-def test_probe_shows_the_predicted_time_of_every_phase(probed, tmp_path):
-    config = tmp_path / "probed.py"
-    config.write_text(PROBED)
-    output = probed(f"--config={config}", "--config.plan.factor=4.0", "--probe")
-    table = output.split("\n\n")[2].splitlines()
+    table = printed[1].split("\n\n")[2].splitlines()
     assert table[0].split() == (
         ["arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time"]
     )
-    assert len(table) == 1 + 3
-    row = table[2].split()  # the second phase
-    assert row[:3] == ["2-2", "256", "256"] and row[4] == "MB" and row[6] == str(1437 // 256)
+    first, second, third = (row.split() for row in table[1:])
+    assert first[:4] == ["grown", "1-1", "64", "64"]
+    assert second[:2] == ["2-2", "512"] and third[:2] == ["3-3", "512"]
+    assert 1 < int(second[2]) < 512 and int(second[3]) <= 15 and second[4] == "MB"
+    assert second[6] == str(1437 // 512)

@@ -140,7 +140,7 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, 
     assert (tmp_path / "w" / "report.md").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_every_arm_of_smith_on_digits(tmp_path, smith, succeeds):
     flags = ["--config.plan.epochs=4", "--config.plan.boundaries=(1,2,3)", "--seeds=1"]
     output = succeeds("replicate", f"--config={smith}:digits", f"--workdir={tmp_path}", *flags)

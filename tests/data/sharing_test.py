@@ -104,7 +104,16 @@ def test_training(workers, replicas, source, arguments):
 
 @pytest.mark.parametrize("workers, replicas", [(1, 2), (3, 1), (2, 2)])
 @pytest.mark.parametrize("source", [arrays, stream])
-@pytest.mark.parametrize("count, batch_size", [(N, 12), (49, 8), (23, 7), (5, 3), (1, 1)])
+@pytest.mark.parametrize(
+    "count, batch_size",
+    [
+        (23, 7),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in [(N, 12), (49, 8), (5, 3), (1, 1)]
+        ),
+    ],
+)
 def test_evaluation(workers, replicas, source, count, batch_size):
     """Every example once, in the order that `predict` joins, however few are left."""
     pipeline = Pipeline(source(count), batch_size, shuffle=False)

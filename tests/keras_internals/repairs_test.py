@@ -20,6 +20,7 @@ assert faults() == () and repair_keras() == ()
 """
 
 
+@pytest.mark.slow
 def test_this_keras_has_every_fault_and_loses_it():
     """In a process of its own; a failure names the repairs that can go."""
     process = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True)
@@ -57,6 +58,7 @@ def make(optimizer=None, steps_per_execution=1):
     return model
 
 
+@pytest.mark.slow
 def test_a_model_that_is_built_costs_no_batch(mirrored):
     begun = []
 
@@ -88,7 +90,9 @@ def fitted(model, **arguments):
     return weights, history, int(model.optimizer.iterations.numpy()), len(calls)
 
 
-@pytest.mark.parametrize("steps_per_execution, calls", [(3, 2), (9, 1)])
+@pytest.mark.parametrize(
+    "steps_per_execution, calls", [(3, 2), pytest.param(9, 1, marks=pytest.mark.slow)]
+)
 def test_steps_per_execution(mirrored, steps_per_execution, calls):
     """The last call has fewer steps; none is lost or invented."""
     expected, history, updates, _ = fitted(make())
@@ -110,7 +114,13 @@ def test_steps_per_execution(mirrored, steps_per_execution, calls):
 
 
 @pytest.mark.parametrize(
-    "clipping", [{"clipnorm": 0.05}, {"global_clipnorm": 0.05}, {"clipvalue": 0.02}], ids=str
+    "clipping",
+    [
+        pytest.param({"clipnorm": 0.05}, marks=pytest.mark.slow),
+        {"global_clipnorm": 0.05},
+        pytest.param({"clipvalue": 0.02}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_the_gradient_of_all_replicas_is_clipped(mirrored, clipping):
     def optimizer():

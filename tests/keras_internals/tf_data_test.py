@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = """
 import tensorflow as tf
 from lbkeras.keras_internals.tf_data import switch_autotuner_off
@@ -19,6 +21,7 @@ assert [options.autotune.enabled for options in applied] == [False], applied
 """
 
 
+@pytest.mark.slow
 def test_every_iterator_runs_without_the_autotuner():
     process = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-2000:]

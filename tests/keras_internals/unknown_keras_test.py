@@ -38,6 +38,7 @@ lbkeras.distribution.strategy("mirrored")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program, name",
     [(WITHOUT_ADAPTER, "DataAdapter"), (WITHOUT_FUNCTION, "Model._make_function")],

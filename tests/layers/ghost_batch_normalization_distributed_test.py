@@ -83,7 +83,7 @@ def parts_of(*sizes):
     return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "ghost_batch_size, sizes",
     [
@@ -136,6 +136,7 @@ def test_not_synchronized_each_replica_has_its_own(mirrored):
         np.testing.assert_allclose(mean, expected_mean, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_fit_under_the_strategy_equals_one_device(mirrored, digits):
     images, labels = digits
     images, labels = images[:96], labels[:96]
@@ -175,17 +176,28 @@ here = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(here)
 strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(4)])
 x, dy = here.data(24), here.data(24, seed=1)
-for size, sizes in [(3, [3] * 8), (6, [6] * 4), (9, [6] * 4), (18, [12] * 2), (24, [24])]:
-    for known in (True, False):
-        arguments = {"ghost_batch_size": size, "synchronized": True}
-        print(size, known, flush=True)
-        got = here.run(strategy, arguments, x, dy, known)
-        here.check(got, here.small_batches(here.parts_of(*sizes), x, dy))
+for size, ghosts, known in map(eval, sys.argv[2:]):
+    arguments = {"ghost_batch_size": size, "synchronized": True}
+    print(size, known, flush=True)
+    got = here.run(strategy, arguments, x, dy, known)
+    here.check(got, here.small_batches(here.parts_of(*[24 // ghosts] * ghosts), x, dy))
 """
+# Ghost batch size, ghosts that come of it.
+GROUPS = [(3, 8), (6, 4), (9, 4), (18, 2), (24, 1)]
 
 
-@pytest.mark.slow
-def test_ghosts_of_groups_of_replicas():
+@pytest.mark.parametrize(
+    "cases",
+    [
+        pytest.param([(3, 8, True), (9, 4, False), (18, 2, True)], marks=pytest.mark.slow),
+        pytest.param(
+            [(*group, known) for group in GROUPS for known in (True, False)],
+            marks=pytest.mark.release,
+        ),
+    ],
+    ids=["few", "all"],
+)
+def test_ghosts_of_groups_of_replicas(cases):
     """Four replicas of 6 examples; a ghost is never larger than asked for."""
-    command = [sys.executable, "-c", textwrap.dedent(FOUR_REPLICAS), __file__]
+    command = [sys.executable, "-c", textwrap.dedent(FOUR_REPLICAS), __file__, *map(str, cases)]
     subprocess.run(command, check=True, timeout=300)

@@ -75,7 +75,8 @@ def branch():
     "build, settings",
     [
         (models.cifar_resnet, dict(depth=8, width=4)),  # pads its shortcuts with keras.ops
-        (models.pyramidnet, dict(depth=20, widening=12)),  # noise has states
+        # Its noise has states.
+        pytest.param(models.pyramidnet, dict(depth=20, widening=12), marks=pytest.mark.slow),
         (models.wide_resnet, dict(depth=10, width=1)),
         (models.small_cnn, dict(batch_normalization=True)),
     ],

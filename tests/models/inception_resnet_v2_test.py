@@ -37,7 +37,7 @@ def test_small_images_weight_decay_save_and_load(tmp_path):
     np.testing.assert_allclose(loaded.predict_on_batch(images), logits, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_ghosted():
     model = inception_resnet_v2((75, 75, 3), 10, weight_decay=0.02, ghost_batch_size=2)
     names = [type(layer).__name__ for layer in model.layers]

@@ -30,10 +30,10 @@ BATTERY = {
     "keskar_c1": lambda **options: keskar_c1((8, 8, 1), **options),
 }
 # Of those that two epochs with one learning rate are enough for, one of a kind.
-LEARNS = ["mlp", "small_cnn", "cifar_resnet A"]
+LEARNS = ["mlp", "small_cnn"]
+LEARNS += [pytest.param(name, marks=pytest.mark.slow) for name in ("cifar_resnet A", "wide_resnet")]
 LEARNS += [
-    pytest.param(name, marks=pytest.mark.slow)
-    for name in ("cifar_resnet B", "wide_resnet", "pyramidnet")
+    pytest.param(name, marks=pytest.mark.release) for name in ("cifar_resnet B", "pyramidnet")
 ]
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

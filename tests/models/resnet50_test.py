@@ -56,6 +56,7 @@ def test_blocks_are_identities_at_first():
     assert np.abs(branch).max() == 0 and np.abs(shortcut).max() > 0
 
 
+@pytest.mark.slow
 def test_small_images_mixed_precision_and_float32_logits():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

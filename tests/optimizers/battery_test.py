@@ -29,6 +29,11 @@ def exported():
 
 
 every_optimizer = pytest.mark.parametrize("name", SETTINGS)
+# LARS for all of them in the quick tests, where one takes long.
+one_quickly = pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=() if each == "LARS" else pytest.mark.slow) for each in SETTINGS],
+)
 
 
 def test_every_export_has_a_row():
@@ -65,7 +70,7 @@ def fit(model, digits, examples=192):
     model.fit(images, labels[:examples], batch_size=64, shuffle=False, verbose=0)
 
 
-@every_optimizer
+@one_quickly
 def test_a_saved_model_goes_on_as_if_it_had_not_stopped(name, digits, tmp_path):
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)
     optimizer = make(name, learning_rate=schedule)
@@ -145,7 +150,7 @@ def test_it_stays_finite(name, weight, gradient, learning_rate):
         assert np.all(np.isfinite(variable.numpy())), variable.path
 
 
-@every_optimizer
+@one_quickly
 def test_jit_compile_changes_nothing_and_nothing_is_traced_twice(
     name, problem, make_variables, relative_difference
 ):
@@ -170,7 +175,14 @@ def test_jit_compile_changes_nothing_and_nothing_is_traced_twice(
     assert traces == [True, False]
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in DECENTRALIZED])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(each, marks=() if each == "LARS" else pytest.mark.slow)
+        for each in SETTINGS
+        if each not in DECENTRALIZED
+    ],
+)
 def test_two_replicas_do_what_one_device_does(name, mirrored, digits):
     """Without batch normalisation, which takes its statistics a replica at a time."""
     one = small_model(make(name), normalization=False)
@@ -274,7 +286,7 @@ def test_a_moving_average_of_the_weights(
     assert relative_difference([v.numpy() for v in variables], averages) < 1e-6
 
 
-@every_optimizer
+@one_quickly
 def test_a_loss_scale_optimizer_may_wrap_it(
     name, problem, run_optimizer, make_variables, relative_difference
 ):
@@ -295,7 +307,7 @@ def test_a_loss_scale_optimizer_may_wrap_it(
     assert relative_difference([v.numpy() for v in variables], expected) < 1e-6
 
 
-@every_optimizer
+@one_quickly
 def test_it_trains_in_mixed_float16(name, digits):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")

@@ -173,7 +173,10 @@ def test_values_must_be_finite(bad):
         verdict(claim("worse"), [0.9, bad], B)
 
 
-@pytest.mark.parametrize("sizes", [(2, 2), (3, 3), (5, 3), (5, 5)])
+@pytest.mark.parametrize(
+    "sizes",
+    [(2, 2), (5, 3), *(pytest.param(each, marks=pytest.mark.slow) for each in [(3, 3), (5, 5)])],
+)
 @pytest.mark.parametrize("deviations", [(0.005, 0.005), (0.005, 0.01)])
 @pytest.mark.parametrize(
     ("test", "settings", "difference", "wrong"),

@@ -75,7 +75,7 @@ def _planned(plan: Plan) -> np.ndarray:
     )
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PLANS)
 def test_every_update_has_the_plans_learning_rate(name, jit_compile):
     plan = PLANS[name]

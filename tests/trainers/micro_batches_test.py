@@ -107,7 +107,14 @@ def test_equals_the_undivided_batch(micro_batch_size, undivided):
 
 
 @pytest.mark.parametrize(
-    "reduction", ["sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", None]
+    "reduction",
+    [
+        "sum_over_batch_size",
+        *(
+            pytest.param(each, marks=pytest.mark.slow)
+            for each in ("mean", "sum", "mean_with_sample_weight", None)
+        ),
+    ],
 )
 def test_every_reduction_of_a_loss(reduction):
     def make():
@@ -144,7 +151,10 @@ def test_several_outputs():
     assert_equal(trained(make, data, 4), trained(make, data))
 
 
-@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight"])
+@pytest.mark.parametrize(
+    "reduction",
+    ["sum_over_batch_size", pytest.param("mean_with_sample_weight", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_masks_and_sparse_gradients(reduction, weighted):
     def make():
@@ -194,8 +204,11 @@ def test_sparse_gradients_reach_the_optimizer_as_they_are_when_undivided():
 
 @pytest.mark.parametrize(
     "arguments",
-    [dict(run_eagerly=True), dict(jit_compile=True), dict(steps_per_execution=2)],
-    ids=lambda arguments: next(iter(arguments)),
+    [
+        pytest.param(dict(run_eagerly=True), id="run_eagerly"),
+        pytest.param(dict(jit_compile=True), id="jit_compile", marks=pytest.mark.slow),
+        pytest.param(dict(steps_per_execution=2), id="steps_per_execution"),
+    ],
 )
 def test_ways_to_run(arguments):
     def make():
@@ -213,7 +226,12 @@ def test_a_subclassed_model_that_is_not_built():
 
 
 @pytest.mark.parametrize(
-    "policy", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16", "bfloat16"]
+    "policy",
+    [
+        pytest.param("mixed_bfloat16", marks=pytest.mark.slow),
+        "mixed_float16",
+        pytest.param("bfloat16", marks=pytest.mark.slow),
+    ],
 )
 def test_half_precision(policy):
     """Keras scales the loss of float16; gradients of bfloat16 weights add up in float32."""

@@ -89,7 +89,7 @@ def fitted(make, x, y, rate=0.1, **arguments):
 
 
 @pytest.mark.parametrize("normalization", [False, True])
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_every_node_trains_on_its_rows_alone(normalization, jit_compile, batches):
     def make():
         return convolutional(normalization)
@@ -108,6 +108,7 @@ def test_every_node_trains_on_its_rows_alone(normalization, jit_compile, batches
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_evaluates_and_predicts_with_the_mean(batches):
     x, y = batches
     model, _ = fitted(lambda: convolutional(normalization=True), x, y)

@@ -65,6 +65,7 @@ def test_each_updates_loss_without_those_of_the_evaluation(
     assert_same(fit(compiled(steps_per_execution=steps_per_execution), digits), expected)
 
 
+@pytest.mark.slow
 def test_of_all_replicas(compiled, digits, expected, mirrored):
     with mirrored.scope():
         model = compiled()
