@@ -213,7 +213,15 @@ def undisturbed(compiled, digits, tmp_path_factory):
     return fit(model, checkpoint), checkpoint.callbacks
 
 
-@pytest.mark.parametrize("kill", [4, 13, 20, 27])
+@pytest.mark.parametrize(
+    "kill",
+    [
+        4,
+        pytest.param(13, marks=pytest.mark.release),
+        pytest.param(20, marks=pytest.mark.release),
+        27,
+    ],
+)
 @pytest.mark.slow
 def test_killed_and_resumed_it_decides_the_same(compiled, digits, tmp_path, undisturbed, kill):
     expected, (_, theirs, last) = undisturbed

@@ -108,7 +108,7 @@ def test_micro_batches(few, micro_first, rows_of_micro_batches):
 
 @pytest.mark.parametrize(
     ("bounds", "micro_batch_size", "steps_per_execution"),
-    [(HALVES, None, 1), (BOTH, 16, 1), (HALVES, None, 3)],
+    [(HALVES, None, 1), pytest.param(BOTH, 16, 1, marks=pytest.mark.release), (HALVES, None, 3)],
 )
 @pytest.mark.slow
 def test_replicas_with_clipping(few, mirrored, bounds, micro_batch_size, steps_per_execution):

@@ -316,7 +316,10 @@ def test_a_model_is_keras_own_again_after_fit():
     assert [len(p) for p in run.memory.passed[pieces:]] == [8, 8, 8] + [24] * 3
 
 
-@pytest.mark.parametrize("shortage", ["first step", "inside an epoch", "grown batch"])
+@pytest.mark.parametrize(
+    "shortage",
+    ["first step", pytest.param("inside an epoch", marks=pytest.mark.release), "grown batch"],
+)
 @pytest.mark.slow
 def test_replicas(mirrored, shortage):
     """Half of each batch, so half of the memory; Keras alone, undivided, is what is expected."""

@@ -146,7 +146,7 @@ def test_two_workers_train_to_the_weights_of_one_process(undisturbed, one_proces
         )
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.release)])
 def test_a_killed_worker_ends_the_other_and_both_go_on(victim, workers, undisturbed, tmp_path):
     command = ("train", *GROWN, f"--workdir={tmp_path / 'run'}")
     processes, addresses = workers.start(*command)
@@ -240,6 +240,7 @@ def get_claims(variant=""):
 """
 
 
+@pytest.mark.release
 def test_replicate_with_two_workers(workers, tmp_path):
     (tmp_path / "two_arms.py").write_text(_TWO_ARMS)
     flags = ("--seeds=1", "--config.plan.epochs=2", "--config.plan.boundaries=(1,)")

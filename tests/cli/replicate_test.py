@@ -119,7 +119,9 @@ def test_a_workdir_below_a_file(command, tmp_path, fails):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.release)]
+)
 def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, forked):
     command = (*command[:-1], "--seeds=1")
     first, second = (process, forked) if number == signal.SIGINT else (forked, process)

@@ -240,7 +240,13 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+    ("number", "status"),
+    [
+        pytest.param(
+            signal.SIGINT, 130, marks=pytest.mark.release, id="SIGINT"
+        ),  # `replicate` gets one in the gate
+        pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+    ],
 )
 def test_a_signal_saves_and_the_same_command_goes_on(
     number, status, process, forked, smith, tmp_path, undisturbed

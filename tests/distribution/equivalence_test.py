@@ -15,9 +15,9 @@ REST = (
     "resumed,plain,evaluated"
 ).split(",")
 # Those that others do not contain: for the gate. All are compared before a release.
-FEW = ("sgd", "executions", "stream", "clipped_together", "resumed", "evaluated")
-FEW_REPLICAS = (*FEW, "norm", "plain", "unscheduled_stream", *PIECES[-2:])
-FEW_WORKERS = (*FEW, "averaged", "executions in pieces")
+FEW = ("sgd", "stream", "resumed", "evaluated", "executions in pieces")
+FEW_REPLICAS = (*FEW, "executions", "norm", "plain", "stream in pieces")
+FEW_WORKERS = (*FEW, "averaged")
 
 pytestmark = pytest.mark.slow
 

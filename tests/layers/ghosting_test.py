@@ -50,7 +50,7 @@ def check_same(model, ghost, x):
     "application, size",
     [
         pytest.param("MobileNetV2", 32, marks=pytest.mark.slow),
-        pytest.param("ResNet50", 32, marks=pytest.mark.slow),
+        pytest.param("ResNet50", 32, marks=pytest.mark.release),
         pytest.param("InceptionResNetV2", 75, marks=pytest.mark.release),
     ],
 )
