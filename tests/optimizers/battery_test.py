@@ -29,11 +29,12 @@ def exported():
 
 
 every_optimizer = pytest.mark.parametrize("name", SETTINGS)
-# LARS for all of them in the quick tests, where one takes long.
-one_quickly = pytest.mark.parametrize(
-    "name",
-    [pytest.param(each, marks=() if each == "LARS" else pytest.mark.slow) for each in SETTINGS],
-)
+
+
+def one_quickly(later):
+    """LARS for all of them in the quick tests, as each takes long; the others with that mark."""
+    names = [pytest.param(each, marks=() if each == "LARS" else later) for each in SETTINGS]
+    return pytest.mark.parametrize("name", names)
 
 
 def test_every_export_has_a_row():
@@ -70,7 +71,7 @@ def fit(model, digits, examples=192):
     model.fit(images, labels[:examples], batch_size=64, shuffle=False, verbose=0)
 
 
-@one_quickly
+@one_quickly(pytest.mark.slow)
 def test_a_saved_model_goes_on_as_if_it_had_not_stopped(name, digits, tmp_path):
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)
     optimizer = make(name, learning_rate=schedule)
@@ -150,7 +151,7 @@ def test_it_stays_finite(name, weight, gradient, learning_rate):
         assert np.all(np.isfinite(variable.numpy())), variable.path
 
 
-@one_quickly
+@one_quickly(pytest.mark.release)
 def test_jit_compile_changes_nothing_and_nothing_is_traced_twice(
     name, problem, make_variables, relative_difference
 ):
@@ -286,7 +287,7 @@ def test_a_moving_average_of_the_weights(
     assert relative_difference([v.numpy() for v in variables], averages) < 1e-6
 
 
-@one_quickly
+@one_quickly(pytest.mark.slow)
 def test_a_loss_scale_optimizer_may_wrap_it(
     name, problem, run_optimizer, make_variables, relative_difference
 ):
@@ -307,7 +308,7 @@ def test_a_loss_scale_optimizer_may_wrap_it(
     assert relative_difference([v.numpy() for v in variables], expected) < 1e-6
 
 
-@one_quickly
+@one_quickly(pytest.mark.release)
 def test_it_trains_in_mixed_float16(name, digits):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
