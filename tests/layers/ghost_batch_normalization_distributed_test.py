@@ -1,14 +1,11 @@
 """Ghosts under MirroredStrategy: on two logical CPUs here, on four in a process of its own."""
 
-import subprocess
-import sys
-import textwrap
-
 import keras
 import numpy as np
 import pytest
 
 from lbkeras.layers import GhostBatchNormalization
+from tests.forked import Forked
 
 CHANNELS = 3
 
@@ -197,7 +194,10 @@ GROUPS = [(3, 8), (6, 4), (9, 4), (18, 2), (24, 1)]
     ],
     ids=["few", "all"],
 )
-def test_ghosts_of_groups_of_replicas(cases):
+def test_ghosts_of_groups_of_replicas(cases, tmp_path):
     """Four replicas of 6 examples; a ghost is never larger than asked for."""
-    command = [sys.executable, "-c", textwrap.dedent(FOUR_REPLICAS), __file__, *map(str, cases)]
-    subprocess.run(command, check=True, timeout=300)
+    script = tmp_path / "four_replicas.py"
+    script.write_text(FOUR_REPLICAS)
+    process = Forked(__file__, *cases, script=script)
+    output, error = process.communicate(timeout=300)
+    assert process.returncode == 0, output + error
