@@ -129,6 +129,8 @@ part_references() {
     "$python" -m pip install --quiet --disable-pip-version-check "$each" ||
       echo "$each cannot be installed"
   done
+  # PyTorch's Triton and TensorFlow in one process end it with a segmentation fault.
+  "$python" -m pip uninstall --yes --quiet triton 2> /dev/null || true
   CUDA_VISIBLE_DEVICES=-1 "$python" tools/check_optimizer_references.py | tee .release/references.txt
   figure "$(tail -1 .release/references.txt)"
 }
