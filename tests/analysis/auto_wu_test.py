@@ -69,7 +69,8 @@ def compare(sequences):
 @pytest.mark.parametrize("number", [4, pytest.param(16, marks=pytest.mark.slow)])
 def test_decides_as_published_on_a_few(number):
     small = [each for each in map(synthetic, range(99)) if each.size < 200]
-    apart, errors, switches = compare(small[:number])
+    real = [losses for name, losses in recorded().items() if name.startswith("digits")]
+    apart, errors, switches = compare([*small[: number - 2], *real[:: len(real) // 2][:2]])
     assert switches >= number / 2
     assert apart.max() <= 1 and np.median(errors) < 0.15
 

@@ -107,6 +107,7 @@ def test_probe_finds_what_fits_into_the_memory_limit_and_predicts_the_time(proce
         steps = phase["epochs"] * phase["steps_per_epoch"]
         assert phase["seconds"] >= 0.99 * steps * phase["batch_size"] / phase["examples_per_second"]
     assert [phase["micro_batch_size"] for phase in unlimited] == [64, 512, 512]
+    assert unlimited[1]["memory_mb"] > unlimited[0]["memory_mb"] > 0
     table = printed[1].split("\n\n")[2].splitlines()
     assert table[0].split() == (
         ["arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time"]

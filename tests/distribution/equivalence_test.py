@@ -14,7 +14,7 @@ REST = (
     "norm,executions,augmented,stream,unscheduled,unscheduled_stream,clipped_together,clipped,"
     "resumed,plain,evaluated"
 ).split(",")
-# Those that others do not contain: for the gate. All are compared before a release.
+# For the gate, where each way of training is compared once; all cases are before a release.
 FEW = ("sgd", "stream", "resumed", "evaluated", "executions in pieces")
 FEW_REPLICAS = (*FEW, "executions", "stream in pieces")
 FEW_WORKERS = FEW

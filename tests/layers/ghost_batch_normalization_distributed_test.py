@@ -163,7 +163,7 @@ def test_fit_under_the_strategy_equals_one_device(mirrored, digits):
 
 
 FOUR_REPLICAS = """
-import importlib.util, sys
+import ast, importlib.util, sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 devices = [tf.config.LogicalDeviceConfiguration()] * 4
@@ -173,7 +173,7 @@ here = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(here)
 strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(4)])
 x, dy = here.data(24), here.data(24, seed=1)
-for size, ghosts, known in map(eval, sys.argv[2:]):
+for size, ghosts, known in map(ast.literal_eval, sys.argv[2:]):
     arguments = {"ghost_batch_size": size, "synchronized": True}
     print(size, known, flush=True)
     got = here.run(strategy, arguments, x, dy, known)

@@ -31,9 +31,9 @@ def exported():
 every_optimizer = pytest.mark.parametrize("name", SETTINGS)
 
 
-def one_quickly(later):
+def one_quickly(later, names=SETTINGS):
     """LARS for all of them in the quick tests, as each takes long; the others with that mark."""
-    names = [pytest.param(each, marks=() if each == "LARS" else later) for each in SETTINGS]
+    names = [pytest.param(each, marks=() if each == "LARS" else later) for each in names]
     return pytest.mark.parametrize("name", names)
 
 
@@ -176,14 +176,7 @@ def test_jit_compile_changes_nothing_and_nothing_is_traced_twice(
     assert traces == [True, False]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(each, marks=() if each == "LARS" else pytest.mark.slow)
-        for each in SETTINGS
-        if each not in DECENTRALIZED
-    ],
-)
+@one_quickly(pytest.mark.slow, [name for name in SETTINGS if name not in DECENTRALIZED])
 def test_two_replicas_do_what_one_device_does(name, mirrored, digits):
     """Without batch normalisation, which takes its statistics a replica at a time."""
     one = small_model(make(name), normalization=False)
