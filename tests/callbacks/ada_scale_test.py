@@ -160,7 +160,7 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_killed_run_goes_on(half, tmp_path):
     def run(folder, kill=()):
         train = Pipeline(half, 64, seed=2)

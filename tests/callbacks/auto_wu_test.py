@@ -146,7 +146,7 @@ def assert_decides_like(one_device, callback):
     assert callback.peak_learning_rate == pytest.approx(expected.peak_learning_rate, rel=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_several_updates_in_one_call(compiled, digits, one_device):
     optimizer = keras.optimizers.SGD(1.0, momentum=0.9)
     callback, _ = train_for_real(compiled(optimizer, steps_per_execution=8), digits)
@@ -162,7 +162,7 @@ def test_two_replicas_decide_like_one_device(compiled, digits, one_device, mirro
     assert any(each["positive"] for each in callback.decisions)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_two_workers_decide_the_same(tmp_path):
     script = Path(__file__).with_name("auto_wu_workers_script.py")
     first, second = run_workers(script, tmp_path, "multi_worker", num_workers=2)
@@ -175,6 +175,7 @@ def test_two_workers_decide_the_same(tmp_path):
         np.testing.assert_allclose(first[name], alone[name], rtol=1e-2, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_finds_a_learning_rate_for_digits(compiled, digits):
     """AdamP: the loss has passed its minimum before half of the training; the run recovers."""
     plan = new_plan(epochs=24, batch_size=32)
@@ -216,7 +217,7 @@ def undisturbed(compiled, digits, tmp_path_factory):
 @pytest.mark.parametrize(
     "kill",
     [
-        4,
+        pytest.param(4, marks=pytest.mark.release),
         pytest.param(13, marks=pytest.mark.release),
         pytest.param(20, marks=pytest.mark.release),
         27,

@@ -71,6 +71,7 @@ def test_every_step_has_its_epochs_batch_size_when_compiled_by_xla(compiled, dig
     assert_same_weights(model, plain, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_devices_equal_one(compiled, digits, mirrored):
     test = Pipeline((digits[0][:300], digits[1][:300]), 100, shuffle=False)
     with mirrored.scope():

@@ -108,7 +108,11 @@ def test_micro_batches(few, micro_first, rows_of_micro_batches):
 
 @pytest.mark.parametrize(
     ("bounds", "micro_batch_size", "steps_per_execution"),
-    [(HALVES, None, 1), pytest.param(BOTH, 16, 1, marks=pytest.mark.release), (HALVES, None, 3)],
+    [
+        pytest.param(HALVES, None, 1, marks=pytest.mark.release),
+        pytest.param(BOTH, 16, 1, marks=pytest.mark.release),
+        (HALVES, None, 3),
+    ],
 )
 @pytest.mark.slow
 def test_replicas_with_clipping(few, mirrored, bounds, micro_batch_size, steps_per_execution):
@@ -219,7 +223,7 @@ def assert_same_weights(model, other):
     ("micro_batch_size", "steps_per_execution"),
     [
         (16, 1),
-        pytest.param(None, 1, marks=pytest.mark.slow),
+        pytest.param(None, 1, marks=pytest.mark.release),
         pytest.param(None, 3, marks=pytest.mark.slow),
     ],
 )

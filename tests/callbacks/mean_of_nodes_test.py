@@ -28,7 +28,10 @@ def nodes_of(model, strategy):
     return [np.stack([part.numpy() for part in each]) for each in parts]
 
 
-@pytest.mark.parametrize("keep", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "keep",
+    [pytest.param(True, marks=pytest.mark.slow), pytest.param(False, marks=pytest.mark.release)],
+)
 def test_evaluation_takes_the_mean_and_training_goes_on_from_each_nodes_weights(
     keep, data, mirrored
 ):

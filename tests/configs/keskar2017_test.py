@@ -49,7 +49,7 @@ def test_what_is_measured_is_what_the_claims_name():
     assert (measure.epsilons, measure.subspace_dimensions) == ((1e-3, 5e-4), (None, 100))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_replication_measures_sharpness_and_draws_the_line(tmp_path):
     flags = ["--config.plan.epochs=2", "--seeds=1", f"--workdir={tmp_path}"]
     assert main(["replicate", f"--config={KESKAR}:digits", *flags]) == 0

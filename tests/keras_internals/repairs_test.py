@@ -116,9 +116,9 @@ def test_steps_per_execution(mirrored, steps_per_execution, calls):
 @pytest.mark.parametrize(
     "clipping",
     [
-        pytest.param({"clipnorm": 0.05}, marks=pytest.mark.slow),
+        pytest.param({"clipnorm": 0.05}, marks=pytest.mark.release),
         {"global_clipnorm": 0.05},
-        pytest.param({"clipvalue": 0.02}, marks=pytest.mark.slow),
+        pytest.param({"clipvalue": 0.02}, marks=pytest.mark.release),
     ],
     ids=str,
 )

@@ -49,7 +49,7 @@ def check_same(model, ghost, x):
 @pytest.mark.parametrize(
     "application, size",
     [
-        pytest.param("MobileNetV2", 32, marks=pytest.mark.slow),
+        pytest.param("MobileNetV2", 32, marks=pytest.mark.release),
         pytest.param("ResNet50", 32, marks=pytest.mark.release),
         pytest.param("InceptionResNetV2", 75, marks=pytest.mark.release),
     ],

@@ -32,8 +32,9 @@ every_optimizer = pytest.mark.parametrize("name", SETTINGS)
 
 
 def one_quickly(later, names=SETTINGS):
-    """LARS for all of them in the quick tests, as each takes long; the others with that mark."""
-    names = [pytest.param(each, marks=() if each == "LARS" else later) for each in names]
+    """LARS for all in the quick tests and AdamP in the gate; the others with that mark."""
+    marks = {"LARS": (), "AdamP": pytest.mark.slow}
+    names = [pytest.param(each, marks=marks.get(each, later)) for each in names]
     return pytest.mark.parametrize("name", names)
 
 
@@ -71,7 +72,7 @@ def fit(model, digits, examples=192):
     model.fit(images, labels[:examples], batch_size=64, shuffle=False, verbose=0)
 
 
-@one_quickly(pytest.mark.slow)
+@one_quickly(pytest.mark.release)
 def test_a_saved_model_goes_on_as_if_it_had_not_stopped(name, digits, tmp_path):
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)
     optimizer = make(name, learning_rate=schedule)
@@ -176,7 +177,7 @@ def test_jit_compile_changes_nothing_and_nothing_is_traced_twice(
     assert traces == [True, False]
 
 
-@one_quickly(pytest.mark.slow, [name for name in SETTINGS if name not in DECENTRALIZED])
+@one_quickly(pytest.mark.release, [name for name in SETTINGS if name not in DECENTRALIZED])
 def test_two_replicas_do_what_one_device_does(name, mirrored, digits):
     """Without batch normalisation, which takes its statistics a replica at a time."""
     one = small_model(make(name), normalization=False)
@@ -352,7 +353,7 @@ def weights_on_jax(tmp_path_factory):
 
 @every_optimizer
 @pytest.mark.parametrize("way", ["eager", "stateless"])
-@pytest.mark.slow
+@pytest.mark.release
 def test_jax_does_what_tensorflow_does(
     name, way, problem, run_optimizer, weights_on_jax, relative_difference
 ):

@@ -153,7 +153,7 @@ def test_several_outputs():
 
 @pytest.mark.parametrize(
     "reduction",
-    ["sum_over_batch_size", pytest.param("mean_with_sample_weight", marks=pytest.mark.slow)],
+    ["sum_over_batch_size", pytest.param("mean_with_sample_weight", marks=pytest.mark.release)],
 )
 @pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_masks_and_sparse_gradients(reduction, weighted):

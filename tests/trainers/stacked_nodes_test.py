@@ -134,7 +134,7 @@ def test_dropout_differs_between_nodes_and_steps():
     assert len(set(seeds[0][:, 0].tolist())) == NODES
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_saved_model_goes_on_as_if_it_had_not_stopped(batches, tmp_path):
     x, y = batches
     model, _ = fitted(lambda: convolutional(normalization=True, dropout=0.5), x, y)
