@@ -223,6 +223,7 @@ def texts():
     }
 
 
+@pytest.mark.slow
 def test_only_the_seam_reads_private_names(texts):
     found = Sources(texts).violations()
     assert not found, "not public, move it into lbkeras/keras_internals:\n" + "\n".join(found)

@@ -89,6 +89,7 @@ def test_averages_equal_weighted_means():
     assert averages.error == pytest.approx(math.sqrt(gradient @ errors @ gradient), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_error_is_that_of_repeated_runs():
     examples = draws(400 * 50, 256, seed=5).reshape(400, 50, 8, 32, 4)
     norms = (examples.mean(3) ** 2).sum(-1)

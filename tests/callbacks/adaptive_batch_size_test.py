@@ -34,6 +34,7 @@ def fit(compiled, digits, epochs=5, others=(), **arguments):
     return model, adaptive, seen, history
 
 
+@pytest.mark.slow
 def test_it_grows_to_a_tenth_of_the_data_with_the_gain_on_the_rate(compiled, digits, tmp_path):
     file = tmp_path / "adaptive.json"
     model, adaptive, seen, history = fit(compiled, digits, epochs=9, file=file)
@@ -69,6 +70,7 @@ def test_the_rules_of_scaling(compiled, digits, scaling, power):
     np.testing.assert_allclose(seen.rates, 0.1 * factors**power, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_it_shrinks_where_the_target_is_far_below(compiled, digits):
     # With CABS the target is rate * tr(Sigma) / loss, here 1e-6 of what it would be.
     keras.utils.set_random_seed(0)
@@ -187,6 +189,7 @@ def test_two_that_measure_are_refused(compiled, digits):
         )
 
 
+@pytest.mark.slow
 def test_where_the_loss_rises_after_growth_it_goes_back_and_stays(compiled, digits):
     losses = iter([1.0, 0.9, 2.0, 1.5, 1.0, 0.9, 0.8])
 

@@ -67,6 +67,7 @@ def test_all_ghosts_of_the_batch_count():
     np.testing.assert_allclose(variance, np.mean([x[:4].var(0), x[4:].var(0)], 0), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_training_is_as_without_it(compiled, digits):
     losses = []
     for callbacks in ([], [LastBatchStatistics()]):

@@ -136,6 +136,7 @@ def in_order(run, batch_sizes):
     return order
 
 
+@pytest.mark.slow
 def test_a_schedule_with_another_size_and_momentum_each_epoch():
     plan = a_plan(6, 24, 36, momentum=(0.9, 0.9, 0.8))
     expected = undisturbed(plan)
@@ -147,6 +148,7 @@ def test_a_schedule_with_another_size_and_momentum_each_epoch():
         assert sum(run.memory.passed, []) == in_order(run, (6, 24, 36))
 
 
+@pytest.mark.slow
 def test_pipelines_without_a_schedule():
     expected = undisturbed(24)
     assert_equal(Run(24, 8), expected)

@@ -269,6 +269,7 @@ def test_one_masked_ghost_is_batch_normalization():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_fit_save_and_load(tmp_path, digits):
     keras.utils.set_random_seed(0)
     images, labels = digits

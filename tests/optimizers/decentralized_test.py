@@ -269,6 +269,7 @@ def bias(name, momentum, rate, topology="ring", num_nodes=8):
     return float(np.mean(np.sum(np.square(variable.numpy() - optimum), axis=1)))
 
 
+@pytest.mark.slow
 def test_decentlams_bias_is_that_of_decentralized_sgd_and_dmsgds_grows_with_momentum():
     """Of equal learning rates: DmSGD's grows towards 1 / (1 - momentum)^2, here 25."""
     plain = bias("DmSGD", 0.0, 0.002)

@@ -14,6 +14,7 @@ NAMES = {
 }
 
 
+@pytest.mark.slow
 def test_every_arm_is_in_every_picture(full_workdir):
     written = write_plots(full_workdir)
     assert {path.name for path in written} == NAMES

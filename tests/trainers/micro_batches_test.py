@@ -125,6 +125,7 @@ def test_every_reduction_of_a_loss(reduction):
     assert_equal(trained(make, examples(), 4), trained(make, examples()))
 
 
+@pytest.mark.slow
 def test_several_outputs():
     def make():
         inputs = keras.Input((6,))
