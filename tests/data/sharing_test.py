@@ -109,7 +109,7 @@ def test_training(workers, replicas, source, arguments):
     [
         (23, 7),
         *(
-            pytest.param(*each, marks=pytest.mark.slow)
+            pytest.param(*each, marks=pytest.mark.release)
             for each in [(N, 12), (49, 8), (5, 3), (1, 1)]
         ),
     ],

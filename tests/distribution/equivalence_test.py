@@ -52,7 +52,6 @@ def one_device(tmp_path_factory):
     [
         ("mirrored", 2, 1, FEW_REPLICAS),
         ("multi_worker", 1, 2, FEW_WORKERS),
-        ("one", 1, 1, ("averaged in pieces", *PIECES[-2:])),
         release("one", 1, 1, PIECES),
         release("mirrored", 2, 1, (*OPTIMIZERS, *REST, *PIECES)),
         release("mirrored", 4, 1, OPTIMIZERS),

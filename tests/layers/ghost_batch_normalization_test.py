@@ -337,7 +337,7 @@ np.savez(sys.argv[2], **out)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
-@pytest.mark.slow
+@pytest.mark.release
 def test_jax_backend(tmp_path):
     inputs = {"gamma": GAMMA, "beta": BETA, "mean": MEAN, "variance": VARIANCE}
     for name, batch in (("even", 12), ("uneven", 11)):

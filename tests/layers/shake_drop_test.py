@@ -94,7 +94,7 @@ def test_trains_under_a_strategy(mirrored):
     assert (model.get_weights()[0] != before).any()
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
 def test_jax_backend():
     code = """
