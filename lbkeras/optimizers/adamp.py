@@ -5,7 +5,7 @@ from keras import ops
 
 from lbkeras.keras_internals.optimizer import variable_index
 from lbkeras.optimizers import moments
-from lbkeras.optimizers.base import dense
+from lbkeras.optimizers.base import dense, wide
 from lbkeras.optimizers.projection import ProjectedRule
 from lbkeras.schedules import checks
 
@@ -92,11 +92,11 @@ class AdamP(ProjectedRule):
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
         index = variable_index(self, variable)
-        dtype = variable.dtype
-        gradient = dense(gradient, variable)
+        gradient = wide(dense(gradient, variable))
+        dtype = gradient.dtype
         moment, root = moments.update(self, index, gradient)
         if self.nesterov:
-            correction = moments.corrections(self)[0]
+            correction = moments.corrections(self, dtype)[0]
             moment = moment * ops.cast(self.beta_1, dtype) + gradient * ops.cast(
                 (1.0 - self.beta_1) / correction, dtype
             )

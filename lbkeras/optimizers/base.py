@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 from keras import ops
 
 from lbkeras.errors import UserError
@@ -135,6 +136,30 @@ class RuleWithWeightDecay(OwnWeightDecay):
                     )
                 found |= hits
         return sorted(found)
+
+
+class WideRule(RuleWithWeightDecay):
+    """A rule that computes in at least float32, with its slots, whatever the variable's dtype.
+
+    float16 has no 1e-8, and rounds the squares of small gradients to 0; a float64 variable stays in
+    float64.
+    """
+
+    def add_variable(self, shape, initializer="zeros", dtype=None, *arguments, **keywords):
+        """Keras' slot variable, float32 for a variable of half precision."""
+        if dtype is not None and keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
+            dtype = "float32"
+        return super().add_variable(shape, initializer, dtype, *arguments, **keywords)
+
+
+def wide_dtype(x) -> str:
+    """float64 for what is float64, else float32."""
+    return "float64" if keras.backend.standardize_dtype(x.dtype) == "float64" else "float32"
+
+
+def wide(x):
+    """A variable or tensor in `wide_dtype`."""
+    return ops.cast(ops.convert_to_tensor(x), wide_dtype(x))
 
 
 def dense(gradient, variable):

@@ -5,7 +5,7 @@ from keras import ops
 
 from lbkeras.keras_internals.optimizer import variable_index
 from lbkeras.optimizers import moments
-from lbkeras.optimizers.base import dense
+from lbkeras.optimizers.base import dense, wide
 from lbkeras.optimizers.layer_adaptation import LayerAdaptation, trust_ratio
 from lbkeras.optimizers.norms import l2_norm
 from lbkeras.schedules import checks
@@ -83,20 +83,20 @@ class LAMB(LayerAdaptation):
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
         index = variable_index(self, variable)
-        dtype = variable.dtype
-        gradient = dense(gradient, variable)
+        gradient = wide(dense(gradient, variable))
+        dtype = gradient.dtype
         moment, root = moments.update(self, index, gradient)
         step = moment / (root + ops.cast(self.epsilon, dtype))
         decay = self.decay_of(index)
         if decay:
-            step = step + variable * ops.cast(decay, dtype)
-        rate = ops.cast(learning_rate, "float32")
+            step = step + wide(variable) * ops.cast(decay, dtype)
+        rate = ops.cast(learning_rate, dtype)
         if self._adapted[index]:
-            weight_norm, step_norm = l2_norm(ops.convert_to_tensor(variable)), l2_norm(step)
+            weight_norm, step_norm = l2_norm(wide(variable)), l2_norm(step)
             ratio = trust_ratio(weight_norm, step_norm, weight_norm / step_norm)
             self.remember_ratio(index, ratio)
             rate = rate * ratio
-        self.assign_sub(variable, step * ops.cast(rate, dtype))
+        self.assign_sub(variable, step * rate)
 
     def get_config(self):
         return super().get_config() | {

@@ -5,7 +5,7 @@ from keras import ops
 
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import variable_index
-from lbkeras.optimizers.base import dense
+from lbkeras.optimizers.base import dense, wide
 from lbkeras.optimizers.layer_adaptation import LayerAdaptation, trust_ratio
 from lbkeras.optimizers.norms import l2_norm
 from lbkeras.schedules import checks
@@ -114,34 +114,32 @@ class LARS(LayerAdaptation):
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
         index = variable_index(self, variable)
-        dtype = variable.dtype
-        gradient = dense(gradient, variable)
+        gradient = wide(dense(gradient, variable))
+        dtype = gradient.dtype
         decay = self.decay_of(index)
-        learning_rate = ops.cast(learning_rate, "float32")
+        learning_rate = ops.cast(learning_rate, dtype)
         ratio = self._ratio(gradient, variable, decay, learning_rate, index)
 
         inside = self.learning_rate_in_momentum
         rate = learning_rate * ratio if inside else ratio
-        step = gradient * ops.cast(rate, dtype)
+        step = gradient * rate
         if decay:
-            step = step + variable * ops.cast(rate * decay, dtype)
+            step = step + wide(variable) * (rate * decay)
         if self.momentum:
             momentum = ops.cast(self.momentum, dtype)
             velocity = self.velocities[index]
             new_velocity = velocity * momentum + step
             self.assign(velocity, new_velocity)
             step = new_velocity * momentum + step if self.nesterov else new_velocity
-        self.assign_sub(variable, step if inside else step * ops.cast(learning_rate, dtype))
+        self.assign_sub(variable, step if inside else step * learning_rate)
 
     def _ratio(self, gradient, variable, decay, learning_rate, index):
         if not self._adapted[index]:
-            return ops.ones((), "float32")
-        weights = ops.convert_to_tensor(variable)
+            return ops.ones((), gradient.dtype)
+        weights = wide(variable)
         weight_norm = l2_norm(weights)
         if self.norm == "joint" and decay:
-            gradient_norm = l2_norm(
-                ops.cast(gradient, "float32") + ops.cast(weights, "float32") * decay
-            )
+            gradient_norm = l2_norm(gradient + weights * decay)
             denominator = gradient_norm
         else:
             gradient_norm = l2_norm(gradient)

@@ -5,10 +5,10 @@ import collections
 from keras import ops
 
 from lbkeras.keras_internals.optimizer import trained_variables
-from lbkeras.optimizers.base import RuleWithWeightDecay, variable_path
+from lbkeras.optimizers.base import WideRule, variable_path
 
 
-class LayerAdaptation(RuleWithWeightDecay):
+class LayerAdaptation(WideRule):
     """A rule whose step is scaled by a trust ratio for each variable.
 
     Excluded by default, from scaling and from weight decay: variables of rank <= 1, which are
@@ -73,7 +73,7 @@ class LayerAdaptation(RuleWithWeightDecay):
 
     def remember_ratio(self, index: int, ratio) -> None:
         """Stores a variable's trust ratio for `trust_ratios`."""
-        self.assign(self._ratios[index], ratio)
+        self.assign(self._ratios[index], ops.cast(ratio, "float32"))
 
 
 def trust_ratio(weight_norm, update_norm, ratio):

@@ -13,7 +13,7 @@ def update(optimizer, index: int, gradient):
     Args:
         optimizer: has `first_moments`, `second_moments`, `beta_1`, `beta_2`, `iterations`.
         index: of the variable.
-        gradient: its dense gradient, in the variable's dtype.
+        gradient: its dense gradient, in the dtype that the rule computes in.
 
     Returns:
         `(m / (1 - beta_1^t), sqrt(v / (1 - beta_2^t)))` at update t = 1, 2, ..., in that dtype.
@@ -24,20 +24,20 @@ def update(optimizer, index: int, gradient):
     new_v = v + (ops.square(gradient) - v) * ops.cast(1.0 - optimizer.beta_2, dtype)
     optimizer.assign(m, new_m)
     optimizer.assign(v, new_v)
-    correction_1, correction_2 = corrections(optimizer)
+    correction_1, correction_2 = corrections(optimizer, dtype)
     return (
         new_m * ops.cast(1.0 / correction_1, dtype),
         ops.sqrt(new_v) * ops.cast(1.0 / ops.sqrt(correction_2), dtype),
     )
 
 
-def corrections(optimizer):
-    """`1 - beta_1^t` and `1 - beta_2^t` as float32 scalars.
+def corrections(optimizer, dtype):
+    """`1 - beta_1^t` and `1 - beta_2^t` as scalars of that dtype.
 
     Computed as -expm1(t log(beta)) with the logarithm in float64: at t = 1 and beta_2 = 0.999,
     1 - beta^t in float32 is off by 1.3e-5 of itself.
     """
-    t = ops.cast(optimizer.iterations + 1, "float32")
+    t = ops.cast(optimizer.iterations + 1, dtype)
     return tuple(
         -ops.expm1(t * math.log(beta)) if beta else ops.ones_like(t)
         for beta in (optimizer.beta_1, optimizer.beta_2)

@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 from keras import ops
 
 _ROWS = 16
@@ -11,7 +12,7 @@ _LARGEST = 3.4028235e38
 
 
 def l2_norm(x):
-    """The L2 norm of all elements of `x`, a float32 scalar.
+    """The L2 norm of all elements of `x`, a float32 scalar (of float64, a float64 one).
 
     A large tensor is reduced in three steps, as the norm of the norms of its columns:
     |x| = ||x[0]|, |x[1]|, ...|. That is the same number (better rounded, as each sum is shorter),
@@ -23,7 +24,8 @@ def l2_norm(x):
         x: a tensor of any rank with a fully known shape; bfloat16 and float16 are summed as
             float32.
     """
-    x = ops.cast(x, "float32")
+    if keras.backend.standardize_dtype(x.dtype) != "float64":
+        x = ops.cast(x, "float32")
     size = math.prod(x.shape)
     if size >= _LARGE and size % (_ROWS * _COLUMNS) == 0:
         size //= _ROWS

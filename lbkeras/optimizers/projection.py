@@ -4,12 +4,12 @@ import math
 
 from keras import ops
 
-from lbkeras.optimizers.base import RuleWithWeightDecay
+from lbkeras.optimizers.base import WideRule, wide, wide_dtype
 from lbkeras.optimizers.norms import column_sums
 from lbkeras.schedules import checks
 
 
-class ProjectedRule(RuleWithWeightDecay):
+class ProjectedRule(WideRule):
     """A rule whose step is projected before it is taken, with decoupled weight decay."""
 
     def __init__(
@@ -22,12 +22,11 @@ class ProjectedRule(RuleWithWeightDecay):
 
     def apply_step(self, gradient, variable, step, learning_rate, decay):
         """w <- (1 - learning_rate * decay * ratio) * w - learning_rate * projected step."""
-        dtype = variable.dtype
-        rate = ops.cast(learning_rate, "float32")
+        rate = ops.cast(learning_rate, step.dtype)
         shrink = rate * decay
         if len(variable.shape) > 1:
             step, ratio = project(
-                ops.convert_to_tensor(variable),
+                wide(variable),
                 gradient,
                 step,
                 self.delta,
@@ -35,9 +34,9 @@ class ProjectedRule(RuleWithWeightDecay):
                 self.epsilon,
             )
             shrink = shrink * ratio
-        change = step * ops.cast(rate, dtype)
+        change = step * rate
         if decay:
-            change = change + variable * ops.cast(shrink, dtype)
+            change = change + wide(variable) * shrink
         self.assign_sub(variable, change)
 
     def get_config(self):
@@ -67,14 +66,15 @@ def project(weights, gradient, step, delta, weight_decay_ratio, epsilon):
         epsilon: added to norms.
 
     Returns:
-        `(step, ratio)`: the projected step, and weight_decay_ratio or 1.0 as a float32 scalar. No
+        `(step, ratio)`: the projected step, and weight_decay_ratio or 1.0 as a scalar. No
         branch depends on data, so it compiles with XLA.
     """
     dtype, shape = step.dtype, tuple(weights.shape)
     size, channels = math.prod(shape), shape[-1]
     # One row of the channel view is a column here; the layer's sums are those of its channels.
     w, g, p = (
-        ops.reshape(ops.cast(x, "float32"), (-1, channels)) for x in (weights, gradient, step)
+        ops.reshape(ops.cast(x, wide_dtype(step)), (-1, channels))
+        for x in (weights, gradient, step)
     )
     by_channel = [column_sums(products) for products in (w * w, g * g, w * g, w * p)]
     by_layer = [ops.sum(sums) for sums in by_channel]
@@ -82,7 +82,7 @@ def project(weights, gradient, step, delta, weight_decay_ratio, epsilon):
     in_layer, layer_scale = _view(*by_layer, size, delta, epsilon)
     scale = ops.where(in_channels, channel_scale, ops.where(in_layer, layer_scale, 0.0))
     ratio = ops.where(ops.logical_or(in_channels, in_layer), weight_decay_ratio, 1.0)
-    return ops.cast(ops.reshape(p - w * scale, shape), dtype), ops.cast(ratio, "float32")
+    return ops.cast(ops.reshape(p - w * scale, shape), dtype), ops.cast(ratio, wide_dtype(step))
 
 
 def _view(ww, gg, wg, wp, row_length, delta, epsilon):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from lbkeras.keras_internals.optimizer import variable_index
-from lbkeras.optimizers.base import dense
+from lbkeras.optimizers.base import dense, wide
 from lbkeras.schedules import checks
 
 
@@ -92,10 +92,10 @@ class RMSpropWarmup(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
         index = variable_index(self, variable)
-        dtype = variable.dtype
-        gradient = dense(gradient, variable)
-        rate = ops.cast(learning_rate, "float32")
-        share = self._sgd_share()
+        gradient = wide(dense(gradient, variable))
+        dtype = gradient.dtype
+        rate = ops.cast(learning_rate, dtype)
+        share = self._sgd_share(dtype)
         rmsprop = ops.where(rate > 0, (1.0 - share) * self.rmsprop_learning_rate / rate, 0.0)
         mean_square = self.mean_squares[index]
         new_mean_square = mean_square + (ops.square(gradient) - mean_square) * ops.cast(
@@ -103,16 +103,16 @@ class RMSpropWarmup(keras.optimizers.Optimizer):
         )
         self.assign(mean_square, new_mean_square)
         root = ops.sqrt(new_mean_square) + ops.cast(self.epsilon, dtype)
-        step = gradient * (ops.cast(share, dtype) + ops.cast(rmsprop, dtype) / root)
+        step = gradient * (share + rmsprop / root)
         if self.momentum:
             step = self.velocities[index] * ops.cast(self.momentum, dtype) - step
             self.assign(self.velocities[index], step)
         else:
             step = -step
-        self.assign_add(variable, step * ops.cast(rate, dtype))
+        self.assign_add(variable, step * rate)
 
-    def _sgd_share(self):
-        step = ops.cast(self.iterations, "float32")
+    def _sgd_share(self, dtype):
+        step = ops.cast(self.iterations, dtype)
         x = (step - self.transition_center_steps) / self.transition_period_steps
         before = 0.5 * ops.exp(2.0 * ops.minimum(x, 0.0))
         return ops.where(x < 0.0, before, ops.minimum(0.5 + x, 1.0))

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from lbkeras.keras_internals.optimizer import variable_index
-from lbkeras.optimizers.base import dense
+from lbkeras.optimizers.base import dense, wide
 from lbkeras.optimizers.projection import ProjectedRule
 from lbkeras.schedules import checks
 
@@ -87,8 +87,8 @@ class SGDP(ProjectedRule):
     def update_step(self, gradient, variable, learning_rate):
         """One update of one variable."""
         index = variable_index(self, variable)
-        dtype = variable.dtype
-        gradient = dense(gradient, variable)
+        gradient = wide(dense(gradient, variable))
+        dtype = gradient.dtype
         momentum = ops.cast(self.momentum, dtype)
         velocity = gradient * ops.cast(1.0 - self.dampening, dtype)
         if self.momentum:

@@ -137,6 +137,41 @@ def test_dtypes_are_kept(name, dtype, problem, run_optimizer, relative_differenc
 
 
 @every_optimizer
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gradients_of_zero_leave_half_precision_as_it_is(name, dtype):
+    """float16 has no epsilon of 1e-8."""
+    start = np.array([[1, -2], [0.5, 3]] if name not in DECENTRALIZED else [[1, 2]] * 4, dtype="f")
+    optimizer, variable = make(name), keras.Variable(start, dtype=dtype)
+    if "weight_decay" in optimizer.get_config():
+        optimizer.weight_decay = 0.0
+    optimizer.build([variable])
+    for _ in range(2):
+        optimizer.apply([tf.zeros(start.shape, dtype)], [variable])
+    np.testing.assert_array_equal(tf.cast(variable.value, "float32"), start)
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in DECENTRALIZED])
+def test_float64_variables_are_computed_in_float64(name, problem):
+    """Weights differ from those of float32 by its rounding, and not from a finer start's."""
+    names, weights, gradients, _ = problem
+
+    def after(dtype, change=0.0):
+        optimizer = make(name)
+        variables = [
+            keras.Variable(w.astype("float64") * (1 + change), dtype=dtype) for w in weights
+        ]
+        optimizer.build(variables)
+        for step in gradients[:3]:
+            optimizer.apply([tf.cast(g, dtype) for g in step], variables)
+        return np.concatenate([v.numpy().ravel() for v in variables])
+
+    exact, moved = after("float64"), after("float64", 1e-12)
+    size = np.linalg.norm(exact)
+    assert 1e-9 < np.linalg.norm(after("float32") - exact) / size < 1e-5
+    assert 0 < np.linalg.norm(moved - exact) / size < 1e-10  # float32 anywhere would jump by 1e-8
+
+
+@every_optimizer
 @pytest.mark.parametrize("weight", [0.0, 1.0])
 @pytest.mark.parametrize("gradient", [0.0, 1e-30, 1e15])
 @pytest.mark.parametrize("learning_rate", [0.0, 0.1])
