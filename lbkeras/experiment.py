@@ -17,6 +17,7 @@ nodes take their rows of the same shuffled batches.
 import importlib
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 from lbkeras import planning
@@ -24,6 +25,52 @@ from lbkeras.errors import UserError, unknown_name
 
 SECTIONS = ("data", "model", "optimizer", "plan")
 _OPTIONAL = "callbacks"
+
+# Type, least and most of the other keys. NumPy takes seeds below 2^32.
+MOST_SEED = 2**32 - 1
+_RANGES = {
+    "seeds": (int, 1, 1_000_000),
+    "first_seed": (int, 0, MOST_SEED),
+    "checkpoint_minutes": (int | float, 0, 1_000_000),
+    "steps_per_execution": (int, 0, 1_000_000),
+}
+
+
+def check_config(config) -> None:
+    """Checks what a config says outside of its sections, and that its sections are there.
+
+    Raises:
+        UserError: an unknown or missing key, a value of another type or out of its range.
+    """
+    known = (*SECTIONS, _OPTIONAL, "arms", "line", *_RANGES)
+    for key in config:
+        if key not in known:
+            raise UserError(unknown_name("config", key, known))
+    for key in (*SECTIONS, _OPTIONAL, "arms", "line"):
+        if key in config or key not in (_OPTIONAL, "line"):
+            _check_section(f"config.{key}", config.get(key))
+    if not config.arms:
+        raise UserError("config.arms: expected at least one arm, received none")
+    for arm, values in config.arms.items():
+        _check_section(f"config.arms.{arm}", values)
+        if arm != Path(arm).name or arm.startswith("."):
+            raise UserError(f"config.arms: expected names of folders, received {arm!r}")
+        for section, value in values.items():
+            if section != "description":
+                _check_section(f"config.arms.{arm}.{section}", value)
+    for key, (kind, least, most) in _RANGES.items():
+        value = config.get(key, least)
+        number = isinstance(value, kind) and not isinstance(value, bool)
+        if not number or not least <= value <= most:
+            what = "a whole number" if kind is int else "a number"
+            raise UserError(
+                f"config.{key}: expected {what} from {least} to {most}, received {value!r}"
+            )
+
+
+def _check_section(place: str, value) -> None:
+    if not hasattr(value, "items"):
+        raise UserError(f"{place}: expected a section of keys and values, received {value!r}")
 
 
 def arm_names(config) -> list[str]:
@@ -42,7 +89,8 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
         arm: its name; None: the first.
 
     Raises:
-        UserError: no such arm, or an arm that sets a section which does not exist.
+        UserError: no such arm, an arm that sets a section which does not exist, or an optimizer
+            with a learning rate or momentum, which the plan sets.
     """
     names = arm_names(config)
     arm = names[0] if arm is None else arm
@@ -63,6 +111,12 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
             settings[section] = values
         else:
             settings[section] |= values
+    for key in ("learning_rate", "momentum"):
+        if key in settings["optimizer"]:
+            raise UserError(
+                f"optimizer.{key}: expected none, as the plan sets it (plan.{key}), received "
+                f"{settings['optimizer'][key]!r}"
+            )
     return settings
 
 
@@ -76,14 +130,14 @@ def seeds(config, number: int | None = None) -> list[int]:
         number: how many; None: `config.seeds`.
 
     Raises:
-        UserError: the config's number is below 1, or its first seed below 0.
+        UserError: the last one is above 2^32 − 1.
     """
     number = config.seeds if number is None else number
     first = config.get("first_seed", 0)
-    if number < 1:
-        raise UserError(f"config.seeds: expected at least 1, received {number}")
-    if first < 0:
-        raise UserError(f"config.first_seed: expected at least 0, received {first}")
+    if first + number - 1 > MOST_SEED:
+        raise UserError(
+            f"config.first_seed: expected {number} seeds up to {MOST_SEED}, received {first}"
+        )
     return list(range(first, first + number))
 
 

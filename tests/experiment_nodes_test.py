@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from configs import common
+from lbkeras import config as common
 from lbkeras import experiment, training
 from lbkeras.errors import UserError
 from lbkeras.optimizers import DecentLaM, GossipSGD

@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from configs import common
+from lbkeras import config as common
 from lbkeras import data, experiment
 from lbkeras.errors import UserError
 
@@ -38,14 +38,14 @@ def test_arms_keep_the_order_they_are_written_in():
 def test_an_arm_adds_to_a_section_or_replaces_it_by_name():
     config = _config(
         base={}, added=dict(optimizer=dict(weight_decay=0.1)), replaced=dict(
-            optimizer=dict(name="SGD", momentum=0.5)
+            optimizer=dict(name="SGD", nesterov=False)
         ),
     )  # fmt: skip
     optimizers = [experiment.arm_settings(config, arm)["optimizer"] for arm in config.arms]
     assert optimizers == [
         {"name": "SGD", "nesterov": True},
         {"name": "SGD", "nesterov": True, "weight_decay": 0.1},
-        {"name": "SGD", "momentum": 0.5},
+        {"name": "SGD", "nesterov": False},
     ]
 
 
@@ -233,11 +233,6 @@ def test_seeds():
     assert experiment.seeds(config, 2) == [0, 1]
     config.first_seed = 100
     assert experiment.seeds(config, 2) == [100, 101]
-    with pytest.raises(UserError, match="config.seeds: expected at least 1, received 0"):
-        experiment.seeds(config, 0)
-    config.first_seed = -1
-    with pytest.raises(UserError, match="config.first_seed: expected at least 0, received -1"):
-        experiment.seeds(config)
 
 
 def test_settings_are_plain(settings):
@@ -270,3 +265,52 @@ def test_callbacks_are_merged_by_name_and_get_what_the_run_knows(train, tmp_path
 def test_a_steered_optimizer_gets_a_number(settings):
     optimizer = experiment.make_optimizer(settings, experiment.make_plan(settings), steered=True)
     assert float(optimizer.learning_rate) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "momentum"])
+def test_what_the_plan_sets_is_refused_in_the_optimizer_section(key):
+    config = _config(first={}, second=dict(optimizer={key: 0.5}))
+    with pytest.raises(UserError) as error:
+        experiment.make_plans(config)
+    assert str(error.value) == (
+        f"arm second: optimizer.{key}: expected none, as the plan sets it (plan.{key}), "
+        "received 0.5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(model=3), "config.model: expected a section of keys and values, received 3"),
+        (dict(arms={}), "config.arms: expected at least one arm, received none"),
+        (dict(arms=dict(a=1)), "config.arms.a: expected a section of keys and values, received 1"),
+        (
+            dict(arms=dict(a=dict(plan=1))),
+            "config.arms.a.plan: expected a section of keys and values, received 1",
+        ),
+        (
+            {"arms": {"/a": {}}},
+            "config.arms: expected names of folders, received '/a'",
+        ),
+        (dict(modle=dict(name="mlp")), "config: expected one of data, model, .*received 'modle'"),
+        (dict(seeds=0), "config.seeds: expected a whole number from 1 to .*, received 0"),
+        (dict(seeds=True), "config.seeds: expected a whole number .*, received True"),
+        (dict(first_seed=2**32), "config.first_seed: expected a whole number from 0 to 4294967295"),
+        (dict(steps_per_execution=-1), "config.steps_per_execution: expected .*, received -1"),
+        (dict(steps_per_execution=1.5), "config.steps_per_execution: expected .*, received 1.5"),
+        (dict(checkpoint_minutes="1"), "config.checkpoint_minutes: expected a number .*, rec"),
+        (dict(checkpoint_minutes=float("nan")), "config.checkpoint_minutes: expected a number"),
+    ],
+)
+def test_what_a_config_says_outside_of_its_sections(changes, message):
+    config = ConfigDict(_config().to_dict() | changes)
+    with pytest.raises(UserError, match=message):
+        experiment.check_config(config)
+
+
+def test_seeds_end_where_those_of_numpy_do():
+    config = _config()
+    config.first_seed = 2**32 - 2
+    assert experiment.seeds(config, 2) == [2**32 - 2, 2**32 - 1]
+    with pytest.raises(UserError, match="config.first_seed: expected 3 seeds up to 4294967295"):
+        experiment.seeds(config, 3)

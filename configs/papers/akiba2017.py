@@ -27,7 +27,7 @@ by us: cifar10 and imagenet.
     lbkeras replicate --config=configs/papers/akiba2017.py:digits --workdir=runs/akiba2017_digits
 """
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="Akiba, Suzuki and Fukuda 2017",

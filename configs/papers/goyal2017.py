@@ -25,7 +25,7 @@ by us: cifar10 and imagenet.
     lbkeras replicate --config=configs/papers/goyal2017.py:digits --workdir=runs/goyal2017_digits
 """
 
-from configs import common
+from lbkeras import config as common
 
 # Validation error in per cent. "Within 0.14 %" of the gradual warm-up and "about 1.2 % higher"
 # without any are in the text as we have it (T), the others recalled (M).

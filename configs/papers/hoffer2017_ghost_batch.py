@@ -25,7 +25,7 @@ by us: paper_cifar10, whose last arm takes 6,400 epochs, and paper_mnist with 1,
         --workdir=runs/hoffer2017_digits
 """
 
-from configs import common
+from lbkeras import config as common
 
 _ACCURACIES = dict(
     resnet44=dict(

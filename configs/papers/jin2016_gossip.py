@@ -22,7 +22,7 @@ Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there w
     lbkeras replicate --config=configs/papers/jin2016_gossip.py:digits --workdir=runs/jin2016_digits
 """
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="Jin et al. 2016",

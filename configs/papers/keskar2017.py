@@ -24,7 +24,7 @@ Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there w
     lbkeras replicate --config=configs/papers/keskar2017.py:digits --workdir=runs/keskar2017_digits
 """
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="Keskar et al. 2017",

@@ -33,7 +33,7 @@ by us: cifar10, and imagenet, weeks on 2 CPU cores.
     lbkeras replicate --config=configs/papers/kim2021_autowu.py:mnist --workdir=runs/kim2021_mnist
 """
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="Kim et al. 2021",

@@ -21,7 +21,7 @@ Run by us: see RESULTS.md for n, spread, hardware and hours.
         --workdir=runs/mccandlish2018_digits
 """
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="McCandlish, Kaplan and Amodei 2018",

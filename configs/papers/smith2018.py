@@ -22,7 +22,7 @@ Not run by us: paper_cifar10, more than a day a run on 2 CPU cores.
 
 from ml_collections.config_dict import placeholder
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="Smith, Kindermans, Ying and Le 2018",

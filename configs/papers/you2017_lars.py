@@ -28,7 +28,7 @@ by us: imagenet_alexnet_bn and imagenet_resnet50, weeks on 2 CPU cores.
     lbkeras replicate --config=configs/papers/you2017_lars.py:digits --workdir=runs/you2017_digits
 """
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="You, Gitman and Ginsburg 2017",

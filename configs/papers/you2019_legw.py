@@ -28,7 +28,7 @@ by us: cifar10, paper_mnist and imagenet.
     lbkeras replicate --config=configs/papers/you2019_legw.py:digits --workdir=runs/you2019_digits
 """
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="You et al. 2019",

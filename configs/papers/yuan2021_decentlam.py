@@ -29,7 +29,7 @@ by us: imagenet_resnet50, weeks on 2 CPU cores.
         --workdir=runs/yuan2021_digits
 """
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="Yuan et al. 2021",

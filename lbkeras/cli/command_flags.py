@@ -53,9 +53,12 @@ class CommandFlags:
         flags.DEFINE_boolean(name, False, text, flag_values=self._flags)
         self._expected[name] = "true or false"
 
-    def integer(self, name: str, default: int | None, text: str, least: int) -> None:
-        flags.DEFINE_integer(name, default, text, lower_bound=least, flag_values=self._flags)
-        self._expected[name] = f"a whole number of at least {least}"
+    def integer(
+        self, name: str, default: int | None, text: str, least: int, most: int | None = None
+    ) -> None:
+        flags.DEFINE_integer(name, default, text, least, most, flag_values=self._flags)
+        bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+        self._expected[name] = f"a whole number {bounds}"
 
     def config(self) -> None:
         config_flags.DEFINE_config_file(
@@ -92,6 +95,8 @@ class CommandFlags:
             raise UserError(self._restated(str(error), config)) from None
         if len(rest) > 1:
             raise UserError(f"arguments: expected --FLAG=VALUE only, received {rest[1]!r}")
+        if config is not None:
+            experiment.check_config(self._flags.config)
         for name, expected in self._required.items():
             if not self._flags[name].value:
                 raise UserError(f"--{name}: expected {expected}, received none")
@@ -185,11 +190,11 @@ def load_config(value: str) -> ConfigDict:
         config = get_config(variant) if variant else get_config()
     except ValueError as error:
         raise UserError(f"--config={value}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = error.msg if isinstance(error, SyntaxError) else error
         what = f"{type(error).__name__}: {message}"
         raise UserError(f"--config={value}: {path}{_line(error, path)}: {what}") from error
-    expected = "a ConfigDict from configs.common.experiment()"
+    expected = "a ConfigDict from lbkeras.config.experiment()"
     if not isinstance(config, ConfigDict):
         received = type(config).__name__
         raise UserError(f"--config={value}: expected {expected}, received a {received}")
@@ -197,6 +202,10 @@ def load_config(value: str) -> ConfigDict:
     if missing:
         received = f"one without {', '.join(missing)}"
         raise UserError(f"--config={value}: expected {expected}, received {received}")
+    try:
+        experiment.check_config(config)
+    except UserError as error:
+        raise UserError(f"--config={value}: {error}") from None
     return config
 
 

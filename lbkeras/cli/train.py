@@ -40,7 +40,8 @@ def main(arguments: list[str]) -> int:
     command.folder("workdir", "The run's folder.")
     command.string("arm", None, "Which arm of the config; the first if not given.")
     define_training_flags(command)
-    command.integer("seed", 0, "Of initialization, order and augmentation.", least=0)
+    help_text, most = "Of initialization, order and augmentation.", experiment.MOST_SEED
+    command.integer("seed", 0, help_text, least=0, most=most)
     try:
         flags = command.parse()
     except HelpShown:

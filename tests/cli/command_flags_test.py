@@ -62,8 +62,16 @@ def test_unknown_choice_names_the_nearest(fails, smith):
 @pytest.mark.parametrize(
     ("command", "flag", "expected"),
     [
-        ("train", "--seed=-1", "--seed: expected a whole number of at least 0, received '-1'"),
-        ("train", "--seed=one", "--seed: expected a whole number of at least 0, received 'one'"),
+        (
+            "train",
+            "--seed=-1",
+            "--seed: expected a whole number from 0 to 4294967295, received '-1'",
+        ),
+        (
+            "train",
+            "--seed=one",
+            "--seed: expected a whole number from 0 to 4294967295, received 'one'",
+        ),
         ("replicate", "--seeds=0", "--seeds: expected a whole number of at least 1, received '0'"),
     ],
 )

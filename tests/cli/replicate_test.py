@@ -8,7 +8,7 @@ import pytest
 
 # Three small arms; `diverging` alone has a learning rate that float32 cannot hold.
 CONFIG = """
-from configs import common
+from lbkeras import config as common
 from configs.papers import smith2018
 
 PAPER = smith2018.PAPER
@@ -109,7 +109,7 @@ def test_a_config_without_claims(tmp_path, fails):
 
 def test_no_seeds_in_the_config(command, fails):
     message = fails(*command[:-1], "--config.seeds=0")
-    assert message == "config.seeds: expected at least 1, received 0"
+    assert message == "config.seeds: expected a whole number from 1 to 1000000, received 0"
 
 
 def test_a_workdir_below_a_file(command, tmp_path, fails):

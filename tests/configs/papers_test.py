@@ -28,7 +28,10 @@ def test_configs_are_found():
 def test_a_config_is_data_and_names_its_paper(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
-            assert node.module.split(".")[0] in ("ml_collections", "configs")
+            names = [name.name for name in node.names]
+            assert node.module.split(".")[0] == "ml_collections" or (
+                (node.module, names) == ("lbkeras", ["config"])
+            )
         elif isinstance(node, ast.Import):
             assert [name.name for name in node.names] == ["ml_collections"]
     paper = config_module(str(path)).PAPER
