@@ -8,6 +8,7 @@ from lbkeras.cli import advice, advised_config
 from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
+from lbkeras.planning.noise_scale import noise_scale
 
 HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of every arm of a config
 
@@ -76,14 +77,31 @@ def format_plans(plans: dict) -> str:
                     arm if index == 0 else "",
                     _epochs(phase),
                     f"{phase.batch_size:,}",
-                    f"{phase.learning_rate:.6g}",
+                    _course(plan.learning_rates(phase), "{:.6g}", "→"),
                     f"{phase.momentum:g}",
                     f"{plan.steps_per_epoch(phase.first_epoch):,}",
-                    f"{plan.noise_scale(phase.first_epoch):,.4g}",
+                    _noise_scales(plan, phase),
                 )
             )
         summaries.append((arm, f"{plan.updates():,} updates", _fewer(plan.updates(), baseline)))
     return _aligned(rows) + "\n\n" + _aligned(summaries)
+
+
+def _course(values, form: str, arrow: str) -> str:
+    """Start, peak and end of a curve; one of them where it stays."""
+    start, peak, end = values[0], max(values), values[-1]
+    shown = [start, *([peak] if peak > max(start, end) else []), end]
+    shown = [form.format(value) for value in shown]
+    return shown[0] if len(set(shown)) == 1 else arrow.join(shown)
+
+
+def _noise_scales(plan, phase) -> str:
+    """The range of a phase's noise scale, which is in proportion to its learning rate."""
+    values = [
+        noise_scale(rate, phase.momentum, phase.batch_size, plan.num_examples)
+        for rate in plan.learning_rates(phase)
+    ]
+    return _course(sorted([min(values), max(values)]), "{:,.4g}", " to ")
 
 
 def _fewer(updates: int, baseline: int) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from bisect import bisect_right
 
 from lbkeras.errors import UserError
@@ -110,12 +111,11 @@ class Plan:
 
     def first_update(self, epoch: int) -> int:
         """Updates made before a whole `epoch`, the remainder dropped."""
-        epoch = checks.whole("epoch", epoch, least=0)
-        return sum(
-            min(max(epoch - phase.first_epoch, 0), phase.epochs)
-            * (self.num_examples // phase.batch_size)
-            for phase in self.phases
-        )
+        epoch = min(checks.whole("epoch", epoch, least=0), self.epochs)
+        after = bisect_right(self.phases, epoch, key=lambda phase: phase.first_epoch)
+        phase = self.phases[after - 1]
+        steps = (epoch - phase.first_epoch) * (self.num_examples // phase.batch_size)
+        return self._first_updates[after - 1] + steps
 
     def updates(self, remainder: str = "drop") -> int:
         """Updates of the whole training.
@@ -195,6 +195,31 @@ class Plan:
             num_examples=_item(data, "num_examples", "plan"),
             curve=None if curve is None else Curve.from_list(curve),
         )
+
+    def learning_rates(self, phase: Phase) -> tuple[float, ...]:
+        """The learning rate at each end and corner of a phase, at least two values.
+
+        Between two of them it only rises, only falls or stays. The last is what it comes to at the
+        phase's end, also where another follows from there.
+
+        >>> from lbkeras.schedules import Curve, Segment
+        >>> warm_up = Curve([Segment(0, 2, 0.1, 0.8, "linear"), Segment(2, 6, 0.8, 0.0, "cosine")])
+        >>> plan = Plan([Phase(0, 6, 32, 0.1, 0.9)], 1024, warm_up)
+        >>> plan.learning_rates(plan.phases[0])
+        (0.1, 0.8, 0.8, 0.0)
+        """
+        begin, end = phase.first_epoch, phase.first_epoch + phase.epochs
+        values = []
+        for segment in self.learning_rate_curve.segments:
+            if segment.start < end - EPOCH_TOLERANCE and begin + EPOCH_TOLERANCE < segment.stop:
+                values += [segment.value(begin), segment.value(end)]
+        return tuple(values)
+
+    @functools.cached_property
+    def _first_updates(self) -> tuple[int, ...]:
+        """The updates before each phase."""
+        each = [phase.epochs * (self.num_examples // phase.batch_size) for phase in self.phases]
+        return tuple(itertools.accumulate(each[:-1], initial=0))
 
     def _phase(self, epoch: float) -> Phase:
         epoch = checks.not_negative("epoch", epoch)

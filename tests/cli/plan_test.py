@@ -1,8 +1,14 @@
 """`lbkeras plan`: the numbers of the paper, as a table and as JSON."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+import lbkeras
 
 PAPER_UPDATES = {
     "original": 78_000,
@@ -62,8 +68,34 @@ def test_overrides_reach_every_arm(succeeds, smith):
     assert {sum(phase["epochs"] for phase in plan["phases"]) for plan in arms.values()} == {4}
 
 
+def test_curves_are_shown_with_start_peak_and_end(succeeds, smith):
+    config = Path(smith).parent / "goyal2017.py"
+    rows = succeeds("plan", f"--config={config}:digits").splitlines()
+    shown = {
+        row.split()[0]: row for row in rows if len(row.split()) >= 7 and not row.startswith(" ")
+    }
+    assert shown["gradual_warmup"] != shown["constant_warmup"]
+    assert "0.1→0.4" in shown["gradual_warmup"] and " to " in shown["gradual_warmup"]
+    assert not any("  0  " in row for row in shown.values())
+
+
+def test_a_papers_config_that_is_copied_elsewhere(smith, tmp_path):
+    """Where lbkeras is installed and nothing of the clone is."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/lbkeras").symlink_to(Path(lbkeras.__file__).parent)
+    (tmp_path / "mine.py").write_text(Path(smith).read_text())
+    run = subprocess.run(
+        [sys.executable, "-m", "lbkeras", "plan", "--config=mine.py:digits"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
+    assert "increase_batch" in run.stdout and not run.stderr
+
+
 PROBED = """
-from configs import common
+from lbkeras import config as common
 
 
 def get_config():
