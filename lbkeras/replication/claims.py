@@ -17,15 +17,19 @@ TAGS = {
     "M": "recalled, not looked up",
     "M?": "recalled with doubt",
 }
-_LOWER_IS_BETTER = ("loss", "error", "distance", "updates", "seconds", "examples_seen", "epochs")
+# Which way is better, for what lbkeras measures itself; another metric's claim says it.
+HIGHER, LOWER = "higher", "lower"
+_COSTS = ("updates", "seconds", "examples_seen", "epochs")
+_BETTER = {"accuracy": HIGHER, "loss": LOWER, "consensus_distance": LOWER, "sharpness": LOWER}
+_BETTER |= dict.fromkeys(_COSTS, LOWER)
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """One claim of a paper, tested by comparing an arm's seeds with a baseline's.
 
-    With a and b the true means of `metric` over seeds (turned round for losses, errors,
-    distances, sharpness, updates and seconds, where less is better):
+    With a and b the true means of `metric` over seeds (turned round where less is better, as for
+    losses, distances, sharpness, updates and seconds):
 
         not_worse        a >= b - margin        (non-inferiority)
         worse            a <  b - margin        (margin may be left out: 0)
@@ -47,6 +51,8 @@ class Claim:
         ratio: positive; required for `ratio_at_least`.
         paper: the paper's own values, for the report only: `{"arm": 0.944, "baseline": 0.943}`.
         note: a remark for the report.
+        better: `"higher"` or `"lower"`; required for a metric that lbkeras does not measure itself,
+            unless the test is a ratio.
 
     Raises:
         UserError: a value is missing or unusable.
@@ -64,6 +70,7 @@ class Claim:
     ratio: float | None = None
     paper: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     note: str = ""
+    better: str | None = None
 
     def __post_init__(self):
         for key in ("name", "statement", "test", "arm", "baseline", "source", "metric", "note"):
@@ -72,6 +79,10 @@ class Claim:
         _check_known(f"claim {self.name!r}: test", self.test, TESTS)
         if self.tag not in TAGS or self.tag == "M?":
             raise self._error("tag", "S, T, ST, A or M", self.tag)
+        if self.better not in (HIGHER, LOWER, None):
+            raise self._error("better", "higher or lower", self.better)
+        if self.test != "ratio_at_least" and (self.better or self._known_better()) is None:
+            raise self._error("better", f"higher or lower for the metric {self.metric!r}", None)
         if self.arm == self.baseline:
             raise self._error("baseline", "another arm than the claim's", self.baseline)
         if not isinstance(self.paper, Mapping):
@@ -119,13 +130,17 @@ class Claim:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether less of it is better: losses, errors, distances, sharpness, costs."""
-        return self.metric.endswith(_LOWER_IS_BETTER) or self.metric.startswith("sharpness")
+        """Whether less of it is better: what the claim says, else what is known of the metric."""
+        return (self.better or self._known_better()) == LOWER
+
+    def _known_better(self) -> str | None:
+        name = self.metric.removeprefix("val_")
+        return _BETTER["sharpness"] if name.startswith("sharpness") else _BETTER.get(name)
 
     @property
     def is_cost(self) -> bool:
         """Whether the metric counts what a run spent rather than how good its model is."""
-        return self.metric in ("updates", "seconds", "examples_seen", "epochs")
+        return self.metric in _COSTS
 
     def to_dict(self) -> dict[str, Any]:
         """The claim as plain data, without the fields that are not set."""

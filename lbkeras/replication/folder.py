@@ -1,6 +1,7 @@
 """The folder of a replication: what was compared, and the run folders below it."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from lbkeras.replication.claims import Claim
 from lbkeras.replication.run_record import RunFolder, read_formatted, read_run
 
 REPLICATION_FORMAT = 1  # of replication.json
+
+# Of an arm or a metric: no name leads out of the folder, or is hidden in it.
+_FILE_NAME = re.compile(r"\w[\w.+=@, -]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +57,15 @@ def read_workdir(path: Path | str) -> Workdir:
         if not isinstance(value, kind) or not value:
             raise UserError(f"{source}: expected {key!r}, received {value!r}")
     arms = replication["arms"]
+    for name in (*arms, replication.get("metric", "val_accuracy")):
+        if not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
+            raise UserError(
+                f"{source}: expected arms and a metric whose names can be those of files, "
+                f"received {name!r}"
+            )
+    for seed in replication["seeds"]:
+        if not isinstance(seed, int):
+            raise UserError(f"{source}: expected whole numbers as seeds, received {seed!r}")
     claims = [Claim.from_dict(data, arms) for data in replication.get("claims") or []]
     runs = {
         arm: {seed: read_run(path / arm / f"seed_{seed}") for seed in replication["seeds"]}

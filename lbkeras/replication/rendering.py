@@ -1,6 +1,8 @@
 """A report's data as Markdown and as a terminal table; no number is computed here but units."""
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lbkeras.replication.claims import TAGS
@@ -16,6 +18,7 @@ def render_report(report: dict[str, Any], pictures: Sequence[str] = ()) -> str:
         report: what `build_report` returns.
         pictures: paths of the pictures relative to report.md.
     """
+    report = as_markdown(report)
     blocks = [
         f"# {report['title'] or 'Replication'}",
         render_paper(report),
@@ -31,6 +34,41 @@ def render_report(report: dict[str, Any], pictures: Sequence[str] = ()) -> str:
         *_render_not_finished(report),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def as_markdown(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with texts that mean themselves in Markdown: no HTML, link, picture or new line.
+
+    A folder may come from somebody else.
+    """
+
+    def literal(text):
+        text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", _printable(text))  # p < 0.05 stays
+        return text.replace("](", "]\\(").replace("|", "∣")
+
+    escaped = _with_texts(report, literal)
+    for key in ("command", "config"):  # stand in code
+        if report.get(key) is not None:
+            escaped[key] = _printable(str(report[key])).replace("`", "'")
+    return escaped
+
+
+def _with_texts(data: Any, change: Callable[[str], str]) -> Any:
+    """Nested data with `change` of every text in it, keys too."""
+    if isinstance(data, str):
+        return change(data)
+    if isinstance(data, dict):
+        return {_with_texts(k, change): _with_texts(v, change) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [_with_texts(each, change) for each in data]
+    return data
+
+
+def _printable(text: str) -> str:
+    """White space as spaces, and no control character that a terminal would obey."""
+    return "".join(
+        " " if c.isspace() else "�" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text
+    )
 
 
 def render_paper(report: dict[str, Any]) -> str:
@@ -229,6 +267,7 @@ def describe_runs(arm: dict[str, Any]) -> str:
 
 def format_table(report: dict[str, Any]) -> str:
     """The arms aligned for a terminal, then each claim with its verdict in plain words."""
+    report = _with_texts(report, _printable)
     metric = report["metric"]
     header = ["arm", "n", f"{metric}{_unit(metric)}", "updates", "fewer", "wall clock s", "faster",
               "paper acc.%", "paper upd."]  # fmt: skip

@@ -60,7 +60,11 @@ def _section(folder: Path) -> tuple[str, str]:
             f"{folder}: expected either {records.name} or {old.name}, "
             f"received {'both' if old.exists() else 'neither'}"
         )
-    return _read_old_section(old) if old.exists() else _render_section(build_report(folder))
+    return (
+        _read_old_section(old)
+        if old.exists()
+        else _render_section(rendering.as_markdown(build_report(folder)))
+    )
 
 
 def _render_section(report: dict) -> tuple[str, str]:

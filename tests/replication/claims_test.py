@@ -1,7 +1,7 @@
 import pytest
 
 from lbkeras.errors import UserError
-from lbkeras.replication import Claim
+from lbkeras.replication import Claim, verdict
 
 GOOD = {
     "name": "keeps",
@@ -60,3 +60,16 @@ def test_a_missing_key_is_named():
 )
 def test_what_is_better(metric, lower):
     assert Claim.from_dict({**GOOD, "metric": metric}).lower_is_better is lower
+
+
+def test_a_metric_of_unknown_direction_asks_for_it():
+    perplexity = {**GOOD, "metric": "val_perplexity"}
+    with pytest.raises(UserError, match="expected higher or lower for the metric 'val_perplexity'"):
+        Claim.from_dict(perplexity)
+    with pytest.raises(UserError, match="expected higher or lower for 'better', received 'up'"):
+        Claim.from_dict({**perplexity, "better": "up"})
+    claim = Claim.from_dict({**perplexity, "better": "lower"})
+    assert claim.lower_is_better and Claim.from_dict(claim.to_dict()) == claim
+    tripled = verdict(claim, [3.0, 3.1, 3.2], [1.0, 1.1, 1.2])
+    assert tripled["verdict"] == "not supported"
+    assert not Claim.from_dict({**GOOD, "metric": "val_loss", "better": "higher"}).lower_is_better

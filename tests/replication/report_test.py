@@ -212,3 +212,40 @@ def test_importing_is_cheap():
         "sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def edited(workdir, change):
+    file = workdir / "replication.json"
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.update(metric="../../x/val_accuracy"),
+        lambda content: content.update(metric=".hidden"),
+        lambda content: content["arms"].update({"../other": {}}),
+        lambda content: content.update(seeds=["../0"]),
+    ],
+)
+def test_names_that_lead_out_of_the_folder_are_refused(full_workdir, change):
+    edited(full_workdir, change)
+    before = sorted(full_workdir.parent.rglob("*"))
+    with pytest.raises(UserError, match="replication.json: expected (arms and a metric|whole num)"):
+        write_report(full_workdir)
+    assert sorted(full_workdir.parent.rglob("*")) == before
+
+
+def test_texts_of_others_stay_texts(full_workdir, no_curves):
+    text = "<script>alert(1)</script> ![x](http://example.com/x.png)\x1b[2Jnext\n# heading | cell"
+    edited(full_workdir, lambda content: content.update(title=text, dataset_description=text))
+    report = write_report(full_workdir)
+    assert report["title"] == text  # the data are as they were
+    shown = (full_workdir / "report.md").read_text()
+    assert "<script>" not in shown and "](http" not in shown and "\x1b" not in shown
+    first = shown.splitlines()[0]
+    assert first.startswith("# &lt;script>alert(1)&lt;/script> !") and "# heading ∣ cell" in first
+    table = format_table(report)
+    assert "\x1b" not in table and table.splitlines()[0].startswith("<script>")
