@@ -47,6 +47,12 @@ def call_for_training(model, x):
     return model(x)
 
 
+def output_spec(model, x):
+    """Shapes and types of the model's outputs for a batch, as KerasTensors; computes nothing."""
+    specs = keras.tree.map_structure(lambda part: keras.KerasTensor(part.shape, part.dtype), x)
+    return keras.Model.compute_output_spec(model, specs)
+
+
 def compute_loss(model, x, y, y_pred, sample_weight):
     """`model.compute_loss` in training mode, whether or not it takes `training`."""
     return private(model, "_compute_loss")(x, y, y_pred, sample_weight, training=True)

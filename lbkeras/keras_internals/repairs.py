@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import model as model_internals
-from lbkeras.keras_internals.names import defining_class, private
+from lbkeras.keras_internals.names import defining_class, private, private_module
 from lbkeras.keras_internals.optimizer import clip
 
 
@@ -321,6 +321,33 @@ def _tell_data_the_strategy():
     iterator.__init__ = __init__
 
 
+# A loss without reduction is a value for each example, which Keras does not divide by the replicas;
+# for the metric "loss" it multiplies it by them all the same.
+
+
+def _loss_module():
+    return private_module("keras.src.losses.loss")
+
+
+def _values_of_examples_are_multiplied() -> bool:
+    unscale = private(_loss_module(), "unscale_loss_for_distribution")
+    own = tf.distribute.get_strategy
+    tf.distribute.get_strategy = lambda: types.SimpleNamespace(num_replicas_in_sync=2)
+    try:
+        return bool(unscale(tf.ones(3))[0] != 1.0)
+    finally:
+        tf.distribute.get_strategy = own
+
+
+def _leave_values_of_examples():
+    unscale = private(_loss_module(), "unscale_loss_for_distribution")
+
+    def unscale_loss_for_distribution(value):
+        return value if value.shape.rank else unscale(value)
+
+    _loss_module().unscale_loss_for_distribution = unscale_loss_for_distribution
+
+
 REPAIRS = {
     "model is built from a reduced batch": (_build_reduces_a_batch, _build_from_a_local_part),
     "means over workers need an axis": (_means_need_an_axis, _means_without_axis),
@@ -328,6 +355,10 @@ REPAIRS = {
     "gradients are clipped before their sum": (
         _gradients_are_clipped_before_their_sum,
         _clip_gradients_after_their_sum,
+    ),
+    "losses of examples are multiplied by the replicas": (
+        _values_of_examples_are_multiplied,
+        _leave_values_of_examples,
     ),
     "data are not told the strategy": (_data_are_not_told_the_strategy, _tell_data_the_strategy),
 }

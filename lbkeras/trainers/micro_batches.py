@@ -223,7 +223,8 @@ class _TrainStep:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(part)
             with keras.StatelessScope(zip(self._variables, self._state(), strict=True)):
                 losses = PieceLosses(self._model, part_size, size, ones)
-                losses(y, internals.call_for_training(self._model, x), sample_weight)
+                y_pred = _of_size(internals.call_for_training(self._model, x), part_size)
+                losses(y, y_pred, sample_weight)
             return [a + b for a, b in zip(totals, losses.counts, strict=True)]
 
         return self._fold(data, size, add, [tf.zeros(())] * len(ones))
@@ -269,6 +270,8 @@ class _TrainStep:
                 factor = whole_size / size if self._activity_losses_are_sums else 1.0
                 with internals.activity_losses_scaled(model, factor):
                     y_pred = internals.call_for_training(model, x)
+                if size < whole_size:
+                    y_pred = _of_size(y_pred, size)
                 compiled = PieceLosses(model, size, whole_size, divisors)
                 has_loss = compiled_loss.has_loss(model)
                 losses = [compiled(y, y_pred, sample_weight)] if has_loss else []
@@ -286,7 +289,7 @@ class _TrainStep:
                     f"{type(model).__name__}, whose compute_metrics() returns others"
                 )
         share = size / whole_size
-        values = [scalar(loss, share), *compiled.values]
+        values = [sum((scalar(each, share) for each in losses), tf.zeros(())), *compiled.values]
         return gradients, [scope.get_current_value(v) for v in self._variables], values
 
     def _regularized(self, gradients):
@@ -364,6 +367,22 @@ def _rows(data, start, count: int):
         return tf.slice(part, [start] + [0] * len(others), [count, *sizes])
 
     return tf.nest.map_structure(rows, data)
+
+
+def _of_size(outputs, size: int):
+    """Outputs that say how many examples they have, which a layer on strings forgets.
+
+    A piece of one example is otherwise not told from a value for all.
+    """
+
+    def known(output):
+        if output.shape.rank is None or not output.shape.rank or output.shape[0] is not None:
+            return output
+        shaped = tf.ensure_shape(output, [size, *output.shape[1:]])
+        compiled_loss.set_mask(shaped, compiled_loss.mask_of(output))
+        return shaped
+
+    return tf.nest.map_structure(known, outputs)
 
 
 def _additional(loss, size: int, whole_size: int):

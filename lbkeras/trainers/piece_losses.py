@@ -121,6 +121,11 @@ class _SumOfWeights(keras.losses.Loss):
 
 
 def scalar(loss, share: float):
-    """A loss as its metric takes it: of one without reduction the mean, by the piece's share."""
+    """A loss as its metric takes it: of one without reduction the mean, by the piece's share.
+
+    It is divided by the replicas, as Keras divides every mean.
+    """
     loss = tf.cast(loss, keras.backend.floatx())
-    return tf.reduce_mean(loss) * share if loss.shape.rank else loss
+    if not loss.shape.rank:
+        return loss
+    return tf.reduce_mean(loss) * share / tf.distribute.get_strategy().num_replicas_in_sync

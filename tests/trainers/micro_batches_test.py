@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lbkeras.callbacks import MicroBatches
+from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.model import train_function
 from lbkeras.trainers import micro_batch_train_step
@@ -341,3 +343,44 @@ def test_errors_of_the_user():
     )
     with pytest.raises(UserError, match="batches of one known size"):
         step.get_concrete_function()
+
+
+def test_strings_whose_number_the_graph_does_not_know():
+    """A last piece of one example is not taken for one value for all."""
+    texts = np.array(["a b", "b", "c", "a b c", "a", "b c", "b a", "c a", "c"])
+    vectorize = keras.layers.TextVectorization(vocabulary=["a", "b", "c"], output_sequence_length=4)
+
+    def weights(size):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((), dtype="string")
+        x = keras.layers.Embedding(8, 4, mask_zero=True)(vectorize(inputs))
+        x = keras.layers.GlobalAveragePooling1D()(x)
+        model = keras.Model(inputs, keras.layers.Dense(1)(x))
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        y = tf.constant(np.arange(9)[:, None] % 2, "float32")
+        micro_batch_train_step(model, size)((tf.constant(texts), y))
+        return model.layers[-1].get_weights()
+
+    for ours, expected in zip(weights(4), weights(None), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [None, 2])
+def test_a_loss_without_reduction_is_shown_as_on_one_device(mirrored, size):
+    x, y = np.random.default_rng(0).normal(size=(2, 16, 3)).astype("float32")
+
+    def history(strategy, size=None):
+        with strategy.scope():
+            keras.utils.set_random_seed(1)
+            model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+            model.compile(keras.optimizers.SGD(0.1), keras.losses.MeanSquaredError(reduction=None))
+        pipeline = Pipeline((x, y), 8)
+        callbacks = [MicroBatches(pipeline, size)] if size else []
+        fitted = model.fit(
+            pipeline, epochs=2, verbose=0, callbacks=callbacks, validation_data=(x, y)
+        )
+        return [*fitted.history["loss"], *fitted.history["val_loss"]]
+
+    expected = history(tf.distribute.get_strategy())
+    np.testing.assert_allclose(history(mirrored, size), expected, rtol=1e-5)
