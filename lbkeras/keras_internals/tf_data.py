@@ -3,6 +3,8 @@
 import tensorflow as tf
 from tensorflow.python.data.ops import dataset_ops
 
+from lbkeras.keras_internals.names import private
+
 
 def switch_autotuner_off() -> None:
     """Makes every data set that is made afterwards run without tf.data's autotuner.
@@ -14,3 +16,15 @@ def switch_autotuner_off() -> None:
     options = tf.data.Options()
     options.autotune.enabled = False
     dataset_ops.DatasetV2._apply_debug_options = lambda dataset: dataset.with_options(options)
+
+
+def steps_of(dataset) -> list[str]:
+    """The steps that make a `tf.data.Dataset`, the last one first: `["prefetch", "batch", ...]`.
+
+    Of a data set that joins several, the steps of all.
+    """
+    name = type(dataset).__name__.strip("_").removesuffix("V2").removesuffix("Dataset")
+    steps = [name.lower()]
+    for each in private(dataset, "_inputs")():
+        steps += steps_of(each)
+    return steps

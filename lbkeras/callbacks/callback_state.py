@@ -1,0 +1,270 @@
+"""What a checkpoint keeps of a callback, as JSON and arrays.
+
+A callback with `get_state()` and `set_state(state)` says itself what its state is. Of any other the
+state is its attributes: numbers, strings, None, arrays, Keras variables, layers and optimizers
+(their variables), other callbacks, and lists, tuples, sets, dicts and deques of all these. What it
+was made with, the arguments of its `__init__`, comes from the program again, as in Keras, where
+EarlyStopping negates its `min_delta` in each run. Attributes that begin with an underscore are kept
+of classes that neither Keras nor lbkeras defines, and where Keras' own state is in one.
+
+What is on the device a callback may offer as `variables`, a list of the same length from
+`set_model` on.
+"""
+
+import collections
+import inspect
+import types
+
+import keras
+import numpy as np
+
+from lbkeras.errors import UserError
+
+# State of Keras' own callbacks in attributes that are not public.
+_OF_KERAS = {
+    "SwapEMAWeights": ("_ema_weights_in_model",),
+    "ModelCheckpoint": ("_batches_seen_since_last_saving",),
+    "TensorBoard": ("_global_train_batch", "_global_test_batch"),
+}
+# What only shows: it may be left out or added in a run that goes on.
+_ONLY_SHOW = ("ProgbarLogger", "TensorBoard", "CSVLogger", "RemoteMonitor", "History")
+_IS_NO_STATE = (
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+    types.ModuleType,
+    type,
+)
+_SEQUENCES = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
+
+
+class _NotKept(Exception):
+    pass
+
+
+def get_state(callback, where: str, arrays: dict) -> dict:
+    """The state of a callback; its arrays go into `arrays` under names that begin with `where`."""
+    if isinstance(callback, keras.callbacks.ProgbarLogger):
+        return {}
+    if _has_protocol(callback):
+        state = {"state": _encoded(callback.get_state(), f"{where}/state", arrays)}
+    else:
+        state = {"attributes": {}}
+        for name, value in _attributes(callback).items():
+            try:
+                state["attributes"][name] = _encoded(value, f"{where}/{name}", arrays)
+            except _NotKept:
+                continue
+    variables = list(getattr(callback, "variables", ()))
+    if variables:
+        state["variables"] = _stored(variables, f"{where}/variable", arrays)
+    return state if any(state.values()) else {}
+
+
+def set_state(callback, state: dict, arrays: dict) -> None:
+    """Restores what `get_state` returned.
+
+    Raises:
+        UserError: an attribute that the callback does not keep, or another number of variables.
+    """
+    name = type(callback).__name__
+    if "variables" in state:
+        _assign(list(getattr(callback, "variables", ())), state["variables"], arrays, name)
+    if "state" in state:
+        if not _has_protocol(callback):
+            raise UserError(f"expected set_state of {name}, received a callback without it")
+        callback.set_state(_decoded(state["state"], arrays))
+    kept = _attributes(callback)
+    for attribute, value in state.get("attributes", {}).items():
+        if (
+            attribute in vars(callback)
+            and attribute not in kept
+            or hasattr(type(callback), attribute)
+        ):
+            raise UserError(
+                f"expected attributes that {name} keeps, received {attribute!r}, which is another's"
+            )
+        present = vars(callback).get(attribute)
+        if isinstance(value, dict) and "callback" in value:
+            if not isinstance(present, keras.callbacks.Callback):
+                raise UserError(f"expected a callback as {name}.{attribute}, received none")
+            set_state(present, value["callback"], arrays)
+        else:
+            value = _decoded(value, arrays, present)
+            if isinstance(present, dict) and isinstance(value, dict):  # stays a Counter or such
+                present.clear()
+                present.update(value)
+            else:
+                setattr(callback, attribute, value)
+
+
+def from_format_1(states: list[dict], names: list[str]) -> list[dict]:
+    """States as lbkeras 0.1.0 wrote them, in today's form.
+
+    Args:
+        states: one for each callback: numbers, strings, None, lists and dicts of them by attribute;
+            `{"arrays": n}` for a list of arrays, `{"callback": state}` for another callback.
+        names: of the checkpoint's arrays.
+    """
+    return [_from_format_1(state, f"callback/{i}", names) for i, state in enumerate(states)]
+
+
+def _from_format_1(state: dict, where: str, names: list[str]) -> dict:
+    def value_of(value, place):
+        if isinstance(value, list):
+            return {"list": [value_of(each, place) for each in value]}
+        if not isinstance(value, dict):
+            return value
+        if set(value) == {"arrays"}:
+            return {"list": [{"array": f"{place}/{i}"} for i in range(value["arrays"])]}
+        if set(value) == {"callback"}:
+            return {"callback": _from_format_1(value["callback"], place, names)}
+        return {"dict": [[key, value_of(each, place)] for key, each in value.items()]}
+
+    attributes = {name: value_of(value, f"{where}/{name}") for name, value in state.items()}
+    variables = [name for name in names if name.startswith(f"{where}/variable/")]
+    variables.sort(key=lambda name: int(name.rpartition("/")[2]))
+    return {"attributes": attributes} | ({"variables": variables} if variables else {})
+
+
+def not_kept(callback) -> list[str]:
+    """The names of a user's callback's attributes that are neither state nor functions."""
+    if _is_ours_or_keras(type(callback)) or _has_protocol(callback):
+        return []
+    names = []
+    for name, value in _attributes(callback).items():
+        try:
+            _encoded(value, name, {})
+        except _NotKept:
+            names.append(name)
+    return names
+
+
+def only_shows(class_name: str) -> bool:
+    """Whether the callbacks of a class can be left out where a run goes on."""
+    return class_name in _ONLY_SHOW
+
+
+def _has_protocol(callback) -> bool:
+    return callable(getattr(callback, "get_state", None)) and callable(
+        getattr(callback, "set_state", None)
+    )
+
+
+def _is_ours_or_keras(kind: type) -> bool:
+    return kind.__module__.split(".")[0] in ("keras", "lbkeras")
+
+
+def _attributes(callback) -> dict:
+    """The attributes that may be state, by name."""
+    kinds = [each for each in type(callback).__mro__ if each is not object]
+    arguments = {"params", "variables", "_model", "_params"}
+    private = set()
+    for kind in kinds:
+        arguments.update(inspect.signature(kind.__init__).parameters)
+        if kind.__module__.split(".")[0] == "keras":
+            private.update(_OF_KERAS.get(kind.__name__, ()))
+    own = not _is_ours_or_keras(type(callback))
+    inherited = set()
+    if own:  # what Keras' or our part of it keeps to itself is not the user's
+        base = next((each for each in kinds if _is_ours_or_keras(each)), None)
+        inherited = _private_names(base)
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if name not in arguments
+        and (not name.startswith("_") or name in private or own and name not in inherited)
+        and not isinstance(value, _IS_NO_STATE)
+    }
+
+
+def _private_names(kind: type | None) -> set[str]:
+    """Names with an underscore that the methods of a class and its bases read or set."""
+    names: set[str] = set()
+    for each in kind.__mro__ if kind is not None else ():
+        for member in vars(each).values():
+            code = getattr(member, "__code__", None)
+            names.update(code.co_names if code else ())
+    return {name for name in names if name.startswith("_")}
+
+
+def _encoded(value, where: str, arrays: dict):
+    """A value as JSON: scalars as they are, all others as `{kind: content}`."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        arrays[where] = value
+        return {"array": where}
+    if isinstance(value, keras.callbacks.Callback):
+        return {"callback": get_state(value, where, arrays)}
+    if (variables := _variables_of(value)) is not None:
+        return {"variables": _stored(variables, where, arrays)}
+    if isinstance(value, collections.deque):
+        return {"deque": _each(value, where, arrays), "maxlen": value.maxlen}
+    if type(value) in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter):
+        pairs = [
+            [_encoded(key, f"{where}/key/{i}", arrays), _encoded(each, f"{where}/{i}", arrays)]
+            for i, (key, each) in enumerate(value.items())
+        ]
+        return {"dict": pairs}
+    for kind, of in _SEQUENCES.items():
+        if type(value) is of:
+            return {kind: _each(value, where, arrays)}
+    raise _NotKept
+
+
+def _each(values, where: str, arrays: dict) -> list:
+    return [_encoded(each, f"{where}/{i}", arrays) for i, each in enumerate(values)]
+
+
+def _decoded(value, arrays: dict, present=None):
+    """The value; `present`, what is in its place now, lends the variables that are assigned."""
+    if not isinstance(value, dict):
+        return value
+    kind, content = next(iter(value.items()))
+    if kind == "array":
+        return arrays[content]
+    if kind == "variables":
+        _assign(_variables_of(present), content, arrays, type(present).__name__)
+        return present
+    if (
+        kind in ("list", "tuple")
+        and type(present).__name__ == kind
+        and len(present) == len(content)
+    ):
+        pairs = zip(content, present, strict=True)
+        return _SEQUENCES[kind](_decoded(each, arrays, of) for each, of in pairs)
+    if kind == "deque":
+        return collections.deque((_decoded(each, arrays) for each in content), value["maxlen"])
+    if kind == "dict":
+        return {_decoded(key, arrays): _decoded(each, arrays) for key, each in content}
+    if kind in _SEQUENCES:
+        return _SEQUENCES[kind](_decoded(each, arrays) for each in content)
+    raise UserError(f"expected the state of a callback, received {kind!r}")
+
+
+def _variables_of(value) -> list | None:
+    """The variables of a Keras variable, layer, metric or optimizer; None for anything else."""
+    if isinstance(value, keras.Variable):
+        return [value]
+    if isinstance(value, keras.Layer | keras.Metric | keras.optimizers.Optimizer):
+        return list(value.variables)
+    return None
+
+
+def _stored(variables: list, where: str, arrays: dict) -> list[str]:
+    names = [f"{where}/{i}" for i in range(len(variables))]
+    for name, variable in zip(names, variables, strict=True):
+        arrays[name] = np.asarray(keras.ops.convert_to_numpy(variable))
+    return names
+
+
+def _assign(variables: list | None, names: list[str], arrays: dict, owner: str) -> None:
+    if len(variables or ()) != len(names):
+        raise UserError(
+            f"expected {len(names)} variables of {owner}, received {len(variables or ())}"
+        )
+    for variable, name in zip(variables, names, strict=True):
+        variable.assign(arrays[name])
