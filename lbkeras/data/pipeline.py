@@ -9,12 +9,21 @@ import tensorflow as tf
 
 from lbkeras.data.order import epoch_order, order_of_parts, step_seeds
 from lbkeras.data.sharing import Share, share_of
-from lbkeras.data.source import count, tensors
+from lbkeras.data.source import count, is_ragged, tensors, warn_of_own_order
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.data_adapter import DataAdapter, super_batches
+from lbkeras.keras_internals.running_call import callbacks_of, running_call
 
 _ALL_ROWS = Share()  # of one device
 _STREAM_SHUFFLE_BUFFER = 16_384  # examples; of encoded ImageNet about 1.8 GB
+
+# Arguments of `fit` and `evaluate` that Keras drops beside such data, and what takes their place.
+_DROPPED = {
+    "y": "targets as the source's second part",
+    "sample_weight": "weights as the source's third part, (x, y, sample_weight)",
+    "class_weight": "weights as the source's third part, (x, y, class_weights[y])",
+    "batch_size": "the Pipeline's own batch_size",
+}
 
 
 class Pipeline(DataAdapter):
@@ -33,15 +42,18 @@ class Pipeline(DataAdapter):
     its examples once, however few they are. All of it needs a strategy from
     `lbkeras.distribution.strategy`, or `lbkeras.distribution.repair_keras()`.
 
-    Keras does not hand `fit(class_weight=...)` or `fit(sample_weight=...)` to such an object: give
-    weights as the source's third part, `(x, y, class_weights[y])`.
+    Keras drops `fit(class_weight=...)`, `sample_weight`, `y` and `batch_size` beside such an
+    object; they are refused. Give weights as the source's third part, `(x, y, class_weights[y])`.
 
     Args:
-        source: `(x, y)` or `(x, y, sample_weight)`, each an array (or a dict or tuple of arrays)
-            with one row an example, kept in memory (for training with up to two copies more, in
-            the orders of this epoch and the next); or an unbatched `tf.data.Dataset` of such
-            examples with known cardinality, which is shuffled through a buffer of 16,384 examples.
-        batch_size: global batch size in examples, 1 to `num_examples`. Set it between epochs.
+        source: `(x, y)` or `(x, y, sample_weight)`, or x alone, which is no tuple: each an array, a
+            list of numbers, or a dict, list or tuple of them, with one row an example, kept in
+            memory (for training with up to two copies more, in the orders of this epoch and the
+            next). Or an unbatched `tf.data.Dataset` of such examples with known cardinality, which
+            is shuffled through a buffer of 16,384 examples; rows of variable length are padded with
+            zeros to the longest of their batch.
+        batch_size: global batch size in examples, 1 to `num_examples` (with `shuffle=False` it may
+            be larger). Set it between epochs.
         shuffle: True for training, False for evaluation.
         augment: `(x, seed) -> x` on a whole batch, inside tf.data; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, step). None: the data as they are.
@@ -51,13 +63,15 @@ class Pipeline(DataAdapter):
 
     Attributes:
         num_examples: examples in the source.
-        epoch: the epoch whose order the next pass takes; each pass adds one.
+        epoch: the epoch whose order the next pass takes; each pass adds one, `fit` begins with its
+            `initial_epoch`.
         start_step: steps that the next pass leaves out at its beginning (to resume inside an
             epoch; costs nothing for data in memory); back to 0 after that pass.
 
     Raises:
         UserError: no examples, parts of different lengths, a batch size out of range, a data set
-            that is batched or of unknown cardinality.
+            that is batched or of unknown cardinality; in `fit` and `evaluate`, `class_weight` and
+            the like.
 
     >>> x = np.arange(20, dtype="float32").reshape(10, 2)
     >>> train = Pipeline((x, np.arange(10)), batch_size=4, seed=1)
@@ -77,6 +91,8 @@ class Pipeline(DataAdapter):
     ):
         self._source = source if isinstance(source, tf.data.Dataset) else tensors(source)
         self.num_examples = count(self._source)
+        if isinstance(self._source, tf.data.Dataset):
+            warn_of_own_order(self._source)
         self.shuffle = shuffle
         self.seed = int(seed)
         self.epoch = 0
@@ -86,8 +102,7 @@ class Pipeline(DataAdapter):
         self._standing = {}  # batch size, share -> tf.data.Dataset, of evaluation and streams
         self._pass = (0, 0)  # epoch and first step of the running pass
         self._preparing = False  # Keras is setting up: what it takes now is not an epoch
-        self._scheduled = False
-        self._announced = False  # by the callback that ends the epoch
+        self._resumed = False
         self._strategy = None
         self._parts = None
         self.batch_size = batch_size
@@ -98,14 +113,17 @@ class Pipeline(DataAdapter):
 
     @batch_size.setter
     def batch_size(self, value: int):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise UserError(f"batch_size: expected an integer, received {value!r}")
-        if not 1 <= value <= self.num_examples:
+        self._batch_size = self._own_batch_size = self._checked(value)
+
+    def _checked(self, batch_size: int) -> int:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+            raise UserError(f"batch_size: expected an integer, received {batch_size!r}")
+        if batch_size < 1 or self.shuffle and batch_size > self.num_examples:
             raise UserError(
                 f"batch_size: expected 1 to {self.num_examples} (the number of examples), "
-                f"received {value}"
+                f"received {batch_size}"
             )
-        self._batch_size = int(value)
+        return int(batch_size)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -174,13 +192,16 @@ class Pipeline(DataAdapter):
 
     def labels(self) -> np.ndarray:
         """The targets of data in memory, in the source's order."""
-        if isinstance(self._source, tf.data.Dataset):
-            raise UserError("labels: expected data in memory, received a stream")
+        if isinstance(self._source, tf.data.Dataset) or len(self._source) == 1:
+            received = "x alone" if isinstance(self._source, tuple) else "a stream"
+            raise UserError(f"labels: expected (x, y) in memory, received {received}")
         return self._source[1].numpy()
 
     def highest_label(self) -> int | None:
         """The highest integer label of data in memory; None for a stream or other targets."""
-        labels = None if isinstance(self._source, tf.data.Dataset) else self._source[1]
+        if isinstance(self._source, tf.data.Dataset) or len(self._source) == 1:
+            return None
+        labels = self._source[1]
         if not isinstance(labels, tf.Tensor) or not labels.dtype.is_integer:
             return None
         return int(tf.reduce_max(labels))
@@ -195,34 +216,47 @@ class Pipeline(DataAdapter):
         return self._dataset(epoch, start_step, _ALL_ROWS)
 
     def use_strategy(self, strategy: tf.distribute.Strategy) -> None:
-        """Tells the strategy that each batch is distributed by (`fit` and `evaluate` do).
+        """Tells the strategy that each batch is distributed by, where a callback owns its size.
 
         Args:
             strategy: the model's.
         """
         self._strategy = strategy
 
-    def follow_schedule(self, strategy: tf.distribute.Strategy | None = None) -> None:
-        """Lets a callback own the batch size and the end of each epoch (BatchSizeScheduler does).
-
-        Args:
-            strategy: the model's strategy, once it is known; it then distributes each batch.
-        """
-        self._scheduled = True
-        if strategy is not None:
-            self.use_strategy(strategy)
+    def resume(self, batch_size: int) -> None:
+        """Lets the next `fit` go on with a batch size that a callback had chosen."""
+        self._batch_size = self._checked(batch_size)
+        self._resumed = True
 
     def begin_epoch(self, epoch: int, batch_size: int) -> None:
         """Announces the next pass: a callback that follows a schedule calls this each epoch."""
-        self.batch_size = batch_size
+        self._batch_size = self._checked(batch_size)
         self.epoch = epoch
-        self._announced = True
+        if running_call()[0] == "fit" and not self.is_scheduled:
+            # Keras counts the steps of an epoch itself, and would count those of another size.
+            raise UserError(
+                "callbacks: expected what sets the batch size in the list that fit gets, received "
+                "it inside another callback"
+            )
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether a callback of the running `fit` owns the batch size and ends each epoch."""
+        call, arguments = running_call()
+        if call != "fit" or arguments["x"] is not self:
+            return False
+        callbacks = callbacks_of(arguments)
+        return any(getattr(each, "owns_batch_size", False) for each in callbacks)
 
     # What Keras asks of a DataAdapter.
 
     @property
     def num_batches(self) -> int | None:
-        return None if self._scheduled else self.steps_per_epoch
+        # Keras asks when `fit` begins, and again when the model is built, before the first epoch.
+        call, arguments = running_call()
+        if call == "fit" and arguments["x"] is self:
+            self._begin_fit(arguments["initial_epoch"])
+        return None if self.is_scheduled else self.steps_per_epoch
 
     @property
     def has_partial_batch(self) -> bool:
@@ -236,6 +270,7 @@ class Pipeline(DataAdapter):
         self._pass = (self.epoch, self.start_step)
         if not self._preparing:
             self.epoch, self.start_step = self.epoch + 1, 0
+            self._resumed = False
 
     def on_epoch_end(self):
         self._preparing = False
@@ -244,7 +279,8 @@ class Pipeline(DataAdapter):
         # Keras calls this once a `fit`, may then take a batch to build the model, and calls
         # `on_epoch_end` before the first epoch.
         self._preparing = True
-        if self._scheduled:
+        self._refuse_what_keras_drops()
+        if self.is_scheduled:
             return _BatchesOfEachEpoch(self)
         return self._distributed(self._standing_dataset)
 
@@ -252,8 +288,29 @@ class Pipeline(DataAdapter):
         return self._pass_dataset(_ALL_ROWS).as_numpy_iterator()
 
     def get_jax_iterator(self, super_batch: int | None = None):
+        self._refuse_what_keras_drops()
         batches = self.get_numpy_iterator()
         return super_batches(batches, super_batch) if super_batch else batches
+
+    def _begin_fit(self, initial_epoch: int) -> None:
+        """Forgets earlier fits: the order is `initial_epoch`'s, the batch size the one set last."""
+        self._preparing = True
+        self.epoch = initial_epoch
+        if initial_epoch == 0 and not self._resumed:
+            self._batch_size = self._own_batch_size
+
+    def _refuse_what_keras_drops(self):
+        call, arguments = running_call()
+        if arguments.get("x") is not self:
+            return
+        if call == "predict" and self.shuffle:
+            raise UserError(
+                "predict: expected a Pipeline(..., shuffle=False), whose predictions come in the "
+                "source's order, received a shuffled one"
+            )
+        for name, instead in _DROPPED.items():
+            if arguments.get(name) is not None:
+                raise UserError(f"{name}: expected {instead}, received {call}({name}=...)")
 
     # How a pass is made.
 
@@ -426,9 +483,13 @@ class Pipeline(DataAdapter):
             )
             .flat_map(one_pass)
             .map(decoded, **parallel)
-            .batch(own.num_rows(batch_size), drop_remainder=self.shuffle)
-            .map(augmented, **parallel)
         )
+        size = own.num_rows(batch_size)
+        if is_ragged(batches):
+            batches = batches.padded_batch(size, drop_remainder=self.shuffle)
+        else:
+            batches = batches.batch(size, drop_remainder=self.shuffle)
+        batches = batches.map(augmented, **parallel)
         if not own.num_rows(last_size):
             batches = batches.concatenate(_empty(batches.element_spec))
         local = Share(share.local_replicas) if own is share else share
@@ -437,6 +498,8 @@ class Pipeline(DataAdapter):
     def _augmented(self, batch, seed):
         if self._augment is None:
             return batch
+        if not isinstance(batch, tuple):  # x alone
+            return self._augment(batch, seed)
         return (self._augment(batch[0], seed), *batch[1:])
 
 
@@ -447,15 +510,7 @@ class _BatchesOfEachEpoch(tf.distribute.DistributedDataset):
         self._pipeline = pipeline
 
     def __iter__(self):
-        pipeline = self._pipeline
-        if not (pipeline._preparing or pipeline._announced):
-            # Its length is unknown to Keras, which would run one step too many and count it.
-            raise UserError(
-                "pipeline: expected its BatchSizeScheduler among the callbacks, which ends each "
-                "epoch, received none; to evaluate, make another Pipeline(..., shuffle=False)"
-            )
-        pipeline._announced = False
-        return pipeline._iterate_pass()
+        return self._pipeline._iterate_pass()
 
     @property
     def element_spec(self):
