@@ -121,13 +121,18 @@ class AdaScale(GradientNoiseScale):
         base = self.learning_rate
         if base is None:
             base = float(keras.ops.convert_to_numpy(number))
-        before = self._rate.progress if self._rate else 0.0  # a second `fit` goes on
+        before = self._rate.progress if self._rate else 0.0  # a `fit` from a later epoch on
         with model.distribute_strategy.scope():
             self._rate = AdaScaleLearningRate(base, progress=before, owner="AdaScale")
             self._scale = tf.Variable(1.0, trainable=False, dtype=tf.float64)
         self._rate.number = number
         set_learning_rate(optimizer, self._rate)
         self._statistics.on_update = self._advance
+
+    def begin_anew(self):
+        super().begin_anew()
+        self.gain, self.progress, self.scale = 1.0, 0.0, None
+        self._rate.restart()
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
@@ -167,7 +172,7 @@ class AdaScale(GradientNoiseScale):
         if self._rate.progress < self.base_updates:
             warnings.warn(
                 f"AdaScale: fit ended at {self._rate.progress:.0f} of the base run's "
-                f"{self.base_updates} updates; give it more epochs to go on",
+                f"{self.base_updates} updates; it goes on with more epochs and initial_epoch",
                 stacklevel=2,
             )
 

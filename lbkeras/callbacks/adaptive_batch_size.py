@@ -91,7 +91,6 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     Balles, Romero and Hennig, arXiv:1612.05086, section 3.
     """
 
-    owns_batch_size = True
     owns_learning_rate = True
 
     def __init__(
@@ -120,14 +119,18 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         least = min(first, most) if min_batch_size is None else min_batch_size
         self._ladder = batch_size_ladder(first, least, most, factor)
         self._first = first
-        self.next_size = first
+        self.noise = GradientNoiseScale(pipeline)
+        self._reset()
+
+    def _reset(self):
+        # What a checkpoint holds.
+        self.next_size = self._first
         self.gain = 1.0
         self.largest = None
         self.learning_rate = None  # of the first batch size
         self.decisions = []
         self.present_epoch = -1
         self.first_update = 0  # of that epoch
-        self.noise = GradientNoiseScale(pipeline)
 
     def set_params(self, params):
         super().set_params(params)
@@ -147,6 +150,10 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         if self.learning_rate is None:
             self.learning_rate = last_learning_rate(self.model.optimizer)
         self.noise.on_train_begin(logs)
+
+    def begin_anew(self):
+        super().begin_anew()
+        self._reset()
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
@@ -168,6 +175,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         self._decide(epoch, logs or {})
 
     def on_train_end(self, logs=None):
+        super().on_train_end(logs)
         self.noise.on_train_end(logs)
         give_back_learning_rate(self.model, self._rate)
 

@@ -12,6 +12,7 @@ from lbkeras.callbacks.optimizer_settings import (
     give_back_learning_rate,
     take_learning_rate,
 )
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.distribution.agreement import is_chief
 from lbkeras.errors import UserError
 from lbkeras.planning import Plan
@@ -24,7 +25,7 @@ _RATES_IN_FILE = 400
 _UPDATES_A_READING = 1024
 
 
-class AutoWU(keras.callbacks.Callback):
+class AutoWU(PipelineCallback):
     """Raises the learning rate exponentially until the loss rises, goes back, and decays.
 
     At the end of each epoch of the warm-up, a Gaussian process over the losses of all updates so
@@ -79,12 +80,11 @@ class AutoWU(keras.callbacks.Callback):
     owns_learning_rate = True
 
     def __init__(self, pipeline, plan: Plan, seed: int = 0, file=None):
-        super().__init__()
+        super().__init__(pipeline)
         segments = plan.curve.segments if isinstance(plan, Plan) and plan.curve else ()
         if len(segments) < 2 or segments[0].shape != "exponential":
             received = type(plan).__name__ if not isinstance(plan, Plan) else "another"
             raise UserError(f"plan: expected one of auto_wu_plan, received {received}")
-        self.pipeline = pipeline
         self.plan = plan
         self.seed = seed
         self.file = None if file is None else Path(file)
@@ -114,6 +114,7 @@ class AutoWU(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         try:
+            super().on_train_begin(logs)
             check_ownership(self.model, self._rate)
             epochs = (self.params or {}).get("epochs", self.plan.epochs)
             if epochs > self.plan.epochs:

@@ -1,14 +1,24 @@
 """Changes the batch size between the epochs of one `model.fit`."""
 
-import warnings
+import math
 from collections.abc import Callable
 
 import keras
 
-from lbkeras.callbacks.optimizer_settings import base_optimizer, get_momentum, set_momentum
+from lbkeras.callbacks.losses_of_pairs import check_losses
+from lbkeras.callbacks.optimizer_settings import (
+    base_optimizer,
+    get_momentum,
+    give_back_learning_rate,
+    last_learning_rate,
+    set_momentum,
+)
+from lbkeras.callbacks.pipeline_callback import PipelineCallback, sets_learning_rate
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.optimizer import learning_rate_of
+from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
+from lbkeras.keras_internals.running_call import callbacks_of, running_call
 from lbkeras.planning import Plan, check_replicas, replica_batch_size
+from lbkeras.schedules import EpochLearningRateSchedule, SteeredLearningRate
 
 
 class _EpochIsOver:
@@ -21,13 +31,14 @@ class _EpochIsOver:
 _EPOCH_IS_OVER = _EpochIsOver()
 
 
-class BatchSizeScheduler(keras.callbacks.Callback):
+class BatchSizeScheduler(PipelineCallback):
     """Gives each epoch of one `fit` its own batch size, exactly from its first step to its last.
 
     No step is lost, cut or invented, whether the batch grows or shrinks; optimizer slots and other
     callbacks keep their state, as in any `fit`. A Plan also brings the momentum of each phase:
     where it changes, the train function is traced again once. Its learning rate is
-    `plan.learning_rate_schedule()`, given to the optimizer.
+    `plan.learning_rate_schedule()`, given to the optimizer; under loss scaling, whose skipped
+    updates do not count, each epoch still begins at its own learning rate (TensorFlow backend).
 
     Logs `batch_size` (examples an update, all replicas together). Costs one comparison a step; the
     first epoch at a new batch size traces the model once more.
@@ -39,7 +50,8 @@ class BatchSizeScheduler(keras.callbacks.Callback):
         verbose: 1 prints a line whenever the batch size changes.
 
     Raises:
-        UserError: a size that is no integer in 1 to `pipeline.num_examples` or that the replicas do
+        UserError: an optimizer with another learning rate than the plan's, which no callback sets;
+            a size that is no integer in 1 to `pipeline.num_examples` or that the replicas do
             not divide; a plan for another number of examples, another momentum than the
             optimizer's, a momentum that changes from or to 0, or fewer epochs than `fit` runs.
 
@@ -47,25 +59,61 @@ class BatchSizeScheduler(keras.callbacks.Callback):
     batch size", arXiv:1711.00489.
     """
 
+    owns_batch_size = True
+
     def __init__(self, pipeline, schedule: Plan | Callable[[int, int], int], verbose: int = 0):
-        super().__init__()
-        self.pipeline = pipeline
+        super().__init__(pipeline)
         self.schedule = schedule
         self.verbose = verbose
+        self.epoch_began = None  # the epoch and its first update, for a resume inside it
+        self._steered = None
         if isinstance(schedule, Plan) and schedule.num_examples != pipeline.num_examples:
             raise UserError(
                 f"schedule: expected a plan for {pipeline.num_examples} examples (the pipeline's), "
                 f"received one for {schedule.num_examples}"
             )
-        pipeline.follow_schedule()
 
     def set_model(self, model):
         super().set_model(model)
-        self.pipeline.follow_schedule(getattr(model, "distribute_strategy", None))
+        self.pipeline.use_strategy(getattr(model, "distribute_strategy", None))
+        self._steered = self._take_learning_rate(model)
+
+    def _take_learning_rate(self, model):
+        """The plan's learning rate as one that begins anew at each epoch, if updates are skipped.
+
+        An optimizer in a loss-scaling wrapper counts only the updates that it applies.
+        """
+        optimizer = base_optimizer(model.optimizer)
+        if optimizer is model.optimizer or keras.backend.backend() != "tensorflow":
+            return None
+        rate = learning_rate_of(optimizer)
+        rate = getattr(rate, "number", rate)  # a `fit` that broke off has not given it back
+        if not isinstance(self.schedule, Plan) or not isinstance(rate, EpochLearningRateSchedule):
+            return None
+        with model.distribute_strategy.scope():
+            steered = SteeredLearningRate(rate.curve, owner=type(self).__name__)
+        steered.number = rate
+        set_learning_rate(optimizer, steered)
+        model.train_function = None
+        return steered
+
+    def begin_anew(self):
+        self.epoch_began = None
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self._own_momentum = get_momentum(self.model.optimizer)
         if isinstance(self.schedule, Plan):
             self._check_plan(self.schedule)
+        if self._num_replicas() > 1:
+            check_losses(self.model, self.pipeline, "replicas")
+
+    def on_train_end(self, logs=None):
+        if get_momentum(self.model.optimizer) != self._own_momentum:
+            set_momentum(self.model.optimizer, self._own_momentum)
+            self.model.train_function = None
+        if self._steered is not None:
+            give_back_learning_rate(self.model, self._steered)
 
     def on_epoch_begin(self, epoch, logs=None):
         before = self.pipeline.batch_size
@@ -73,6 +121,12 @@ class BatchSizeScheduler(keras.callbacks.Callback):
         replica_batch_size(self.pipeline.batch_size, self._num_replicas())
         if isinstance(self.schedule, Plan):
             self._follow_momentum(self.schedule.momentum(epoch))
+        if self.epoch_began is None or self.epoch_began[0] != epoch:
+            iterations = base_optimizer(self.model.optimizer).iterations
+            self.epoch_began = (epoch, int(keras.ops.convert_to_numpy(iterations)))
+        if self._steered is not None:
+            curve, first_update = self._steered.number.curve, self.epoch_began[1]
+            self._steered.follow(curve, first_update, epoch, self.pipeline.steps_per_epoch)
         if self.verbose and self.pipeline.batch_size != before:
             print(
                 f"Epoch {epoch + 1}: batch size {before} -> {self.pipeline.batch_size}", flush=True
@@ -116,14 +170,29 @@ class BatchSizeScheduler(keras.callbacks.Callback):
                 "momentum: expected a plan that changes it to stay above 0 (at 0 an optimizer has "
                 f"no velocities), received {', '.join(str(p.momentum) for p in plan.phases)}"
             )
-        learning_rate = learning_rate_of(base_optimizer(self.model.optimizer))
-        scheduled = isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule)
-        if not scheduled and len({phase.learning_rate for phase in plan.phases}) > 1:
-            warnings.warn(
-                "the plan changes the learning rate, the optimizer's is constant: compile with "
-                "learning_rate=plan.learning_rate_schedule()",
-                stacklevel=2,
-            )
+        self._check_learning_rate(plan)
+
+    def _check_learning_rate(self, plan: Plan) -> None:
+        """The optimizer's learning rate must be the plan's, if no callback sets it."""
+        rate = learning_rate_of(base_optimizer(self.model.optimizer))
+        if isinstance(rate, EpochLearningRateSchedule | SteeredLearningRate) or any(
+            sets_learning_rate(each) for each in callbacks_of(running_call(self.model)[1])
+        ):
+            return
+        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            received = f"a {type(rate).__name__}"
+        else:
+            present = last_learning_rate(self.model.optimizer)
+            planned = {value for phase in plan.phases for value in plan.learning_rates(phase)}
+            if all(math.isclose(present, value, rel_tol=1e-6) for value in planned):
+                return
+            received = f"a constant {present:g}"
+        raise UserError(
+            "learning_rate: the plan and the optimizer cannot both set it; expected an optimizer "
+            "with learning_rate=plan.learning_rate_schedule() (or, for its batch sizes alone, "
+            f"BatchSizeScheduler(pipeline, lambda epoch, size: plan.batch_size(epoch))), received "
+            f"{received}"
+        )
 
     def _follow_momentum(self, momentum: float) -> None:
         present = get_momentum(self.model.optimizer)

@@ -1,34 +1,40 @@
 """Checkpoints from which a killed run goes on to the same weights."""
 
 import contextlib
-import inspect
 import io
 import json
 import time
+import warnings
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from lbkeras.callbacks import callback_state
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.distribution.agreement import Agreement, gather, is_chief, num_workers
 from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.errors import UserError
 from lbkeras.files import check_format, write_atomically
+from lbkeras.keras_internals import averaged_weights
 
-CHECKPOINT_FORMAT = 1  # of a checkpoint's state
+CHECKPOINT_FORMAT = 2  # of a checkpoint's state
 _KEEP = 2
 _OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train anew"
 
 
-class Checkpoint(keras.callbacks.Callback):
+class Checkpoint(PipelineCallback):
     """Saves all that a run needs to go on as if it had never stopped, and restores it.
 
     A checkpoint holds the model's variables (weights, batch-norm statistics, random generators),
     the optimizer's (slots, iterations), the metrics of a running epoch, the batch size, the place
-    in the data, and the state of the callbacks (counters, best values and weights of EarlyStopping,
-    ReduceLROnPlateau and the like). It is written at each epoch's end and, beside a
-    BatchSizeScheduler, inside long epochs: as one file with checksums, atomically; the last two are
-    kept. Costs a write of about three times the weights.
+    in the data, and the state of the callbacks: of Keras' own (EarlyStopping, ReduceLROnPlateau,
+    SwapEMAWeights, ModelCheckpoint and the like), of ours, and of yours: their attributes that hold
+    numbers, strings, arrays, variables and lists, tuples, sets, dicts and deques of them, or what
+    their `get_state()` returns and `set_state(state)` takes. Others are named when `fit` begins. A
+    callback that only shows may come and go between runs. It is written at each epoch's end and,
+    beside a BatchSizeScheduler, inside long epochs: as one file with checksums, atomically; the
+    last two are kept. Costs a write of about three times the weights.
 
     Where several workers train together, the chief writes and all restore what it chooses, from a
     directory that all of them see; the minutes are those of the worker whose clock is first.
@@ -46,9 +52,8 @@ class Checkpoint(keras.callbacks.Callback):
     """
 
     def __init__(self, directory, pipeline, callbacks=(), minutes: float = 10.0):
-        super().__init__()
+        super().__init__(pipeline)
         self.directory = Path(directory)
-        self.pipeline = pipeline
         self.callbacks = list(callbacks)
         self.minutes = minutes
         self._pending = None  # what is restored once `fit` has reset metrics and callbacks
@@ -78,7 +83,7 @@ class Checkpoint(keras.callbacks.Callback):
         _check(path, arrays, _variables(model))
         for name, variable in _variables(model).items():
             variable.assign(arrays[name])
-        self.pipeline.batch_size = state["batch_size"]
+        self.pipeline.resume(state["batch_size"])
         if state["step"]:
             _build_metrics(model, self.pipeline)
         self._pending = (path, state, arrays)
@@ -93,6 +98,7 @@ class Checkpoint(keras.callbacks.Callback):
                 raise
             except Exception as error:  # reading a damaged zip file raises nearly anything
                 report(f"checkpoint {path} is damaged and passed over ({_first_line(error)})")
+                path.replace(path.with_name(f"{path.name}.damaged"))
         return None
 
     def _chosen_by_the_chief(self, strategy, newest: tuple | None) -> tuple | None:
@@ -135,7 +141,13 @@ class Checkpoint(keras.callbacks.Callback):
             "epoch": epoch,
             "step": step,
             "batch_size": self.pipeline.batch_size,
-            "callbacks": [_callback_state(c, i, arrays) for i, c in enumerate(self.callbacks)],
+            "callbacks": [
+                {
+                    "class": type(each).__name__,
+                    **callback_state.get_state(each, f"callback/{i}", arrays),
+                }
+                for i, each in enumerate(self.callbacks)
+            ],
             "dtypes": {name: array.dtype.name for name, array in arrays.items()},
         }
         updates = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
@@ -149,8 +161,17 @@ class Checkpoint(keras.callbacks.Callback):
         return path
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         self._agreement = Agreement(getattr(self.model, "distribute_strategy", None))
         self._restore_callbacks()
+        self._swapping = averaged_weights.keep_both_at_the_end(self.callbacks)
+        for each in self.callbacks:
+            if names := callback_state.not_kept(each):
+                warnings.warn(
+                    f"{type(each).__name__}: a checkpoint does not keep {', '.join(names)}; give "
+                    "the callback get_state() and set_state(state)",
+                    stacklevel=2,
+                )
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = self.pipeline.epoch = epoch
@@ -177,7 +198,7 @@ class Checkpoint(keras.callbacks.Callback):
         None where the epoch ends with it, and without a BatchSizeScheduler: Keras then counts the
         steps of an epoch itself and cannot begin inside one.
         """
-        if self._step >= self.pipeline.steps_per_epoch or self.pipeline.num_batches is not None:
+        if self._step >= self.pipeline.steps_per_epoch or not self.pipeline.is_scheduled:
             return None
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()
@@ -187,20 +208,18 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.save(epoch + 1, 0)
+        if epoch + 1 == (self.params or {}).get("epochs"):
+            averaged_weights.finish(self._swapping)
 
     def _restore_callbacks(self):
-        if self._pending is not None:
-            path, state, arrays = self._pending
-            _check_callbacks(path, state, self.callbacks)
-            pairs = zip(self.callbacks, state["callbacks"], strict=True)
-            for index, (callback, saved) in enumerate(pairs):
-                try:
-                    _restore_callback(callback, index, saved, arrays)
-                except KeyError as error:
-                    raise UserError(
-                        f"checkpoint {path}: expected {error} of {type(callback).__name__}, "
-                        f"received none; {_OTHER_VERSION}"
-                    ) from error
+        if self._pending is None:
+            return
+        path, state, arrays = self._pending
+        for callback, saved in _owners(path, state["callbacks"], self.callbacks):
+            try:
+                callback_state.set_state(callback, saved, arrays)
+            except UserError as error:
+                raise UserError(f"checkpoint {path}: {error}; {_OTHER_VERSION}") from error
 
 
 def _scope(model):
@@ -245,7 +264,8 @@ def _read(path: Path) -> tuple[dict, dict]:
         if damaged := file.zip.testzip():
             raise ValueError(f"{damaged}: wrong checksum")
         state = json.loads(bytes(file["state"]))
-        check_format(path, state, CHECKPOINT_FORMAT)
+        if check_format(path, state, CHECKPOINT_FORMAT) < 2:
+            state["callbacks"] = callback_state.from_format_1(state["callbacks"], file.files)
         dtypes = state["dtypes"]
         return state, {name: file[name].view(np.dtype(dtypes[name])) for name in dtypes}
 
@@ -260,13 +280,29 @@ def _check(path: Path, arrays: dict, variables: dict) -> None:
             )
 
 
-def _check_callbacks(path: Path, state: dict, callbacks: list) -> None:
-    """Their states are told apart by their order alone."""
-    if len(state["callbacks"]) != len(callbacks):
-        raise UserError(
-            f"checkpoint {path}: expected the states of this run's {len(callbacks)} callbacks, "
-            f"received {len(state['callbacks'])}; {_OTHER_VERSION}"
-        )
+def _owners(path: Path, states: list[dict], callbacks: list) -> list[tuple]:
+    """Each saved state with its callback: the next one of its class, in the order of the list."""
+    pairs, left = [], list(callbacks)
+    if any("class" not in saved for saved in states):  # 0.1.0 told them apart by their places
+        if len(states) != len(callbacks):
+            raise UserError(
+                f"checkpoint {path}: expected the states of this run's {len(callbacks)} callbacks, "
+                f"received {len(states)}; {_OTHER_VERSION}"
+            )
+        return list(zip(callbacks, states, strict=True))
+    for saved in states:
+        name = saved["class"]
+        callback = next((each for each in left if type(each).__name__ == name), None)
+        if callback is not None:
+            left.remove(callback)
+            pairs.append((callback, saved))
+        elif len(saved) > 1 and not callback_state.only_shows(name):
+            raise UserError(
+                f"checkpoint {path}: expected the {name} whose state it holds among this run's "
+                f"callbacks, received {', '.join(type(c).__name__ for c in callbacks) or 'none'}; "
+                f"{_OTHER_VERSION}"
+            )
+    return pairs
 
 
 def _files(directory: Path) -> list[Path]:
@@ -275,55 +311,3 @@ def _files(directory: Path) -> list[Path]:
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
-
-
-# The state of a callback is its public attributes that are numbers, strings, None, lists and dicts
-# of them, or lists of arrays. What it was made with, the arguments of its `__init__`, comes from
-# the program again: EarlyStopping negates its `min_delta` in the first epoch, once an object.
-# What it keeps on the device it offers as `variables`, a list of the same length from `set_model`
-# on. A callback that holds another one holds its state too.
-
-
-def _callback_state(callback, index: int | str, arrays: dict) -> dict:
-    state = {}
-    if isinstance(callback, keras.callbacks.ProgbarLogger):
-        return state
-    arguments = {"params"}
-    for each in type(callback).__mro__:
-        arguments.update(inspect.signature(each.__init__).parameters)
-    for name, value in vars(callback).items():
-        if name.startswith("_") or name in arguments:
-            continue
-        if isinstance(value, np.generic):
-            value = value.item()
-        if _is_plain(value):
-            state[name] = value
-        elif isinstance(value, keras.callbacks.Callback):
-            state[name] = {"callback": _callback_state(value, f"{index}/{name}", arrays)}
-        elif isinstance(value, list) and all(isinstance(part, np.ndarray) for part in value):
-            state[name] = {"arrays": len(value)}
-            arrays |= {f"callback/{index}/{name}/{i}": part for i, part in enumerate(value)}
-    for i, variable in enumerate(getattr(callback, "variables", ())):
-        arrays[f"callback/{index}/variable/{i}"] = _array(variable)
-    return state
-
-
-def _restore_callback(callback, index: int | str, state: dict, arrays: dict) -> None:
-    for i, variable in enumerate(getattr(callback, "variables", ())):
-        variable.assign(arrays[f"callback/{index}/variable/{i}"])
-    for name, value in state.items():
-        inner = getattr(callback, name, None)
-        if isinstance(inner, keras.callbacks.Callback):
-            _restore_callback(inner, f"{index}/{name}", value["callback"], arrays)
-            continue
-        if isinstance(value, dict) and set(value) == {"arrays"}:
-            value = [arrays[f"callback/{index}/{name}/{i}"] for i in range(value["arrays"])]
-        setattr(callback, name, value)
-
-
-def _is_plain(value) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
-    if isinstance(value, list):
-        return all(_is_plain(v) for v in value)
-    return value is None or isinstance(value, bool | int | float | str)

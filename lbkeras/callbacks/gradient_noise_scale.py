@@ -7,6 +7,7 @@ import numpy as np
 
 from lbkeras.analysis import GradientNoiseAverages, piece_estimates
 from lbkeras.callbacks.optimizer_settings import base_optimizer
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import model as internals
 from lbkeras.schedules import checks
@@ -21,7 +22,7 @@ _PROBED_BATCHES = 4  # of a probe, each an estimate: their spread gives the erro
 _PROBED_PIECES = 8  # of each of them
 
 
-class GradientNoiseScale(keras.callbacks.Callback):
+class GradientNoiseScale(PipelineCallback):
     """Measures McCandlish's gradient noise scale, about the critical batch size, as `fit` goes on.
 
     With Σ the covariance of the examples' gradients and G the gradient of the loss, estimated
@@ -91,8 +92,7 @@ class GradientNoiseScale(keras.callbacks.Callback):
         per_layer: bool = False,
         preconditioned: bool | None = None,
     ):
-        super().__init__()
-        self.pipeline = pipeline
+        super().__init__(pipeline)
         self.window_epochs = checks.positive("window_epochs", window_epochs)
         self.probe_every_epochs = checks.whole("probe_every_epochs", probe_every_epochs, least=1)
         if probe_examples is not None:
@@ -102,12 +102,15 @@ class GradientNoiseScale(keras.callbacks.Callback):
         self.probe_examples = probe_examples
         self.per_layer = per_layer
         self.preconditioned = preconditioned
+        self._forget()
+        self._statistics = None
+
+    def _forget(self):
         self.gradient_noise_scale = self.gradient_noise_scale_error = None
         self.gradient_variance = self.gradient_squared_norm = None
         self.layers = {}
         self.source = None
         self.updates_before = 0  # estimates that the means held when the epoch began
-        self._statistics = None
 
     @property
     def variables(self) -> list:
@@ -127,17 +130,22 @@ class GradientNoiseScale(keras.callbacks.Callback):
             internals.build(model, next(iter(self.pipeline.dataset())))
         self._statistics = GradientStatistics(model, self.per_layer, preconditioned)
         if state is not None and state.shape == self._statistics.read().shape:
-            self._statistics.write(state)  # a second `fit` goes on
+            self._statistics.write(state)  # a `fit` from a later epoch on
         self._statistics.attach()
         self._probe = None
         self._epoch_begins = False
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         if not self._statistics.is_attached:
             raise UserError(
                 f"callbacks: expected one that measures gradients, received {type(self).__name__} "
                 "and another one"
             )
+
+    def begin_anew(self):
+        self._forget()
+        self._statistics.write(np.zeros_like(self._statistics.read()))
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch_begins = True

@@ -3,16 +3,21 @@
 import json
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
+from lbkeras.callbacks.losses_of_pairs import check_losses
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.files import write_json
 from lbkeras.keras_internals.model import train_function
-from lbkeras.trainers import UpdateProgress, check_micro_batch_size, micro_batch_train_step
+from lbkeras.trainers import (
+    UpdateProgress,
+    check_micro_batch_size,
+    micro_batch_train_step,
+)
 
 
-class MicroBatches(keras.callbacks.Callback):
+class MicroBatches(PipelineCallback):
     """Computes each batch of a replica in micro-batches, and in smaller ones when memory runs out.
 
     `batch_size` stays what it is: gradients add up to one update, and one `optimizer.iterations`,
@@ -41,9 +46,11 @@ class MicroBatches(keras.callbacks.Callback):
 
     Raises:
         UserError: what `micro_batch_train_step` raises; a size above the replica's batch; a file
-            with other content; in `fit`, memory that one example exceeds, memory that runs out in
-            the middle of an update, or with several workers.
+            with other content; in `fit`, a loss over pairs of the batch, such as Keras'
+            `Circle`, memory that one example exceeds, memory that runs out in the middle of an
+            update, or with several workers.
 
+    >>> import keras
     >>> from lbkeras.data import Pipeline
     >>> train = Pipeline((tf.zeros((64, 4)), tf.zeros(64)), batch_size=32)
     >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
@@ -57,9 +64,8 @@ class MicroBatches(keras.callbacks.Callback):
     """
 
     def __init__(self, pipeline, micro_batch_size: int | None = None, file: Path | None = None):
-        super().__init__()
+        super().__init__(pipeline)
         check_micro_batch_size(micro_batch_size)
-        self.pipeline = pipeline
         self.file = None if file is None else Path(file)
         self._wanted = micro_batch_size
         sizes = [micro_batch_size, _stored(self.file)]
@@ -77,9 +83,12 @@ class MicroBatches(keras.callbacks.Callback):
         self._fit_begins = True
 
     def on_train_begin(self, logs=None):
-        scheduled = self.pipeline.num_batches is None
-        largest = self.pipeline.num_examples if scheduled else self.pipeline.batch_size
+        super().on_train_begin(logs)
+        pipeline = self.pipeline
+        largest = pipeline.num_examples if pipeline.is_scheduled else self.pipeline.batch_size
         check_micro_batch_size(self._wanted, largest // self._replicas())
+        if self.micro_batch_size is not None:
+            check_losses(self.model, pipeline, "micro-batches")
 
     def on_train_end(self, logs=None):
         self._leave()
@@ -154,6 +163,8 @@ class MicroBatches(keras.callbacks.Callback):
         return self._function
 
     def _halve(self, error) -> None:
+        if self.micro_batch_size is None:
+            check_losses(self.model, self.pipeline, "micro-batches, as memory runs out")
         size = self._replica_batch_size()
         size = min(self.micro_batch_size or size, size)
         if size == 1:

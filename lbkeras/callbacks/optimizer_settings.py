@@ -107,9 +107,8 @@ def check_ownership(model, steered: SteeredLearningRate) -> None:
 
 
 def give_back_learning_rate(model, steered: SteeredLearningRate) -> None:
-    """Gives the optimizer its number again, at the last update's value."""
+    """Gives the optimizer its number again, which is what it was before."""
     optimizer = base_optimizer(model.optimizer)
     if learning_rate_of(optimizer) is steered:
-        steered.number.assign(last_learning_rate(model.optimizer))
         set_learning_rate(optimizer, steered.number)
         model.train_function = None

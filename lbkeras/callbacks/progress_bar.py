@@ -7,12 +7,13 @@ import time
 import keras
 
 from lbkeras.callbacks.optimizer_settings import last_learning_rate
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
 
 _WIDTH = 24
 _SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
-class ProgressBar(keras.callbacks.ProgbarLogger):
+class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
     """Shows each epoch's steps, metrics, batch size, learning rate, examples/s and the time left.
 
     Its total is right when the batch size changes between epochs. Keras uses it instead of its own
@@ -27,8 +28,7 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
     """
 
     def __init__(self, pipeline, title: str = "", seconds_between_lines: float = 0.0):
-        super().__init__()
-        self.pipeline = pipeline
+        super().__init__(pipeline)
         self.title = f"{title} " if title else ""
         self._seconds_between_lines = seconds_between_lines
 

@@ -2,11 +2,11 @@
 
 import time
 
-import keras
 import numpy as np
 
 from lbkeras.analysis import RandomSubspace
 from lbkeras.analysis.sharpness import sharpness
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.trainers import LossOfWeights
 
@@ -14,7 +14,7 @@ _USUAL = 1e-3  # the box that a name without one means
 _SECONDS_BETWEEN_LINES = 30.0
 
 
-class Sharpness(keras.callbacks.Callback):
+class Sharpness(PipelineCallback):
     """Logs how far the training loss rises in a small box around the weights.
 
         sharpness = 100 (max_{z in C} f(x + A z) - f(x)) / (1 + f(x))
@@ -58,6 +58,7 @@ class Sharpness(keras.callbacks.Callback):
 
     Example:
 
+    >>> import keras
     >>> import lbkeras
     >>> train = lbkeras.data.load("digits", "train", batch_size=128)
     >>> model = lbkeras.models.mlp((8, 8, 1), 10, hidden_sizes=())
@@ -82,7 +83,7 @@ class Sharpness(keras.callbacks.Callback):
         batch_size: int = 1000,
         seed: int = 0,
     ):
-        super().__init__()
+        super().__init__(pipeline)
         for name, values in (("epsilons", epsilons), ("subspace_dimensions", subspace_dimensions)):
             if not isinstance(values, tuple | list) or not values:
                 raise UserError(f"{name}: expected a tuple of at least one, received {values!r}")
@@ -100,7 +101,6 @@ class Sharpness(keras.callbacks.Callback):
         ):
             if number < least:
                 raise UserError(f"{name}: expected at least {least}, received {number!r}")
-        self.pipeline = pipeline
         self.epsilons = tuple(epsilons)
         self.subspace_dimensions = tuple(subspace_dimensions)
         self.examples = examples
@@ -110,6 +110,7 @@ class Sharpness(keras.callbacks.Callback):
         self.seed = seed
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
         LossOfWeights.check(self.model)
         weights = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
         for dimensions in self.subspace_dimensions:

@@ -9,10 +9,11 @@ from lbkeras.callbacks.optimizer_settings import (
     get_trust_ratios,
     last_learning_rate,
 )
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.planning import noise_scale
 
 
-class TrainingStatistics(keras.callbacks.Callback):
+class TrainingStatistics(PipelineCallback):
     """Adds the state of the optimization and the speed to each epoch's logs.
 
     Put it before callbacks that store logs. Logs, at the end of each epoch:
@@ -27,12 +28,14 @@ class TrainingStatistics(keras.callbacks.Callback):
     """
 
     def __init__(self, pipeline):
-        super().__init__()
-        self.pipeline = pipeline
+        super().__init__(pipeline)
         self.examples_seen = 0
         self.examples_in_epoch = 0
         self.seconds = 0.0  # trained in this epoch, by this process and those before it
         self._last_moment = 0.0
+
+    def begin_anew(self):
+        self.examples_seen = 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self.examples_in_epoch = 0

@@ -35,7 +35,7 @@ class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self.base = checks.learning_rate("base", base)
         self.owner = owner
         self._state = keras.Variable(
-            np.array([progress, gain, 0.0, -1.0]),  # and the last update's rate and number
+            _before_the_first_update(progress, gain),
             dtype="float64",
             trainable=False,
             synchronization="on_read",
@@ -57,6 +57,10 @@ class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     def gain(self) -> float:
         """That of the coming update."""
         return float(ops.convert_to_numpy(self._state)[1])
+
+    def restart(self) -> None:
+        """Goes back to the first update: progress 0 and gain 1."""
+        self._state.assign(_before_the_first_update(progress=0.0, gain=1.0))
 
     def set_gain(self, gain: float) -> None:
         """Sets the coming update's gain, between two updates."""
@@ -85,3 +89,7 @@ class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self):
         base = keras.saving.serialize_keras_object(self.base) if callable(self.base) else self.base
         return {"base": base, "gain": self.gain, "progress": self.progress, "owner": self.owner}
+
+
+def _before_the_first_update(progress: float, gain: float) -> np.ndarray:
+    return np.array([progress, gain, 0.0, -1.0])  # and the last update's rate and number

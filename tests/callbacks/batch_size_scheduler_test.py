@@ -6,15 +6,15 @@ import os
 import subprocess
 import sys
 import textwrap
-import warnings
 
 import keras
 import numpy as np
 import pytest
 
-from lbkeras.callbacks import BatchSizeScheduler
+from lbkeras.callbacks import BatchSizeScheduler, Checkpoint
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.planning import Phase, Plan, noise_scale_plan
 
 SIZES = (128, 128, 256, 512, 256, 64)
@@ -437,15 +437,73 @@ def test_plan_whose_momentum_changes_from_zero(momentum):
         fit(model, Pipeline(linear_data(), 20), plan, epochs=2)
 
 
-def test_plan_beside_a_constant_learning_rate():
-    plan = Plan([Phase(0, 1, 20, 0.1, 0.9), Phase(1, 1, 20, 0.2, 0.9)], 120)
-    model = linear_model(keras.optimizers.SGD(0.1, 0.9))
-    with pytest.warns(UserWarning, match=r"learning_rate=plan.learning_rate_schedule\(\)"):
+@pytest.mark.parametrize(
+    ("second", "rate", "received"),
+    [
+        (0.2, 0.1, "a constant 0.1"),
+        (0.1, 0.3, "a constant 0.3"),
+        (0.1, keras.optimizers.schedules.CosineDecay(0.1, 10), "a CosineDecay"),
+    ],
+)
+def test_a_plan_beside_another_learning_rate(second, rate, received):
+    plan = Plan([Phase(0, 1, 20, 0.1, 0.9), Phase(1, 1, 20, second, 0.9)], 120)
+    model = linear_model(keras.optimizers.SGD(rate, 0.9))
+    with pytest.raises(UserError) as error:
         fit(model, Pipeline(linear_data(), 20), plan, epochs=2)
-    model = linear_model(keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    assert str(error.value) == (
+        "learning_rate: the plan and the optimizer cannot both set it; expected an optimizer with "
+        "learning_rate=plan.learning_rate_schedule() (or, for its batch sizes alone, "
+        "BatchSizeScheduler(pipeline, lambda epoch, size: plan.batch_size(epoch))), received "
+        + received
+    )
+    assert model.optimizer.iterations == 0
+
+
+def test_a_plan_beside_its_own_learning_rate():
+    plan = Plan([Phase(0, 1, 20, 0.1, 0.9), Phase(1, 1, 40, 0.1, 0.9)], 120)
+    for rate in (0.1, plan.learning_rate_schedule()):
+        model = linear_model(keras.optimizers.SGD(rate, 0.9))
         fit(model, Pipeline(linear_data(), 20), plan, epochs=2)
+        assert model.optimizer.iterations == 6 + 3
+
+
+@pytest.mark.parametrize("kill", [None, 13])
+def test_updates_that_loss_scaling_skips(tmp_path, kill):
+    """Batch size and learning rate change at the same epoch; so too after a kill inside it."""
+    plan = Plan([Phase(0, 2, 20, 0.01, 0.9), Phase(2, 2, 40, 0.001, 0.9)], 120)
+    rates = []
+
+    class Rates(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            step = len(rates)
+            if step == kill and Rates.alive:
+                Rates.alive = False
+                raise KeyboardInterrupt
+            rates.append(round(float(self.model.optimizer.learning_rate), 6))
+
+    Rates.alive = True
+
+    def run():
+        optimizer = keras.optimizers.LossScaleOptimizer(
+            keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9), initial_scale=2.0**126
+        )
+        x, y = linear_data()
+        model, train = linear_model(optimizer), Pipeline((x, 100 * y), 20)
+        others = [BatchSizeScheduler(train, plan), Rates()]
+        checkpoint = Checkpoint(tmp_path, train, others, minutes=0)
+        first = checkpoint.restore(model)
+        callbacks = [*others, checkpoint]
+        model.fit(train, epochs=4, initial_epoch=first, verbose=0, callbacks=callbacks)
+        return model
+
+    try:
+        model = run()
+    except KeyboardInterrupt:
+        model = run()
+    assert model.optimizer.inner_optimizer.iterations < 12 + 6  # some were skipped
+    assert rates == [0.01] * 12 + [0.001] * 6
+    rate = learning_rate_of(model.optimizer.inner_optimizer)
+    assert type(rate).__name__ == "EpochLearningRateSchedule"
 
 
 # Other backends.

@@ -409,8 +409,10 @@ def without_the_last_byte(content):
 
 
 def flipped(content):
+    """A kilobyte in the middle, so that it is not only a name or a length that nobody reads."""
     middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    flipped = bytes(byte ^ 1 for byte in content[middle : middle + 1024])
+    return content[:middle] + flipped + content[middle + 1024 :]
 
 
 def empty(content):
@@ -433,10 +435,11 @@ def test_damaged_newest_file(saved, tmp_path, damage):
     epoch, same, reports = restored(saved, directory)
     assert (epoch, same, len(reports)) == (2, True, 1)
     assert str(newest) in reports[0] and "damaged" in reports[0] and "\n" not in reports[0]
+    assert not newest.exists() and newest.with_name(f"{newest.name}.damaged").exists()
 
     older.write_bytes(damage(older.read_bytes()))
     epoch, same, reports = restored(saved, directory)
-    assert (epoch, same, len(reports)) == (0, True, 2)
+    assert (epoch, same, len(reports)) == (0, True, 1)
 
 
 def test_any_flipped_byte_is_found_or_harmless(saved, tmp_path):
@@ -479,8 +482,8 @@ def test_a_newer_format_is_refused_and_one_without_restored(saved, tmp_path):
     newest = sorted(directory.iterdir())[-1]
     assert with_state(newest, lambda state: state.pop("format")).keys() >= {"epoch", "callbacks"}
     assert restored(saved, directory) == (3, True, [])
-    with_state(newest, lambda state: state.update(format=2))
-    with pytest.raises(UserError, match=rf"^{newest}: expected a format from 0 to 1, .*received 2"):
+    with_state(newest, lambda state: state.update(format=3))
+    with pytest.raises(UserError, match=rf"^{newest}: expected a format from 0 to 2, .*received 3"):
         restored(saved, directory)
 
 
@@ -496,12 +499,10 @@ def test_callbacks_that_the_checkpoint_does_not_have(compiled, digits, tmp_path)
         first = checkpoint.restore(model)
         model.fit(train, epochs=2, initial_epoch=first, callbacks=[*callbacks, checkpoint])
 
-    with pytest.raises(UserError, match="expected the states of this run's 0 callbacks, received"):
+    with pytest.raises(UserError, match="expected the EarlyStopping whose state it holds among"):
         fit([])
     early = keras.callbacks.EarlyStopping("loss")
-    early.variables = [keras.Variable(1.0)]
-    with pytest.raises(UserError, match="npz: expected 'callback/0/variable/0' of EarlyStopping, "):
-        fit([early])
+    fit([keras.callbacks.ReduceLROnPlateau("loss"), early])
 
 
 def test_bfloat16_weights(compiled, digits, tmp_path):

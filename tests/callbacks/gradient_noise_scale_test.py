@@ -329,12 +329,13 @@ def test_a_killed_run_goes_on(few, tmp_path, micro_batch_size):
     assert resumed.layers == measured.layers
 
 
-def test_a_second_fit_goes_on_with_the_means(few, rows_of_micro_batches):
+def test_a_fit_from_a_later_epoch_goes_on_with_the_means(few, rows_of_micro_batches):
     train = Pipeline(few, 40, seed=1)
     model, measured = a_model(), GradientNoiseScale(train)
     callbacks = [measured, MicroBatches(train, 16)]
-    for _ in range(2):
-        history = model.fit(train, verbose=0, callbacks=callbacks).history
+    for epoch in range(2):
+        arguments = dict(initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks)
+        history = model.fit(train, verbose=0, **arguments).history
     assert_logs(history, rows_of_micro_batches, math.exp(-40 / 320))
 
 

@@ -256,12 +256,12 @@ def test_the_size_is_kept_for_the_next_run(tmp_path):
     for content in ("6", "{", '{"micro_batch_size": 0}', "{}", '{"micro_batch_size": "6"}'):
         file.write_text(content)
         with pytest.raises(UserError, match="file: expected JSON .* received other content"):
-            MicroBatches(None, file=file)
+            MicroBatches(Pipeline(examples(), 24), file=file)
 
 
 def test_errors_of_the_user(tmp_path):
     with pytest.raises(UserError, match="micro_batch_size: expected at least 1, received 0"):
-        MicroBatches(None, 0)
+        MicroBatches(Pipeline(examples(), 24), 0)
     with pytest.raises(UserError, match="expected at most 24 .*, received 25"):
         Run(24, 25)
     with pytest.raises(UserError, match="expected at most 72 .*, received 73"):

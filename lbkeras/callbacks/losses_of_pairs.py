@@ -1,0 +1,72 @@
+"""Finds a loss whose value for an example depends on the other examples of the batch."""
+
+import keras
+import numpy as np
+
+from lbkeras.errors import UserError
+from lbkeras.keras_internals import compiled_loss
+from lbkeras.keras_internals import model as internals
+
+_EXAMPLES = 4
+
+
+def check_losses(model, pipeline, where: str) -> None:
+    """Refuses losses over pairs of the batch, which add up from pieces to something else.
+
+    It compares the values of a few examples with those of half of them, for outputs drawn from
+    (0.1, 0.9), which may be probabilities or logits: the model itself computes nothing.
+
+    Args:
+        model: built and compiled.
+        pipeline: the training data.
+        where: what divides the batch, for the message: "micro-batches".
+
+    Raises:
+        UserError: a loss such as Keras' `Circle`; a loss that gives one number is left to who
+            divides it.
+    """
+    if not compiled_loss.has_loss(model) or pipeline.num_examples < _EXAMPLES:
+        return
+    few = pipeline.in_order(_EXAMPLES, _EXAMPLES)
+    x, y, _ = keras.utils.unpack_x_y_sample_weight(next(iter(few.dataset())))
+    if not internals.is_built(model):
+        internals.build(model, (x, y))
+    generator = np.random.default_rng(0)
+
+    def drawn(spec):
+        return keras.ops.cast(generator.uniform(0.1, 0.9, (_EXAMPLES, *spec.shape[1:])), spec.dtype)
+
+    y_pred = keras.tree.map_structure(drawn, internals.output_spec(model, x))
+    checks = [_Check(loss, where) for loss in compiled_loss.losses(model)]
+    compiled_loss.with_losses(model, checks)(y, y_pred, None)
+
+
+class _Check(keras.losses.Loss):
+    """Stands for a compiled loss and looks whether its values change with the batch."""
+
+    def __init__(self, loss, where: str):
+        super().__init__(name=loss.name, reduction="sum", dtype=loss.dtype)
+        self._loss, self._where = loss, where
+
+    def call(self, y_true, y_pred):
+        values = self._loss.call(y_true, y_pred)
+        if len(values.shape) and values.shape[0] == _EXAMPLES:
+            half = _EXAMPLES // 2
+            alone = self._loss.call(y_true[:half], y_pred[:half])
+            if len(alone.shape) != len(values.shape) or not _close(values[:half], alone):
+                raise UserError(
+                    f"loss: expected one whose value for an example does not depend on the other "
+                    f"examples of the batch, for {self._where}, received {self.name}"
+                )
+        return values
+
+
+def _close(values, others) -> bool:
+    half_precision = "16" in keras.backend.standardize_dtype(values.dtype)
+    values, others = (
+        np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(v, "float32")))
+        for v in (values, others)
+    )
+    tolerance = 2e-2 if half_precision else 1e-3
+    size = np.max(np.abs(values), initial=0, where=np.isfinite(values))
+    return np.allclose(values, others, rtol=tolerance, atol=tolerance * size, equal_nan=True)

@@ -1,0 +1,85 @@
+"""What all callbacks of a Pipeline share: they act on the `fit` that trains on it, or refuse."""
+
+import keras
+
+from lbkeras.errors import UserError
+from lbkeras.keras_internals.data_adapter import DataAdapter
+from lbkeras.keras_internals.running_call import callbacks_of, running_call
+
+# Keras' callbacks that set the learning rate themselves.
+_SET_LEARNING_RATE = (
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ReduceLROnPlateau,
+)
+
+
+class PipelineCallback(keras.callbacks.Callback):
+    """A callback that acts on the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+
+    Its `on_train_begin` refuses a `fit` on which it could not act. An owner says so by a class
+    attribute: `owns_batch_size`, `owns_learning_rate`; there is one of each in a `fit`.
+
+    Args:
+        pipeline: the Pipeline.
+
+    Raises:
+        UserError: `pipeline` is none; in `fit`, another `x`, `steps_per_epoch`, or a second owner.
+    """
+
+    owns_batch_size = False
+    owns_learning_rate = False
+
+    def __init__(self, pipeline):
+        super().__init__()
+        if not (isinstance(pipeline, DataAdapter) and hasattr(pipeline, "begin_epoch")):
+            raise UserError(
+                f"pipeline: expected a lbkeras.data.Pipeline, received {_kind(pipeline)}"
+            )
+        self.pipeline = pipeline
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        name, arguments = running_call(self.model)
+        if name == "fit":  # else a loop of somebody's own
+            self._check_fit(arguments)
+            if arguments["initial_epoch"] == 0:
+                self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Forgets earlier fits. What a checkpoint restores comes after it."""
+
+    def _check_fit(self, arguments: dict) -> None:
+        me, x = type(self).__name__, arguments["x"]
+        if x is not self.pipeline:
+            received = "another Pipeline" if isinstance(x, type(self.pipeline)) else _kind(x)
+            raise UserError(
+                f"{me}: expected its own Pipeline as the data of model.fit(pipeline, ...), "
+                f"received {received}"
+            )
+        if arguments.get("steps_per_epoch") is not None:
+            raise UserError(
+                f"steps_per_epoch: expected none beside {me}, for which an epoch is one pass over "
+                f"the pipeline, received {arguments['steps_per_epoch']}"
+            )
+        for other in callbacks_of(arguments):
+            if other is not self:
+                self._check_owners(other)
+
+    def _check_owners(self, other) -> None:
+        names = f"{type(self).__name__} and {type(other).__name__} cannot both set it; expected one"
+        if self.owns_batch_size and getattr(other, "owns_batch_size", False):
+            raise UserError(f"batch_size: {names} of the two callbacks")
+        if self.owns_learning_rate and sets_learning_rate(other):
+            raise UserError(f"learning_rate: {names} of the two callbacks")
+
+
+def sets_learning_rate(callback) -> bool:
+    """Whether a callback, Keras' or ours, sets the learning rate."""
+    return isinstance(callback, _SET_LEARNING_RATE) or getattr(
+        callback, "owns_learning_rate", False
+    )
+
+
+def _kind(x) -> str:
+    kind = type(x)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

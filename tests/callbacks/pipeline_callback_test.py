@@ -1,0 +1,244 @@
+"""Every callback of a Pipeline acts on the `fit` that trains on it, or refuses it at once."""
+
+import keras
+import numpy as np
+import pytest
+
+from lbkeras import callbacks
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
+from lbkeras.data import Pipeline
+from lbkeras.errors import UserError
+from lbkeras.planning import Phase, Plan, auto_wu_plan
+
+N = 96
+
+
+def doubling(epoch, size):
+    return size * 2 if epoch else size
+
+
+MAKE = {
+    "AdaScale": lambda train, tmp: callbacks.AdaScale(train, 8, 3, 0.05),
+    "AdaptiveBatchSize": lambda train, tmp: callbacks.AdaptiveBatchSize(train, max_batch_size=48),
+    "AutoWU": lambda train, tmp: callbacks.AutoWU(
+        train, auto_wu_plan(num_examples=N, batch_size=8, momentum=0.0, epochs=6)
+    ),
+    "BatchSizeScheduler": lambda train, tmp: callbacks.BatchSizeScheduler(train, doubling),
+    "Checkpoint": lambda train, tmp: callbacks.Checkpoint(tmp, train),
+    "GradientNoiseScale": lambda train, tmp: callbacks.GradientNoiseScale(train),
+    "MicroBatches": lambda train, tmp: callbacks.MicroBatches(train, 4),
+    "ProgressBar": lambda train, tmp: callbacks.ProgressBar(train),
+    "Sharpness": lambda train, tmp: callbacks.Sharpness(train, subspace_dimensions=(3,)),
+    "TrainingStatistics": lambda train, tmp: callbacks.TrainingStatistics(train),
+}
+OWNERS = {
+    "batch_size": ("AdaptiveBatchSize", "BatchSizeScheduler"),
+    "learning_rate": ("AdaScale", "AdaptiveBatchSize", "AutoWU"),
+}
+every_callback = pytest.mark.parametrize("name", MAKE)
+
+
+def arrays():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(N, 4)).astype("float32")
+    return x, x @ generator.normal(size=(4, 1)).astype("float32")
+
+
+def model():
+    keras.utils.set_random_seed(1)
+    one = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    one.compile(keras.optimizers.SGD(0.05), "mse")
+    return one
+
+
+def pipeline(**arguments):
+    return Pipeline(arrays(), 8, seed=1, **arguments)
+
+
+def refused(x, *chosen, **arguments) -> str:
+    one = model()
+    with pytest.raises(UserError) as error:
+        one.fit(x, epochs=3, verbose=0, callbacks=list(chosen), **arguments)
+    assert int(one.optimizer.iterations.numpy()) == 0
+    return str(error.value)
+
+
+def test_the_list_is_whole():
+    exported = {n for n in callbacks.__all__ if issubclass(getattr(callbacks, n), PipelineCallback)}
+    assert exported == set(MAKE)
+    owners = {n for n in MAKE if getattr(callbacks, n).owns_batch_size}
+    assert owners == set(OWNERS["batch_size"])
+    owners = {n for n in MAKE if getattr(callbacks, n).owns_learning_rate}
+    assert owners == set(OWNERS["learning_rate"])
+
+
+@every_callback
+def test_the_data_of_fit_are_not_its_pipeline(name, tmp_path):
+    train = pipeline()
+    begins = f"{name}: expected its own Pipeline as the data of model.fit(pipeline, ...), received "
+    x, y = arrays()
+    assert refused(x, MAKE[name](train, tmp_path), y=y) == begins + "numpy.ndarray"
+    assert refused(pipeline(), MAKE[name](train, tmp_path)) == begins + "another Pipeline"
+
+
+@every_callback
+def test_steps_per_epoch(name, tmp_path):
+    train = pipeline()
+    message = refused(train, MAKE[name](train, tmp_path), steps_per_epoch=2)
+    assert message.startswith(f"steps_per_epoch: expected none beside {name}, ")
+
+
+@every_callback
+def test_no_pipeline_at_all(name, tmp_path):
+    with pytest.raises(UserError, match="pipeline: expected a lbkeras.data.Pipeline, received tup"):
+        MAKE[name](arrays(), tmp_path)
+
+
+@pytest.mark.parametrize("quantity", OWNERS)
+def test_two_owners(quantity, tmp_path):
+    for first in OWNERS[quantity]:
+        for second in OWNERS[quantity]:
+            train = pipeline()
+            chosen = [MAKE[each](train, tmp_path) for each in (first, second)]
+            message = refused(train, *chosen)
+            if "gradients" not in message:  # both measure them, which is refused as well
+                assert message.startswith(f"{quantity}: ") or "AdaptiveBatchSize" in (first, second)
+                assert first in message and second in message
+
+
+@pytest.mark.parametrize("name", OWNERS["learning_rate"])
+def test_keras_own_owners_of_the_learning_rate(name, tmp_path):
+    for theirs in (
+        keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate),
+        keras.callbacks.ReduceLROnPlateau(),
+    ):
+        train = pipeline()
+        ours = MAKE[name](train, tmp_path)
+        for chosen in ([ours, theirs], [theirs, ours]):
+            message = refused(train, *chosen)
+            assert message.startswith("learning_rate: ")
+            assert name in message and type(theirs).__name__ in message
+
+
+def test_an_owner_inside_another_callback():
+    class Holder(keras.callbacks.Callback):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def set_model(self, model):
+            super().set_model(model)
+            self.inner.set_model(model)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.inner.on_epoch_begin(epoch, logs)
+
+    train = pipeline()
+    scheduler = callbacks.BatchSizeScheduler(train, doubling)
+    assert refused(train, Holder(scheduler)).startswith("callbacks: expected what sets the batch")
+
+
+@pytest.mark.parametrize(
+    "dropped",
+    [
+        {"class_weight": {0: 1.0, 1: 2.0}},
+        {"sample_weight": np.ones(N)},
+        {"y": np.ones(N)},
+        {"batch_size": 16},
+    ],
+    ids=lambda dropped: next(iter(dropped)),
+)
+def test_what_keras_drops_beside_a_pipeline(dropped):
+    (name,) = dropped
+    for chosen in ([], [callbacks.BatchSizeScheduler(train := pipeline(), doubling)]):
+        message = refused(train if chosen else pipeline(), *chosen, **dropped)
+        assert message.startswith(f"{name}: expected ")
+        assert message.endswith(f", received fit({name}=...)")
+    if name != "class_weight":
+        with pytest.raises(UserError, match=rf"received evaluate\({name}=...\)"):
+            model().evaluate(pipeline(shuffle=False), verbose=0, **dropped)
+
+
+def trained(train, *chosen, one=None, **arguments):
+    """History and weights of three epochs."""
+    one = one or model()
+    history = one.fit(train, **{"epochs": 3, "verbose": 0, **arguments}, callbacks=list(chosen))
+    return history.history, one.get_weights()
+
+
+def assert_same(one, other):
+    assert one[0].keys() == other[0].keys()
+    for name in one[0].keys() - {"examples_per_second", "seconds"}:
+        np.testing.assert_array_equal(one[0][name], other[0][name], err_msg=name)
+    for a, b in zip(one[1], other[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@every_callback
+def test_the_same_cell_twice(name, tmp_path):
+    """A new model and a new callback, the same Pipeline."""
+    train = pipeline()
+    first, second = (trained(train, MAKE[name](train, tmp_path / str(i))) for i in range(2))
+    assert_same(second, first)
+
+
+@every_callback
+def test_the_same_callback_twice(name, tmp_path):
+    train = pipeline()
+    one = MAKE[name](train, tmp_path)
+    first, second = (trained(train, one) for _ in range(2))
+    assert_same(second, first)
+
+
+def test_two_arms_on_one_pipeline_do_not_see_each_other(tmp_path):
+    alone = trained(pipeline())
+    train = pipeline()
+    grown = trained(train, callbacks.BatchSizeScheduler(train, doubling))
+    assert grown[0]["batch_size"] == [8, 16, 32]
+    assert_same(trained(train), alone)
+    again = trained(train, callbacks.BatchSizeScheduler(train, doubling))
+    assert_same(again, grown)
+
+
+def test_a_pipeline_that_was_scheduled_is_evaluated():
+    train = pipeline(shuffle=False)
+    grown = model()
+    trained(train, callbacks.BatchSizeScheduler(train, doubling), one=grown)
+    x, y = arrays()
+    expected = grown.evaluate(x, y, verbose=0)
+    assert grown.evaluate(train, verbose=0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_fit_from_a_later_epoch_goes_on():
+    train = pipeline()
+    scheduler = callbacks.BatchSizeScheduler(train, doubling)
+    whole = trained(pipeline_ := pipeline(), callbacks.BatchSizeScheduler(pipeline_, doubling))
+    one = model()
+    trained(train, scheduler, one=one, epochs=2)
+    rest, weights = trained(train, scheduler, one=one, initial_epoch=2)
+    assert rest["batch_size"] == [32]
+    for a, b in zip(weights, whole[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_optimizer_has_its_own_momentum_again():
+    plan = Plan([Phase(0, 1, 8, 0.05, 0.5), Phase(1, 2, 16, 0.05, 0.9)], N)
+    train, one = pipeline(), model()
+    one.compile(keras.optimizers.SGD(0.05, momentum=0.5), "mse")
+    first = trained(train, callbacks.BatchSizeScheduler(train, plan), one=one)
+    assert one.optimizer.momentum == 0.5
+    assert first[0]["batch_size"] == [8, 16, 16]
+
+
+def test_a_loop_of_ones_own_is_not_refused():
+    """Callbacks may be called without Keras' fit; `lbkeras` cannot look into such a loop."""
+    train, one = pipeline(), model()
+    scheduler = callbacks.BatchSizeScheduler(train, doubling)
+    called = keras.callbacks.CallbackList([scheduler], model=one)
+    called.on_train_begin()
+    for epoch in range(2):
+        called.on_epoch_begin(epoch)
+        for x, y in train.dataset(epoch):
+            one.train_on_batch(x, y)
+        called.on_epoch_end(epoch)
+    assert int(one.optimizer.iterations.numpy()) == N // 8 + N // 16
