@@ -63,6 +63,11 @@ class BatchSizeScheduler(PipelineCallback):
 
     def __init__(self, pipeline, schedule: Plan | Callable[[int, int], int], verbose: int = 0):
         super().__init__(pipeline)
+        if not isinstance(schedule, Plan) and not callable(schedule):
+            raise UserError(
+                "schedule: expected a Plan or a function (epoch, batch_size) -> batch_size, "
+                f"received {schedule!r}"
+            )
         self.schedule = schedule
         self.verbose = verbose
         self.epoch_began = None  # the epoch and its first update, for a resume inside it

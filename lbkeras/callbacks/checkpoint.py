@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import time
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.errors import UserError
 from lbkeras.files import check_format, write_atomically
 from lbkeras.keras_internals import averaged_weights
+from lbkeras.schedules import checks
 
 CHECKPOINT_FORMAT = 2  # of a checkpoint's state
 _KEEP = 2
@@ -48,14 +50,22 @@ class Checkpoint(PipelineCallback):
         directory: where the files `update_N.npz` go; made when needed.
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
         callbacks: the other callbacks, in the order in which `fit` gets them.
-        minutes: save inside an epoch after that many minutes.
+        minutes: save inside an epoch after that many minutes, at least 0.
+
+    Raises:
+        UserError: an argument of another type or out of its range.
     """
 
     def __init__(self, directory, pipeline, callbacks=(), minutes: float = 10.0):
         super().__init__(pipeline)
+        if not isinstance(directory, str | os.PathLike):
+            raise UserError(f"directory: expected a path, received {directory!r}")
         self.directory = Path(directory)
-        self.callbacks = list(callbacks)
-        self.minutes = minutes
+        self.callbacks = list(checks.sequence("callbacks", callbacks))
+        for each in self.callbacks:
+            if not isinstance(each, keras.callbacks.Callback):
+                raise UserError(f"callbacks: expected Keras callbacks, received {each!r}")
+        self.minutes = checks.not_negative("minutes", minutes)
         self._pending = None  # what is restored once `fit` has reset metrics and callbacks
 
     def restore(self, model, report=print) -> int:

@@ -1,10 +1,12 @@
 """The history of a run as a file that a kill cannot lose."""
 
+import os
 from pathlib import Path
 
 import keras
 
 from lbkeras.distribution.agreement import is_chief
+from lbkeras.errors import UserError
 from lbkeras.replication import append_history_row
 
 COLUMNS = (
@@ -36,6 +38,8 @@ class HistoryWriter(keras.callbacks.Callback):
 
     def __init__(self, path):
         super().__init__()
+        if not isinstance(path, str | os.PathLike):
+            raise UserError(f"path: expected one, received {path!r}")
         self.path = Path(path)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -45,6 +49,7 @@ class HistoryWriter(keras.callbacks.Callback):
         row = {"epoch": epoch}
         row |= {name: logs[name] for name in COLUMNS if name in logs}
         row |= {name: value for name, value in logs.items() if name not in row}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         append_history_row(self.path, row)
 
 

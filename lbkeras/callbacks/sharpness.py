@@ -8,6 +8,7 @@ from lbkeras.analysis import RandomSubspace
 from lbkeras.analysis.sharpness import sharpness
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
+from lbkeras.schedules import checks
 from lbkeras.trainers import LossOfWeights
 
 _USUAL = 1e-3  # the box that a name without one means
@@ -88,19 +89,17 @@ class Sharpness(PipelineCallback):
             if not isinstance(values, tuple | list) or not values:
                 raise UserError(f"{name}: expected a tuple of at least one, received {values!r}")
         for epsilon in epsilons:
-            if not (np.isfinite(epsilon) and epsilon > 0):
-                raise UserError(f"epsilons: expected positive numbers, received {epsilon!r}")
+            checks.positive("epsilons", epsilon)
         most = pipeline.num_examples
-        if examples is not None and not 1 <= examples <= most:
-            raise UserError(f"examples: expected 1 to {most} or None, received {examples!r}")
+        if examples is not None:
+            checks.whole("examples", examples, least=1, most=most)
         for name, number, least in (
             *(("subspace_dimensions", n, 1) for n in subspace_dimensions if n is not None),
             ("every_epochs", every_epochs, 0),
             ("iterations", iterations, 1),
             ("batch_size", batch_size, 1),
         ):
-            if number < least:
-                raise UserError(f"{name}: expected at least {least}, received {number!r}")
+            checks.whole(name, number, least=least)
         self.epsilons = tuple(epsilons)
         self.subspace_dimensions = tuple(subspace_dimensions)
         self.examples = examples

@@ -5,7 +5,9 @@ import signal
 
 import keras
 
+from lbkeras.callbacks.checkpoint import Checkpoint
 from lbkeras.distribution.agreement import Agreement
+from lbkeras.errors import UserError
 
 
 class Interrupted(Exception):
@@ -36,6 +38,10 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def __init__(self, checkpoint):
         super().__init__()
+        if not isinstance(checkpoint, Checkpoint):
+            raise UserError(
+                f"checkpoint: expected the run's Checkpoint, received {type(checkpoint).__name__}"
+            )
         self.checkpoint = checkpoint
         self._received = None
 

@@ -89,6 +89,11 @@ class Pipeline(DataAdapter):
         decode: Callable | None = None,
         seed: int = 0,
     ):
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise UserError(f"seed: expected a whole number of at least 0, received {seed!r}")
+        for name, function in (("augment", augment), ("decode", decode)):
+            if function is not None and not callable(function):
+                raise UserError(f"{name}: expected a function or None, received {function!r}")
         self._source = source if isinstance(source, tf.data.Dataset) else tensors(source)
         self.num_examples = count(self._source)
         if isinstance(self._source, tf.data.Dataset):

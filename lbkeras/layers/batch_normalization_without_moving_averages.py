@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from lbkeras.errors import UserError
-from lbkeras.layers import replicas
+from lbkeras.layers import moments, replicas
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")
@@ -55,6 +55,7 @@ class BatchNormalizationWithoutMovingAverages(keras.layers.BatchNormalization):
                 "momentum: expected 0, as nothing is averaged over steps, "
                 f"received {kwargs['momentum']!r}"
             )
+        moments.check_ranges(kwargs)
         kwargs["momentum"] = 0.0
         super().__init__(axis=axis, synchronized=synchronized, **kwargs)
 

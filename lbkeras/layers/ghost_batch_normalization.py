@@ -97,6 +97,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
                 "moving_statistics: expected 'sequential' or 'mean', "
                 f"received {moving_statistics!r}"
             )
+        moments.check_ranges(kwargs)
         super().__init__(axis=axis, synchronized=synchronized, **kwargs)
         self.ghost_batch_size = check_ghost_batch_size(ghost_batch_size)
         self.moving_statistics = moving_statistics

@@ -1,5 +1,7 @@
 """Means and biased variances of parts of a batch, and of what the parts make together."""
 
+import math
+
 from keras import ops
 
 from lbkeras.errors import UserError
@@ -47,3 +49,18 @@ def pooled_moments(mean, variance, count, add, spread):
     deviation = mean - spread(group_mean)
     (weighted,) = add(count * (variance + ops.square(deviation)))
     return group_mean, weighted / total_or_1, total
+
+
+def check_ranges(arguments: dict) -> None:
+    """Checks `epsilon` and `momentum` among the arguments for Keras' BatchNormalization.
+
+    Raises:
+        UserError: `epsilon` is no finite number of at least 0, or `momentum` none in [0, 1].
+    """
+    for name, expected, valid in (
+        ("epsilon", "a finite number of at least 0", lambda value: 0 <= value < math.inf),
+        ("momentum", "a number in [0, 1]", lambda value: 0 <= value <= 1),
+    ):
+        value = arguments.get(name, 0.5)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not valid(value):
+            raise UserError(f"{name}: expected {expected}, received {value!r}")

@@ -60,9 +60,10 @@ class ShakeDrop(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if not 0 <= survival_probability <= 1:
+        number = isinstance(survival_probability, int | float)
+        if not number or not 0 <= survival_probability <= 1:
             raise UserError(
-                f"survival_probability: expected 0 to 1, received {survival_probability}."
+                f"survival_probability: expected 0 to 1, received {survival_probability!r}."
             )
         if level not in _LEVELS:
             raise UserError(f"level: expected one of {', '.join(_LEVELS)}, received {level!r}.")

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 
 from lbkeras.errors import UserError
 
+_MOST = 2**53
+
 
 def whole(name: str, value, *, least: int | None = None, most: int | None = None) -> int:
-    """`value` as an int in [least, most]."""
+    """`value` as an int in [least, most], and of at most 2^53, which a float still counts."""
+    most = _MOST if most is None and hasattr(value, "__index__") and value > _MOST else most
     expected = "a whole number"
     if least is not None:
         expected += f" of at least {least:,}"
@@ -34,7 +37,7 @@ def real(name: str, value, *, expected: str, valid=lambda number: True) -> float
     """`value` as a finite float for which `valid` holds; `expected` says so in words."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, str | bytes | bool) or not math.isfinite(number) or not valid(number):
         raise UserError(f"{name}: expected {expected}, received {value!r}")

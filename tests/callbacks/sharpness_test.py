@@ -116,13 +116,19 @@ def test_progress(train, compiled, monkeypatch, capsys):
     ("arguments", "message"),
     [
         (dict(epsilons=1e-3), "^epsilons: expected a tuple of at least one, received 0.001"),
-        (dict(epsilons=(0.0,)), "^epsilons: expected positive numbers, received 0.0"),
+        (dict(epsilons=(0.0,)), "^epsilons: expected a finite number above 0, received 0.0"),
         (dict(subspace_dimensions=()), "^subspace_dimensions: expected a tuple of at least one"),
-        (dict(subspace_dimensions=(0,)), "^subspace_dimensions: expected at least 1, received 0"),
-        (dict(examples=201), "^examples: expected 1 to 200 or None, received 201"),
-        (dict(every_epochs=-1), "^every_epochs: expected at least 0, received -1"),
-        (dict(iterations=0), "^iterations: expected at least 1, received 0"),
-        (dict(batch_size=0), "^batch_size: expected at least 1, received 0"),
+        (
+            dict(subspace_dimensions=(0,)),
+            "^subspace_dimensions: expected a whole number of at least 1, received 0",
+        ),
+        (dict(examples=201), "^examples: expected a whole number .* at most 200, received 201"),
+        (
+            dict(every_epochs=-1),
+            "^every_epochs: expected a whole number of at least 0, received -1",
+        ),
+        (dict(iterations=0), "^iterations: expected a whole number of at least 1, received 0"),
+        (dict(batch_size=0), "^batch_size: expected a whole number of at least 1, received 0"),
     ],
 )
 def test_arguments_out_of_range(train, arguments, message):
