@@ -17,14 +17,21 @@ nodes take their rows of the same shuffled batches.
 import importlib
 import inspect
 import re
-from pathlib import Path
 from typing import Any
 
 from lbkeras import planning
 from lbkeras.errors import UserError, unknown_name
+from lbkeras.files import is_file_name
+from lbkeras.keras_internals.names import public_names
 
 SECTIONS = ("data", "model", "optimizer", "plan")
 _OPTIONAL = "callbacks"
+
+# Where the names of a section are looked up.
+_NAMED = {
+    "model": ("lbkeras.models", "keras.applications"),
+    "optimizer": ("lbkeras.optimizers", "keras.optimizers"),
+}
 
 # Type, least and most of the other keys. NumPy takes seeds below 2^32.
 MOST_SEED = 2**32 - 1
@@ -53,7 +60,7 @@ def check_config(config) -> None:
         raise UserError("config.arms: expected at least one arm, received none")
     for arm, values in config.arms.items():
         _check_section(f"config.arms.{arm}", values)
-        if arm != Path(arm).name or arm.startswith("."):
+        if not is_file_name(arm):
             raise UserError(f"config.arms: expected names of folders, received {arm!r}")
         for section, value in values.items():
             if section != "description":
@@ -167,9 +174,15 @@ def make_plan(settings: dict) -> planning.Plan:
     """The Plan of an arm: the function `plan.name` of `lbkeras.planning` with the rest of `plan`.
 
     Raises:
-        UserError: no such function, a key that it does not take or that is missing, a value it
-            refuses, or a batch size that the nodes do not divide.
+        UserError: no such function, model or optimizer (by name, without importing any), a key that
+            it does not take or that is missing, a value it refuses, or a batch size that the nodes
+            do not divide.
     """
+    for section, modules in _NAMED.items():
+        name, _ = _name_and_arguments(section, settings[section])
+        names = [each for module in modules for each in public_names(module)]
+        if names and name not in names:
+            raise UserError(unknown_name(f"{section}.name", name, names))
     functions = {
         name: getattr(planning, name) for name in planning.__all__ if name.endswith("_plan")
     }
@@ -251,7 +264,7 @@ def make_model(settings: dict, train):
             ghost batch size for a model without batch normalisation.
     """
     name, arguments = _name_and_arguments("model", settings["model"])
-    build = _find("model.name", name, "lbkeras.models", "keras.applications")
+    build = _find("model.name", name, *_NAMED["model"])
     image, label = train.element_spec[:2]
     arguments["input_shape"] = tuple(image.shape[1:])
     ghost_batch_size = None
@@ -284,7 +297,7 @@ def make_optimizer(settings: dict, plan: planning.Plan, steered: bool = False):
         UserError: no such optimizer, or an argument that it does not take.
     """
     name, arguments = _name_and_arguments("optimizer", settings["optimizer"])
-    build = _find("optimizer.name", name, "lbkeras.optimizers", "keras.optimizers")
+    build = _find("optimizer.name", name, *_NAMED["optimizer"])
     if "mixing" in inspect.signature(build).parameters:
         arguments["mixing"] = _mixing(arguments)
     if "momentum" in inspect.signature(build).parameters:

@@ -2,10 +2,16 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from lbkeras.errors import UserError
+
+
+def is_file_name(name) -> bool:
+    """Whether an arm's or a metric's name can be a file's: not hidden, leading nowhere else."""
+    return isinstance(name, str) and bool(re.fullmatch(r"\w[\w.+=@, -]*", name))
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from lbkeras.errors import UserError
+
 # TensorFlow prints these before it obeys any log level: oneDNN and CPU notices, and that CUDA
 # cannot start, which is no error on a machine without an NVIDIA device.
 _FILTER = r"""
@@ -21,7 +23,11 @@ for line in sys.stdin.buffer:
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and Keras and lists the devices; only notices are dropped from stderr."""
+    """Imports TensorFlow and Keras and lists the devices; only notices are dropped from stderr.
+
+    Raises:
+        UserError: TensorFlow cannot be imported, or KERAS_BACKEND names another backend.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if "tensorflow" in sys.modules:
         return
@@ -31,9 +37,20 @@ def load_tensorflow() -> None:
     logging.getLogger("tensorflow").addFilter(
         lambda record: not any(message in record.getMessage() for message in known)
     )
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise UserError(
+            "KERAS_BACKEND: expected tensorflow, on which the lbkeras command trains, received "
+            f"{backend!r}"
+        )
     with _filtered_stderr():
-        import tensorflow as tf
-
+        try:
+            import tensorflow as tf
+        except ImportError as error:
+            raise UserError(
+                "tensorflow: expected one that can be imported (`pip install tensorflow`), "
+                f"received: {str(error).splitlines()[0]}"
+            ) from error
         tf.config.list_physical_devices()
         import keras  # noqa: F401
 

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     run = make_run(
         flags,
         arguments,
-        arm=flags.arm or experiment.arm_names(flags.config)[0],
+        arm=experiment.arm_names(flags.config)[0] if flags.arm is None else flags.arm,
         seed=flags.seed,
         folder=Path(flags.workdir),
     )

@@ -1,6 +1,9 @@
 """How a private name is read, and what is said where this version has none."""
 
+import ast
 import importlib
+import importlib.util
+import pathlib
 import sys
 import types
 
@@ -53,3 +56,28 @@ def defining_class(kind: type, name: str) -> type:
         if name in vars(each):
             return each
     raise missing(f"{kind.__name__}.{name}")
+
+
+def public_names(module: str) -> list[str]:
+    """The names that a package's `__init__` exports, read from its file: nothing is imported.
+
+    Args:
+        module: such as "keras.optimizers".
+
+    Returns:
+        Its `__all__` or else what it imports by name; [] if it is not installed.
+    """
+    package, *inner = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    path = pathlib.Path(spec.submodule_search_locations[0], *inner, "__init__.py")
+    if not path.is_file():
+        return []
+    imported = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+        if isinstance(node, ast.ImportFrom):
+            imported += [each.asname or each.name for each in node.names]
+    return imported

@@ -1,7 +1,6 @@
 """The folder of a replication: what was compared, and the run folders below it."""
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,6 @@ from lbkeras.replication.claims import Claim
 from lbkeras.replication.run_record import RunFolder, read_formatted, read_run
 
 REPLICATION_FORMAT = 1  # of replication.json
-
-# Of an arm or a metric: no name leads out of the folder, or is hidden in it.
-_FILE_NAME = re.compile(r"\w[\w.+=@, -]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +54,17 @@ def read_workdir(path: Path | str) -> Workdir:
             raise UserError(f"{source}: expected {key!r}, received {value!r}")
     arms = replication["arms"]
     for name in (*arms, replication.get("metric", "val_accuracy")):
-        if not isinstance(name, str) or not _FILE_NAME.fullmatch(name):
+        if not files.is_file_name(name):
             raise UserError(
                 f"{source}: expected arms and a metric whose names can be those of files, "
                 f"received {name!r}"
             )
+    for section in ("paper", "plans", "arms"):
+        value = replication.get(section)
+        parts = [] if section == "paper" or not isinstance(value, dict) else value.values()
+        for part in (value, *parts):
+            if part is not None and not isinstance(part, dict):
+                raise UserError(f"{source}: expected objects in {section!r}, received {part!r}")
     for seed in replication["seeds"]:
         if not isinstance(seed, int):
             raise UserError(f"{source}: expected whole numbers as seeds, received {seed!r}")

@@ -228,6 +228,10 @@ def _parse_object(text: str, where: str, one_line: bool = False) -> dict[str, An
             f"{where}: expected a JSON object, received malformed or truncated JSON "
             f"({error.msg}, column {error.colno})"
         ) from None
+    except RecursionError:
+        raise UserError(
+            f"{where}: expected a JSON object, received one nested too deeply"
+        ) from None
     if not isinstance(value, dict):
         raise UserError(f"{where}: expected a JSON object, received {type(value).__name__}")
     return value
