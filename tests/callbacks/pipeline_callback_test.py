@@ -183,6 +183,7 @@ def test_the_same_cell_twice(name, tmp_path):
 
 
 @every_callback
+@pytest.mark.slow
 def test_the_same_callback_twice(name, tmp_path):
     train = pipeline()
     one = MAKE[name](train, tmp_path)

@@ -238,16 +238,8 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [
-        pytest.param(
-            signal.SIGINT, 130, marks=pytest.mark.release, id="SIGINT"
-        ),  # `replicate` gets one in the gate
-        pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
-    ],
-)
+@pytest.mark.release  # in the gate `replicate` gets a SIGINT and a worker a SIGTERM
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_the_same_command_goes_on(
     number, status, process, forked, smith, tmp_path, undisturbed
 ):
