@@ -172,7 +172,8 @@ class AdaScale(GradientNoiseScale):
         if self._rate.progress < self.base_updates:
             warnings.warn(
                 f"AdaScale: fit ended at {self._rate.progress:.0f} of the base run's "
-                f"{self.base_updates} updates; it goes on with more epochs and initial_epoch",
+                f"{self.base_updates} updates; to continue, call fit with more epochs and "
+                "initial_epoch",
                 stacklevel=2,
             )
 

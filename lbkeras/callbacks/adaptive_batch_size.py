@@ -3,8 +3,6 @@
 import math
 from pathlib import Path
 
-import keras
-
 from lbkeras.analysis import adascale_gain, cabs_batch_size
 from lbkeras.callbacks.batch_size_scheduler import BatchSizeScheduler
 from lbkeras.callbacks.gradient_noise_scale import GradientNoiseScale
@@ -129,8 +127,6 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         self.largest = None
         self.learning_rate = None  # of the first batch size
         self.decisions = []
-        self.present_epoch = -1
-        self.first_update = 0  # of that epoch
 
     def set_params(self, params):
         super().set_params(params)
@@ -157,9 +153,6 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
-        if epoch != self.present_epoch:  # else a checkpoint brings us back into it
-            self.present_epoch = epoch
-            self.first_update = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         curve = self.plan.learning_rate_curve if self.plan else steps([self.learning_rate], [], 1)
         self._rate.follow(
             curve.scaled(self._factor()), self.first_update, epoch, self.pipeline.steps_per_epoch

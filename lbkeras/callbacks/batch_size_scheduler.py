@@ -11,11 +11,12 @@ from lbkeras.callbacks.optimizer_settings import (
     get_momentum,
     give_back_learning_rate,
     last_learning_rate,
+    put_learning_rate,
     set_momentum,
 )
 from lbkeras.callbacks.pipeline_callback import PipelineCallback, sets_learning_rate
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
+from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
 from lbkeras.planning import Plan, check_replicas, replica_batch_size
 from lbkeras.schedules import EpochLearningRateSchedule, SteeredLearningRate
@@ -70,8 +71,8 @@ class BatchSizeScheduler(PipelineCallback):
             )
         self.schedule = schedule
         self.verbose = verbose
-        self.epoch_began = None  # the epoch and its first update, for a resume inside it
         self._steered = None
+        self._forget_epoch()
         if isinstance(schedule, Plan) and schedule.num_examples != pipeline.num_examples:
             raise UserError(
                 f"schedule: expected a plan for {pipeline.num_examples} examples (the pipeline's), "
@@ -95,15 +96,16 @@ class BatchSizeScheduler(PipelineCallback):
         rate = getattr(rate, "number", rate)  # a `fit` that broke off has not given it back
         if not isinstance(self.schedule, Plan) or not isinstance(rate, EpochLearningRateSchedule):
             return None
-        with model.distribute_strategy.scope():
-            steered = SteeredLearningRate(rate.curve, owner=type(self).__name__)
-        steered.number = rate
-        set_learning_rate(optimizer, steered)
-        model.train_function = None
-        return steered
+        return put_learning_rate(model, rate, rate.curve, type(self).__name__)
 
     def begin_anew(self):
-        self.epoch_began = None
+        super().begin_anew()
+        self._forget_epoch()
+
+    def _forget_epoch(self):
+        # What a checkpoint holds, to resume inside the epoch.
+        self.present_epoch = -1
+        self.first_update = 0  # of that epoch
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
@@ -126,12 +128,13 @@ class BatchSizeScheduler(PipelineCallback):
         replica_batch_size(self.pipeline.batch_size, self._num_replicas())
         if isinstance(self.schedule, Plan):
             self._follow_momentum(self.schedule.momentum(epoch))
-        if self.epoch_began is None or self.epoch_began[0] != epoch:
+        if epoch != self.present_epoch:  # else a checkpoint brings us back into it
             iterations = base_optimizer(self.model.optimizer).iterations
-            self.epoch_began = (epoch, int(keras.ops.convert_to_numpy(iterations)))
+            self.present_epoch = epoch
+            self.first_update = int(keras.ops.convert_to_numpy(iterations))
         if self._steered is not None:
-            curve, first_update = self._steered.number.curve, self.epoch_began[1]
-            self._steered.follow(curve, first_update, epoch, self.pipeline.steps_per_epoch)
+            curve, steps = self._steered.number.curve, self.pipeline.steps_per_epoch
+            self._steered.follow(curve, self.first_update, epoch, steps)
         if self.verbose and self.pipeline.batch_size != before:
             print(
                 f"Epoch {epoch + 1}: batch size {before} -> {self.pipeline.batch_size}", flush=True

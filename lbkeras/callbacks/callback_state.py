@@ -19,14 +19,9 @@ import keras
 import numpy as np
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.callbacks import private_state
 
-# State of Keras' own callbacks in attributes that are not public.
-_OF_KERAS = {
-    "SwapEMAWeights": ("_ema_weights_in_model",),
-    "ModelCheckpoint": ("_batches_seen_since_last_saving",),
-    "TensorBoard": ("_global_train_batch", "_global_test_batch"),
-}
-# What only shows: it may be left out or added in a run that goes on.
+# Callbacks that only display: a resumed run may leave them out or add them.
 _ONLY_SHOW = ("ProgbarLogger", "TensorBoard", "CSVLogger", "RemoteMonitor", "History")
 _IS_NO_STATE = (
     types.FunctionType,
@@ -141,7 +136,7 @@ def not_kept(callback) -> list[str]:
 
 
 def only_shows(class_name: str) -> bool:
-    """Whether the callbacks of a class can be left out where a run goes on."""
+    """Whether a resumed run may leave out the callbacks of a class, as they only display."""
     return class_name in _ONLY_SHOW
 
 
@@ -159,11 +154,9 @@ def _attributes(callback) -> dict:
     """The attributes that may be state, by name."""
     kinds = [each for each in type(callback).__mro__ if each is not object]
     arguments = {"params", "variables", "_model", "_params"}
-    private = set()
     for kind in kinds:
         arguments.update(inspect.signature(kind.__init__).parameters)
-        if kind.__module__.split(".")[0] == "keras":
-            private.update(_OF_KERAS.get(kind.__name__, ()))
+    private = private_state(type(callback))
     own = not _is_ours_or_keras(type(callback))
     inherited = set()
     if own:  # what Keras' or our part of it keeps to itself is not the user's

@@ -17,7 +17,7 @@ from lbkeras.distribution.agreement import Agreement, gather, is_chief, num_work
 from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.errors import UserError
 from lbkeras.files import check_format, write_atomically
-from lbkeras.keras_internals import averaged_weights
+from lbkeras.keras_internals.callbacks import finish_averages, keep_both_at_the_end
 from lbkeras.schedules import checks
 
 CHECKPOINT_FORMAT = 2  # of a checkpoint's state
@@ -50,7 +50,7 @@ class Checkpoint(PipelineCallback):
         directory: where the files `update_N.npz` go; made when needed.
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
         callbacks: the other callbacks, in the order in which `fit` gets them.
-        minutes: save inside an epoch after that many minutes, at least 0.
+        minutes: how long a run may go unsaved inside an epoch, at least 0.
 
     Raises:
         UserError: an argument of another type or out of its range.
@@ -174,7 +174,7 @@ class Checkpoint(PipelineCallback):
         super().on_train_begin(logs)
         self._agreement = Agreement(getattr(self.model, "distribute_strategy", None))
         self._restore_callbacks()
-        self._swapping = averaged_weights.keep_both_at_the_end(self.callbacks)
+        self._swapping = keep_both_at_the_end(self.callbacks)
         for each in self.callbacks:
             if names := callback_state.not_kept(each):
                 warnings.warn(
@@ -219,7 +219,7 @@ class Checkpoint(PipelineCallback):
     def on_epoch_end(self, epoch, logs=None):
         self.save(epoch + 1, 0)
         if epoch + 1 == (self.params or {}).get("epochs"):
-            averaged_weights.finish(self._swapping)
+            finish_averages(self._swapping)
 
     def _restore_callbacks(self):
         if self._pending is None:

@@ -1,4 +1,4 @@
-"""Finds a loss whose value for an example depends on the other examples of the batch."""
+"""Detects losses that couple the examples of a batch, such as ranking losses."""
 
 import keras
 import numpy as np
@@ -55,8 +55,8 @@ class _Check(keras.losses.Loss):
             alone = self._loss.call(y_true[:half], y_pred[:half])
             if len(alone.shape) != len(values.shape) or not _close(values[:half], alone):
                 raise UserError(
-                    f"loss: expected one whose value for an example does not depend on the other "
-                    f"examples of the batch, for {self._where}, received {self.name}"
+                    "loss: expected one that treats each example of the batch independently, for "
+                    f"{self._where}, received {self.name}"
                 )
         return values
 

@@ -10,11 +10,7 @@ from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.files import write_json
 from lbkeras.keras_internals.model import train_function
-from lbkeras.trainers import (
-    UpdateProgress,
-    check_micro_batch_size,
-    micro_batch_train_step,
-)
+from lbkeras.trainers import UpdateProgress, check_micro_batch_size, micro_batch_train_step
 
 
 class MicroBatches(PipelineCallback):

@@ -4,7 +4,7 @@ import keras
 
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
-from lbkeras.schedules import SteeredLearningRate, steps
+from lbkeras.schedules import Curve, SteeredLearningRate, steps
 
 
 def base_optimizer(optimizer):
@@ -79,9 +79,22 @@ def take_learning_rate(model, owner) -> SteeredLearningRate:
             f"learning_rate: {name} and the optimizer's {received} cannot both set it; expected "
             f"an optimizer with a number, such as {type(optimizer).__name__}(learning_rate=0.1)"
         )
+    return put_learning_rate(model, number, steps([_exactly(number)], [], 1), name)
+
+
+def put_learning_rate(model, present, curve: Curve, owner: str) -> SteeredLearningRate:
+    """Replaces `present` by a learning rate that a callback steers, until it is given back.
+
+    Args:
+        model: a compiled model.
+        present: the optimizer's own learning rate, a variable or a schedule.
+        curve: what the new one begins with.
+        owner: the callback's class name.
+    """
+    optimizer = base_optimizer(model.optimizer)
     with model.distribute_strategy.scope():
-        steered = SteeredLearningRate(steps([_exactly(number)], [], 1), owner=name)
-    steered.number = number
+        steered = SteeredLearningRate(curve, owner=owner)
+    steered.number = present
     # Not by the optimizer's setter, which would take the number out of `optimizer.variables` and so
     # out of their order in checkpoints.
     set_learning_rate(optimizer, steered)

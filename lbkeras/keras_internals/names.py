@@ -1,6 +1,7 @@
 """How a private name is read, and what is said where this version has none."""
 
 import ast
+import functools
 import importlib
 import importlib.util
 import pathlib
@@ -58,26 +59,27 @@ def defining_class(kind: type, name: str) -> type:
     raise missing(f"{kind.__name__}.{name}")
 
 
-def public_names(module: str) -> list[str]:
+@functools.cache
+def public_names(module: str) -> tuple[str, ...]:
     """The names that a package's `__init__` exports, read from its file: nothing is imported.
 
     Args:
         module: such as "keras.optimizers".
 
     Returns:
-        Its `__all__` or else what it imports by name; [] if it is not installed.
+        Its `__all__` or else what it imports by name; () if it is not installed.
     """
     package, *inner = module.split(".")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        return []
+        return ()
     path = pathlib.Path(spec.submodule_search_locations[0], *inner, "__init__.py")
     if not path.is_file():
-        return []
+        return ()
     imported = []
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return ast.literal_eval(node.value)
+            return tuple(ast.literal_eval(node.value))
         if isinstance(node, ast.ImportFrom):
             imported += [each.asname or each.name for each in node.names]
-    return imported
+    return tuple(imported)

@@ -76,7 +76,10 @@ def test_curves_are_shown_with_start_peak_and_end(succeeds, smith):
     }
     assert shown["gradual_warmup"] != shown["constant_warmup"]
     assert "0.1→0.4" in shown["gradual_warmup"] and " to " in shown["gradual_warmup"]
-    assert not any("  0  " in row for row in shown.values())
+    config = config.with_name("you2019_legw.py")
+    rows = succeeds("plan", f"--config={config}:digits").split("\n\n")[0].splitlines()
+    rates = [row[rows[0].index("batch") + 5 :].split()[0] for row in rows[1:]]
+    assert "0" not in rates and any(rate.startswith("0→") for rate in rates)
 
 
 def test_a_papers_config_that_is_copied_elsewhere(smith, tmp_path):
