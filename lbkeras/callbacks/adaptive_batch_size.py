@@ -74,6 +74,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
             replicas do not divide; in `fit`, an optimizer with a schedule, another callback that
             sets the learning rate, and what `GradientNoiseScale` raises.
 
+    >>> import keras
     >>> from lbkeras.data import Pipeline
     >>> x = keras.random.normal((640, 4), seed=0).numpy()
     >>> train, model = Pipeline((x, x[:, 0]), 8), keras.Sequential([keras.layers.Dense(1)])
