@@ -22,8 +22,8 @@ def check_losses(model, pipeline, where: str) -> None:
         where: what divides the batch, for the message: "micro-batches".
 
     Raises:
-        UserError: a loss such as Keras' `Circle`; a loss that gives one number is left to who
-            divides it.
+        UserError: a loss such as Keras' `Circle`; one that gives a number for the whole batch, such
+            as Keras' `Dice`.
     """
     if not compiled_loss.has_loss(model) or pipeline.num_examples < _EXAMPLES:
         return
@@ -50,14 +50,19 @@ class _Check(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         values = self._loss.call(y_true, y_pred)
-        if len(values.shape) and values.shape[0] == _EXAMPLES:
-            half = _EXAMPLES // 2
-            alone = self._loss.call(y_true[:half], y_pred[:half])
-            if len(alone.shape) != len(values.shape) or not _close(values[:half], alone):
-                raise UserError(
-                    "loss: expected one that treats each example of the batch independently, for "
-                    f"{self._where}, received {self.name}"
-                )
+        alone = self._loss.call(y_true[: _EXAMPLES // 2], y_pred[: _EXAMPLES // 2])
+        half = alone.shape[0] if len(alone.shape) else 0
+        if not half or tuple(values.shape) != (2 * half, *alone.shape[1:]):
+            raise UserError(
+                f"loss: expected one value an example, for {self._where}, received {self.name}, "
+                f"which gives shape {tuple(values.shape)} for {_EXAMPLES} examples; let it return "
+                "the values before their mean"
+            )
+        if not _close(values[:half], alone):
+            raise UserError(
+                "loss: expected one that treats each example of the batch independently, for "
+                f"{self._where}, received {self.name}"
+            )
         return values
 
 

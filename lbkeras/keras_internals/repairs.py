@@ -14,8 +14,9 @@ import keras
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals import loss_reduction
 from lbkeras.keras_internals import model as model_internals
-from lbkeras.keras_internals.names import defining_class, private, private_module
+from lbkeras.keras_internals.names import defining_class, private
 from lbkeras.keras_internals.optimizer import clip
 
 
@@ -321,32 +322,47 @@ def _tell_data_the_strategy():
     iterator.__init__ = __init__
 
 
-# A loss without reduction is a value for each example, which Keras does not divide by the replicas;
-# for the metric "loss" it multiplies it by them all the same.
+# A replica divides the loss of its part by the part's own number of values, sum of weights or mask:
+# parts with unequal sums then count alike. The metric "loss" weights parts by their examples, which
+# is right for means over examples only, and is the number of replicas too large for the others.
 
 
-def _loss_module():
-    return private_module("keras.src.losses.loss")
+class _Meeting:
+    """Stands for two replicas that say the same: as far as losses look at a strategy."""
+
+    num_replicas_in_sync = 2
+
+    def __init__(self):
+        self.met = False
+
+    def all_reduce(self, reduce_op, value):
+        self.met = True
+        return 2 * value
+
+    @contextlib.contextmanager
+    def instead_of_ours(self):
+        functions = tf.distribute.get_strategy, tf.distribute.get_replica_context
+        tf.distribute.get_strategy = tf.distribute.get_replica_context = lambda: self
+        try:
+            yield
+        finally:
+            tf.distribute.get_strategy, tf.distribute.get_replica_context = functions
 
 
-def _values_of_examples_are_multiplied() -> bool:
-    unscale = private(_loss_module(), "unscale_loss_for_distribution")
-    own = tf.distribute.get_strategy
-    tf.distribute.get_strategy = lambda: types.SimpleNamespace(num_replicas_in_sync=2)
-    try:
-        return bool(unscale(tf.ones(3))[0] != 1.0)
-    finally:
-        tf.distribute.get_strategy = own
+def _replicas_meet_in(name: str, *arguments) -> bool:
+    function = private(loss_reduction.module(), name)
+    meeting = _Meeting()
+    with meeting.instead_of_ours():
+        function(*arguments)
+    return meeting.met
 
 
-def _leave_values_of_examples():
-    unscale = private(_loss_module(), "unscale_loss_for_distribution")
+def _mend_loss(name: str, mended) -> None:
+    module = loss_reduction.module()
+    setattr(module, name, mended(private(module, name)))
 
-    def unscale_loss_for_distribution(value):
-        return value if value.shape.rank else unscale(value)
 
-    _loss_module().unscale_loss_for_distribution = unscale_loss_for_distribution
-
+_REDUCE, _UNSCALE = "reduce_weighted_values", "unscale_loss_for_distribution"
 
 REPAIRS = {
     "model is built from a reduced batch": (_build_reduces_a_batch, _build_from_a_local_part),
@@ -356,9 +372,13 @@ REPAIRS = {
         _gradients_are_clipped_before_their_sum,
         _clip_gradients_after_their_sum,
     ),
-    "losses of examples are multiplied by the replicas": (
-        _values_of_examples_are_multiplied,
-        _leave_values_of_examples,
+    "a part is divided by its own weights": (
+        lambda: not _replicas_meet_in(_REDUCE, tf.ones(2)),
+        lambda: _mend_loss(_REDUCE, loss_reduction.reduced_over_replicas),
+    ),
+    "the shown loss counts parts by their examples": (
+        lambda: not _replicas_meet_in(_UNSCALE, tf.ones(())),
+        lambda: _mend_loss(_UNSCALE, loss_reduction.shown_over_replicas),
     ),
     "data are not told the strategy": (_data_are_not_told_the_strategy, _tell_data_the_strategy),
 }

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from lbkeras.errors import UserError
-from lbkeras.keras_internals import compiled_loss
+from lbkeras.keras_internals import compiled_loss, loss_reduction
 from lbkeras.keras_internals import model as internals
 from lbkeras.trainers.gradient_statistics import statistics_of
 from lbkeras.trainers.piece_losses import PieceLosses, WholeBatchNeeded, scalar
@@ -212,7 +212,7 @@ class _TrainStep:
         return gradients, state, losses
 
     def _divisors(self, data, size: int) -> list:
-        """The sums of weights of the compiled losses over the batch.
+        """The sums of weights of the compiled losses over the batch, the mean over replicas.
 
         Keras divides by masks that come out of the forward pass; of this one the graph keeps only
         what the masks need.
@@ -227,7 +227,9 @@ class _TrainStep:
                 losses(y, y_pred, sample_weight)
             return [a + b for a, b in zip(totals, losses.counts, strict=True)]
 
-        return self._fold(data, size, add, [tf.zeros(())] * len(ones))
+        sums = self._fold(data, size, add, [tf.zeros(())] * len(ones))
+        replicas = loss_reduction.replicas()
+        return [loss_reduction.sum_over_replicas(each) / replicas for each in sums]
 
     def _num_losses(self) -> int:
         return len(compiled_loss.losses(self._model))

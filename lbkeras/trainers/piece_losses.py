@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from lbkeras.errors import UserError
-from lbkeras.keras_internals import compiled_loss
+from lbkeras.keras_internals import compiled_loss, loss_reduction
 
 
 class WholeBatchNeeded(Exception):
@@ -22,8 +22,8 @@ class PieceLosses:
         model: built and compiled.
         size: examples in the piece.
         whole_size: examples in the batch.
-        divisors: the sum of weights of each loss over the whole batch, as `count` gives it; None
-            while it is unknown.
+        divisors: the sum of weights of each loss over the whole batch, as `counts` gives it, the
+            mean over replicas; None while it is unknown.
 
     Attributes:
         values: after a call, what the piece adds to each loss, one scalar a loss.
@@ -83,7 +83,8 @@ class _PieceLoss(keras.losses.Loss):
         if self._share == 1:
             self.value = self._loss(y_true, y_pred, sample_weight)
             return self.value
-        value = super().__call__(y_true, y_pred, sample_weight)
+        with loss_reduction.alone():
+            value = super().__call__(y_true, y_pred, sample_weight)
         if not self._each.shape.rank or self._each.shape[0] != self._size:
             raise UserError(
                 f"loss: expected one value an example for micro-batches, received {self.name}, "

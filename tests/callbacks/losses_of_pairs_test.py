@@ -16,6 +16,14 @@ def ranking(y_true, y_pred):
     return ops.mean(ops.relu(1 - order * (y_pred - ops.transpose(y_pred))), axis=1)
 
 
+def one_number(y_true, y_pred):
+    return ops.mean(ops.square(y_true - y_pred))
+
+
+def by_column(y_true, y_pred):
+    return ops.mean(ops.square(y_true - y_pred), axis=0)
+
+
 def of_pairs(loss):
     return loss in (ranking, "circle")
 
@@ -66,6 +74,15 @@ def refused(loss, where: str) -> tuple:
 def test_in_micro_batches(loss):
     outcome = fit(loss, lambda train: [MicroBatches(train, 4)])
     assert outcome == refused(loss, "micro-batches")
+
+
+@pytest.mark.parametrize("loss, shape", [(one_number, "()"), (by_column, "(3,)")])
+def test_numbers_of_the_whole_batch(loss, shape):
+    message = (
+        f"loss: expected one value an example, for micro-batches, received {loss.__name__}, which "
+        f"gives shape {shape} for 4 examples; let it return the values before their mean"
+    )
+    assert fit(loss, lambda train: [MicroBatches(train, 4)]) == (0, message)
 
 
 @pytest.mark.parametrize("loss", ["circle", "mse"])

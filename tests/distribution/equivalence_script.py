@@ -173,6 +173,48 @@ def averaged(micro=None):
     return {"updates": model.optimizer.iterations.numpy()}
 
 
+def masked(micro=None):
+    """Masks, weights and sums: what each loss divides by differs between the replicas' parts."""
+    keras.utils.set_random_seed(1)
+    with STRATEGY.scope():
+        inputs = keras.Input((6,), dtype="int32")
+        embedded = keras.layers.Embedding(9, 4, mask_zero=True)(inputs)
+        outputs = {
+            name: keras.layers.Dense(3, name=name, kernel_regularizer="l2")(embedded)
+            for name in ("mean", "weighted", "sum")
+        }
+        model = keras.Model(inputs, outputs)
+        crossentropy = keras.losses.SparseCategoricalCrossentropy
+        model.compile(
+            sgd(),
+            loss=dict(
+                mean=crossentropy(from_logits=True, ignore_class=2),
+                weighted=crossentropy(from_logits=True, reduction="mean_with_sample_weight"),
+                sum=keras.losses.MeanSquaredError(reduction="sum"),
+            ),
+            loss_weights=dict(mean=1.0, weighted=2.0, sum=0.01),
+            metrics=dict(mean=["accuracy"]),
+            weighted_metrics=dict(weighted=["accuracy"]),
+        )
+
+    def examples(count):
+        generator = np.random.default_rng(0)
+        lengths = np.where(np.arange(count) % 12 < 6, 6, generator.integers(0, 3, count))
+        x = generator.integers(1, 9, (count, 6)) * (np.arange(6) < lengths[:, None])
+        y = generator.integers(0, 3, (count, 6))
+        targets = {"mean": y, "weighted": y, "sum": generator.normal(size=(count, 6, 3))}
+        weights = {name: generator.uniform(0.1, 2, (count, 6)) for name in targets}
+        return x.astype("int32"), targets, weights
+
+    train, test = Pipeline(examples(N), 12, seed=2), Pipeline(examples(61), 12, shuffle=False)
+    callbacks = [BatchSizeScheduler(train, PLAN)]
+    callbacks += [MicroBatches(train, micro)] if micro else []
+    fit = model.fit(train, epochs=3, validation_data=test, callbacks=callbacks, verbose=0)
+    out = {name: np.asarray(values) for name, values in fit.history.items()}
+    out["weights"] = np.concatenate([w.ravel() for w in model.get_weights()])
+    return out
+
+
 def clipping(**argument):
     return lambda: sgd(**argument)
 
@@ -197,12 +239,14 @@ CASES = {
     "plain": plain,
     "evaluated": evaluated,
     "averaged": averaged,
+    "masked": masked,
     # In pieces of 5 examples, the last one smaller: equal to the case that is named first.
     "sgd in pieces": lambda: trained(memory(), micro=5),
     "lars in pieces": lambda: trained(memory(), lars, micro=5),
     "adam in pieces": lambda: trained(memory(), adam, micro=5),
     "executions in pieces": lambda: trained(memory(), steps_per_execution=5, micro=5),
     "averaged in pieces": lambda: averaged(micro=2),
+    "masked in pieces": lambda: masked(micro=2),
     "stream in pieces": lambda: trained(
         Pipeline(stream(), 12, decode=jitter_one), steps_per_execution=3, micro=5
     ),

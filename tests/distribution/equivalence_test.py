@@ -9,13 +9,14 @@ from tests.distribution.workers import run_workers
 
 SCRIPT = Path(__file__).parent / "equivalence_script.py"
 OPTIMIZERS = ("sgd", "lars", "adam")
-PIECES = tuple(f"{case} in pieces" for case in (*OPTIMIZERS, "averaged", "executions", "stream"))
+WAYS = ("averaged", "masked", "executions", "stream")
+PIECES = tuple(f"{case} in pieces" for case in (*OPTIMIZERS, *WAYS))
 REST = (
     "norm,executions,augmented,stream,unscheduled,unscheduled_stream,clipped_together,clipped,"
-    "resumed,plain,evaluated"
+    "resumed,plain,evaluated,masked"
 ).split(",")
 # For the gate, where each way of training is compared once; all cases are before a release.
-FEW = ("sgd", "stream", "resumed", "evaluated", "executions in pieces")
+FEW = ("sgd", "stream", "resumed", "evaluated", "masked", "executions in pieces")
 FEW_REPLICAS = (*FEW, "executions", "stream in pieces")
 FEW_WORKERS = FEW
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lbkeras.errors import UserError
 from lbkeras.keras_internals import repairs as keras_repairs
 from lbkeras.keras_internals.repairs import REPAIRS
 
@@ -132,3 +133,45 @@ def test_the_gradient_of_all_replicas_is_clipped(mirrored, clipping):
     np.testing.assert_allclose(fitted(model)[0], expected, rtol=1e-6)
     unclipped = fitted(make(keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.01)))[0]
     assert np.abs(unclipped - expected).max() > 0.01  # it mattered
+
+
+def one_number(y, y_pred):
+    return keras.ops.mean(keras.ops.square(y - y_pred))
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+def test_a_loss_that_gives_one_number_is_refused(mirrored, method):
+    """Each replica's number would count whole: twice the gradient, twice the loss."""
+    with mirrored.scope():
+        model = make()
+        model.compile("sgd", one_number)
+    with pytest.raises(UserError, match="^loss: expected a value for each example on several"):
+        getattr(model, method)(*arrays(8), batch_size=8, verbose=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "reduction", ["sum_over_batch_size", "sum", pytest.param(None, marks=pytest.mark.release)]
+)
+def test_parts_of_unequal_size(mirrored, reduction):
+    """23 examples in batches of 11: parts of 6 and 5, and at last of 1 and none."""
+    x, y = arrays(23)
+
+    def trained(model):
+        loss = keras.losses.MeanSquaredError(reduction=reduction)
+        model.compile(keras.optimizers.SGD(0.01), loss, metrics=["mae"])
+        options = dict(batch_size=11, verbose=0)
+        history = model.fit(x, y, shuffle=False, validation_data=(x, y), **options).history
+        return np.concatenate([w.ravel() for w in model.get_weights()]), history
+
+    expected, logs = trained(single := make())
+    with mirrored.scope():
+        model = make()
+    weights, found = trained(model)
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+    if reduction is None:  # one device counts a batch by the square of its size
+        single.compile(loss="mse")
+        logs["val_loss"] = [single.evaluate(x, y, verbose=0, return_dict=True)["loss"]]
+        del found["loss"]
+    for name, values in found.items():
+        assert values == pytest.approx(logs[name], rel=1e-6), name
