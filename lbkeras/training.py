@@ -162,6 +162,7 @@ def _train(run: Run, plan, record: dict) -> dict:
         _go_on(run, plan, first_epoch)
         record = _new_record(run, model, strategy, record)
         record["micro_batch_size"] = run.micro_batch_size or None
+        record["test_examples"] = test_data.num_examples
         write_record(run.folder, record)
     with _recording(run, record) if chief else contextlib.nullcontext():
         if first_epoch < plan.epochs:

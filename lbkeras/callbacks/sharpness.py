@@ -8,10 +8,10 @@ from lbkeras.analysis import RandomSubspace
 from lbkeras.analysis.sharpness import sharpness
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
+from lbkeras.replication.metrics import sharpness_name
 from lbkeras.schedules import checks
 from lbkeras.trainers import LossOfWeights
 
-_USUAL = 1e-3  # the box that a name without one means
 _SECONDS_BETWEEN_LINES = 30.0
 
 
@@ -138,7 +138,7 @@ class Sharpness(PipelineCallback):
             if dimensions is not None:
                 subspace = RandomSubspace(len(loss.weights), dimensions, self.seed)
             for epsilon in self.epsilons:
-                measured[_name(dimensions, epsilon)] = sharpness(
+                measured[sharpness_name(dimensions, epsilon)] = sharpness(
                     progress.value_and_gradient,
                     loss.weights,
                     epsilon,
@@ -169,10 +169,3 @@ class _Progress:
             self._spoke = time.monotonic()
             print(f"sharpness: {self._done} of about {self._passes} passes", flush=True)
         return result
-
-
-def _name(dimensions: int | None, epsilon: float) -> str:
-    name = "sharpness" if dimensions is None else f"sharpness_subspace_{dimensions}"
-    if epsilon == _USUAL:
-        return name
-    return f"{name}_{np.format_float_scientific(epsilon, trim='-', exp_digits=1)}"

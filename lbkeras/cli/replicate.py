@@ -11,6 +11,7 @@ from lbkeras.cli.command_flags import (
     command_line,
     config_module,
     config_variant,
+    load_config,
 )
 from lbkeras.cli.signals import raise_if_received
 from lbkeras.cli.train import (
@@ -21,8 +22,9 @@ from lbkeras.cli.train import (
     strategy_name,
 )
 from lbkeras.cli.workers import workers_met
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, unknown_name
 from lbkeras.planning import check_replicas
+from lbkeras.replication import Claim, metrics
 from lbkeras.replication.folder import read_replication, write_replication
 
 _SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
@@ -80,6 +82,8 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
     with folders.locked(workdir):
         _check_arms(workdir, list(description["arms"]))
         print(f"strategy: {_start(flags)}", flush=True)
+        if description["claims"] and len(description["seeds"]) < 2:
+            print("claims: one seed decides none of them; a spread needs at least two", flush=True)
         description["dataset_description"] = _describe_data(flags)
         write_replication(workdir, description)
         _train_all(runs, workers)
@@ -228,6 +232,7 @@ def _description(flags, arguments, arms, seeds) -> dict:
         "dataset": flags.config.data.name,
         "metric": "val_accuracy",
         "seeds": seeds,
+        "seeds_in_config": experiment.seeds(load_config(named)),
         "arms": {
             arm: {
                 "description": flags.config.arms[arm].get("description", ""),
@@ -235,6 +240,25 @@ def _description(flags, arguments, arms, seeds) -> dict:
             }
             for arm in arms
         },
-        "claims": module.get_claims(variant) if variant else module.get_claims(),
+        "claims": _claims(flags.config, named, module),
         "plans": {arm: plan.to_dict() for arm, plan in experiment.make_plans(flags.config).items()},
     }
+
+
+def _claims(config, named: str, module) -> list[dict]:
+    """The claims of a config, each checked against what its arms will measure."""
+    variant = config_variant(named)
+    try:
+        claims = module.get_claims(variant) if variant else module.get_claims()
+    except Exception as error:  # the config's own code
+        raise UserError(f"--config={named}: get_claims: {type(error).__name__}: {error}") from error
+    if not isinstance(claims, list):
+        raise UserError(f"--config={named}: get_claims: expected a list, received {claims!r}")
+    for data in claims:
+        claim = Claim.from_dict(data, experiment.arm_names(config))
+        for arm in (claim.arm, claim.baseline):
+            measured = metrics.measured(experiment.arm_settings(config, arm))
+            if claim.metric not in measured:
+                where = f"claim {claim.name!r}: metric of {arm}"
+                raise UserError(unknown_name(where, claim.metric, measured))
+    return claims

@@ -17,7 +17,7 @@ _HOMES = {
         "write_record",
     ),
     "claims": ("Claim",),
-    "verdicts": ("verdict",),
+    "verdicts": ("Evidence", "judge", "verdict"),
     "report": ("build_report", "format_table", "write_report"),
     "plots": ("write_plots",),
     "keep": ("keep_results",),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lbkeras.errors import UserError
+from lbkeras.replication import metrics
 
 TESTS = ("not_worse", "worse", "equivalent", "ratio_at_least")
 TAGS = {
@@ -17,11 +18,7 @@ TAGS = {
     "M": "recalled, not looked up",
     "M?": "recalled with doubt",
 }
-# Which way is better, for what lbkeras measures itself; another metric's claim says it.
-HIGHER, LOWER = "higher", "lower"
-_COSTS = ("updates", "seconds", "examples_seen", "epochs")
-_BETTER = {"accuracy": HIGHER, "loss": LOWER, "consensus_distance": LOWER, "sharpness": LOWER}
-_BETTER |= dict.fromkeys(_COSTS, LOWER)
+_TEXTS = ("name", "statement", "test", "arm", "baseline", "source", "metric", "note", "tag")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +48,8 @@ class Claim:
         ratio: positive; required for `ratio_at_least`.
         paper: the paper's own values, for the report only: `{"arm": 0.944, "baseline": 0.943}`.
         note: a remark for the report.
-        better: `"higher"` or `"lower"`; required for a metric that lbkeras does not measure itself,
-            unless the test is a ratio.
+        better: `"higher"` or `"lower"`; required for a metric that lbkeras does not measure itself
+            (`metrics.better`), unless the test is a ratio.
 
     Raises:
         UserError: a value is missing or unusable.
@@ -73,15 +70,15 @@ class Claim:
     better: str | None = None
 
     def __post_init__(self):
-        for key in ("name", "statement", "test", "arm", "baseline", "source", "metric", "note"):
+        for key in _TEXTS:
             if not isinstance(getattr(self, key), str):
                 raise self._error(key, "text", getattr(self, key))
         _check_known(f"claim {self.name!r}: test", self.test, TESTS)
         if self.tag not in TAGS or self.tag == "M?":
             raise self._error("tag", "S, T, ST, A or M", self.tag)
-        if self.better not in (HIGHER, LOWER, None):
+        if self.better not in (metrics.HIGHER, metrics.LOWER, None):
             raise self._error("better", "higher or lower", self.better)
-        if self.test != "ratio_at_least" and (self.better or self._known_better()) is None:
+        if self.test != "ratio_at_least" and (self.better or metrics.better(self.metric)) is None:
             raise self._error("better", f"higher or lower for the metric {self.metric!r}", None)
         if self.arm == self.baseline:
             raise self._error("baseline", "another arm than the claim's", self.baseline)
@@ -131,16 +128,12 @@ class Claim:
     @property
     def lower_is_better(self) -> bool:
         """Whether less of it is better: what the claim says, else what is known of the metric."""
-        return (self.better or self._known_better()) == LOWER
-
-    def _known_better(self) -> str | None:
-        name = self.metric.removeprefix("val_")
-        return _BETTER["sharpness"] if name.startswith("sharpness") else _BETTER.get(name)
+        return (self.better or metrics.better(self.metric)) == metrics.LOWER
 
     @property
     def is_cost(self) -> bool:
         """Whether the metric counts what a run spent rather than how good its model is."""
-        return self.metric in _COSTS
+        return self.metric in metrics.COSTS
 
     def to_dict(self) -> dict[str, Any]:
         """The claim as plain data, without the fields that are not set."""

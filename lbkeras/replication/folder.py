@@ -65,6 +65,8 @@ def read_workdir(path: Path | str) -> Workdir:
         for part in (value, *parts):
             if part is not None and not isinstance(part, dict):
                 raise UserError(f"{source}: expected objects in {section!r}, received {part!r}")
+    if not isinstance(replication.get("claims") or [], list):
+        raise UserError(f"{source}: expected a list of claims, received {replication['claims']!r}")
     for seed in replication["seeds"]:
         if not isinstance(seed, int):
             raise UserError(f"{source}: expected whole numbers as seeds, received {seed!r}")

@@ -178,11 +178,10 @@ def render_claims(report: dict[str, Any]) -> str:
     rows = []
     for claim in report["claims"]:
         result = claim["result"]
-        n = result["n"]
         source = f"{claim.get('source', '')} [{claim['tag']}]".strip()
         rows.append([
             f"{claim['statement']} ({source})", f"**{result['verdict']}**",
-            describe_effect(claim), _claimed(claim), f"{n['arm']} and {n['baseline']}",
+            describe_effect(claim), _claimed(claim), _describe_n(result["n"]),
             result["reason"],
         ])  # fmt: skip
     header = [
@@ -196,6 +195,15 @@ def render_claims(report: dict[str, Any]) -> str:
     return f"{_markdown_table(header, rows)}\n\nTest: {TEST_STATED}"
 
 
+def _describe_n(n: dict[str, int]) -> str:
+    """`5 pairs`; `5 and 4, 4 pairs` where seeds of an arm are left out; `5 and 4` without pairs."""
+    both = f"{n['arm']} and {n['baseline']}"
+    if not n["pairs"]:
+        return both
+    pairs = f"{n['pairs']} pairs"
+    return pairs if n["arm"] == n["baseline"] == n["pairs"] else f"{both}, {pairs}"
+
+
 def describe_effect(claim: dict[str, Any]) -> str:
     """The effect with its interval, in points for accuracies: `-0.10 points (-0.60 to 0.40)`."""
     result, metric = claim["result"], claim["metric"]
@@ -205,12 +213,16 @@ def describe_effect(claim: dict[str, Any]) -> str:
     if claim["test"] == "ratio_at_least":
         text, form = f"{effect:.2f}x {metric}", (lambda value: f"{value:.2f}")
     elif _is_percent(metric):
-        text, form = f"{100 * effect:+.2f} points", (lambda value: f"{100 * value:+.2f}")
+        text, form = f"{_signed_points(effect)} points", _signed_points
     else:
         text, form = f"{effect:+.4g}", (lambda value: f"{value:+.4g}")
     if interval and interval[0] != interval[1]:
         text += f" ({form(interval[0])} to {form(interval[1])})"
     return text
+
+
+def _signed_points(value: float) -> str:
+    return f"{round(100 * value, 2) + 0.0:+.2f}"  # never -0.00
 
 
 def render_circumstances(report: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The report of a replication: every number in it comes from the run records of a workdir."""
 
+import re
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,10 +11,12 @@ from lbkeras.replication import rendering
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.folder import Workdir, read_workdir
 from lbkeras.replication.run_record import RunFolder
-from lbkeras.replication.verdicts import verdict
+from lbkeras.replication.verdicts import Evidence, judge
 
 # What callbacks measure at the end of a run, beside loss and accuracy.
 _MEASURED = ("sharpness", "consensus_distance")
+# In a command, for a replication.json without `seeds_in_config`.
+_SEED_FLAGS = re.compile(r"--?(?:config\.(?:first_seed|seeds)|seeds)[= ]\d+")
 
 
 def build_report(workdir: Path | str) -> dict[str, Any]:
@@ -99,7 +102,7 @@ def _build(folder: Workdir) -> dict[str, Any]:
         "hardware": hardware,
         "versions": versions,
         "arms": arms,
-        "claims": [_judge(folder, claim) for claim in folder.claims],
+        "claims": _judge(folder),
         "runs_not_finished": _list_not_finished(folder),
         "notes": _note(folder, hardware, versions),
     }
@@ -147,26 +150,33 @@ def _outcomes(runs: dict[int, RunFolder], metric: str) -> dict[str, list[int]]:
     return outcomes
 
 
-def _judge(folder: Workdir, claim: Claim) -> dict[str, Any]:
-    values, diverged, missing = {}, {}, []
-    for arm in (claim.arm, claim.baseline):
-        runs = folder.runs[arm]
+def _judge(folder: Workdir) -> list[dict[str, Any]]:
+    """The claims with their verdicts, which are corrected for each other."""
+    results = judge([_gather(folder, claim) for claim in folder.claims])
+    for claim, result in zip(folder.claims, results, strict=True):
+        missing = []
+        for arm in (claim.arm, claim.baseline):
+            outcomes = _outcomes(folder.runs[arm], claim.metric)
+            left = outcomes["unfinished"] + outcomes["not_run"]
+            if left:
+                missing.append(f"{arm} seed {', '.join(map(str, sorted(left)))}")
+        if missing:
+            result["reason"] += f" Not run to the end: {'; '.join(missing)}."
+    return [
+        {**claim.to_dict(), "result": result}
+        for claim, result in zip(folder.claims, results, strict=True)
+    ]
+
+
+def _gather(folder: Workdir, claim: Claim) -> Evidence:
+    values, diverged, examples = [], [], []
+    for runs in (folder.runs[claim.arm], folder.runs[claim.baseline]):
         outcomes = _outcomes(runs, claim.metric)
-        values[arm] = [runs[seed].value(claim.metric) for seed in outcomes["finished"]]
-        diverged[arm] = outcomes["diverged"]
-        left = outcomes["unfinished"] + outcomes["not_run"]
-        if left:
-            missing.append(f"{arm} seed {', '.join(map(str, sorted(left)))}")
-    result = verdict(
-        claim,
-        values[claim.arm],
-        values[claim.baseline],
-        diverged_arm=diverged[claim.arm],
-        diverged_baseline=diverged[claim.baseline],
-    )
-    if missing:
-        result["reason"] += f" Not run to the end: {'; '.join(missing)}."
-    return {**claim.to_dict(), "result": result}
+        values.append({seed: runs[seed].value(claim.metric) for seed in outcomes["finished"]})
+        diverged.append(outcomes["diverged"])
+        examples += [runs[seed].examples(claim.metric) for seed in outcomes["finished"]]
+    resolution = 1 / min(examples) if examples and None not in examples else None
+    return Evidence(claim, *values, *diverged, resolution)
 
 
 def _list_not_finished(folder: Workdir) -> list[dict[str, Any]]:
@@ -181,7 +191,7 @@ def _list_not_finished(folder: Workdir) -> list[dict[str, Any]]:
 
 
 def _note(folder: Workdir, hardware: list, versions: list) -> list[str]:
-    notes = folder.own_notes()
+    notes = folder.own_notes() + _note_seeds(folder.replication)
     if len(hardware) > 1:
         notes.append(
             f"The runs come from {len(hardware)} different machines; "
@@ -208,6 +218,28 @@ def _note(folder: Workdir, hardware: list, versions: list) -> list[str]:
             f"Left out, since replication.json does not list these seeds: {', '.join(extra)}."
         )
     return notes
+
+
+def _note_seeds(replication: dict[str, Any]) -> list[str]:
+    """Where the seeds are not those that the config fixes."""
+    seeds, fixed = replication["seeds"], replication.get("seeds_in_config")
+    if isinstance(fixed, list):
+        if seeds == fixed:
+            return []
+        return [
+            f"The config fixes {_describe_seeds(fixed)}; this replication has "
+            f"{_describe_seeds(seeds)}."
+        ]
+    flags = _SEED_FLAGS.findall(str(replication.get("command")))
+    if not flags:
+        return []
+    return [f"The seeds were chosen on the command line ({' '.join(flags)}), not by the config."]
+
+
+def _describe_seeds(seeds: list[int]) -> str:
+    if len(seeds) < 2:
+        return f"n={len(seeds)} (seed {', '.join(map(str, seeds)) or 'none'})"
+    return f"n={len(seeds)} (seeds {seeds[0]} to {seeds[-1]})"
 
 
 def _summarize(values: list[float]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ text, section.md. Sections are in the order of the folders' names: author, year,
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from lbkeras import files
 from lbkeras.errors import UserError
 from lbkeras.replication import rendering
 from lbkeras.replication.report import build_report
+from lbkeras.replication.verdicts import ALPHA, holm
 
 _INTRODUCTION = """# Results
 
@@ -24,7 +26,11 @@ it. A number of ours is a mean ± standard deviation over n finished seeds; n=1 
 The paper's numbers stand in columns of their own."""
 _GONE = (
     "The records of these runs are gone: the numbers and verdicts are those that lbkeras 0.1.0 "
-    "reported, by its rules."
+    "reported, by its rules: Welch's test without pairs, each claim by itself."
+)
+# A tested claim of such a section: verdict, finding, and the p-value that its reason prints.
+_TESTED = re.compile(
+    r"^\|.* \| \*\*(.+?)\*\* \|.*\| ([^|]+?) \([^;|]+; p [=<] ([.\d]+)\)\. \|$", re.M
 )
 
 
@@ -87,7 +93,32 @@ def _read_old_section(path: Path) -> tuple[str, str]:
     heading, _, rest = text.partition("\n")
     if not heading.startswith("## ") or "\n## " in rest:
         raise UserError(f"{path}: expected one section, from its '## ' on, received {heading!r}")
-    return heading, f"{heading}\n\n{_GONE}\n\n{rest.strip()}"
+    return heading, f"{heading}\n\n{_GONE}{_correct(rest)}\n\n{rest.strip()}"
+
+
+def _correct(text: str) -> str:
+    """Which of an old section's verdicts Holm's correction of its p-values does not bear out.
+
+    A reason has the p-value of its verdict; that of the other direction is 1 - p. `p < 0.001` is
+    taken as 0.001.
+    """
+    tested = [(word, finding, float(p)) for word, finding, p in _TESTED.findall(text)]
+    fallen = []
+    for decided, other in (("supported", "not supported"), ("not supported", "supported")):
+        inverted = (other,) if decided == "supported" else (other, "inconclusive")
+        corrected = holm([1 - p if word in inverted else p for word, _, p in tested])
+        fallen += [
+            f"{finding} (corrected p = {p:.3f})"
+            for (word, finding, _), p in zip(tested, corrected, strict=True)
+            if word == decided and p >= ALPHA
+        ]
+    if not tested:
+        return ""
+    if not fallen:
+        return " Holm's correction of its p-values leaves each verdict as it is."
+    return (
+        f" By Holm's correction of its p-values these would be inconclusive: {'; '.join(fallen)}."
+    )
 
 
 def _render_outcomes(report: dict) -> str:

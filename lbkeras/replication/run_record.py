@@ -16,6 +16,15 @@ from lbkeras import files
 from lbkeras.errors import UserError
 
 RECORD_FORMAT = 1  # of record.json
+# The examples of a test set, for records without `test_examples`.
+_TEST_EXAMPLES = {
+    ("digits", "test"): 360,
+    ("mnist", "test"): 10_000,
+    ("fashion_mnist", "test"): 10_000,
+    ("cifar10", "test"): 10_000,
+    ("cifar100", "test"): 10_000,
+    ("imagenet2012", "validation"): 50_000,
+}
 STATUSES = ("finished", "diverged", "interrupted", "running")
 
 
@@ -64,6 +73,24 @@ class RunFolder:
                 f"{self.path / 'record.json'}: expected a number for {metric!r}, received {value!r}"
             )
         return value if math.isfinite(value) else None
+
+    def examples(self, metric: str) -> int | None:
+        """How many examples an accuracy is the share of; None: not known, or another metric.
+
+        Records before 0.2.0 do not hold it; then the data set in config.json says it.
+        """
+        if metric == "accuracy":
+            number = self.plan.get("num_examples")
+        elif metric != "val_accuracy":
+            return None
+        elif "test_examples" in self.record:
+            number = self.record["test_examples"]
+        else:
+            config = read_json_object(self.path / "config.json", missing={})
+            data = config.get("data")
+            data = data if isinstance(data, dict) else {}
+            number = _TEST_EXAMPLES.get((str(data.get("name")), str(data.get("test_split"))))
+        return number if isinstance(number, int) and number > 0 else None
 
 
 def read_run(path: Path | str) -> RunFolder:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lbkeras.errors import UserError
-from lbkeras.replication import rendering
+from lbkeras.replication import metrics, rendering
 from lbkeras.replication.report import build_report
 
 SEPARATOR = "_rate_"
@@ -21,21 +21,29 @@ def select_arms(report: dict[str, Any]) -> dict[str, str]:
     """The best arm of each group of a tuning.
 
     Arms are named GROUP_rate_RATE, with `_` for RATE's decimal point. The best has the highest mean
-    of the report's metric over the seeds, and of equal ones the smallest rate. An arm takes part if
-    all its seeds finished.
+    of the report's metric over the seeds (the lowest, where less is better, as of a loss), and of
+    equal ones the smallest rate. An arm takes part if all its seeds finished.
 
     >>> def arm(*values):
     ...     return {"metric": {"n": len(values), "mean": sum(values) / len(values)}}
     >>> arms = {"sgd_32_rate_0_1": arm(0.9, 0.9), "sgd_32_rate_0_2": arm(0.9, 0.8)}
-    >>> select_arms({"arms": arms, "seeds": [0, 1]})
+    >>> select_arms({"arms": arms, "seeds": [0, 1], "metric": "val_accuracy"})
     {'sgd_32': 'sgd_32_rate_0_1'}
 
     Args:
-        report: what `build_report` returns, of a metric where more is better.
+        report: what `build_report` returns.
 
     Raises:
-        UserError: an arm has another name, or no arm of a group finished all its seeds.
+        UserError: it is not known which way the metric is better, an arm has another name, or no
+            arm of a group finished all its seeds.
     """
+    better = metrics.better(report["metric"])
+    if better is None:
+        raise UserError(
+            "metric: expected one of which lbkeras knows which way is better, received "
+            f"{report['metric']!r}"
+        )
+    sign = 1 if better == metrics.HIGHER else -1
     chosen: dict[str, tuple] = {}
     groups: dict[str, None] = {}
     for arm, values in report["arms"].items():
@@ -43,7 +51,7 @@ def select_arms(report: dict[str, Any]) -> dict[str, str]:
         groups[group] = None
         if values["metric"]["n"] < len(report["seeds"]):
             continue
-        candidate = (round(values["metric"]["mean"], _DIGITS), -rate, arm)
+        candidate = (sign * round(values["metric"]["mean"], _DIGITS), -rate, arm)
         chosen[group] = max(candidate, chosen.get(group, candidate))
     for group in groups:
         if group not in chosen:

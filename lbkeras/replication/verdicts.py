@@ -1,36 +1,99 @@
-"""Verdicts: what the seeds of two arms say about a claim, by Welch's one-sided t-tests."""
+"""Verdicts: what the seeds of two arms say about a claim, by one-sided t-tests.
 
+The seeds of both arms are paired; several claims of one replication are corrected together.
+"""
+
+import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lbkeras.replication import metrics
 from lbkeras.replication.claims import Claim
 
 ALPHA = 0.05
 TEST_STATED = (
-    "Welch's t-test over seeds, one-sided, alpha 0.05, each claim by itself (no correction for "
-    "several claims). not_worse: supported when 'arm <= baseline - margin' is rejected, not "
-    "supported when 'arm >= baseline - margin' is rejected. worse: supported when "
-    "'arm >= baseline' is rejected, not supported when 'arm <= baseline' is. equivalent: two "
-    "one-sided tests. ratio_at_least: the same on logarithms. Otherwise inconclusive. One seed in "
-    "an arm is always inconclusive; values that vary in neither arm are compared exactly. "
-    "Intervals are 90 %, which matches the one-sided tests."
+    "one-sided t-tests over seeds, alpha 0.05: of the differences between the two arms, seed by "
+    "seed, where at least two seeds finished in both (pairs), else Welch's. The corrected p-value "
+    "decides: Holm's method over all claims of this table that are not compared exactly (one "
+    "without a test counts as p = 1), those that support and those that speak against each by "
+    "themselves. not_worse: supported when 'arm <= baseline - margin' is rejected, not supported "
+    "when 'arm >= baseline - margin' is rejected. worse: supported when 'arm >= baseline' is "
+    "rejected, not supported when 'arm <= baseline' is. equivalent: two one-sided tests. "
+    "ratio_at_least: the same on logarithms. Otherwise inconclusive. One seed in an arm is always "
+    "inconclusive. An accuracy counts whole examples, so a standard deviation below one of them is "
+    "taken as one: arms that coincide in every seed are not known to be equal. Numbers of updates, "
+    "examples and epochs that no seed changes are compared exactly. Other values that do not vary "
+    "are inconclusive. Intervals are 90 %, which matches the one-sided tests, and not corrected."
 )
+# Records hold float32: a standard deviation below this share of the values is rounding.
+_ROUNDING = 2.0**-22
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """A claim with what its two arms measured.
+
+    Attributes:
+        claim: the claim.
+        arm: the metric of each finished seed of the claim's arm, by seed; or in any order, where
+            the seeds are not the baseline's.
+        baseline: the same of the baseline.
+        diverged_arm: the arm's diverged seeds.
+        diverged_baseline: the baseline's.
+        resolution: the smallest change of the metric that a run can show, in its unit: 1 / examples
+            for an accuracy; None: not known, or as fine as a float.
+    """
+
+    claim: Claim
+    arm: Mapping[int, float] | Sequence[float]
+    baseline: Mapping[int, float] | Sequence[float]
+    diverged_arm: Sequence[int] = ()
+    diverged_baseline: Sequence[int] = ()
+    resolution: float | None = None
 
 
 def verdict(
     claim: Claim,
-    values_arm: Sequence[float],
-    values_baseline: Sequence[float],
+    values_arm: Mapping[int, float] | Sequence[float],
+    values_baseline: Mapping[int, float] | Sequence[float],
     *,
     diverged_arm: Sequence[int] = (),
     diverged_baseline: Sequence[int] = (),
+    resolution: float | None = None,
 ) -> dict[str, Any]:
-    """Decides a claim from the finished seeds of its two arms.
+    """Decides a claim by itself, as the only one of its replication.
 
-    With se² = s_a²/n_a + s_b²/n_b and Welch's degrees of freedom, the shifted difference
-    t = (a - b + margin) / se is compared with Student's t (`TEST_STATED` has every case).
+    Args, what it returns and raises: as `judge` with one `Evidence`.
+
+    Example:
+
+    >>> from lbkeras.replication import Claim, verdict
+    >>> claim = Claim("keeps", "B keeps A's accuracy.", "not_worse", "b", "a", margin=0.01)
+    >>> verdict(claim, {0: 0.943, 1: 0.945, 2: 0.944}, {0: 0.944, 1: 0.943, 2: 0.945})["verdict"]
+    'supported'
+    """
+    return judge(
+        [Evidence(claim, values_arm, values_baseline, diverged_arm, diverged_baseline, resolution)]
+    )[0]
+
+
+def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
+    """Decides the claims of one replication from the finished seeds of their arms.
+
+    Where both arms have at least two seeds in common, with d the differences over those, s their
+    standard deviation, at least `resolution`, and n their number,
+
+        t = (mean(d) + margin) / (s / √n)   with n - 1 degrees of freedom,
+
+    else with se² = s_a²/n_a + s_b²/n_b, each s at least `resolution`, and Welch's degrees of
+    freedom, t = (mean(a) - mean(b) + margin) / se (`TEST_STATED` has every case). Counts that
+    no seed changes are compared exactly.
+
+    The p-values are then corrected by Holm's method over the claims that are not compared exactly,
+    those that support and those that speak against each by themselves; a claim without a test
+    counts as p = 1. With a probability of at most alpha any of the claims is wrongly supported.
 
     Diverged seeds stay out of the means and are named in the reason. An arm with one cannot support
     `not_worse`, `equivalent` or `ratio_at_least`; if all of its seeds diverged (two or more) while
@@ -39,132 +102,206 @@ def verdict(
     `worse` and `equivalent`.
 
     Args:
-        claim: the claim.
-        values_arm: the metric of each finished seed of the claim's arm.
-        values_baseline: the same of the baseline.
-        diverged_arm: the arm's diverged seeds.
-        diverged_baseline: the baseline's.
+        evidence: an `Evidence` for each claim.
 
     Returns:
+        For each claim a dictionary with
         `verdict`: "supported", "not supported", "inconclusive" or "not run";
         `p_value`: of the hypothesis that must be rejected for support; `p_value_against`: of the
         one whose rejection means "not supported" (None where no test was made);
+        `p_value_corrected`, `p_value_against_corrected`: the same after Holm's correction, on which
+        the verdict rests;
         `effect`: mean of the arm minus mean of the baseline, or baseline / arm (geometric means)
         for `ratio_at_least`; `confidence_interval`: 90 % of the effect, or None;
-        `n`: `{"arm": int, "baseline": int}`; `reason`: one sentence.
+        `n`: `{"arm": int, "baseline": int, "pairs": int}`, the finished seeds and those of them
+        that were paired, 0 where none were; `reason`: one sentence.
 
     Raises:
         ValueError: a value is not finite, or not positive under `ratio_at_least`.
-
-    Example:
-
-    >>> from lbkeras.replication import Claim, verdict
-    >>> claim = Claim("keeps", "B keeps A's accuracy.", "not_worse", "b", "a", margin=0.01)
-    >>> verdict(claim, [0.943, 0.945, 0.944], [0.944, 0.943, 0.945])["verdict"]
-    'supported'
     """
-    arm, baseline = list(values_arm), list(values_baseline)
-    if not all(math.isfinite(value) for value in arm + baseline):
-        raise ValueError(f"expected finite values, received {arm} and {baseline}")
-    result = {
-        "verdict": "inconclusive",
-        "p_value": None,
-        "p_value_against": None,
-        "effect": _effect(claim, arm, baseline),
-        "confidence_interval": None,
-        "n": {"arm": len(arm), "baseline": len(baseline)},
-    }
-    diverged = _name_diverged(claim, diverged_arm, diverged_baseline)
-    decided = _decide_unmeasured(claim, arm, baseline, diverged_arm, diverged_baseline)
-    if decided is not None:
-        return {**result, "verdict": decided[0], "reason": decided[1] + diverged}
-    margin = claim.margin or 0.0
-    scale = math.log if claim.test == "ratio_at_least" else float
-    comparison = _Comparison([scale(x) for x in arm], [scale(x) for x in baseline])
-    word, supports, against = _test(claim, comparison, margin)
-    half = comparison.half_width()
-    bounds = (comparison.difference - half, comparison.difference + half)
-    if claim.test == "ratio_at_least":
-        bounds = (math.exp(-bounds[1]), math.exp(-bounds[0]))
-    result |= {"confidence_interval": list(bounds)}
-    if comparison.exact:
-        how = "exact: no value varies between seeds"
-    else:
-        result |= {"p_value": supports, "p_value_against": against}
-        how = _format_p(against if word == "not supported" else supports)
-    reason = f"{_sentence(claim, word)} ({claim.metric}; {how})"
-    barred = _bar_support(claim, diverged_arm, diverged_baseline)
-    if word == "supported" and barred:
-        word, reason = "inconclusive", f"{reason}, but {barred}, which rules out support"
-    return {**result, "verdict": word, "reason": f"{reason}.{diverged}"}
+    tests = [_Test(each) for each in evidence]
+    family = [test for test in tests if not test.exact]
+    for key in ("supports", "against"):
+        p_values = [getattr(test, key) for test in family]
+        corrected = holm([1.0 if p is None else p for p in p_values])
+        for test, p in zip(family, corrected, strict=True):
+            test.corrected[key] = p
+            test.alone = len(family) == 1
+    return [test.result() for test in tests]
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's corrected p-values: the k-th smallest of m times m - k + 1, in the same order.
+
+    None is below that of a smaller p-value, nor above 1.
+
+    >>> holm([0.25, 0.125, 0.5])
+    [0.5, 0.375, 0.5]
+    """
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = largest
+    return corrected
+
+
+class _Test:
+    """One claim's test: its two p-values, and the verdict once they are corrected."""
+
+    def __init__(self, evidence: Evidence):
+        self.evidence = evidence
+        self.exact = False
+        self.supports = self.against = self.comparison = self.decided = None
+        self.corrected: dict[str, float] = {}
+        self.alone = True
+        arm, baseline = _values(evidence.arm), _values(evidence.baseline)
+        if not all(math.isfinite(value) for value in arm + baseline):
+            raise ValueError(f"expected finite values, received {arm} and {baseline}")
+        self.n = {"arm": len(arm), "baseline": len(baseline), "pairs": 0}
+        self.decided = _decide_unmeasured(evidence, arm, baseline)
+        seeds = _common_seeds(evidence)
+        if seeds:
+            arm, baseline = (
+                [values[s] for s in seeds] for values in (evidence.arm, evidence.baseline)
+            )
+        self.effect = _effect(evidence.claim, arm, baseline)
+        if self.decided:
+            return
+        self.n["pairs"] = len(seeds)
+        self.comparison = _compare(evidence, arm, baseline, paired=bool(seeds))
+        if self.comparison is None:
+            self.decided = "inconclusive", _cannot_vary(evidence)
+            return
+        self.exact = self.comparison.error == 0
+        self.supports, self.against = _p_values(evidence.claim, self.comparison)
+        if self.exact:
+            self.corrected = {"supports": self.supports, "against": self.against}
+
+    def result(self) -> dict[str, Any]:
+        """What `judge` returns of the claim."""
+        evidence, claim = self.evidence, self.evidence.claim
+        word, reason = self.decided or self._decide()
+        diverged = _name_diverged(claim, evidence.diverged_arm, evidence.diverged_baseline)
+        tested = not (self.decided or self.exact)
+        return {
+            "verdict": word,
+            "p_value": self.supports if tested else None,
+            "p_value_against": self.against if tested else None,
+            "p_value_corrected": self.corrected["supports"] if tested else None,
+            "p_value_against_corrected": self.corrected["against"] if tested else None,
+            "effect": self.effect,
+            "confidence_interval": self.comparison.interval(claim) if self.comparison else None,
+            "n": self.n,
+            "reason": reason + diverged,
+        }
+
+    def _decide(self) -> tuple[str, str]:
+        claim, comparison = self.evidence.claim, self.comparison
+        word, key = "inconclusive", "supports"
+        if self.corrected["supports"] < ALPHA:
+            word = "supported"
+        elif self.corrected["against"] < ALPHA:
+            word, key = "not supported", "against"
+        if self.exact:
+            how = "exact: no seed changes these counts"
+        else:
+            how = _format_p(getattr(self, key))
+            if not self.alone:
+                how += f", corrected {_format_p(self.corrected[key])}"
+            if comparison.floored:
+                how += "; spread taken as one example"
+        reason = f"{_sentence(claim, word)} ({claim.metric}; {how})"
+        barred = _bar_support(claim, self.evidence.diverged_arm, self.evidence.diverged_baseline)
+        if word == "supported" and barred:
+            return "inconclusive", f"{reason}, but {barred}, which rules out support."
+        return word, f"{reason}."
+
+
+@dataclasses.dataclass(frozen=True)
 class _Comparison:
-    """Welch's comparison of two samples of at least two values."""
+    """The difference of two means with its standard error; 0: exact."""
 
-    def __init__(self, arm: list[float], baseline: list[float]):
-        self.difference = statistics.fmean(arm) - statistics.fmean(baseline)
-        parts = [_variance(values) / len(values) for values in (arm, baseline)]
-        self.error = math.sqrt(sum(parts))
-        self.exact = self.error == 0
-        self._rounding = 1e-12 * max(1.0, *(abs(value) for value in arm + baseline))
-        if not self.exact:
-            shares = [part / sum(parts) for part in parts]
-            sizes = (len(arm), len(baseline))
-            self.freedom = 1 / sum(s * s / (n - 1) for s, n in zip(shares, sizes, strict=True))
+    difference: float
+    error: float
+    freedom: float
+    rounding: float
+    floored: bool
 
     def p_above(self, bound: float, strict: bool = False) -> float:
-        """p of "difference <= bound"; exactly 0 or 1 if nothing varies.
+        """p of "difference <= bound"; 0 or 1 if exact.
 
         Then a difference that equals the bound counts as above it unless `strict`.
         """
-        if self.exact:
-            rounding = self._rounding if strict else -self._rounding
+        if not self.error:
+            rounding = self.rounding if strict else -self.rounding
             return 0.0 if self.difference - bound > rounding else 1.0
         return _student_cdf(self.freedom, -(self.difference - bound) / self.error)
 
     def p_below(self, bound: float, strict: bool = False) -> float:
         """p of "difference >= bound", as `p_above`."""
-        if self.exact:
-            rounding = self._rounding if strict else -self._rounding
+        if not self.error:
+            rounding = self.rounding if strict else -self.rounding
             return 0.0 if bound - self.difference > rounding else 1.0
         return _student_cdf(self.freedom, (self.difference - bound) / self.error)
 
-    def half_width(self) -> float:
-        """Half of the difference's 90 % confidence interval."""
-        if self.exact:
-            return 0.0
-        from scipy.special import stdtrit
+    def interval(self, claim: Claim) -> list[float]:
+        """The 90 % confidence interval of the claim's effect."""
+        half = 0.0
+        if self.error:
+            from scipy.special import stdtrit
 
-        return float(stdtrit(self.freedom, 1 - ALPHA)) * self.error
+            half = float(stdtrit(self.freedom, 1 - ALPHA)) * self.error
+        low, high = self.difference - half, self.difference + half
+        return [math.exp(-high), math.exp(-low)] if claim.test == "ratio_at_least" else [low, high]
 
 
-def _test(claim: Claim, comparison: _Comparison, margin: float) -> tuple[str, float, float]:
-    """The verdict, the p-value that supports it and the one that speaks against it."""
+def _compare(evidence: Evidence, arm, baseline, paired: bool) -> _Comparison | None:
+    """The comparison, on logarithms for a ratio; None where nothing tells how much values vary."""
+    claim, least = evidence.claim, evidence.resolution or 0.0
+    exact = claim.metric in metrics.COUNTS and not (_varies(arm) or _varies(baseline))
+    if claim.test == "ratio_at_least":
+        least /= min(arm + baseline)
+        arm, baseline = ([math.log(value) for value in values] for values in (arm, baseline))
+    difference = statistics.fmean(arm) - statistics.fmean(baseline)
+    if exact:
+        rounding = 1e-12 * max(1.0, abs(arm[0]), abs(baseline[0]))
+        return _Comparison(difference, 0.0, math.inf, rounding, floored=False)
+    largest = 1.0 if claim.test == "ratio_at_least" else max(map(abs, arm + baseline))
+    samples = [[a - b for a, b in zip(arm, baseline, strict=True)]] if paired else [arm, baseline]
+    found = [statistics.stdev(values) for values in samples]
+    taken = [max(deviation, least) for deviation in found]
+    parts = [s * s / len(values) for s, values in zip(taken, samples, strict=True)]
+    if max(taken) <= _ROUNDING * largest:
+        return None
+    freedom = sum(parts) ** 2 / sum(
+        part * part / (len(values) - 1) for part, values in zip(parts, samples, strict=True)
+    )
+    return _Comparison(difference, math.sqrt(sum(parts)), freedom, 0.0, floored=found != taken)
+
+
+def _p_values(claim: Claim, comparison: _Comparison) -> tuple[float, float]:
+    """The p-value that supports the claim and the one that speaks against it."""
+    margin = claim.margin or 0.0
     if claim.test == "ratio_at_least":  # log arm - log baseline <= -log ratio
         bound = -math.log(claim.ratio)
-        supports = comparison.p_below(bound)
-        against = comparison.p_above(bound, strict=True)
-    elif claim.test == "equivalent":
+        return comparison.p_below(bound), comparison.p_above(bound, strict=True)
+    if claim.test == "equivalent":
         supports = max(comparison.p_above(-margin), comparison.p_below(margin))
-        against = min(
-            comparison.p_below(-margin, strict=True), comparison.p_above(margin, strict=True)
-        )
-    else:
-        better = (comparison.p_above, comparison.p_below)
-        if claim.lower_is_better:
-            better, margin = better[::-1], -margin
-        # worse: a difference of exactly -margin is not below it, so it speaks against
-        above = better[0](-margin)
-        below = better[1](-margin, strict=True)
-        supports, against = (above, below) if claim.test == "not_worse" else (below, above)
-    if supports < ALPHA:
-        return "supported", supports, against
-    return ("not supported" if against < ALPHA else "inconclusive"), supports, against
+        outside = comparison.p_below(-margin, strict=True), comparison.p_above(margin, strict=True)
+        return supports, min(outside)
+    better = (comparison.p_above, comparison.p_below)
+    if claim.lower_is_better:
+        better, margin = better[::-1], -margin
+    # worse: a difference of exactly -margin is not below it, so it speaks against
+    above = better[0](-margin)
+    below = better[1](-margin, strict=True)
+    return (above, below) if claim.test == "not_worse" else (below, above)
 
 
-def _decide_unmeasured(claim, arm, baseline, diverged_arm, diverged_baseline):
+def _decide_unmeasured(evidence: Evidence, arm, baseline) -> tuple[str, str] | None:
     """Verdict and reason where there are too few finished seeds for a test, else None."""
+    claim = evidence.claim
+    diverged_arm, diverged_baseline = evidence.diverged_arm, evidence.diverged_baseline
     if not arm and not diverged_arm or not baseline and not diverged_baseline:
         missing = claim.arm if not arm and not diverged_arm else claim.baseline
         return "not run", f"No seed of {missing} has been run to its end."
@@ -183,6 +320,26 @@ def _decide_unmeasured(claim, arm, baseline, diverged_arm, diverged_baseline):
     if claim.test == "ratio_at_least" and min(arm + baseline) <= 0:
         raise ValueError(f"expected positive values of {claim.metric}, received {arm + baseline}")
     return None
+
+
+def _cannot_vary(evidence: Evidence) -> str:
+    claim = evidence.claim
+    why = "how many examples it was measured on is not known"
+    if claim.metric not in metrics.ACCURACIES:
+        why = "without a spread there is no test"
+    return (
+        f"{claim.metric} does not vary between the seeds of {claim.arm} and {claim.baseline}, and "
+        f"{why}."
+    )
+
+
+def _common_seeds(evidence: Evidence) -> list[int]:
+    """The seeds that finished in both arms; none if there are fewer than two to pair."""
+    arm, baseline = evidence.arm, evidence.baseline
+    if not (isinstance(arm, Mapping) and isinstance(baseline, Mapping)):
+        return []
+    seeds = [seed for seed in arm if seed in baseline]
+    return seeds if len(seeds) > 1 else []
 
 
 def _bar_support(claim: Claim, diverged_arm, diverged_baseline) -> str:
@@ -238,8 +395,12 @@ def _effect(claim: Claim, arm: list[float], baseline: list[float]) -> float | No
     return statistics.fmean(arm) - statistics.fmean(baseline)
 
 
-def _variance(values: list[float]) -> float:
-    return 0.0 if min(values) == max(values) else statistics.variance(values)
+def _values(values: Mapping[int, float] | Sequence[float]) -> list[float]:
+    return list(values.values() if isinstance(values, Mapping) else values)
+
+
+def _varies(values: list[float]) -> bool:
+    return min(values) != max(values)
 
 
 def _student_cdf(freedom: float, t: float) -> float:

@@ -67,7 +67,12 @@ def test_arms_and_seeds_then_the_report(command, tmp_path, succeeds, monkeypatch
     }
     text = (workdir / "report.md").read_text()
     assert "increase_batch" in text and "diverged" in text
-    assert json.loads((workdir / "report.json").read_text())
+    notes = json.loads((workdir / "report.json").read_text())["notes"]
+    assert notes == [
+        "The config fixes n=4 (seeds 0 to 3); this replication has n=2 (seeds 0 to 1)."
+    ]
+    record = json.loads((workdir / "original/seed_0/record.json").read_text())
+    assert record["test_examples"] == 360
     assert len(list((workdir / "plots").glob("*.png"))) >= 2
 
     # Again: nothing is trained, the report is the same.
@@ -107,6 +112,29 @@ def test_a_config_without_claims(tmp_path, fails):
     assert "expected a paper's config with PAPER and get_claims(variant)" in message
 
 
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        ("[claims[0] | dict(arm='increase')]", "arm: expected one of original, diverging, "),
+        ("[claims[0] | dict(test='not_wors')]", "test: expected one of not_worse, worse, "),
+        ("[claims[0] | dict(metric='val_acuracy', better='higher')]",
+         "metric of increase_batch: expected one of accuracy, val_accuracy, loss, val_loss, "),
+        ("[dict(name='x', statement='x', test='ratio_at_least', arm='original', ratio=2.0,"
+         " baseline='increase_batch', metric='sharpness')]", "metric of original: expected one"),
+        ("[3]", "claim: expected a dictionary, received 3"),
+        ("3", "get_claims: expected a list, received 3"),
+        ("[][0]", "get_claims: IndexError: list index out of range"),
+    ],
+)  # fmt: skip
+def test_claims_are_checked_before_anything_is_trained(command, tmp_path, fails, claims, message):
+    text = CONFIG.replace(
+        "return [claim for claim in claims", "claims = [claim for claim in claims"
+    )
+    (tmp_path / "small.py").write_text(text + f"    return {claims}\n")
+    assert message in fails(*command)
+    assert not (tmp_path / "w").exists()
+
+
 def test_no_seeds_in_the_config(command, fails):
     message = fails(*command[:-1], "--config.seeds=0")
     assert message == "config.seeds: expected a whole number from 1 to 1000000, received 0"
@@ -138,6 +166,7 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, 
     second = second(*command)
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
+    assert "claims: one seed decides none of them" in output
     assert "[1/3] original seed 0: finished before" in output
     assert (tmp_path / "w" / "report.md").exists()
 

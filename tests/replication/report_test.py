@@ -8,6 +8,7 @@ import pytest
 
 from lbkeras.errors import UserError
 from lbkeras.replication import build_report, format_table, write_report
+from lbkeras.replication.rendering import render_claims
 
 WRITTEN_BY_0_1_0 = Path(__file__).parents[1] / "written_by_0_1_0"
 
@@ -77,6 +78,74 @@ def test_claims_have_verdicts(make_workdir):
 def test_verdict_on_what_was_run(make_workdir, statuses, expected):
     report = build_report(make_workdir(statuses))
     assert report["claims"][0]["result"]["verdict"] == expected
+
+
+def test_accuracies_that_coincide_are_judged_by_the_size_of_the_test_set(make_workdir):
+    claim = {"name": "same", "statement": "s", "test": "equivalent", "margin": 0.01}
+    claim |= {"arm": "increase_batch", "baseline": "original"}
+    runs = {"original": ["finished"] * 3, "increase_batch": ["finished"] * 3}
+    workdir = make_workdir(runs, claims=[claim])
+    for path in workdir.glob("*/seed_*/record.json"):
+        record = json.loads(path.read_text()) | {"final": {"val_accuracy": 0.96}}
+        path.write_text(json.dumps(record))
+
+    def result():
+        return build_report(workdir)["claims"][0]["result"]
+
+    assert result()["verdict"] == "inconclusive"
+    assert "how many examples it was measured on is not known" in result()["reason"]
+    for path in workdir.glob("*/seed_*/record.json"):
+        # The coarsest counts: one example of 50 is two points.
+        few = 50 if path.parts[-3:-1] == ("original", "seed_1") else 10_000
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"test_examples": few}))
+    assert result()["p_value"] > 0.05
+    for path in workdir.glob("*/seed_*/record.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"test_examples": 360}))
+    assert result()["verdict"] == "supported"
+    assert "spread taken as one example" in result()["reason"]
+
+
+def test_claims_are_corrected_for_each_other(make_workdir):
+    """A second claim that was not run makes the first one's p-value twice as large."""
+
+    def change(content):
+        first = content["claims"][0]
+        content["claims"] = [first, first | {"name": "other", "arm": "other"}]
+
+    runs = {"original": ["finished"] * 3, "increase_batch": ["finished"] * 3, "other": [None]}
+    workdir = make_workdir(runs)
+    edited(workdir, change)
+    report = build_report(workdir)
+    result = report["claims"][0]["result"]
+    assert result["p_value_corrected"] == pytest.approx(2 * result["p_value"])
+    assert "3 pairs" in render_claims(report)
+
+
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        ({"seeds_in_config": [0, 1]}, None),
+        ({"seeds_in_config": [0, 1], "command": "lbkeras replicate --seeds=2"}, None),
+        (
+            {"seeds_in_config": [0, 1, 2, 3]},
+            "The config fixes n=4 (seeds 0 to 3); this replication has n=2 (seeds 0 to 1).",
+        ),
+        (
+            {"seeds_in_config": [7]},
+            "The config fixes n=1 (seed 7); this replication has n=2 (seeds 0 to 1).",
+        ),
+        # Before 0.2.0 only the command tells.
+        (
+            {"command": "lbkeras replicate --config.first_seed=5 --seeds=20 --data_dir=d"},
+            "The seeds were chosen on the command line (--config.first_seed=5 --seeds=20), not by "
+            "the config.",
+        ),
+        ({"command": "lbkeras replicate --config=seeds.py"}, None),
+    ],
+)
+def test_seeds_that_the_config_does_not_fix_are_noted(make_workdir, settings, note):
+    workdir = make_workdir({"original": ["finished"] * 2}, claims=[], **settings)
+    assert build_report(workdir)["notes"] == ([note] if note else [])
 
 
 def test_missing_seeds_are_named_in_the_reason(full_workdir):
@@ -177,7 +246,8 @@ def test_the_report_is_written(full_workdir):
         "n=2, 1 diverged",
         "(n=1)",
         "lbkeras replicate --config=configs/papers/smith2018.py:digits",
-        "Welch",
+        "Holm's method",
+        "2 and 3, 2 pairs",
         "2025-03-01 to 2025-03-03",
         "`increase_learning_rate` seed 2: not run",
         "plots/schedule.png",
@@ -228,12 +298,15 @@ def edited(workdir, change):
         lambda content: content.update(metric=".hidden"),
         lambda content: content["arms"].update({"../other": {}}),
         lambda content: content.update(seeds=["../0"]),
+        lambda content: content.update(claims=3),
     ],
 )
 def test_names_that_lead_out_of_the_folder_are_refused(full_workdir, change):
     edited(full_workdir, change)
     before = sorted(full_workdir.parent.rglob("*"))
-    with pytest.raises(UserError, match="replication.json: expected (arms and a metric|whole num)"):
+    with pytest.raises(
+        UserError, match="replication.json: expected (arms and a metric|whole num|a list)"
+    ):
         write_report(full_workdir)
     assert sorted(full_workdir.parent.rglob("*")) == before
 

@@ -67,6 +67,29 @@ def test_a_section_whose_records_are_gone_says_so(results):
     assert text.count(GONE) == 1
 
 
+OLD_CLAIMS = """## Old
+
+| claim | verdict | effect, ours | paper | n | reason |
+| --- | --- | --- | --- | --- | --- |
+| C 1. | **supported** | +1 | – | 3 and 3 | b is worse than a (val_accuracy; p = 0.030). |
+| C 2. | **supported** | +1 | – | 3 and 3 | b is worse than c (sharpness_5e-4; p < 0.001). |
+| C 3. | **not supported** | +1 | – | 3 and 3 | b is not worse than d (val_loss; p = 0.011). |
+| C 4. | **inconclusive** | +1 | – | 3 and 3 | The seeds do not decide it (loss; p = 0.600). |
+| C 5. | **supported** | +2x | – | 3 and 3 | a has 2x b (updates; exact: no value varies). |
+"""
+
+
+def test_verdicts_of_an_old_section_that_a_correction_does_not_bear_out_are_named(results):
+    add_old_section(results, "old", OLD_CLAIMS)
+    text = render_results(results)
+    # 4 tests; support 0.03 is the second of them (times 3), against 0.011 the first (times 4).
+    assert "would be inconclusive: b is worse than a (corrected p = 0.090).\n" in text
+    (results / "old/section.md").write_text(OLD_CLAIMS.replace("0.030", "0.001"))
+    assert "leaves each verdict as it is." in render_results(results)
+    (results / "old/section.md").write_text(OLD_CLAIMS.replace("0.011", "0.015"))
+    assert "; b is not worse than d (corrected p = 0.060).\n" in render_results(results)
+
+
 def test_sections_are_in_the_order_of_the_folders_names(results):
     for name in ("zhu2020", "work_b", "an2017"):
         add_old_section(results, name, f"## {name}\n")

@@ -5,6 +5,7 @@ import pytest
 
 from lbkeras.errors import UserError
 from lbkeras.replication import (
+    RunFolder,
     append_history_row,
     read_history,
     read_record,
@@ -160,3 +161,23 @@ def test_an_unknown_metric_is_named(tmp_path):
     assert (run.value("loss"), run.value("updates")) == (1.0, 3)
     with pytest.raises(UserError, match="the metric 'val_accuracy', received only .*loss"):
         run.value("val_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("metric", "record", "data", "expected"),
+    [
+        ("val_accuracy", {"test_examples": 77}, {"name": "digits", "test_split": "test"}, 77),
+        ("val_accuracy", {}, {"name": "digits", "test_split": "test"}, 360),
+        ("val_accuracy", {}, {"name": "mnist", "test_split": "test"}, 10_000),
+        ("val_accuracy", {}, {"name": "digits", "test_split": "train[80%:]"}, None),
+        ("val_accuracy", {}, None, None),
+        ("val_accuracy", {"test_examples": "many"}, None, None),
+        ("accuracy", {}, None, 1437),
+        ("val_loss", {"test_examples": 77}, None, None),
+    ],
+)
+def test_how_many_examples_an_accuracy_is_the_share_of(tmp_path, metric, record, data, expected):
+    if data:
+        (tmp_path / "config.json").write_text(json.dumps({"data": data}))
+    run = RunFolder(tmp_path, {"num_examples": 1437}, record, [])
+    assert run.examples(metric) == expected

@@ -82,3 +82,13 @@ def test_the_module_prints_or_says_in_one_line_why_not(full_workdir, capsys):
     command = [sys.executable, "-W", "error", "-m", "lbkeras.replication.selection", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("lbkeras: error: ")
+
+
+def test_of_a_loss_the_lowest_mean_is_the_best():
+    losses = report(a_rate_1=[0.9, 0.9], a_rate_2=[0.2, 0.2], a_rate_3=[0.2, 0.2])
+    assert select_arms(losses | {"metric": "val_loss"}) == {"a": "a_rate_2"}
+
+
+def test_a_metric_of_unknown_direction_is_refused():
+    with pytest.raises(UserError, match="^metric: expected one .* better, received 'perplexity'$"):
+        select_arms(TUNED | {"metric": "perplexity"})

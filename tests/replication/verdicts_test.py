@@ -2,10 +2,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lbkeras.replication import Claim, verdict
+from lbkeras.replication import Claim, Evidence, judge, verdict
+from lbkeras.replication.verdicts import holm
 
 A, B = [0.93, 0.95, 0.94, 0.945], [0.944, 0.941, 0.946, 0.943]
 MARGIN, RATIO = {"margin": 0.01}, {"ratio": 2.0}
+
+
+EXAMPLE = 1 / 360
+
+
+def by_seed(values):
+    return dict(enumerate(values))
 
 
 def claim(test, metric="val_accuracy", **settings):
@@ -19,12 +27,9 @@ def claim(test, metric="val_accuracy", **settings):
         ("not_worse", MARGIN, [0.963, 0.964, 0.965], [0.943, 0.944, 0.945], "supported"),
         ("not_worse", MARGIN, [0.903, 0.904, 0.905], [0.943, 0.944, 0.945], "not supported"),
         ("not_worse", MARGIN, [0.90, 0.94, 0.98], [0.93, 0.95, 0.94], "inconclusive"),
-        ("not_worse", MARGIN, [0.93, 0.93], [0.94, 0.94], "supported"),
-        ("not_worse", MARGIN, [0.92, 0.92], [0.94, 0.94], "not supported"),
         ("worse", {}, [0.933, 0.932, 0.934], [0.943, 0.944, 0.945], "supported"),
         ("worse", {}, [0.943, 0.944, 0.945], [0.933, 0.932, 0.934], "not supported"),
         ("worse", {}, [0.943, 0.944, 0.945], [0.942, 0.944, 0.946], "inconclusive"),
-        ("worse", {}, [0.94, 0.94], [0.94, 0.94], "not supported"),
         ("worse", MARGIN, [0.938, 0.939, 0.937], [0.943, 0.944, 0.945], "not supported"),
         ("worse", MARGIN, [0.918, 0.919, 0.917], [0.943, 0.944, 0.945], "supported"),
         ("equivalent", MARGIN, [0.943, 0.944, 0.945], [0.944, 0.944, 0.945], "supported"),
@@ -42,9 +47,12 @@ def test_accuracy_claims(test, settings, arm, baseline, expected):
     [
         ("updates", [1000, 1000], [2000, 2000], "supported"),
         ("updates", [1001, 1001], [2000, 2000], "not supported"),
+        ("updates", [1000, 1010, 990], [2100, 2050, 2080], "supported"),
+        ("examples_seen", [1000, 1000], [2000, 2000], "supported"),
         ("seconds", [10.0, 10.2, 9.9], [25.0, 26.0, 24.0], "supported"),
         ("seconds", [10.0, 10.2, 9.9], [15.0, 15.5, 14.0], "not supported"),
         ("seconds", [10.0, 12.0, 9.0], [20.0, 24.0, 19.0], "inconclusive"),
+        ("seconds", [10.0, 10.0], [30.0, 30.0], "inconclusive"),  # a time is no count
     ],
 )
 def test_ratio_claims(metric, arm, baseline, expected):
@@ -179,21 +187,201 @@ def test_values_must_be_finite(bad):
 )
 @pytest.mark.parametrize("deviations", [(0.005, 0.005), (0.005, 0.01)])
 @pytest.mark.parametrize(
-    ("test", "settings", "difference", "wrong"),
+    ("test", "settings", "difference"),
     [
-        ("not_worse", MARGIN, -0.01, "supported"),
-        ("not_worse", MARGIN, -0.01, "not supported"),
-        ("worse", {}, 0.0, "supported"),
-        ("worse", {}, 0.0, "not supported"),
-        ("equivalent", MARGIN, 0.01, "supported"),
-        ("equivalent", MARGIN, -0.01, "not supported"),
+        ("not_worse", MARGIN, -0.01),
+        ("worse", {}, 0.0),
+        ("equivalent", MARGIN, 0.01),
+        ("equivalent", MARGIN, -0.01),
     ],
 )
-def test_error_rates_at_the_margin(sizes, deviations, test, settings, difference, wrong):
+def test_error_rates_at_the_margin(sizes, deviations, test, settings, difference):
     rounds, random = 2000, np.random.default_rng(7)
     arms = 0.94 + difference + deviations[0] * random.standard_normal((rounds, sizes[0]))
     baselines = 0.94 + deviations[1] * random.standard_normal((rounds, sizes[1]))
     tested = claim(test, **settings)
     words = [verdict(tested, *pair)["verdict"] for pair in zip(arms, baselines, strict=True)]
     # Welch's test is approximate: 0.05, and three standard errors of 2,000 rounds (0.015).
-    assert words.count(wrong) / rounds <= 0.065
+    assert words.count("supported") / rounds <= 0.065
+    assert words.count("not supported") / rounds <= 0.065
+
+
+def test_seeds_of_both_arms_are_paired():
+    arm, baseline = {3: 0.93, 0: 0.95, 1: 0.94, 2: 0.945}, by_seed([0.955, 0.944, 0.948, 0.931])
+    same_order = [arm[seed] for seed in baseline]
+    expected = stats.ttest_rel(np.add(same_order, 0.01), list(baseline.values()))
+    result = verdict(claim("not_worse", **MARGIN), arm, baseline)
+    assert result["n"] == {"arm": 4, "baseline": 4, "pairs": 4}
+    above = stats.t.sf(expected.statistic, 3)
+    assert result["p_value"] == pytest.approx(above, rel=1e-9)
+    assert result["p_value_against"] == pytest.approx(1 - above, rel=1e-9)
+    interval = expected.confidence_interval(0.9)
+    bounds = [interval.low - 0.01, interval.high - 0.01]
+    assert result["confidence_interval"] == pytest.approx(bounds, rel=1e-9)
+
+
+def test_ratios_are_paired_on_logarithms():
+    arm, baseline = [10.0, 12.0, 9.0], [25.0, 28.0, 21.0]
+    expected = stats.ttest_rel(np.log(np.multiply(arm, 2)), np.log(baseline), alternative="less")
+    result = verdict(claim("ratio_at_least", "seconds", **RATIO), by_seed(arm), by_seed(baseline))
+    assert result["p_value"] == pytest.approx(expected.pvalue, rel=1e-9)
+
+
+def test_only_seeds_that_finished_in_both_arms_are_paired():
+    arm, baseline = {0: 0.95, 1: 0.94, 2: 0.2}, {3: 0.7, 1: 0.945, 0: 0.95}
+    result = verdict(claim("worse"), arm, baseline, diverged_arm=[3], diverged_baseline=[2])
+    assert result["n"] == {"arm": 3, "baseline": 3, "pairs": 2}
+    assert result["effect"] == pytest.approx(-0.0025)
+
+
+def test_other_seeds_are_not_paired():
+    apart = dict(zip((0, 1, 2, 3), A, strict=True)), dict(zip((3, 4, 5, 6), B, strict=True))
+    result = verdict(claim("not_worse", **MARGIN), *apart)
+    assert result == verdict(claim("not_worse", **MARGIN), A, B)
+    assert result["n"]["pairs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "margin", "expected"),
+    [
+        (4, 0.01, "supported"),
+        (4, 0.003, "inconclusive"),  # one example is 0.0028
+        (2, 0.01, "inconclusive"),
+        (20, 0.003, "supported"),
+    ],
+)
+def test_accuracies_that_coincide_in_every_seed_differ_by_up_to_an_example(n, margin, expected):
+    values = by_seed([0.98, 0.975] * (n // 2))
+    result = verdict(claim("equivalent", margin=margin), values, values, resolution=EXAMPLE)
+    p = stats.t.sf(margin / (EXAMPLE / n**0.5), n - 1)
+    assert result["p_value"] == pytest.approx(p, rel=1e-9)
+    assert result["verdict"] == expected
+    assert "spread taken as one example" in result["reason"]
+    worse = verdict(claim("worse"), values, values, resolution=EXAMPLE)
+    assert (worse["verdict"], worse["p_value"]) == ("inconclusive", pytest.approx(0.5))
+
+
+def test_without_pairs_each_arm_varies_by_at_least_an_example():
+    result = verdict(claim("not_worse", **MARGIN), [0.98] * 3, [0.97] * 3, resolution=EXAMPLE)
+    p = stats.t.sf(0.02 / (EXAMPLE * (2 / 3) ** 0.5), 4)
+    assert result["p_value"] == pytest.approx(p, rel=1e-9)
+
+
+def test_a_spread_above_an_example_stays_as_it_is():
+    pair = by_seed(A), by_seed(B)
+    assert verdict(claim("worse"), *pair, resolution=EXAMPLE / 9) == verdict(claim("worse"), *pair)
+
+
+@pytest.mark.parametrize(
+    ("metric", "arm", "baseline", "why"),
+    [
+        ("val_accuracy", [0.98, 0.98], [0.5, 0.5], "how many examples it was measured on is not"),
+        ("val_accuracy", [0.9694444537162781, 0.5], [0.9722222089767456, 0.5027777], "how many"),
+        ("val_loss", [0.1, 0.1], [0.5, 0.5], "without a spread there is no test"),
+        ("consensus_distance", [0.0, 0.0], [0.0, 0.0], "without a spread there is no test"),
+    ],
+)
+def test_values_that_do_not_vary_are_not_exact(metric, arm, baseline, why):
+    result = verdict(claim("worse", metric), by_seed(arm), by_seed(baseline))
+    assert (result["verdict"], result["p_value"]) == ("inconclusive", None)
+    assert why in result["reason"]
+
+
+def test_tiny_values_that_vary_are_tested():
+    arm, baseline = by_seed([2e-9, 2.1e-9, 2.2e-9]), by_seed([1e-9, 1.2e-9, 1.1e-9])
+    result = verdict(claim("worse", "consensus_distance"), arm, baseline)
+    assert result["verdict"] == "supported"
+
+
+def test_holms_correction():
+    # R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert (holm([]), holm([0.9, 0.8])) == ([], [1.0, 1.0])
+
+
+def test_claims_of_one_replication_are_corrected_together():
+    clear = Evidence(claim("worse"), by_seed([0.80, 0.81, 0.82]), by_seed([0.93, 0.95, 0.94]))
+    almost = by_seed([0.931, 0.938, 0.932]), by_seed([0.93, 0.94, 0.935])
+    close = Evidence(claim("not_worse", margin=0.0055), *almost)
+    assert verdict(close.claim, close.arm, close.baseline)["verdict"] == "supported"
+    exact = Evidence(claim("ratio_at_least", "updates", **RATIO), [10, 10], [30, 30])
+    first, second, third = judge([clear, close, exact])
+    assert second["p_value"] == second["p_value_corrected"]  # the largest of two
+    assert first["p_value_corrected"] == pytest.approx(2 * first["p_value"])
+    assert "corrected p = " in first["reason"]
+    assert (third["verdict"], third["p_value_corrected"]) == ("supported", None)
+
+    # A claim that has not been run yet is one of the family.
+    later = Evidence(claim("worse"), {}, {})
+    *_, second, _ = judge([clear, later, close, exact])
+    assert second["p_value_corrected"] == pytest.approx(2 * second["p_value"])
+    assert second["verdict"] == "inconclusive" and second["p_value"] < 0.05
+
+
+def runs(random, rounds, seeds, difference=0.0, examples=None):
+    """Accuracies of two arms that share what a seed does to both, in whole examples if asked."""
+    shared = 0.008 * random.standard_normal((rounds, seeds))
+    arms = [
+        0.94 + shared + mean + 0.004 * random.standard_normal((rounds, seeds))
+        for mean in (difference, 0.0)
+    ]
+    if examples:
+        arms = [np.round(values * examples) / examples for values in arms]
+    return zip(*([by_seed(values) for values in arm.tolist()] for arm in arms), strict=True)
+
+
+@pytest.mark.parametrize("seeds", [3, 20])
+@pytest.mark.parametrize("examples", [None, 360])
+@pytest.mark.parametrize(
+    ("test", "settings", "difference"),
+    [("not_worse", MARGIN, -0.01), ("worse", {}, 0.0), ("equivalent", MARGIN, 0.01)],
+)
+def test_pairs_err_as_often_as_alpha_says(seeds, examples, test, settings, difference):
+    random, tested = np.random.default_rng(7), claim(test, **settings)
+    resolution = 1 / examples if examples else None
+    words = [
+        verdict(tested, *pair, resolution=resolution)["verdict"]
+        for pair in runs(random, 1000, seeds, difference, examples)
+    ]
+    # 0.05, and three standard errors of 1,000 rounds (0.021).
+    assert words.count("supported") / 1000 <= 0.071
+    if not examples and test != "equivalent":
+        assert words.count("supported") / 1000 >= 0.029
+    assert words.count("not supported") / 1000 <= 0.071
+
+
+def test_a_margin_below_one_example_is_not_supported_by_coincidence():
+    """Of 360 examples the arm loses one in 4 of 10 seeds: 0.4 examples, the margin."""
+    random, tested = np.random.default_rng(7), claim("not_worse", margin=0.4 * EXAMPLE)
+    lost = random.random((1000, 10)) < 0.4
+    baseline = by_seed([0.95] * 10)
+    words = [
+        verdict(tested, by_seed(0.95 - EXAMPLE * each), baseline, resolution=EXAMPLE)["verdict"]
+        for each in lost
+    ]
+    assert words.count("supported") / 1000 <= 0.071
+
+
+def test_pairs_have_the_power_of_their_formula_and_more_than_without():
+    random, tested, n = np.random.default_rng(7), claim("worse"), 5
+    pairs = list(runs(random, 1000, n, -0.008))
+    found = [verdict(tested, *pair)["verdict"] == "supported" for pair in pairs]
+    without = [
+        verdict(tested, *(list(each.values()) for each in pair))["verdict"] == "supported"
+        for pair in pairs
+    ]
+    noncentrality = 0.008 / (0.004 * (2 / n) ** 0.5)
+    power = stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, noncentrality)
+    assert abs(sum(found) / 1000 - power) <= 0.045  # three standard errors
+    assert sum(without) < sum(found) - 300
+
+
+def test_a_family_of_claims_errs_as_often_as_one():
+    random, tested, rounds = np.random.default_rng(7), claim("worse"), 500
+    values = 0.94 + 0.004 * random.standard_normal((rounds, 6, 5))
+    single = corrected = 0
+    for baseline, *arms in values:
+        results = judge([Evidence(tested, by_seed(arm), by_seed(baseline)) for arm in arms])
+        single += any(result["p_value"] < 0.05 for result in results)
+        corrected += any(result["verdict"] == "supported" for result in results)
+    assert corrected / rounds <= 0.08 < 0.11 <= single / rounds
