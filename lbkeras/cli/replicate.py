@@ -53,7 +53,12 @@ def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     command.config()
     command.folder("workdir", "The replication's folder.")
-    command.integer("seeds", None, "Seeds an arm; the config's number if not given.", least=1)
+    command.integer(
+        "seeds",
+        None,
+        "Seeds an arm; the config's number if not given. The report says where it is another.",
+        least=1,
+    )
     define_training_flags(command)
     try:
         flags = command.parse()

@@ -99,14 +99,13 @@ def _read_old_section(path: Path) -> tuple[str, str]:
 def _correct(text: str) -> str:
     """Which of an old section's verdicts Holm's correction of its p-values does not bear out.
 
-    A reason has the p-value of its verdict; that of the other direction is 1 - p. `p < 0.001` is
-    taken as 0.001.
+    A reason has the p-value of its verdict; that of the other direction is 1 - p, and above alpha
+    in both where the verdict is inconclusive. `p < 0.001` is taken as 0.001.
     """
     tested = [(word, finding, float(p)) for word, finding, p in _TESTED.findall(text)]
     fallen = []
     for decided, other in (("supported", "not supported"), ("not supported", "supported")):
-        inverted = (other,) if decided == "supported" else (other, "inconclusive")
-        corrected = holm([1 - p if word in inverted else p for word, _, p in tested])
+        corrected = holm([1 - p if word == other else p for word, _, p in tested])
         fallen += [
             f"{finding} (corrected p = {p:.3f})"
             for (word, finding, _), p in zip(tested, corrected, strict=True)

@@ -74,9 +74,10 @@ def verdict(
     >>> verdict(claim, {0: 0.943, 1: 0.945, 2: 0.944}, {0: 0.944, 1: 0.943, 2: 0.945})["verdict"]
     'supported'
     """
-    return judge(
-        [Evidence(claim, values_arm, values_baseline, diverged_arm, diverged_baseline, resolution)]
-    )[0]
+    evidence = Evidence(
+        claim, values_arm, values_baseline, diverged_arm, diverged_baseline, resolution
+    )
+    return judge([evidence])[0]
 
 
 def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
@@ -117,7 +118,7 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
         that were paired, 0 where none were; `reason`: one sentence.
 
     Raises:
-        ValueError: a value is not finite, or not positive under `ratio_at_least`.
+        ValueError: a value is not finite.
     """
     tests = [_Test(each) for each in evidence]
     family = [test for test in tests if not test.exact]
@@ -318,7 +319,7 @@ def _decide_unmeasured(evidence: Evidence, arm, baseline) -> tuple[str, str] | N
     if few:
         return "inconclusive", f"{' and '.join(few)}: a spread over seeds needs at least two."
     if claim.test == "ratio_at_least" and min(arm + baseline) <= 0:
-        raise ValueError(f"expected positive values of {claim.metric}, received {arm + baseline}")
+        return "inconclusive", f"A ratio needs positive values of {claim.metric}."
     return None
 
 

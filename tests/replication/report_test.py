@@ -131,6 +131,10 @@ def test_claims_are_corrected_for_each_other(make_workdir):
             "The config fixes n=4 (seeds 0 to 3); this replication has n=2 (seeds 0 to 1).",
         ),
         (
+            {"seeds_in_config": [5, 6]},
+            "The config fixes n=2 (seeds 5 to 6); this replication has n=2 (seeds 0 to 1).",
+        ),
+        (
             {"seeds_in_config": [7]},
             "The config fixes n=1 (seed 7); this replication has n=2 (seeds 0 to 1).",
         ),

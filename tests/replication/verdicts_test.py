@@ -175,6 +175,11 @@ def test_ratios_are_welchs_on_logarithms():
     assert result["confidence_interval"] == pytest.approx(list(bounds), rel=1e-9)
 
 
+def test_a_ratio_of_what_is_not_positive_is_inconclusive():
+    result = verdict(claim("ratio_at_least", "sharpness", **RATIO), [0.0, 1.0], [3.0, 4.0])
+    assert (result["verdict"], result["effect"]) == ("inconclusive", None)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_values_must_be_finite(bad):
     with pytest.raises(ValueError, match="expected finite values"):
@@ -304,12 +309,12 @@ def test_claims_of_one_replication_are_corrected_together():
     almost = by_seed([0.931, 0.938, 0.932]), by_seed([0.93, 0.94, 0.935])
     close = Evidence(claim("not_worse", margin=0.0055), *almost)
     assert verdict(close.claim, close.arm, close.baseline)["verdict"] == "supported"
-    exact = Evidence(claim("ratio_at_least", "updates", **RATIO), [10, 10], [30, 30])
+    exact = Evidence(claim("ratio_at_least", "updates", **RATIO), [20, 20], [30, 30])
     first, second, third = judge([clear, close, exact])
     assert second["p_value"] == second["p_value_corrected"]  # the largest of two
     assert first["p_value_corrected"] == pytest.approx(2 * first["p_value"])
     assert "corrected p = " in first["reason"]
-    assert (third["verdict"], third["p_value_corrected"]) == ("supported", None)
+    assert (third["verdict"], third["p_value_corrected"]) == ("not supported", None)
 
     # A claim that has not been run yet is one of the family.
     later = Evidence(claim("worse"), {}, {})
