@@ -38,7 +38,7 @@ def write_plots(workdir) -> list[Path]:
 
     `METRIC_against_epochs.png`, `METRIC_against_updates.png` (logarithmic where arms differ much),
     `METRIC_against_seconds.png`, `loss_against_epochs.png`: the mean over an arm's finished seeds
-    with a band from minimum to maximum; runs that did not finish are thin lines, a diverged one
+    with a band of a standard deviation to each side, cut at the extremes; runs that did not finish are thin lines, a diverged one
     ends in a cross; the legend gives the last value, mean ± standard deviation.
     `schedule.png`: batch size, learning rate and noise scale against epochs.
     `METRIC_against_batch_size.png` or `METRIC_against_learning_rate.png`, where the arms' names end
@@ -252,7 +252,9 @@ def _curve(run: RunFolder, column: str, against: str) -> list[tuple[int, float, 
 
 
 def _band(curves):
-    """Mean x, and minimum, mean and maximum of y, at the epochs that every curve holds.
+    """Mean x, and y's mean with a standard deviation to each side, at the epochs of every curve.
+
+    The band is cut at minimum and maximum: a loss stays positive, an accuracy below 1.
 
     None if they share no epoch.
     """
@@ -263,7 +265,13 @@ def _band(curves):
     if not shared:
         return None
     x, y = np.array([[points[epoch] for epoch in shared] for points in by_epoch]).transpose(2, 0, 1)
-    return x.mean(0), y.min(0), y.mean(0), y.max(0)
+    mean, deviation = y.mean(0), y.std(0, ddof=min(len(y) - 1, 1))
+    return (
+        x.mean(0),
+        np.maximum(mean - deviation, y.min(0)),
+        mean,
+        np.minimum(mean + deviation, y.max(0)),
+    )
 
 
 def _history_steps(history):
