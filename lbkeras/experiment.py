@@ -274,12 +274,12 @@ def make_model(settings: dict, train):
     model = _build("model", build, arguments)
     if ghost_batch_size:
         model = _with_ghosts(model, ghost_batch_size)
-    highest = train.highest_label()
+    labels = train.label_range()
     outputs = model.output_shape[-1]
-    if highest is not None and highest >= outputs:
+    if labels is not None and labels[1] >= outputs:
         raise UserError(
-            f"model.num_classes: expected at least {highest + 1} (the labels of "
-            f"{settings['data']['name']} go up to {highest}), received {outputs}"
+            f"model.num_classes: expected at least {labels[1] + 1} (the labels of "
+            f"{settings['data']['name']} go up to {labels[1]}), received {outputs}"
         )
     nodes = num_nodes(settings)
     return _with_nodes(model, nodes) if nodes else model

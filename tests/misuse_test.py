@@ -11,6 +11,10 @@ from lbkeras.errors import UserError
 X, Y = np.zeros((8, 2), "float32"), np.zeros((8, 1), "float32")
 
 
+def stream():
+    return tf.data.Dataset.from_tensor_slices((X, Y))
+
+
 def train():
     return data.Pipeline((X, Y), 4)
 
@@ -50,7 +54,43 @@ CASES = {
         (lambda: data.Pipeline((X, Y), 4, seed=1.5), "seed: expected a whole number"),
         (lambda: data.Pipeline((X, Y), 4, augment=3), "augment: expected a function"),
         (lambda: data.Pipeline((X, Y), 4, decode="x"), "decode: expected a function"),
+        (lambda: data.Pipeline((X, Y), 4, augment=lambda x: x), "augment: expected a function"),
+        (lambda: data.Pipeline((X, Y), 4, augment=lambda x, seed: x[:1]), "augment: expected 4 ro"),
+        (lambda: data.Pipeline((X, Y), 4, augment=lambda x, seed: None), "augment: expected 4 ro"),
+        (lambda: data.Pipeline((X, Y), 4, augment=lambda x, seed: 1 / 0), "augment: expected a f"),
+        (
+            lambda: data.Pipeline((X, Y), 4, augment=lambda x, seed: tf.reshape(x, (-1,))),
+            "augment: expected 4 rows as it gets, received shape (8,)",
+        ),
+        (lambda: data.Pipeline(stream(), 2, decode=lambda x: x), "decode: expected a function"),
+        (
+            lambda: data.Pipeline(stream(), 2, decode=lambda x, seed: tf.io.decode_png("no")),
+            "decode: expected a function",
+        ),
+        (lambda: data.Pipeline((X, Y), 4, shuffle=None), "shuffle: expected True or False"),
+        (lambda: data.Pipeline((X, Y), 4, shuffle_bytes=1e9), "shuffle_bytes: expected a whole"),
+        (lambda: data.Pipeline((X, Y), 4, shuffle_bytes=-1), "shuffle_bytes: expected a whole"),
+        (lambda: data.Pipeline((X, Y), 4, num_examples=7), "num_examples: expected 8 (the sou"),
+        (lambda: data.Pipeline(stream(), 4, num_examples=9), "num_examples: expected 8 (the so"),
+        (lambda: data.Pipeline((X, Y), 4, num_examples="8"), "num_examples: expected a whole"),
+        (lambda: data.Pipeline(lambda: iter(()), 4), "num_examples: expected how many"),
+        (
+            lambda: data.Pipeline(stream().batch(2, drop_remainder=True), 2),
+            "source: expected an unbatched",
+        ),
+        (
+            lambda: data.Pipeline(tf.data.Dataset.from_tensors(tf.ragged.constant([[1]])), 1),
+            "source: expected dense",
+        ),
         (lambda: data.load("digts", batch_size=4), "unknown data set"),
+        (lambda: data.load(3), "name: expected"),
+        (lambda: data.load("digits", 3), "split: expected"),
+        (lambda: data.load("digits", None), "split: expected"),
+        (lambda: data.load("digits", training="yes"), "training: expected True, False or None"),
+        (lambda: data.load("digits", augmentation=3), "augmentation: expected"),
+        (lambda: data.load("mnist", data_dir=3), "data_dir: expected a folder"),
+        (lambda: data.load("mnist", data_dir=__file__), "data_dir: expected a folder"),
+        (lambda: data.load("a.txt", data_dir=__file__), "data_dir: expected a folder"),
     ],
     "plans": [
         (lambda: plan(epochs=0), "epochs: expected"),

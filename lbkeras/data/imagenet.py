@@ -11,8 +11,10 @@ import tensorflow as tf
 def random_resized_crop(size=224, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
     """Training crop of ImageNet: a random rectangle, resized to a square, mirrored half the time.
 
-    The rectangle covers a fraction of the image uniform on `area`, with an aspect ratio (width over
-    height) uniform on `aspect`; after 10 failed attempts it is the whole image.
+    The aspect ratio (width over height) is uniform on `aspect`. The height of the rectangle is then
+    uniform between those at which it covers the fractions `area` of the image, or at most all that
+    fits; so its area is not uniform, small ones are more frequent. After 10 failed attempts it is
+    the whole image.
 
     Args:
         size: side of the result in pixels. Default 224.
@@ -24,8 +26,8 @@ def random_resized_crop(size=224, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
         (gray, colour or CMYK) or anything `tf.io.decode_image` reads; seed two integers. Returns
         `(image, label)`, image uint8 `(size, size, 3)`.
 
-    Differs from the paper: the aspect ratio is uniform, as in TensorFlow's reference code; PyTorch
-    draws its logarithm uniformly.
+    Differs from the paper, whose area is uniform: the height and the aspect ratio are, as in
+    TensorFlow's reference code; PyTorch draws the area and the aspect ratio's logarithm uniformly.
 
     Example:
 

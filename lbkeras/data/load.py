@@ -1,6 +1,8 @@
 """Data sets by name, as pipelines."""
 
 import functools
+import os
+from pathlib import Path
 
 import tensorflow as tf
 
@@ -40,13 +42,21 @@ def load(
         seed: orders and augments the data.
 
     Raises:
-        UserError: unknown set or split, a set that is not on the disk, an empty split.
+        UserError: unknown set or split, a set that is not on the disk, an empty split, a damaged
+            file or label: of a set in memory any, of a larger one missing and short files and the
+            first records.
 
     >>> load("digits", "test", batch_size=100).steps_per_epoch
     4
     """
+    for key, value in (("name", name), ("split", split)):
+        if not isinstance(value, str):
+            raise UserError(f"{key}: expected a string, received {value!r}")
     if augmentation not in ("default", "none"):
         raise UserError(f'augmentation: expected "default" or "none", received {augmentation!r}')
+    if training not in (True, False, None):
+        raise UserError(f"training: expected True, False or None, received {training!r}")
+    data_dir = _folder(data_dir)
     training = split.startswith("train") if training is None else training
     augmented = training and augmentation == "default"
     source = _source(name, split, data_dir)
@@ -59,7 +69,15 @@ def load(
         from lbkeras.data.augmentation import random_crop_flip
 
         augment = random_crop_flip()
-    return Pipeline(source, batch_size, shuffle=training, augment=augment, decode=decode, seed=seed)
+    try:
+        return Pipeline(
+            source, batch_size, shuffle=training, augment=augment, decode=decode, seed=seed
+        )
+    except UserError as error:
+        key, _, said = str(error).partition(": ")
+        if key not in ("source", "decode"):
+            raise
+        raise UserError(f"data set {name!r}: {said}") from error
 
 
 def describe(name: str, data_dir: str | None = None) -> str:
@@ -68,6 +86,7 @@ def describe(name: str, data_dir: str | None = None) -> str:
     Raises:
         UserError: unknown set, or a set that is not on the disk.
     """
+    data_dir = _folder(data_dir)
     if name == "digits":
         return (
             "scikit-learn's handwritten digits, 1,797 images of 8x8 pixels, embedded; split here "
@@ -78,6 +97,15 @@ def describe(name: str, data_dir: str | None = None) -> str:
     from lbkeras.data.images import describe_images
 
     return describe_images(name, data_dir)
+
+
+def _folder(data_dir) -> str | None:
+    """`data_dir` as a string; refuses what is no folder, but not one that is missing."""
+    if data_dir is None:
+        return None
+    if not isinstance(data_dir, str | os.PathLike) or Path(data_dir).expanduser().is_file():
+        raise UserError(f"data_dir: expected a folder, received {data_dir!r}")
+    return os.fspath(data_dir)
 
 
 @functools.lru_cache(maxsize=4)

@@ -7,15 +7,26 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from lbkeras.data.batches import examples_of, is_in_batches
+from lbkeras.data.labels import check_labels, range_of_labels
 from lbkeras.data.order import epoch_order, order_of_parts, step_seeds
 from lbkeras.data.sharing import Share, share_of
-from lbkeras.data.source import count, is_ragged, tensors, warn_of_own_order
+from lbkeras.data.source import (
+    FirstExamples,
+    check_augment,
+    count,
+    decoded_specification,
+    is_ragged,
+    tensors,
+    warn_of_one_class,
+    warn_of_own_order,
+)
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.data_adapter import DataAdapter, super_batches
-from lbkeras.keras_internals.running_call import callbacks_of, running_call
+from lbkeras.keras_internals.running_call import callbacks_of, running_call, running_model
+from lbkeras.keras_internals.tf_data import has_checked_cardinality
 
 _ALL_ROWS = Share()  # of one device
-_STREAM_SHUFFLE_BUFFER = 16_384  # examples; of encoded ImageNet about 1.8 GB
 
 # Arguments of `fit` and `evaluate` that Keras drops beside such data, and what takes their place.
 _DROPPED = {
@@ -30,8 +41,9 @@ class Pipeline(DataAdapter):
     """Batches of a data set for `model.fit`, `evaluate` and `predict`, given as their `x`.
 
     The order of epoch e is a pure function of (seed, e). With `shuffle=True` (training) every batch
-    has the same static shape and the `num_examples % batch_size` examples left over are dropped, a
-    different set each epoch; with `shuffle=False` (evaluation) the order is the source's and the
+    has the same static shape and the `num_examples % batch_size` examples left over are dropped: of
+    data in memory a different set each epoch; of a stream that the shuffle buffer does not hold,
+    some of those near its end. With `shuffle=False` (evaluation) the order is the source's and the
     last, smaller batch is kept. Used alone it is an ordinary data set of known length; with
     `lbkeras.callbacks.BatchSizeScheduler` its batch size follows the schedule.
 
@@ -49,9 +61,12 @@ class Pipeline(DataAdapter):
         source: `(x, y)` or `(x, y, sample_weight)`, or x alone, which is no tuple: each an array, a
             list of numbers, or a dict, list or tuple of them, with one row an example, kept in
             memory (for training with up to two copies more, in the orders of this epoch and the
-            next). Or an unbatched `tf.data.Dataset` of such examples with known cardinality, which
-            is shuffled through a buffer of 16,384 examples; rows of variable length are padded with
-            zeros to the longest of their batch.
+            next). Or a stream, an unbatched `tf.data.Dataset` of such examples, which is shuffled
+            through a buffer; rows of variable length are padded with zeros to the longest of their
+            batch. Or what Keras takes in batches, whose examples become such a stream: a
+            `PyDataset`, read by one thread, its `on_epoch_end` not called, or a function without
+            arguments that makes a generator. A generator itself can be read only once: it is read
+            to its end, into memory.
         batch_size: global batch size in examples, 1 to `num_examples` (with `shuffle=False` it may
             be larger). Set it between epochs.
         shuffle: True for training, False for evaluation.
@@ -60,6 +75,13 @@ class Pipeline(DataAdapter):
         decode: for a `tf.data.Dataset` source, `(example, seed) -> example` before batching; `seed`
             is an int32 tensor of shape (2,), a pure function of (seed, epoch, place in the epoch).
         seed: integer that orders and augments the data.
+        num_examples: how many examples a pass over the source has, where it does not know that: a
+            generator, or a `tf.data.Dataset` of unknown cardinality. If it is wrong the pass ends
+            with an error.
+        shuffle_bytes: host memory for the buffer that a stream is shuffled through, at least 0.
+            Default 1 GiB. It holds as many examples as fit, by the mean size of the first 32, and
+            each batch is drawn from it: a stream sorted by class needs one that holds it all, or
+            several classes at least. The orders depend on it. Data in memory do not need it.
 
     Attributes:
         num_examples: examples in the source.
@@ -70,8 +92,11 @@ class Pipeline(DataAdapter):
 
     Raises:
         UserError: no examples, parts of different lengths, a batch size out of range, a data set
-            that is batched or of unknown cardinality; in `fit` and `evaluate`, `class_weight` and
-            the like.
+            that is batched or of unknown cardinality, first examples that cannot be read or
+            decoded, an `augment` that fails or returns another number of rows; in `fit` and
+            `evaluate`, `class_weight` and the like, and labels in memory beyond the model's
+            outputs. What a stream has later TensorFlow raises as an error of its own, which has the
+            cause in its text.
 
     >>> x = np.arange(20, dtype="float32").reshape(10, 2)
     >>> train = Pipeline((x, np.arange(10)), batch_size=4, seed=1)
@@ -88,29 +113,56 @@ class Pipeline(DataAdapter):
         augment: Callable | None = None,
         decode: Callable | None = None,
         seed: int = 0,
+        num_examples: int | None = None,
+        shuffle_bytes: int = 1 << 30,
     ):
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise UserError(f"seed: expected a whole number of at least 0, received {seed!r}")
+        for name, value in (("seed", seed), ("shuffle_bytes", shuffle_bytes)):
+            _check_whole(name, value, least=0)
+        if num_examples is not None:
+            _check_whole("num_examples", num_examples, least=1)
+        if not isinstance(shuffle, bool | np.bool_):
+            raise UserError(f"shuffle: expected True or False, received {shuffle!r}")
         for name, function in (("augment", augment), ("decode", decode)):
             if function is not None and not callable(function):
                 raise UserError(f"{name}: expected a function or None, received {function!r}")
-        self._source = source if isinstance(source, tf.data.Dataset) else tensors(source)
-        self.num_examples = count(self._source)
-        if isinstance(self._source, tf.data.Dataset):
-            warn_of_own_order(self._source)
+        self._source = _read(source, num_examples)
+        self.num_examples = self._num_rows = count(self._source)
         self.shuffle = shuffle
         self.seed = int(seed)
         self.epoch = 0
         self.start_step = 0
         self._augment = augment
         self._decode = decode
+        self._shuffle_bytes = int(shuffle_bytes)
         self._standing = {}  # batch size, share -> tf.data.Dataset, of evaluation and streams
         self._pass = (0, 0)  # epoch and first step of the running pass
         self._preparing = False  # Keras is setting up: what it takes now is not an epoch
         self._resumed = False
         self._strategy = None
         self._parts = None
+        self._buffer = 0
+        self._label_range = None
         self.batch_size = batch_size
+        if isinstance(self._source, tf.data.Dataset):
+            specification = self._look_at_first()
+        else:
+            specification = tf.nest.map_structure(
+                lambda part: tf.TensorSpec(part.shape[1:], part.dtype), self._source
+            )
+            self._label_range = range_of_labels(self._source)
+        if augment is not None:
+            x = specification[0] if isinstance(specification, tuple) else specification
+            check_augment(augment, x, self._batch_size)
+
+    def _look_at_first(self):
+        """Reads a stream's first examples: refuses what they show, and sizes the shuffle buffer."""
+        warn_of_own_order(self._source)
+        first = FirstExamples(self._source)
+        self._label_range = first.label_range()
+        self._buffer = max(1, min(self.num_examples, self._shuffle_bytes // first.bytes_each))
+        if self.shuffle:
+            warn_of_one_class(first, self._buffer, self.num_examples)
+        return decoded_specification(self._source, self._decode)
 
     @property
     def batch_size(self) -> int:
@@ -161,7 +213,7 @@ class Pipeline(DataAdapter):
         if isinstance(self._source, tf.data.Dataset) or not self.shuffle:
             raise UserError("parts: expected shuffled data in memory, received others")
         parts = np.asarray(parts)
-        rows = count(self._source)
+        rows = self._num_rows
         if parts.ndim != 2 or not parts.size or parts.min() < 0 or parts.max() >= rows:
             raise UserError(
                 f"parts: expected rows below {rows} of shape (nodes, examples of a node), "
@@ -183,7 +235,7 @@ class Pipeline(DataAdapter):
         Raises:
             UserError: more examples than there are, or none.
         """
-        most = count(self._source)
+        most = self._num_rows
         examples = most if examples is None else examples
         if not 1 <= examples <= most:
             raise UserError(f"examples: expected 1 to {most}, received {examples!r}")
@@ -202,14 +254,12 @@ class Pipeline(DataAdapter):
             raise UserError(f"labels: expected (x, y) in memory, received {received}")
         return self._source[1].numpy()
 
-    def highest_label(self) -> int | None:
-        """The highest integer label of data in memory; None for a stream or other targets."""
-        if isinstance(self._source, tf.data.Dataset) or len(self._source) == 1:
-            return None
-        labels = self._source[1]
-        if not isinstance(labels, tf.Tensor) or not labels.dtype.is_integer:
-            return None
-        return int(tf.reduce_max(labels))
+    def label_range(self) -> tuple[int, int] | None:
+        """The lowest and the highest integer label: in memory of all, of a stream the first ones'.
+
+        None: other targets, or none.
+        """
+        return self._label_range
 
     @property
     def element_spec(self):
@@ -284,7 +334,7 @@ class Pipeline(DataAdapter):
         # Keras calls this once a `fit`, may then take a batch to build the model, and calls
         # `on_epoch_end` before the first epoch.
         self._preparing = True
-        self._refuse_what_keras_drops()
+        self._check_call()
         if self.is_scheduled:
             return _BatchesOfEachEpoch(self)
         return self._distributed(self._standing_dataset)
@@ -293,7 +343,7 @@ class Pipeline(DataAdapter):
         return self._pass_dataset(_ALL_ROWS).as_numpy_iterator()
 
     def get_jax_iterator(self, super_batch: int | None = None):
-        self._refuse_what_keras_drops()
+        self._check_call()
         batches = self.get_numpy_iterator()
         return super_batches(batches, super_batch) if super_batch else batches
 
@@ -304,7 +354,7 @@ class Pipeline(DataAdapter):
         if initial_epoch == 0 and not self._resumed:
             self._batch_size = self._own_batch_size
 
-    def _refuse_what_keras_drops(self):
+    def _check_call(self):
         call, arguments = running_call()
         if arguments.get("x") is not self:
             return
@@ -316,6 +366,8 @@ class Pipeline(DataAdapter):
         for name, instead in _DROPPED.items():
             if arguments.get(name) is not None:
                 raise UserError(f"{name}: expected {instead}, received {call}({name}=...)")
+        if self._label_range is not None and call in ("fit", "evaluate"):
+            check_labels(running_model(), self._label_range)
 
     # How a pass is made.
 
@@ -444,7 +496,6 @@ class Pipeline(DataAdapter):
         A worker decodes its own rows only, unless a batch has fewer than there are replicas.
         """
         batch_size, steps = self._batch_size, self.steps_per_epoch
-        buffer = min(self.num_examples, _STREAM_SHUFFLE_BUFFER)
         if self.shuffle:
             share.check(batch_size)
         own = share if batch_size >= share.num_replicas else _ALL_ROWS
@@ -463,8 +514,10 @@ class Pipeline(DataAdapter):
             examples = self._source
             if self.shuffle:
                 tf.random.set_seed(1)  # of this graph: otherwise the global seed has a say
-                examples = examples.shuffle(buffer, seed=seed, reshuffle_each_iteration=False)
-            examples = examples.enumerate().skip(start * batch_size).take(steps * batch_size)
+                examples = examples.shuffle(self._buffer, seed=seed, reshuffle_each_iteration=False)
+            examples = examples.enumerate().skip(start * batch_size)
+            if self.shuffle:
+                examples = examples.take(steps * batch_size)
             if own.num_workers > 1:
                 examples = examples.filter(is_own)
             return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(seed).repeat(), examples)
@@ -494,6 +547,10 @@ class Pipeline(DataAdapter):
             batches = batches.padded_batch(size, drop_remainder=self.shuffle)
         else:
             batches = batches.batch(size, drop_remainder=self.shuffle)
+        if not self.shuffle and has_checked_cardinality(self._source):
+            batches = _with_the_end_read(
+                batches, lambda _, step, __: step[0] // own.num_workers >= steps - 1
+            )
         batches = batches.map(augmented, **parallel)
         if not own.num_rows(last_size):
             batches = batches.concatenate(_empty(batches.element_spec))
@@ -503,9 +560,14 @@ class Pipeline(DataAdapter):
     def _augmented(self, batch, seed):
         if self._augment is None:
             return batch
-        if not isinstance(batch, tuple):  # x alone
-            return self._augment(batch, seed)
-        return (self._augment(batch[0], seed), *batch[1:])
+        x, *others = batch if isinstance(batch, tuple) else (batch,)
+        rows = tf.nest.flatten(x)[0].shape[:1]
+
+        def with_rows(part):
+            return tf.ensure_shape(part, rows.concatenate([None] * (part.shape.rank - 1)))
+
+        x = tf.nest.map_structure(with_rows, self._augment(x, seed))
+        return (x, *others) if isinstance(batch, tuple) else x
 
 
 class _BatchesOfEachEpoch(tf.distribute.DistributedDataset):
@@ -531,6 +593,39 @@ def _finished(batches: tf.data.Dataset, steps: int, share: Share) -> tf.data.Dat
     parts = steps * share.local_replicas
     batches = batches.apply(tf.data.experimental.assert_cardinality(parts))
     return batches.prefetch(4 * share.local_replicas).with_options(options)
+
+
+def _with_the_end_read(batches: tf.data.Dataset, is_last) -> tf.data.Dataset:
+    """The same batches, the last one only when the next has been asked for.
+
+    What comes after it, of a source that has more examples than it says, is an error of the source,
+    which nothing would see otherwise.
+    """
+    return batches.group_by_window(
+        lambda *batch: tf.cast(is_last(*batch), tf.int64),
+        lambda _, group: group.take(1),
+        window_size_func=lambda last: last + 1,
+    )
+
+
+def _read(source, num_examples: int | None):
+    """A source as tensors or as a stream of known cardinality, of that many examples."""
+    if not isinstance(source, tf.data.Dataset) and is_in_batches(source):
+        source = examples_of(source, num_examples)
+    if not isinstance(source, tf.data.Dataset):
+        source = tensors(source)
+    elif num_examples is not None and source.cardinality() == tf.data.UNKNOWN_CARDINALITY:
+        source = source.apply(tf.data.experimental.assert_cardinality(num_examples))
+    if num_examples is not None and num_examples != count(source):
+        raise UserError(
+            f"num_examples: expected {count(source)} (the source's), received {num_examples}"
+        )
+    return source
+
+
+def _check_whole(name: str, value, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise UserError(f"{name}: expected a whole number of at least {least}, received {value!r}")
 
 
 def _empty(specification) -> tf.data.Dataset:

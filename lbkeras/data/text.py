@@ -92,6 +92,8 @@ def _path_and_window(name: str, data_dir) -> tuple[Path, int]:
 @functools.lru_cache(maxsize=2)
 def _tokens(path: Path):
     """The file's characters as int32 numbers, and the characters that they stand for."""
+    if path.is_dir():
+        raise UserError(f"data set {str(path)!r}: expected a text file, received a folder")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:

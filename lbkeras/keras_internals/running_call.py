@@ -22,16 +22,30 @@ def running_call(model=None) -> tuple[str, dict[str, Any]]:
     Returns:
         `("fit", {"x": ..., "callbacks": ..., ...})`; `("", {})` outside of such a call.
     """
+    frame = _frame(model)
+    if frame is None:
+        return "", {}
+    code, local = frame.f_code, frame.f_locals
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    return code.co_name, {name: local[name] for name in names if name in local}
+
+
+def running_model():
+    """The model of that call, or None."""
+    frame = _frame(None)
+    return None if frame is None else frame.f_locals["self"]
+
+
+def _frame(model):
     frame = inspect.currentframe()
     while frame is not None:
-        code, local = frame.f_code, frame.f_locals
+        code = frame.f_code
         if code.co_name in _CALLS and frame.f_globals.get("__name__", "").startswith("keras."):
-            owner = local.get("self")
+            owner = frame.f_locals.get("self")
             if isinstance(owner, keras.Model) and (model is None or owner is model):
-                names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
-                return code.co_name, {name: local[name] for name in names if name in local}
+                return frame
         frame = frame.f_back
-    return "", {}
+    return None
 
 
 def callbacks_of(arguments: dict[str, Any]) -> list:

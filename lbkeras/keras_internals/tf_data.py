@@ -28,3 +28,51 @@ def steps_of(dataset) -> list[str]:
     for each in private(dataset, "_inputs")():
         steps += steps_of(each)
     return steps
+
+
+def has_checked_cardinality(dataset) -> bool:
+    """Whether `assert_cardinality` says the size of a `tf.data.Dataset`, which may be wrong."""
+    return any("assertcardinality" in step for step in steps_of(dataset))
+
+
+# What draws numbers or keeps a state in a graph; the stateless operations have other names.
+_DRAWS = (
+    "Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial", "StatefulUniform",
+    "StatefulStandardNormal", "StatefulTruncatedNormal", "RngReadAndSkip", "RngSkip",
+    "SampleDistortedBoundingBox", "ShuffleDataset", "AssignVariableOp", "AssignAddVariableOp",
+)  # fmt: skip
+
+
+def varies(dataset) -> str | None:
+    """What makes the passes over a `tf.data.Dataset` differ, as far as its steps show it.
+
+    Returns:
+        "shuffles itself", "is not deterministic" or "draws random numbers itself"; None: nothing.
+        A shuffle with a seed and `reshuffle_each_iteration=False` has one order only.
+    """
+    name = type(dataset).__name__
+    if "Shuffle" in name:
+        again = private(dataset, "_reshuffle_each_iteration")
+        if again is not False or private(dataset, "_seed2") is None:
+            return "shuffles itself"
+    if dataset.options().deterministic is False:
+        return "is not deterministic"
+    if getattr(dataset, "_deterministic", None) == "false":
+        return "is not deterministic"
+    operations = _operations(dataset)
+    if any(each.startswith("ShuffleDataset") for each in operations):
+        return "shuffles itself"
+    if any(each.startswith(_DRAWS) for each in operations):
+        return "draws random numbers itself"
+    inner = (varies(each) for each in private(dataset, "_inputs")())
+    return next((each for each in inner if each), None)
+
+
+def _operations(dataset) -> set[str]:
+    """The operations in the function that a step of a data set maps, with what that calls."""
+    mapped = getattr(dataset, "_map_func", None)
+    if mapped is None:
+        return set()
+    graph = private(mapped, "function").graph.as_graph_def()
+    inside = (node for function in graph.library.function for node in function.node_def)
+    return {node.op for node in (*graph.node, *inside)}

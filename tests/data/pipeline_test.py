@@ -178,14 +178,15 @@ def test_smallest_and_largest_batch(source, batch_size):
     assert not pipeline.has_partial_batch
 
 
-def test_stream_longer_than_the_buffer(monkeypatch):
-    from lbkeras.data import pipeline as module
-
-    monkeypatch.setattr(module, "_STREAM_SHUFFLE_BUFFER", 4)
-    pipeline = Pipeline(stream(), 5)
+def test_stream_longer_than_the_buffer():
+    """A buffer of four: an example comes at most three places before its own."""
+    four = dict(shuffle_bytes=4 * (2 * 256 + 9))
+    pipeline = Pipeline(stream(), 5, **four)
     seen = flat(labels(pipeline))
     assert seen != sorted(seen) and len(set(seen)) == 20
-    assert seen == flat(labels(Pipeline(stream(), 5)))
+    assert max(number - place for place, number in enumerate(seen)) == 3
+    assert seen == flat(labels(Pipeline(stream(), 5, **four)))
+    assert max(n - p for p, n in enumerate(flat(labels(Pipeline(stream(), 5))))) > 3
 
 
 def test_dict_inputs_and_sample_weights():
@@ -204,10 +205,11 @@ def test_batch_size_may_be_set():
     assert [len(batch) for batch in labels(pipeline)] == [7, 7, 7]
 
 
-def test_highest_label(digits):
-    assert Pipeline(digits, 10).highest_label() == 9
-    assert Pipeline(stream(), 5).highest_label() is None
-    assert Pipeline((digits[0], digits[1] * 1.0), 5).highest_label() is None
+def test_range_of_labels(digits):
+    assert Pipeline(digits, 10).label_range() == (0, 9)
+    assert Pipeline(stream(), 5).label_range() == (0, N - 1)
+    assert Pipeline((digits[0], digits[1] * 1.0), 5).label_range() is None
+    assert Pipeline(digits[0], 5).label_range() is None
 
 
 # In Keras, without a scheduler.

@@ -157,10 +157,130 @@ def test_rows_of_variable_length_are_padded(shuffle):
     assert sorted(seen) == [[n] * n for n in (1, 2, 3, 4)]
 
 
-def test_a_stream_that_shuffles_itself_is_named():
-    rows = tf.data.Dataset.from_tensor_slices((X, Y))
-    with pytest.warns(UserWarning, match="the stream shuffles itself"):
-        Pipeline(rows.shuffle(4).map(lambda x, y: (x, y)), 2)
+def drawn(x):
+    return x + tf.random.uniform((), 0, 5, tf.int64)
+
+
+def rows(number=40):
+    return tf.data.Dataset.range(number)
+
+
+VARYING = {
+    "shuffled": (lambda: rows().shuffle(4).map(lambda x: x + 1), "shuffles itself"),
+    "inside": (lambda: rows(4).interleave(lambda _: rows(9).shuffle(3)), "shuffles itself"),
+    "drawn": (lambda: rows().map(drawn), "draws random numbers itself"),
+    "drawn inside": (
+        lambda: rows(36).interleave(lambda x: tf.data.Dataset.from_tensors(x).map(drawn)),
+        "draws random numbers itself",
+    ),
+    "map": (lambda: rows().map(abs, 2, deterministic=False), "is not deterministic"),
+}
+
+
+@pytest.mark.parametrize("name", VARYING)
+def test_a_stream_that_varies_is_named(name):
+    make, what = VARYING[name]
+    with pytest.warns(UserWarning, match=f"the stream {what}"):
+        stream = make()
+        unknown = stream.cardinality() < 0
+        Pipeline(stream, 2, num_examples=36 if unknown else None)
+
+
+def test_a_stream_that_does_not_vary_is_not_named():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Pipeline(rows.map(lambda x, y: (x, y)).prefetch(2), 2)
+        once = rows().shuffle(4, seed=1, reshuffle_each_iteration=False)
+        Pipeline(once.map(lambda x: x + 1, 2).prefetch(2), 2)
+
+
+def test_a_folder_of_images(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            image = np.full((4, 5, 3), 100 * (label == "b") + number, np.uint8)
+            keras.utils.save_img(tmp_path / label / f"{number}.png", image, scale=False)
+    images = keras.utils.image_dataset_from_directory(
+        tmp_path, batch_size=None, image_size=(4, 5), shuffle=False, verbose=False
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        x, y = joined(batches(images, size=4))
+        assert x.shape == (6, 4, 5, 3)
+        np.testing.assert_array_equal(x[:, 0, 0, 0], [0, 1, 2, 100, 101, 102])
+        np.testing.assert_array_equal(y, [0, 0, 0, 1, 1, 1])
+        shuffled = Pipeline(images, 3, seed=1)
+    orders = [np.concatenate([y for _, y in shuffled.dataset(epoch)]).tolist() for epoch in (0, 1)]
+    assert orders[0] != orders[1] and sorted(orders[0]) == [0, 0, 0, 1, 1, 1]
+
+
+def of_classes(labels):
+    return tf.data.Dataset.from_tensor_slices((np.zeros((len(labels), 1)), labels))
+
+
+def test_a_stream_sorted_by_class():
+    """The batches are as mixed as the buffer is long; too short a one is said."""
+    labels = np.repeat(np.arange(4), 40)
+
+    def purity(examples):
+        pipeline = Pipeline(of_classes(labels), 16, shuffle_bytes=examples * (2 * 256 + 16))
+        counts = [np.bincount(y, minlength=4) for _, y in pipeline.dataset().as_numpy_iterator()]
+        return np.mean([max(each) / 16 for each in counts])
+
+    with pytest.warns(UserWarning, match="first 32 examples all have the label 0.*holds 8 of 160"):
+        assert purity(8) > 0.8
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert purity(160) < 0.5
+        Pipeline(of_classes(labels[::-1] % 2 + np.arange(160) % 2), 16, shuffle_bytes=999)
+
+
+def asserted(number, said):
+    return rows(number).apply(tf.data.experimental.assert_cardinality(said))
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("number, batch_size", [(30, 8), (50, 8), (50, 7), (39, 40), (41, 40)])
+def test_a_cardinality_that_is_not_true_is_found(number, batch_size, shuffle):
+    for make in (lambda: asserted(number, 40), lambda: rows(number).filter(lambda x: x >= 0)):
+        stream = make()
+        known = {} if stream.cardinality() == 40 else dict(num_examples=40)
+        with pytest.raises((UserError, tf.errors.OpError), match="expected to contain 40 elements"):
+            list(Pipeline(stream, batch_size, shuffle=shuffle, **known).dataset())
+
+
+@pytest.mark.parametrize("start", [0, 3])
+@pytest.mark.parametrize("number", [40, 37])
+def test_a_cardinality_that_is_true_changes_nothing(number, start):
+    read = Pipeline(asserted(number, number), 8, shuffle=False).dataset(0, start)
+    assert [x for each in read for x in each.numpy()] == list(range(8 * start, number))
+
+
+def test_an_evaluation_of_a_longer_stream_is_an_error():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    stream = rows(50).map(lambda x: (tf.cast([x], tf.float32), x))
+    data = Pipeline(stream.apply(tf.data.experimental.assert_cardinality(40)), 8, shuffle=False)
+    with pytest.raises(tf.errors.OpError, match="expected to contain 40 elements but"):
+        model.evaluate(data, verbose=0)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, -3, 2], [0, 1, 2, 3]])
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+@pytest.mark.parametrize("form", ["memory", "stream"])
+def test_labels_without_an_output(labels, call, form):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, activation="softmax")])
+    source = X, np.array(labels)
+    source = source if form == "memory" else tf.data.Dataset.from_tensor_slices(source)
+    data = Pipeline(source, 2)
+    for loss in ("sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()):
+        model.compile("sgd", loss)
+        received = f"received {min(labels)} to {max(labels)}"
+        with pytest.raises(UserError, match=f"source: expected labels from 0 to 2 .*{received}"):
+            getattr(model, call)(data, verbose=0)
+
+
+def test_labels_that_the_loss_ignores():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(ignore_class=-1))
+    loss = model.evaluate(Pipeline((X, np.array([0, -1, 2, 1])), 2, shuffle=False), verbose=0)
+    assert np.isfinite(loss)

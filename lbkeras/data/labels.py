@@ -1,0 +1,48 @@
+"""Integer labels of a source, and whether a model has an output for each of them."""
+
+import keras
+import tensorflow as tf
+
+from lbkeras.errors import UserError
+
+
+def is_integer(part) -> bool:
+    """Whether this is one array or specification of integers."""
+    return isinstance(getattr(part, "dtype", None), tf.DType) and part.dtype.is_integer
+
+
+def range_of_labels(source: tuple) -> tuple[int, int] | None:
+    """The lowest and the highest target of data in memory; None: no integers."""
+    if len(source) == 1 or not is_integer(source[1]) or not tf.size(source[1]):
+        return None
+    return int(tf.reduce_min(source[1])), int(tf.reduce_max(source[1]))
+
+
+def check_labels(model, labels: tuple[int, int]) -> None:
+    """Refuses labels for which a model has no output.
+
+    TensorFlow refuses them on a CPU only; on a GPU the loss is NaN. Checked where the loss is one
+    `SparseCategoricalCrossentropy` of one output, without `ignore_class`.
+
+    Args:
+        model: of the running `fit` or `evaluate`, compiled.
+        labels: the lowest and the highest.
+
+    Raises:
+        UserError: one of them is no number of an output.
+    """
+    loss, shape = model.loss, getattr(model, "output_shape", None)
+    loss = loss[0] if isinstance(loss, list) and len(loss) == 1 else loss
+    sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
+    sparse = sparse and loss.ignore_class is None
+    sparse = sparse or loss in (
+        "sparse_categorical_crossentropy",
+        keras.losses.sparse_categorical_crossentropy,
+    )
+    if not sparse or not isinstance(shape, tuple) or not isinstance(shape[-1], int):
+        return
+    if labels[0] < 0 or labels[1] >= shape[-1]:
+        raise UserError(
+            f"source: expected labels from 0 to {shape[-1] - 1} (the model has {shape[-1]} "
+            f"outputs), received {labels[0]} to {labels[1]}"
+        )
