@@ -14,6 +14,7 @@ part of the data with labels of its own (the smaller, the more its own); with 0 
 nodes take their rows of the same shuffled batches.
 """
 
+import contextlib
 import importlib
 import inspect
 import re
@@ -250,6 +251,24 @@ def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | N
     test = data.load(chosen["name"], chosen["test_split"], batch_size=1, training=False, **common)
     test.batch_size = min(chosen["test_batch_size"], test.num_examples)
     return train, test
+
+
+@contextlib.contextmanager
+def reading_data(settings: dict):
+    """Turns what TensorFlow says of data that it cannot read into the user's error.
+
+    Raises:
+        UserError: a stream is damaged; the data set is named.
+    """
+    try:
+        yield
+    except Exception as error:
+        from lbkeras.data.reading import error_of_data
+
+        found = error_of_data(settings["data"]["name"], error)
+        if found is None:
+            raise
+        raise found from error
 
 
 def make_model(settings: dict, train):

@@ -154,7 +154,8 @@ def _evaluate_saved(models, settings: dict, examples: int, seed: int, data_dir) 
     start.compile(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
     )
-    return evaluate_line(start, end, train, test)
+    with experiment.reading_data(settings):
+        return evaluate_line(start, end, train, test)
 
 
 def _between(start: np.ndarray, end: np.ndarray, alpha: float, epsilon: float | None) -> np.ndarray:

@@ -166,7 +166,7 @@ def _train(run: Run, plan, record: dict) -> dict:
         write_record(run.folder, record)
     with _recording(run, record) if chief else contextlib.nullcontext():
         if first_epoch < plan.epochs:
-            with stop.catching(), _memory(run):
+            with stop.catching(), _memory(run), experiment.reading_data(run.settings):
                 model.fit(
                     train_data,
                     epochs=plan.epochs,

@@ -165,7 +165,10 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
     from lbkeras import advisor
 
     advisor.check_arm(settings, arm)
-    found = advisor.advise(settings, flags.strategy, flags.data_dir, budget_mb, say=_say_on_stderr)
+    with experiment.reading_data(settings):
+        found = advisor.advise(
+            settings, flags.strategy, flags.data_dir, budget_mb, say=_say_on_stderr
+        )
     compared = advice.recommended_and_own(arm, found)
     own, recommended = compared
     times = format_probes(
@@ -219,14 +222,15 @@ def _probe(flags, plans: dict) -> dict:
     probes = {}
     for settings, arms in groups.values():
         batch_sizes = [phase.batch_size for arm in arms for phase in plans[arm].phases]
-        found = probe_batch_sizes(
-            settings,
-            sorted(set(batch_sizes)),
-            flags.strategy,
-            flags.data_dir,
-            budget_mb,
-            say=_say_on_stderr,
-        )
+        with experiment.reading_data(settings):
+            found = probe_batch_sizes(
+                settings,
+                sorted(set(batch_sizes)),
+                flags.strategy,
+                flags.data_dir,
+                budget_mb,
+                say=_say_on_stderr,
+            )
         probes |= {arm: found for arm in arms}
     return probes
 

@@ -30,15 +30,27 @@ def load_images(name, split="train", data_dir=None, *, max_bytes=MAX_BYTES_IN_ME
 
     Raises:
         UserError: unknown set, set not on disk, unknown or empty split, no single image with a
-            class label. Nothing is ever downloaded.
+            class label; files that are missing, too short or damaged, labels below 0 or not below
+            the set's number of classes. Of a stream only the files' sizes and first records are
+            read here, and the rest raises a `tf.errors.OpError` when it is. Nothing is ever
+            downloaded.
     """
     builder = _find_builder(name, data_dir)
     image_key, label_key, shape = _image_and_label(name, builder)
     num_examples = _num_examples(name, builder, split)
+    files = _files(name, builder, split)
+    num_classes = builder.info.features[label_key].num_classes
     stream = _encoded(builder, split, image_key, label_key, num_examples)
     if None in shape or num_examples * shape[0] * shape[1] * shape[2] > max_bytes:
-        return stream
-    return _decode_all(stream, num_examples, shape)
+        _check_records(name, files, most=1)
+        return _with_labels_checked(stream, num_classes)
+    images, labels = _decode_all(name, stream, num_examples, shape, files)
+    wrong = labels[(labels < 0) | (labels >= num_classes)]
+    if len(wrong):
+        raise UserError(
+            f"data set {name!r}: expected labels from 0 to {num_classes - 1}, received {wrong[0]}"
+        )
+    return images, labels
 
 
 def describe_images(name, data_dir=None):
@@ -63,9 +75,11 @@ def _find_builder(name, data_dir):
             return builder_from_files(name, folder)
     except tfds.core.DatasetNotFoundError:
         pass
-    except (ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"data set {name!r} in {folder!r} cannot be read: {reason}") from error
+    except Exception as error:  # a damaged file can be anything to those who parse it
+        raise UserError(
+            f"data set {name!r} in {folder!r}: expected a dataset_info.json and features.json of "
+            f"TFDS, received {_one_line(error)}"
+        ) from error
 
     base_name = re.split("[:/]", name)[0]
     on_disk = _folders(folder)
@@ -84,6 +98,10 @@ def _find_builder(name, data_dir):
         else "see tfds.list_builders()."
     )
     raise UserError(f"unknown data set {name!r}, neither in TFDS nor in {folder!r}: {hint}")
+
+
+def _one_line(error):
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _folders(folder):
@@ -108,6 +126,10 @@ def _image_and_label(name, builder):
             f"data set {name!r} is not an image-classification set: expected one uint8 image "
             f"and one class label, received {', '.join(pairs) or 'no named features'}."
         )
+    if not pairs[labels[0]].num_classes:
+        raise UserError(
+            f"data set {name!r}: expected a features.json with the number of classes, received none"
+        )
     return images[0], labels[0], tuple(pairs[images[0]].shape)
 
 
@@ -122,6 +144,46 @@ def _num_examples(name, builder, split):
     if not num_examples:
         raise UserError(f"data set {name!r}: split {split!r} is empty.")
     return num_examples
+
+
+def _files(name, builder, split):
+    """The files that a split is read from; refuses missing ones and those of too few bytes."""
+    files = {instruction.filename for instruction in builder.info.splits[split].file_instructions}
+    for file in sorted(files):
+        if not os.path.isfile(file):
+            raise UserError(f"data set {name!r}: expected the file {file!r}, received none")
+    for whole in builder.info.splits.values():
+        shards = [os.fspath(path) for path in whole.filepaths]
+        if not files.intersection(shards) or not all(map(os.path.isfile, shards)):
+            continue
+        size, least = sum(map(os.path.getsize, shards)), int(whole.num_bytes or 0)
+        if size < least:
+            where = repr(shards[0]) if len(shards) == 1 else f"the {len(shards)} files"
+            raise UserError(
+                f"data set {name!r}: expected at least {least:,} bytes in {where} of split "
+                f"{whole.name!r}, received {size:,}"
+            )
+    return sorted(files)
+
+
+def _check_records(name, files, most=-1):
+    """Reads the first `most` records of each file; refuses the first file where that fails."""
+    import tensorflow as tf
+
+    from lbkeras.data.reading import reason
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    for file in files:
+        try:
+            records = tf.data.TFRecordDataset(file).take(most).with_options(options)
+            number = sum(1 for _ in records.batch(1024))
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"data set {name!r}: expected records in {file!r}, received {reason(error)}"
+            ) from error
+        if not number:
+            raise UserError(f"data set {name!r}: expected records in {file!r}, received none")
 
 
 def _encoded(builder, split, image_key, label_key, num_examples):
@@ -155,6 +217,20 @@ def _encoded(builder, split, image_key, label_key, num_examples):
     return dataset.apply(tf.data.experimental.assert_cardinality(num_examples))
 
 
+def _with_labels_checked(stream, num_classes):
+    import tensorflow as tf
+
+    def checked(image, label):
+        known = tf.debugging.Assert(
+            (label >= 0) & (label < num_classes),
+            [f"expected labels from 0 to {num_classes - 1}, received", label],
+        )
+        with tf.control_dependencies([known]):
+            return image, tf.identity(label)
+
+    return stream.map(checked, num_parallel_calls=os.cpu_count())
+
+
 @contextlib.contextmanager
 def _without_warnings():
     from absl import logging
@@ -167,10 +243,12 @@ def _without_warnings():
         logging.set_verbosity(before)
 
 
-def _decode_all(stream, num_examples, shape):
+def _decode_all(name, stream, num_examples, shape, files):
     """The whole set as arrays, decoded in parallel."""
     import numpy as np
     import tensorflow as tf
+
+    from lbkeras.data.reading import error_of_data
 
     def decode(encoded, label):
         image = tf.io.decode_image(encoded, channels=shape[-1], expand_animations=False)
@@ -180,8 +258,12 @@ def _decode_all(stream, num_examples, shape):
     labels = np.empty((num_examples,), np.int64)
     batches = stream.map(decode, num_parallel_calls=os.cpu_count()).batch(1024).prefetch(2)
     first = 0
-    for image_batch, label_batch in batches.as_numpy_iterator():
-        last = first + len(label_batch)
-        images[first:last], labels[first:last] = image_batch, label_batch
-        first = last
+    try:
+        for image_batch, label_batch in batches.as_numpy_iterator():
+            last = first + len(label_batch)
+            images[first:last], labels[first:last] = image_batch, label_batch
+            first = last
+    except tf.errors.OpError as error:
+        _check_records(name, files)  # names the file, where it is one of records
+        raise (error_of_data(name, error) or error) from error
     return images, labels

@@ -6,17 +6,31 @@ import tensorflow as tf
 
 from lbkeras.errors import UserError
 
+# What TensorFlow writes, and how we say it.
+_SAID = (
+    (r"UserError: (.*)", r"\1"),
+    (r"assertion failed: \[(expected .*?)\] \[(.*?)\]", r"\1 \2"),
+    (
+        r"Input dataset was expected to contain (\d+) elements? but contained (?:only )?(.*?)"
+        r"(?: elements?)?\.",
+        r"expected \1 examples, received \2",
+    ),
+)
+
 
 def reason(error: tf.errors.OpError) -> str:
     """The cause in an error of the graph, without the names of nodes and the places in Keras.
 
-    Of an error that Python raised inside the graph, what Python said.
+    It begins with "expected" where the data are read and other than they should be, and as Python
+    said it where that raised a UserError inside the graph.
     """
-    text = re.split(r"\s*\[\[\{\{node|\s*\[Op:|\nTraceback \(most", str(error))[0]
-    text = re.sub(r"\{\{[^}]*\}\}", " ", text.replace("Graph execution error:", ""))
+    text = re.sub(r"\[\[\{\{.*?\}\}\]\]|\{\{.*?\}\}|\[Op:.*", "", str(error))
+    for pattern, said in _SAID:
+        found = re.search(pattern, text)
+        if found:
+            return found.expand(said)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    raised = re.search(r"UserError: (.*)", text)
-    return raised[1] if raised else " ".join(lines[-1:]) or type(error).__name__
+    return lines[-1] if lines else type(error).__name__
 
 
 def user_error(key: str, error: tf.errors.OpError) -> UserError:
@@ -29,7 +43,10 @@ def user_error(key: str, error: tf.errors.OpError) -> UserError:
     said = reason(error)
     if "UserError: " in str(error):
         return UserError(said)
-    return UserError(f"{key}: expected examples that can be read, received {said}")
+    expected = (
+        "" if said.startswith("expected") else "expected examples that can be read, received "
+    )
+    return UserError(f"{key}: {expected}{said}")
 
 
 def error_of_data(name: str, error: Exception) -> UserError | None:

@@ -244,7 +244,7 @@ def test_a_cardinality_that_is_not_true_is_found(number, batch_size, shuffle):
     for make in (lambda: asserted(number, 40), lambda: rows(number).filter(lambda x: x >= 0)):
         stream = make()
         known = {} if stream.cardinality() == 40 else dict(num_examples=40)
-        with pytest.raises((UserError, tf.errors.OpError), match="expected to contain 40 elements"):
+        with pytest.raises((UserError, tf.errors.OpError), match="expected (to contain )?40 e"):
             list(Pipeline(stream, batch_size, shuffle=shuffle, **known).dataset())
 
 
