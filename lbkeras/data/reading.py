@@ -6,6 +6,12 @@ import tensorflow as tf
 
 from lbkeras.errors import UserError
 
+# Names of nodes, operations and data sets.
+_PLACES = (
+    r"\[\[.*?\]\]|\{\{.*?\}\}|\[Op:.*"
+    r"|Error in user-defined function passed to \S+ transformation with iterator: \S+: "
+)
+
 # What TensorFlow writes, and how we say it.
 _SAID = (
     (r"UserError: (.*)", r"\1"),
@@ -13,7 +19,7 @@ _SAID = (
     (
         r"Input dataset was expected to contain (\d+) elements? but contained (?:only )?(.*?)"
         r"(?: elements?)?\.",
-        r"expected \1 examples, received \2",
+        r"expected \1 elements, received \2",
     ),
 )
 
@@ -24,12 +30,14 @@ def reason(error: tf.errors.OpError) -> str:
     It begins with "expected" where the data are read and other than they should be, and as Python
     said it where that raised a UserError inside the graph.
     """
-    text = re.sub(r"\[\[\{\{.*?\}\}\]\]|\{\{.*?\}\}|\[Op:.*", "", str(error))
+    text = re.sub(_PLACES, "", str(error))
     for pattern, said in _SAID:
         found = re.search(pattern, text)
         if found:
             return found.expand(said)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    several = re.search(r"\(0\) [A-Z_]+: (.*)", text)  # one of each replica
+    lines = [several[1]] if several else text.split("\n")
+    lines = [line.strip() for line in lines if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 

@@ -133,6 +133,7 @@ def test_a_worker_decodes_its_own_rows_only():
         return x, tf.ensure_shape(tf.py_function(note, [y], y.dtype), y.shape)
 
     pipeline = Pipeline(stream(), 12, decode=decode)
+    decoded.clear()  # the first, to see that it can be
     pipeline.on_epoch_begin()
     own = [y for _, y in pipeline._pass_dataset(Share(2, 2, 1)).as_numpy_iterator()]
     assert sorted(decoded) == sorted(np.concatenate(own).tolist()) and len(decoded) == 24

@@ -1,0 +1,50 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from lbkeras.data.labels import check_labels, range_of_labels
+from lbkeras.errors import UserError
+
+
+def test_range_of_labels():
+    x = tf.zeros((3, 1))
+    assert range_of_labels((x, tf.constant([[4, -1], [2, 7], [0, 1]]))) == (-1, 7)
+    for source in ((x,), (x, tf.constant([0.0, 1.0, 2.0])), (x, (tf.range(3), tf.range(3)))):
+        assert range_of_labels(source) is None
+
+
+@pytest.mark.parametrize(
+    "loss, refused",
+    [
+        ("sparse_categorical_crossentropy", True),
+        (keras.losses.SparseCategoricalCrossentropy(from_logits=True), True),
+        (keras.losses.sparse_categorical_crossentropy, True),
+        (["sparse_categorical_crossentropy"], True),
+        (keras.losses.SparseCategoricalCrossentropy(ignore_class=9), False),
+        ("mse", False),
+        (None, False),
+        (lambda y, y_pred: y_pred, False),
+        (["mse", "mse"], False),
+    ],
+)
+def test_only_where_a_label_is_the_number_of_an_output(loss, refused):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3)])
+    model.loss = loss
+    check_labels(model, (0, 2))
+    for labels in ((-1, 2), (0, 3)):
+        if refused:
+            with pytest.raises(UserError, match=r"source: expected labels from 0 to 2 .*received"):
+                check_labels(model, labels)
+        else:
+            check_labels(model, labels)
+
+
+def test_a_model_whose_outputs_are_not_known():
+    class Own(keras.Model):
+        def call(self, x):
+            return x
+
+    model = Own()
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    check_labels(model, (0, np.iinfo(np.int64).max))
