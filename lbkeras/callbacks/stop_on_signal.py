@@ -9,6 +9,8 @@ from lbkeras.callbacks.checkpoint import Checkpoint
 from lbkeras.distribution.agreement import Agreement
 from lbkeras.errors import UserError
 
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
 
 class Interrupted(Exception):
     """Training was asked to stop by a signal and has saved a checkpoint.
@@ -49,7 +51,8 @@ class StopOnSignal(keras.callbacks.Callback):
     def catching(self):
         """Catches SIGINT and SIGTERM in this block; afterwards they act as before it.
 
-        A signal that `fit` did not live to obey, because it diverged or was over, acts then.
+        A signal that the process ignores, as SIGINT under `trap '' INT`, stays ignored. One that
+        `fit` did not live to obey, because it diverged or was over, acts after the block.
         """
 
         def note(number, frame):
@@ -58,7 +61,8 @@ class StopOnSignal(keras.callbacks.Callback):
                 signal.signal(each, handler)
 
         self._received = None
-        before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+        heard = [each for each in _NUMBERS if signal.getsignal(each) != signal.SIG_IGN]
+        before = {each: signal.signal(each, note) for each in heard}
         try:
             yield self
         except Interrupted:

@@ -18,8 +18,8 @@ class Terminated(KeyboardInterrupt):
 def signals_as_exceptions():
     """In this block SIGINT raises `KeyboardInterrupt` and SIGTERM `Terminated`.
 
-    A SIGINT that the process was started to ignore stays ignored. Python loses what a handler
-    raises inside a destructor or a callback of the garbage collector; the signal then comes again.
+    One that the process was started to ignore stays ignored. Python loses what a handler raises
+    inside a destructor or a callback of the garbage collector; the signal then comes again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
@@ -30,10 +30,9 @@ def signals_as_exceptions():
         raise_if_received()
 
     _received.clear()
-    numbers = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
-        numbers.append(signal.SIGINT)
-    before = {number: signal.signal(number, stop) for number in numbers}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         with _lost_ones_sent_again():
             yield

@@ -123,3 +123,14 @@ def test_a_signal_that_fit_did_not_see_acts_afterwards(compiled, digits, tmp_pat
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("ignored, heard", [BOTH, BOTH[::-1]])
+def test_an_ignored_signal_stays_ignored(compiled, digits, tmp_path, handlers, ignored, heard):
+    signal.signal(ignored, signal.SIG_IGN)
+    callback = StopOnSignal(Checkpoint(tmp_path, Pipeline(digits, 256)))
+    with callback.catching():
+        os.kill(os.getpid(), ignored)
+        assert callback._received is None
+        assert signal.getsignal(heard) is not handlers
+    assert signal.getsignal(ignored) == signal.SIG_IGN

@@ -27,14 +27,15 @@ def test_a_signal_raises_and_is_remembered(number, expected):
         raise_if_received()  # the last block's signal is forgotten
 
 
-def test_an_ignored_interrupt_stays_ignored():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_ignored_signal_stays_ignored(number):
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         with signals_as_exceptions():
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
             raise_if_received()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 class Destroyed:

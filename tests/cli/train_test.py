@@ -264,6 +264,24 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     _assert_same_weights(run, undisturbed)
 
 
+@pytest.mark.release
+def test_an_interrupt_that_was_inherited_as_ignored_stays_ignored(
+    process, smith, tmp_path, undisturbed
+):
+    run = tmp_path / "run"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `trap '' INT` and nohup's kin do
+    try:
+        first = process("train", f"--config={smith}", *GROWN, f"--workdir={run}")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    _wait_for_rows(first, run, 1)
+    first.send_signal(signal.SIGINT)
+    _, error = first.communicate(timeout=300)
+    assert (first.returncode, error) == (0, "")
+    assert (_record(run)["status"], _record(run)["sessions"]) == ("finished", 1)
+    _assert_same_weights(run, undisturbed)
+
+
 @pytest.mark.slow
 def test_a_kill_at_any_moment_loses_nothing(forked, smith, tmp_path, undisturbed):
     run = tmp_path / "run"
