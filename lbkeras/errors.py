@@ -14,3 +14,16 @@ def unknown_name(key: str, received, valid) -> str:
     nearest = difflib.get_close_matches(str(received), valid, n=1)
     hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
     return f"{key}: expected one of {', '.join(valid)}, received {received!r}{hint}"
+
+
+def one_line(text: str) -> str:
+    """A text as one line that only shows: what a terminal would obey is escaped.
+
+    >>> one_line("two\\nlines, \\x1b[31mred")
+    'two lines, \\\\x1b[31mred'
+    """
+    shown = (
+        each if each.isprintable() or each.isspace() else each.encode("unicode_escape").decode()
+        for each in text
+    )
+    return " ".join("".join(shown).split())

@@ -6,7 +6,7 @@ import shlex
 import sys
 
 from lbkeras.cli.signals import Terminated, signals_as_exceptions
-from lbkeras.errors import UserError, unknown_name
+from lbkeras.errors import UserError, one_line, unknown_name
 
 COMMANDS = {
     "plan": "show what a config would do: batch sizes, learning rates, updates",
@@ -81,7 +81,7 @@ def _usage() -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"lbkeras: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"lbkeras: error: {one_line(message)}", file=sys.stderr)
     return 2
 
 
