@@ -60,8 +60,8 @@ def train(run: Run, workers=None) -> dict:
 
     Args:
         run: what to train, the same in every worker.
-        workers: the `lbkeras.distribution.rendezvous.Workers` that train together; None: this
-            process alone.
+        workers: the `lbkeras.distribution.workers.Workers` that train together; None: this process
+            alone.
 
     Returns:
         What record.json holds; `status` is "finished".

@@ -4,11 +4,16 @@ import contextlib
 import os
 import sys
 import time
+from pathlib import Path
 
 from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.errors import UserError
 
 _SECONDS_FOR_THE_LINE = 10.0
+_LEAST_SECONDS, _MOST_SECONDS = 5, 86_400  # below, a busy machine looks like one that is gone
+_LEAST_CHARACTERS = 16  # of a token
+# TensorFlow's errors when another worker or the network is gone.
+_LOST = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError")
 
 
 def define_device_flags(command: CommandFlags, several_workers: bool = True) -> None:
@@ -40,7 +45,19 @@ def _define_worker_flags(command: CommandFlags) -> None:
     )
     command.integer("worker_index", None, "This process's place in --workers.", least=0)
     command.integer(
-        "worker_timeout_seconds", 60, "How long to wait for the other workers.", least=1
+        "worker_timeout",
+        60,
+        "Seconds to wait for the other workers, at the start and later for the next heartbeat of "
+        "one that is silent: then the others end, and the same command goes on from the last "
+        "checkpoint. A shorter pause does no harm.",
+        least=_LEAST_SECONDS,
+        most=_MOST_SECONDS,
+    )
+    command.string(
+        "token_file",
+        None,
+        "A file with a secret that all workers share, at least 16 characters: a process without it "
+        "cannot take part. The environment's LBKERAS_TOKEN says it where no file is given.",
     )
 
 
@@ -48,15 +65,15 @@ def _define_worker_flags(command: CommandFlags) -> None:
 def workers_met(flags, settings: dict):
     """Prepares the devices and meets the other workers, if there are some; then trains.
 
-    Ends this process with status 2 and one line as soon as another worker stops early; what stops
-    this one early is told to the others.
+    Ends this process with status 2 and one line as soon as another worker stops early, or has given
+    no sign of life for `--worker_timeout`; what stops this one early is told to the others.
 
     Args:
         flags: as `define_device_flags` defines them.
         settings: what must be the same for all workers: nested names to values.
 
     Yields:
-        The `lbkeras.distribution.rendezvous.Workers`; None: this process trains alone.
+        The `lbkeras.distribution.workers.Workers`; None: this process trains alone.
 
     Raises:
         UserError: flags that do not go together, as `set_cluster`, or as `rendezvous.meet`.
@@ -69,8 +86,9 @@ def workers_met(flags, settings: dict):
     )
     if several:  # TensorFlow has its own lines on a worker that is gone
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    token = _token(flags.token_file) if several else ""
     devices.configure_devices(flags.num_logical_devices, flags.memory_limit_mb)
-    workers = _meet(flags, settings) if several else None
+    workers = _meet(flags, settings, token) if several else None
     if workers is None:
         yield None
         return
@@ -81,7 +99,8 @@ def workers_met(flags, settings: dict):
             workers.leave()
         else:
             if type(error).__module__.startswith("tensorflow."):
-                time.sleep(_SECONDS_FOR_THE_LINE)  # another worker's end ends this process here
+                lost = type(error).__name__ in _LOST  # another worker's end ends this process here
+                time.sleep(_SECONDS_FOR_THE_LINE + (flags.worker_timeout if lost else 0))
             workers.leave(_reason(error))
         raise
     workers.leave()
@@ -103,11 +122,12 @@ def _check(flags) -> None:
         )
 
 
-def _meet(flags, settings: dict):
+def _meet(flags, settings: dict, token: str):
     from lbkeras.tensorflow_start import load_tensorflow
 
     load_tensorflow()
     from lbkeras.distribution import cluster, rendezvous
+    from lbkeras.keras_internals.coordination import switch_heartbeats_off
 
     if flags.workers is None:
         present = cluster.present_cluster()
@@ -115,13 +135,41 @@ def _meet(flags, settings: dict):
         present = cluster.set_cluster(flags.workers, flags.worker_index)
     if present is None or present.num_workers == 1:
         return None
-    return rendezvous.meet(
+    workers = rendezvous.meet(
         present.workers,
         present.worker_index,
         _flat(settings),
-        flags.worker_timeout_seconds,
+        flags.worker_timeout,
         _end,
+        token,
     )
+    switch_heartbeats_off()  # TensorFlow's: ours are watched from now on
+    return workers
+
+
+def _token(file: str | None) -> str:
+    """The secret that the workers share; empty where the user has named none."""
+    present = os.environ.get("LBKERAS_TOKEN")
+    if file is None and present is None:
+        return ""
+    if file is not None and present is not None:
+        raise UserError("--token_file: expected no LBKERAS_TOKEN beside it, received both")
+    name, token = "LBKERAS_TOKEN", present
+    if file is not None:
+        name = f"--token_file={file}"
+        try:
+            token = Path(file).read_text()
+        except OSError as error:
+            raise UserError(f"{name}: expected a text file, received: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise UserError(f"{name}: expected a text file, received bytes") from None
+    token = token.strip()
+    if len(token) < _LEAST_CHARACTERS:
+        raise UserError(
+            f"{name}: expected a secret of at least {_LEAST_CHARACTERS} characters, received "
+            f"{len(token)}"
+        )
+    return token
 
 
 def _flat(settings: dict, prefix: str = "") -> dict:

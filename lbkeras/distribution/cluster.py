@@ -152,3 +152,7 @@ def _check_address(worker: str) -> None:
         raise UserError(
             f"workers: expected host:port with a port of 1 to 65535, received {worker!r}"
         )
+    if host in ("0.0.0.0", "::", "[::]"):
+        raise UserError(
+            f"workers: expected an address that other workers can connect to, received {worker!r}"
+        )

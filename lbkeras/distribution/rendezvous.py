@@ -1,89 +1,28 @@
-"""Several workers meet before TensorFlow starts, and notice later when one of them stops."""
+"""Several workers meet before TensorFlow starts: they agree, or all learn what is wrong."""
 
 import contextlib
+import errno
+import hmac
+import ipaddress
 import json
 import os
-import queue
+import secrets
+import selectors
 import socket
-import threading
 import time
 
 import lbkeras
-from lbkeras.errors import UserError
+from lbkeras.distribution.line import Line, host_and_port, parsed
+from lbkeras.distribution.workers import Workers
+from lbkeras.errors import UserError, one_line
 
+_PROTOCOL = "lbkeras workers 2"
 _SECONDS_BETWEEN_TRIES = 0.2
+_SECONDS_TO_CONNECT = 5.0
+_SECONDS_TO_GREET = 5.0
 _SECONDS_FOR_THE_LATE = 5.0  # once something is wrong, so that everyone is told what
-
-
-class Workers:
-    """The processes that train one model together: a line from the chief to each of the others.
-
-    `meet` makes it. Worker 0 is the chief. Each process watches its lines: when another one dies,
-    its line breaks at once (within about 40 s if its machine is gone), and `on_stop` is called with
-    a sentence.
-
-    Attributes:
-        index: of this worker, from 0.
-        addresses: `host:port` of each worker.
-    """
-
-    def __init__(self, index: int, addresses, lines: dict, on_stop):
-        self.index = index
-        self.addresses = list(addresses)
-        self._lines = lines  # the other worker -> _Line
-        self._on_stop = on_stop
-        self._shared = queue.Queue()
-        self._stopping = threading.RLock()
-        self._leaving = False
-        for other, line in self._lines.items():
-            threading.Thread(target=self._watch, args=(other, line), daemon=True).start()
-
-    @property
-    def is_chief(self) -> bool:
-        return self.index == 0
-
-    def share(self, value=None):
-        """The chief's `value`, which JSON can hold, in every worker; all must call it."""
-        if not self.is_chief:
-            return self._shared.get()
-        for line in self._lines.values():
-            line.send({"value": value})
-        return value
-
-    def leave(self, message: str | None = None) -> None:
-        """Closes the lines at the end.
-
-        Args:
-            message: why this worker stops before its work is done; the others then stop too. None:
-                the work is done.
-        """
-        with self._stopping:
-            self._leaving = True
-        for line in self._lines.values():
-            line.send({"done": True} if message is None else self._stopped(self.index, message))
-            line.close()
-
-    def _watch(self, other: int, line) -> None:
-        while True:
-            received = line.receive() or self._stopped(other)
-            if "value" in received:
-                self._shared.put(received["value"])
-                continue
-            with self._stopping:
-                if self._leaving or "done" in received:
-                    return
-                self._leaving = True
-                for each, its_line in self._lines.items():
-                    if each != other:
-                        its_line.send(received)
-                if self._on_stop is not None:  # `leave` waits: one of the two says why
-                    self._on_stop(received["stopped"])
-            return
-
-    def _stopped(self, index: int, message: str | None = None) -> dict:
-        advice = "run the same command again on every worker to go on from the last checkpoint"
-        because = f": {message}" if message else f"; {advice}"
-        return {"stopped": f"worker {index} ({self.addresses[index]}) stopped{because}"}
+_LONGEST_ERROR = 4000  # characters
+_MOST_STRANGERS = 16  # connections that have not greeted; for a further one the oldest goes
 
 
 def meet(
@@ -92,23 +31,28 @@ def meet(
     settings: dict,
     timeout_seconds: float = 60.0,
     on_stop=None,
+    token: str = "",
 ) -> Workers:
     """Waits until all workers are there and agree, then frees their ports for TensorFlow.
 
-    The chief listens on its own address, the others connect to it; each also holds its own port
-    for that time. The chief compares what they say and answers all of them, so that every process
-    ends with the same sentence if something is wrong.
+    The chief listens on its own address and on no other, the others connect to it; each also holds
+    its own port for that time. The chief compares what they say and answers all of them, so that
+    every process ends with the same sentence if something is wrong. With a token each side proves
+    to the other that it has it, by an HMAC-SHA256 of numbers that are used once: the token itself
+    is never sent. A connection that does not greet as a worker does is closed.
 
     Args:
         addresses: `host:port` of each worker, the chief's first.
         index: of this worker, 0 to `len(addresses) - 1`.
         settings: what must be the same in all of them: names to values that JSON can hold.
-        timeout_seconds: how long to wait for the others.
+        timeout_seconds: how long to wait for the others, and later for a worker's next heartbeat.
         on_stop: called from a thread with a sentence that names a worker which stopped later.
+        token: the secret that all workers share; empty: whoever greets as a worker is one.
 
     Raises:
-        UserError: the port is in use, a worker is missing when the time is over, an index is taken
-            twice, or workers differ in addresses, version or settings (the first is named).
+        UserError: the port is in use, the chief's address is not one of this machine, a worker is
+            missing when the time is over, an index is taken twice, or workers differ in token,
+            addresses, version or settings (the first is named).
     """
     deadline = time.monotonic() + timeout_seconds
     mine = {
@@ -118,67 +62,162 @@ def meet(
         "settings": settings,
     }
     mine = json.loads(json.dumps(mine))
+    key = token.encode()
     try:
-        with _listener(addresses, index) as listener:
+        with _port_held(addresses, index):
             if index == 0:
-                lines = _gather(listener, mine, deadline, timeout_seconds)
+                lines = _gather(mine, key, deadline, timeout_seconds)
             else:
-                lines = {0: _call(mine, deadline, timeout_seconds)}
+                lines = {0: _call(mine, key, deadline, timeout_seconds)}
     except _PortInUse as error:
         if index:  # the chief, if it still waits, tells the others
             with contextlib.suppress(UserError):
-                _call(mine | {"error": str(error)}, time.monotonic() + _SECONDS_FOR_THE_LATE, 0)
+                _call(
+                    mine | {"error": str(error)}, key, time.monotonic() + _SECONDS_FOR_THE_LATE, 0
+                )
         raise UserError(str(error)) from None
-    return Workers(index, addresses, lines, on_stop)
+    return Workers(index, addresses, lines, timeout_seconds, on_stop)
 
 
 class _PortInUse(UserError):
     pass
 
 
-def _gather(listener, mine: dict, deadline: float, timeout_seconds: float) -> dict:
+def _gather(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> dict:
     """The chief's side: the lines to all others, after it has answered them."""
     addresses = mine["workers"]
-    lines, strangers, error = {}, [], None
-    while len(lines) < len(addresses) - 1:
-        listener.settimeout(max(deadline - time.monotonic(), 0.001))
+    with contextlib.ExitStack() as listening:
+        listeners = [listening.enter_context(each) for each in _listeners(addresses[0])]
+        hosts = {listener.getsockname()[0] for listener in listeners}
+        reception = _Reception(mine, key, deadline, listeners)
         try:
-            line = _Line(listener.accept()[0])
-        except TimeoutError:
-            break
-        hello = line.receive(seconds=_SECONDS_FOR_THE_LATE)
-        if not _is_a_worker(hello, mine):
-            line.close()  # somebody else's connection
-            continue
-        wrong = _what_is_wrong(hello, mine, lines)
-        if wrong is None or hello["index"] not in [*lines, 0]:
-            lines[hello["index"]] = line
-        else:
-            strangers.append(line)
-        if wrong and not error:
-            error = wrong
-            deadline = min(deadline, time.monotonic() + _SECONDS_FOR_THE_LATE)
-    missing = [i for i in range(1, len(addresses)) if i not in lines]
+            reception.run()
+        finally:
+            reception.close()
+    error = reception.error
+    missing = [i for i in range(1, len(addresses)) if i not in reception.lines]
     if missing and not error:
         names = " and ".join(f"worker {i} ({addresses[i]})" for i in missing)
+        received = "greetings with another token" if reception.other_token else "nothing"
         error = (
             f"{names}: expected to connect to worker 0 ({addresses[0]}) within "
-            f"{timeout_seconds:g} s, received nothing; is it started, and with the same --workers?"
+            f"{timeout_seconds:g} s, received {received}; is it started, and with the same "
+            f"--workers?{_unreachable(addresses[0], hosts)}"
         )
-    for line in [*lines.values(), *strangers]:
-        line.send({"error": error} if error else {"ok": True})
+    answer = {"error": error} if error else {"ok": True}
+    for line, nonce in [*reception.lines.values(), *reception.rejected]:
+        line.send(_sealed(key, "chief", nonce, answer))
     if error:
         raise UserError(error)
-    return lines
+    return {index: line for index, (line, _) in reception.lines.items()}
 
 
-def _is_a_worker(hello, mine: dict) -> bool:
-    """Whether what a connection says first is what a worker says."""
-    return isinstance(hello, dict) and mine.keys() <= hello.keys() and type(hello["index"]) is int
+class _Reception:
+    """Where the chief hears all connections at once until each worker has greeted it, or the end.
+
+    Attributes:
+        lines: the other worker -> its Line and nonce.
+        rejected: the same of workers that cannot take part.
+        error: what is wrong, or None.
+        other_token: whether somebody greeted with another token.
+    """
+
+    def __init__(self, mine: dict, key: bytes, deadline: float, listeners):
+        self.lines, self.rejected, self.error, self.other_token = {}, [], None, False
+        self._mine = mine
+        self._key = key
+        self._deadline = deadline
+        self._strangers = {}  # Line -> its nonce and until when it must greet; the oldest first
+        self._selector = selectors.DefaultSelector()
+        for listener in listeners:
+            self._selector.register(listener, selectors.EVENT_READ)
+
+    def run(self) -> None:
+        while len(self.lines) < len(self._mine["workers"]) - 1:
+            now = time.monotonic()
+            if now >= self._deadline:
+                return
+            for line, (_, until) in list(self._strangers.items()):
+                if now >= until:
+                    self._drop(line)
+            for ready, _ in self._selector.select(min(self._deadline - now, 0.2)):
+                if isinstance(ready.fileobj, Line):
+                    self._hear(ready.fileobj)
+                else:
+                    self._accept(ready.fileobj)
+
+    def close(self) -> None:
+        for line in list(self._strangers):
+            self._drop(line)
+        self._selector.close()
+
+    def _accept(self, listener) -> None:
+        if len(self._strangers) >= _MOST_STRANGERS:
+            self._drop(next(iter(self._strangers)))
+        try:
+            line = Line(listener.accept()[0])
+        except OSError:  # gone again
+            return
+        nonce = secrets.token_hex(16)
+        self._strangers[line] = nonce, time.monotonic() + _SECONDS_TO_GREET
+        self._selector.register(line, selectors.EVENT_READ)
+        line.send({"protocol": _PROTOCOL, "nonce": nonce})
+
+    def _hear(self, line: Line) -> None:
+        if line.fileno() < 0:  # dropped since it was found ready
+            return
+        try:
+            line.read()
+            message = line.next()
+        except ConnectionError:  # a stranger, or a worker that does not wait any longer
+            self._drop(line)
+            return
+        if message is not None and line in self._strangers:
+            self._greet(line, message)
+
+    def _greet(self, line: Line, message: dict) -> None:
+        try:
+            hello = _opened(self._key, "worker", self._strangers[line][0], message)
+        except _OtherToken:
+            self.other_token = True
+            line.send({"refused": "token"})
+            hello = None
+        if not _is_greeting(hello, self._mine):
+            self._drop(line)
+            return
+        del self._strangers[line]
+        index, known = hello["index"], [*self.lines, 0]
+        wrong = _what_is_wrong(hello, self._mine, known)
+        if wrong is None or index not in known:
+            self.lines[index] = line, hello["nonce"]
+        else:
+            self.rejected.append((line, hello["nonce"]))
+        if wrong and not self.error:
+            self.error = one_line(wrong)[:_LONGEST_ERROR]
+            self._deadline = min(self._deadline, time.monotonic() + _SECONDS_FOR_THE_LATE)
+
+    def _drop(self, line: Line) -> None:
+        self._selector.unregister(line)
+        line.close()
+        self._strangers.pop(line, None)
+        self.lines = {i: each for i, each in self.lines.items() if each[0] is not line}
+        self.rejected = [each for each in self.rejected if each[0] is not line]
 
 
-def _what_is_wrong(hello: dict, mine: dict, lines: dict) -> str | None:
-    """What keeps a worker that connected to the chief from taking part; None: nothing."""
+def _is_greeting(hello: dict | None, mine: dict) -> bool:
+    """Whether it has the form of what a worker says first, so that it can be compared."""
+    return (
+        hello is not None
+        and all(type(hello.get(key)) is type(value) for key, value in mine.items())
+        and all(type(each) is str for each in hello["workers"])
+        and 0 <= hello["index"] < len(hello["workers"])
+        and type(hello.get("nonce")) is str
+        and type(hello.get("error", "")) is str
+    )
+
+
+def _what_is_wrong(hello: dict, mine: dict, known: list[int]) -> str | None:
+    """What keeps a worker that greeted the chief from taking part; None: nothing."""
     if "error" in hello:
         return hello["error"]
     index, addresses = hello["index"], mine["workers"]
@@ -187,7 +226,7 @@ def _what_is_wrong(hello: dict, mine: dict, lines: dict) -> str | None:
             shown = [",".join(v) if isinstance(v, list) else v for v in (mine[key], hello[key])]
             return f"worker {index}: expected {key} {shown[0]} (worker 0's), received {shown[1]}"
     name = f"worker {index} ({addresses[index]})"
-    if index in [*lines, 0]:
+    if index in known:
         return f"{name}: expected one process with this worker index, received two"
     for key in {**mine["settings"], **hello["settings"]}:
         expected, received = (each["settings"].get(key) for each in (mine, hello))
@@ -199,78 +238,134 @@ def _what_is_wrong(hello: dict, mine: dict, lines: dict) -> str | None:
     return None
 
 
-def _call(mine: dict, deadline: float, timeout_seconds: float):
+def _call(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> Line:
     """Another worker's side: its line to the chief, once the chief has said yes."""
     index, addresses = mine["index"], mine["workers"]
+    name, chief = f"worker {index} ({addresses[index]})", f"worker 0 ({addresses[0]})"
     problem = "no answer"
     while (left := deadline - time.monotonic()) > 0:
-        line = None
+        line, answer = None, {}
         try:
-            line = _Line(socket.create_connection(_host_and_port(addresses[0]), timeout=left))
-            line.send(mine)
-            left = deadline - time.monotonic()  # the chief answers when its own time is over
-            answer = line.receive(seconds=max(left, 0) + 2 * _SECONDS_FOR_THE_LATE)
+            seconds = min(left, _SECONDS_TO_CONNECT)
+            line = Line(socket.create_connection(host_and_port(addresses[0]), timeout=seconds))
+            answer = _answer(line, mine, key, deadline)
+        except _OtherToken:
+            line.close()
+            raise UserError(
+                f"{name}: expected the token of {chief}, received another; give both the same "
+                "--token_file or LBKERAS_TOKEN"
+            ) from None
         except OSError as error:
-            answer, problem = None, error.strerror or str(error)
-        if isinstance(answer, dict) and "error" in answer:
-            raise UserError(answer["error"])
-        if isinstance(answer, dict) and "ok" in answer:
+            problem = error.strerror or str(error)
+        if "ok" in answer:
             return line
         if line is not None:
             line.close()
+        if "error" in answer:
+            raise UserError(one_line(str(answer["error"])))
         time.sleep(_SECONDS_BETWEEN_TRIES)
     raise UserError(
-        f"worker {index} ({addresses[index]}): expected worker 0 ({addresses[0]}) to answer within "
-        f"{timeout_seconds:g} s, received: {problem}; is it started, and with the same --workers?"
+        f"{name}: expected {chief} to answer within {timeout_seconds:g} s, received: {problem}; "
+        "is it started, and with the same --workers?"
     )
 
 
-def _listener(addresses, index: int) -> socket.socket:
-    """Takes the worker's own port on all of its addresses, as TensorFlow's server will."""
-    port = _host_and_port(addresses[index])[1]
+def _answer(line: Line, mine: dict, key: bytes, deadline: float) -> dict:
+    """What the chief answers to a worker's greeting, when all have come or its time is over."""
+    asked = line.receive(_SECONDS_TO_GREET)
+    if asked.get("protocol") != _PROTOCOL or type(asked.get("nonce")) is not str:
+        raise ConnectionError("the greeting of another program, or of another version")
+    nonce = secrets.token_hex(16)
+    line.send(_sealed(key, "worker", asked["nonce"], mine | {"nonce": nonce}))
+    left = max(deadline - time.monotonic(), 0.0)
+    message = line.receive(left + 2 * _SECONDS_FOR_THE_LATE)
+    return _opened(key, "chief", nonce, message) or {}
+
+
+class _OtherToken(Exception):
+    pass
+
+
+def _sealed(key: bytes, by: str, nonce: str, message: dict) -> dict:
+    """A message with the proof that `by`, "worker" or "chief", has the key."""
+    said = json.dumps(message)
+    return {"said": said, "proof": _proof(key, by, nonce, said)}
+
+
+def _opened(key: bytes, by: str, nonce: str, message: dict) -> dict | None:
+    """The message in what `_sealed` made; None: it is none.
+
+    Raises:
+        _OtherToken: it was made with another key, or the other side refuses ours.
+    """
+    if "refused" in message:
+        raise _OtherToken
+    said, proof = message.get("said"), message.get("proof")
+    if type(said) is not str or type(proof) is not str or not proof.isascii():
+        return None
+    if not hmac.compare_digest(proof, _proof(key, by, nonce, said)):
+        raise _OtherToken
+    return parsed(said)
+
+
+def _proof(key: bytes, by: str, nonce: str, said: str) -> str:
+    text = "\n".join([_PROTOCOL, by, nonce, said])
+    return hmac.new(key, text.encode(errors="surrogatepass"), "sha256").hexdigest()
+
+
+def _port_held(addresses, index: int) -> socket.socket:
+    """Takes the worker's port on all addresses, as TensorFlow's server will; does not listen."""
+    port = host_and_port(addresses[index])[1]
+    both = socket.has_dualstack_ipv6()
+    held = socket.socket(socket.AF_INET6 if both else socket.AF_INET)
     try:
-        if socket.has_dualstack_ipv6():
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-        return socket.create_server(("", port))
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if both:
+            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        held.bind(("", port))
     except OSError as error:
-        raise _PortInUse(
-            f"worker {index} ({addresses[index]}): expected a port that is free on this machine, "
-            f"received: {os.strerror(error.errno)}"
-        ) from None
+        held.close()
+        raise _port_in_use(index, addresses[index], error) from None
+    return held
 
 
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), int(port)
+def _port_in_use(index: int, address: str, error: OSError) -> _PortInUse:
+    return _PortInUse(
+        f"worker {index} ({address}): expected a port that is free on this machine, "
+        f"received: {os.strerror(error.errno)}"
+    )
 
 
-class _Line:
-    """A connection that carries JSON objects, one a line."""
-
-    def __init__(self, connection: socket.socket):
-        self._connection = connection
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, name):  # without them a machine that vanishes is noticed late
-                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        self._reader = connection.makefile("rb")
-
-    def send(self, message: dict) -> None:
+def _listeners(address: str) -> list[socket.socket]:
+    """Sockets that listen on the chief's own address: on each that its name has here, no other."""
+    listeners, problem = [], None
+    try:
+        found = socket.getaddrinfo(*host_and_port(address), type=socket.SOCK_STREAM)
+    except OSError as error:
+        found, problem = [], error.strerror
+    for family, _, _, _, place in dict.fromkeys(found):
         try:
-            self._connection.sendall(json.dumps(message).encode() + b"\n")
-        except OSError:
-            pass  # the other is gone, which its line's end says
+            listeners.append(socket.create_server(place, family=family))
+        except OSError as error:
+            problem = os.strerror(error.errno)
+            if error.errno == errno.EADDRINUSE:
+                for each in listeners:
+                    each.close()
+                raise _port_in_use(0, address, error) from None
+    if not listeners:
+        raise UserError(
+            f"worker 0 ({address}): expected an address of this machine, received: {problem}"
+        )
+    for each in listeners:
+        each.setblocking(False)
+    return listeners
 
-    def receive(self, seconds: float | None = None):
-        """The next message; None at the line's end, where it is no JSON, and after the time."""
-        self._connection.settimeout(seconds)
-        try:
-            return json.loads(self._reader.readline() or "null")
-        except (OSError, ValueError):
-            return None
 
-    def close(self) -> None:
-        try:
-            self._connection.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
+def _unreachable(address: str, hosts: set[str]) -> str:
+    """Says that other machines cannot connect, where that is how the chief's name is known here."""
+    host = host_and_port(address)[0]
+    if host == "localhost" or host in hosts:
+        return ""
+    if not all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in hosts):
+        return ""
+    return f" (on this machine {host} is {' and '.join(sorted(hosts))}, which no other can reach)"

@@ -31,7 +31,7 @@ def test_unknown_flag_names_the_nearest(fails, smith):
     assert fails("train", f"--confg={smith}") == (
         "flag: expected one of --config, --workdir, --arm, --data_dir, --strategy, "
         "--num_logical_devices, --memory_limit_mb, --workers, --worker_index, "
-        "--worker_timeout_seconds, --micro_batch_size, --seed, "
+        "--worker_timeout, --token_file, --micro_batch_size, --seed, "
         "received '--confg' (did you mean '--config'?)"
     )
 

@@ -22,8 +22,8 @@ def test_without_a_command_shows_the_usage_and_fails(capsys):
 
 DEVICES = ["--strategy", "--num_logical_devices", "--memory_limit_mb"]
 TRAINING = [
-    "--data_dir", *DEVICES, "--workers", "--worker_index", "--worker_timeout_seconds",
-    "--micro_batch_size",
+    "--data_dir", *DEVICES, "--workers", "--worker_index", "--worker_timeout",
+    "--token_file", "--micro_batch_size",
 ]  # fmt: skip
 FLAGS = {
     "plan": [

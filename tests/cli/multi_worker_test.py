@@ -170,6 +170,48 @@ def test_a_killed_worker_ends_the_other_and_both_go_on(victim, workers, undistur
     _assert_close(tmp_path / "run", undisturbed[0], 1e-6)
 
 
+@pytest.mark.release  # in the gate tests/distribution/workers_test.py stands for it
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_stopped_worker_ends_the_other_and_both_go_on(victim, workers, undisturbed, tmp_path):
+    (tmp_path / "token").write_text("a secret of both workers\n")
+    command = ("train", *GROWN, f"--workdir={tmp_path / 'run'}", "--worker_timeout=5",
+               f"--token_file={tmp_path / 'token'}")  # fmt: skip
+    processes, addresses = workers.start(*command)
+    _wait_for(processes, tmp_path / "run", "checkpoints/update_*.npz")
+    processes[victim].send_signal(signal.SIGSTOP)
+    begin = time.monotonic()
+    status, _, error = _finish([processes[1 - victim]])[0]
+    assert 4 < time.monotonic() - begin < 15
+    assert (status, error) == (2, (
+        f"lbkeras: error: worker {victim} ({addresses[victim]}) gave no sign of life for 5 s; end "
+        "it if it is still there, and run the same command again on every worker to go on from the "
+        "last checkpoint\n"
+    ))  # fmt: skip
+    processes[victim].send_signal(signal.SIGCONT)  # it finds out that it was given up
+    assert _finish([processes[victim]], 20)[0][::2] == (2, error)
+
+    first, second = _finish(workers.start(*command)[0])
+    assert (first[0], first[2]) == (0, "") and second == (0, "", "")
+    assert "going on at epoch" in first[1]
+    assert _record(tmp_path / "run")["sessions"] == 2
+    _assert_close(tmp_path / "run", undisturbed[0], 1e-6)
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_worker_that_pauses_harms_nobody(victim, workers, undisturbed, tmp_path):
+    """For longer than TensorFlow's own watch over workers would let it."""
+    processes, _ = workers.start("train", *GROWN, f"--workdir={tmp_path / 'run'}")
+    _wait_for(processes, tmp_path / "run", "checkpoints/update_*.npz")
+    processes[victim].send_signal(signal.SIGSTOP)
+    time.sleep(30)
+    processes[victim].send_signal(signal.SIGCONT)
+    first, second = _finish(processes)
+    assert (first[0], first[2]) == (0, "") and second == (0, "", "")
+    assert _record(tmp_path / "run")["sessions"] == 1
+    _assert_close(tmp_path / "run", undisturbed[0], 1e-6)
+
+
 def test_sigterm_to_one_worker_saves_and_stops_both(workers, tmp_path):
     flags = ("--config.plan.batch_size=4", f"--workdir={tmp_path / 'run'}")  # long epochs
     command = ("train", *GROWN, *flags)

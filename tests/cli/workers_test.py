@@ -38,6 +38,14 @@ def no_cluster(monkeypatch):
          "65535, received 'b'"),
         (["--worker_index=-1"], "--worker_index: expected a whole number of at least 0, received "
          "'-1'"),
+        (["--workers=0.0.0.0:1,b:2", "--worker_index=1"], "workers: expected an address that other "
+         "workers can connect to, received '0.0.0.0:1'"),
+        (["--worker_timeout=4"], "--worker_timeout: expected a whole number from 5 to 86400, "
+         "received '4'"),
+        (["--worker_timeout=inf"], "--worker_timeout: expected a whole number from 5 to 86400, "
+         "received 'inf'"),
+        (["--worker_timeout=86401"], "--worker_timeout: expected a whole number from 5 to 86400, "
+         "received '86401'"),
         (["--num_logical_devices=0"], "--num_logical_devices: expected a whole number of at least "
          "1, received '0'"),
         (["--micro_batch_size=-1"], "--micro_batch_size: expected a whole number of at least 0, "
@@ -66,10 +74,51 @@ def test_several_workers_without_addresses(tiny, fails, tmp_path):
     assert "--workers=host:port" in message
 
 
-def test_an_unreachable_worker_after_the_stated_time(tiny, fails, tmp_path, port):
+@pytest.mark.parametrize(
+    ("content", "variable", "expected"),
+    [
+        (None, None, "--token_file=FILE: expected a text file, received: No such file or "
+         "directory"),
+        (b"\xff\xfe secret of two", None, "--token_file=FILE: expected a text file, received "
+         "bytes"),
+        (b" a secret\n", None, "--token_file=FILE: expected a secret of at least 16 characters, "
+         "received 8"),
+        (b"a secret of all workers", "another secret of all", "--token_file: expected no "
+         "LBKERAS_TOKEN beside it, received both"),
+        ("none", "", "LBKERAS_TOKEN: expected a secret of at least 16 characters, received 0"),
+    ],
+)  # fmt: skip
+def test_tokens_that_are_not_usable(
+    content, variable, expected, smith, fails, tmp_path, monkeypatch
+):
+    file = tmp_path / "token"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    if variable is not None:
+        monkeypatch.setenv("LBKERAS_TOKEN", variable)
+    flags = [f"--workdir={tmp_path / 'run'}", "--workers=a:1,b:2", "--worker_index=0"]
+    flags += [] if content == "none" else [f"--token_file={file}"]
+    message = fails("train", f"--config={smith}", *flags)
+    assert message == expected.replace("FILE", str(file))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_the_token_is_one_line_from_a_file_or_the_environment(from_file, tmp_path, monkeypatch):
+    (tmp_path / "token").write_text("a secret of all workers\n")
+    monkeypatch.delenv("LBKERAS_TOKEN", raising=False)
+    assert workers._token(None) == ""
+    if not from_file:
+        monkeypatch.setenv("LBKERAS_TOKEN", "a secret of all workers")
+    file = str(tmp_path / "token") if from_file else None
+    assert workers._token(file) == "a secret of all workers"
+
+
+def test_an_unreachable_worker_after_the_stated_time(tiny, fails, tmp_path, port, monkeypatch):
+    monkeypatch.setattr(workers, "_LEAST_SECONDS", 1)
     message = fails(
         "train", *tiny, f"--workdir={tmp_path / 'run'}", f"--workers=localhost:{port},localhost:1",
-        "--worker_index=0", "--worker_timeout_seconds=1",
+        "--worker_index=0", "--worker_timeout=1",
     )  # fmt: skip
     assert message.startswith(
         f"worker 1 (localhost:1): expected to connect to worker 0 (localhost:{port}) within 1 s"

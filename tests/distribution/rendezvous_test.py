@@ -1,19 +1,18 @@
-"""Workers meet, agree or all learn what is wrong, and notice when one of them stops."""
+"""Workers meet and agree, or all learn what is wrong; nobody else takes part or disturbs."""
 
 import concurrent.futures
 import contextlib
 import json
-import queue
 import socket
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
+import lbkeras
 from lbkeras.distribution import rendezvous
-from lbkeras.distribution.rendezvous import _listener, meet
+from lbkeras.distribution.line import Line
+from lbkeras.distribution.rendezvous import meet
 from lbkeras.errors import UserError
 from tests.ports import reserve_addresses
 
@@ -22,6 +21,7 @@ from tests.ports import reserve_addresses
 def impatient(monkeypatch):
     """For tests in which somebody is waited for in vain; in all others nobody must be too late."""
     monkeypatch.setattr(rendezvous, "_SECONDS_FOR_THE_LATE", 0.5)
+    monkeypatch.setattr(rendezvous, "_SECONDS_TO_GREET", 0.5)
 
 
 @pytest.fixture
@@ -41,7 +41,8 @@ def gather(addresses):
             settings = {"seed": 0} | worker.get("settings", {})
             seen = worker.get("addresses", addresses[: number or len(workers)])
             try:
-                return meet(seen, worker["index"], settings, timeout_seconds, worker.get("on_stop"))
+                token = worker.get("token", "")
+                return meet(seen, worker["index"], settings, timeout_seconds, token=token)
             except UserError as error:
                 return str(error)
 
@@ -49,15 +50,6 @@ def gather(addresses):
             return list(pool.map(one, workers))
 
     return run
-
-
-def test_all_get_what_the_chief_shares(gather):
-    chief, first, second = gather(dict(index=0), dict(index=1), dict(index=2))
-    assert [w.is_chief for w in (chief, first, second)] == [True, False, False]
-    assert chief.share({"status": "finished"}) == {"status": "finished"}
-    assert first.share() == second.share() == {"status": "finished"}
-    for each in (first, chief, second):
-        each.leave()
 
 
 def test_the_ports_are_free_again(gather, addresses):
@@ -108,9 +100,7 @@ def test_a_missing_chief_is_named_after_the_stated_time(addresses):
     )
 
 
-def test_an_index_taken_twice(gather, addresses, monkeypatch, impatient):
-    free = contextlib.nullcontext()  # as on two machines, where each has the port to itself
-    monkeypatch.setattr(rendezvous, "_listener", lambda a, i: _listener(a, i) if i == 0 else free)
+def test_an_index_taken_twice(gather, addresses, impatient):
     said = gather(dict(index=0), dict(index=1), dict(index=1), number=3)
     assert (
         said
@@ -161,95 +151,278 @@ def test_a_port_in_use_is_named_where_the_others_have_met(addresses, impatient):
     assert str(error.value).startswith(f"worker 1 ({addresses[1]}): expected a port that is free")
 
 
-def test_connections_of_others_are_passed_over(gather, addresses):
-    said = [b"GET / HTTP/1.0\r\n\r\n", b'{"index": "x"}\n', b'{"index": 1}\n', b"[]\n"]
-    everyone = {"workers": addresses[:2], "lbkeras version": "0", "settings": {}}
-    said.append(json.dumps(everyone | {"index": [1]}).encode() + b"\n")
-    strangers = threading.Thread(target=_say, args=(addresses[0], said))
-    strangers.start()
-    chief, other = gather(dict(index=0), dict(index=1, after=strangers))
-    assert chief.is_chief and not other.is_chief
+def greeting(addresses, **changed):
+    """What worker 1 says first, of another config unless `changed` otherwise."""
+    version = {"lbkeras version": lbkeras.__version__}
+    said = {"index": 1, "workers": addresses[:2], "settings": {"seed": 9}, "nonce": "0" * 32}
+    return version | said | changed
+
+
+def connected(address):
+    """A connection to that address, as soon as somebody listens there."""
+    host, port = address.split(":")
+    for _ in range(500):
+        with contextlib.suppress(ConnectionRefusedError):
+            return socket.create_connection((host, int(port)))
+        time.sleep(0.01)
+    raise AssertionError(f"nobody listens on {address}")
+
+
+def say(address, message, key=b""):
+    """One message of a stranger, and what the chief answers before it closes the connection."""
+    connection = connected(address)
+    line = Line(connection)
+    asked = line.receive(5)
+    if isinstance(message, dict):
+        message = rendezvous._sealed(key, "worker", asked["nonce"], message)
+        line.send(message)
+    else:
+        connection.sendall(message)
+    try:
+        return line.receive(5)
+    except ConnectionError:
+        return None
+    finally:
+        line.close()
+
+
+STRANGERS = {
+    "another protocol": b"GET / HTTP/1.0\r\n\r\n",
+    "no object": b"[]\n",
+    "no proof": b'{"index": 1}\n',
+    "a proof of another kind": b'{"said": "{}", "proof": 3}\n',
+    "a proof in other letters": '{"said": "{}", "proof": "é"}\n'.encode(),
+    "deep": b"[" * 100_000 + b"\n",
+    "no text": b"\xff\xfe\n",
+    "nothing": {},
+    "an index of another type": {"index": [1]},
+    "a truth as index": {"index": True},
+    "an index out of range": {"index": 2},
+    "an index below": {"index": -1},
+    "workers of another type": {"workers": "a:1"},
+    "workers of other types": {"workers": [1, 2]},
+    "settings of another type": {"settings": [1]},
+    "an error of another type": {"error": {"a": 1}},
+    "no nonce": {"nonce": None},
+}
+
+
+def test_what_no_worker_says_disturbs_nobody(gather, addresses):
+    def strangers():
+        for name, said in STRANGERS.items():
+            if name != "nothing" and isinstance(said, dict):
+                said = greeting(addresses, **said)
+            assert say(addresses[0], said) is None, name
+        heard.set()
+
+    heard = threading.Event()
+    thread = threading.Thread(target=strangers)
+    thread.start()
+    chief, other = gather(dict(index=0), dict(index=1, after=thread))
+    assert heard.is_set() and chief.is_chief and not other.is_chief
     for each in (chief, other):
         each.leave()
 
 
-def _say(address, messages):
-    """Each message to that address, as soon as somebody listens there, in a line of its own."""
-    host, port = address.split(":")
-    for message in messages:
-        for _ in range(200):
-            with contextlib.suppress(ConnectionRefusedError):
-                with socket.create_connection((host, int(port))) as line:
-                    line.sendall(message)
-                    line.recv(1)  # closed
-                break
-            time.sleep(0.02)
+def test_connections_that_say_nothing_block_nobody(gather, addresses):
+    silent = []
 
+    def strangers():
+        for _ in range(2 * rendezvous._MOST_STRANGERS):
+            silent.append(connected(addresses[0]))
+            silent[-1].sendall(b'{"said')
+        silent[0].settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            while silent[0].recv(100):  # the oldest go, so that descriptors are left
+                pass
 
-def test_a_worker_that_gives_up_says_why_to_all(gather, addresses):
-    heard = queue.Queue()
-    _, first, _ = gather(*(dict(index=i, on_stop=heard.put) for i in range(3)))
-    first.leave("data set 'mnist' is not on disk")
-    expected = f"worker 1 ({addresses[1]}) stopped: data set 'mnist' is not on disk"
-    assert [heard.get(timeout=10), heard.get(timeout=10)] == [expected] * 2
-
-
-def test_a_worker_that_ends_another_does_not_let_it_say_something_else(gather):
-    began, ended = threading.Event(), threading.Event()
-
-    def end(sentence):
-        began.set()
-        ended.wait(10)
-
-    first, second = gather(dict(index=0, on_stop=end), dict(index=1))
-    second.leave("it has no data")
-    assert began.wait(10)
-    leaving = threading.Thread(target=first.leave, args=("something else",))
-    leaving.start()
-    leaving.join(0.2)
-    assert leaving.is_alive()
-    ended.set()
-    leaving.join(10)
-    assert not leaving.is_alive()
-
-
-def test_a_worker_that_is_done_alarms_nobody(gather):
-    heard = queue.Queue()
-    for each in gather(*(dict(index=i, on_stop=heard.put) for i in range(2))):
+    thread = threading.Thread(target=strangers)
+    thread.start()
+    begin = time.monotonic()
+    for each in gather(dict(index=0), dict(index=1, after=thread)):
         each.leave()
-    time.sleep(0.2)
-    assert heard.empty()
+    assert time.monotonic() - begin < rendezvous._SECONDS_TO_GREET
+    for each in silent:
+        each.close()
 
 
-_DYING = """
-import importlib.machinery, importlib.util, signal, sys
-import lbkeras  # and of lbkeras.distribution what needs no TensorFlow, which takes 3 s to load
-spec = importlib.machinery.ModuleSpec("lbkeras.distribution", None, is_package=True)
-spec.submodule_search_locations = [lbkeras.__path__[0] + "/distribution"]
-sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-from lbkeras.distribution.rendezvous import meet
-meet(sys.argv[2:], int(sys.argv[1]), {})
-print("met", flush=True)
-signal.pause()
-"""
+def test_a_connection_that_dribbles_moves_no_deadline(addresses):
+    def dribble():
+        connection = connected(addresses[0])
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                connection.sendall(b"x")
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=dribble)
+    thread.start()
+    begin = time.monotonic()
+    with pytest.raises(UserError, match="within 0.4 s, received nothing"):
+        meet(addresses[:2], 0, {}, timeout_seconds=0.4)
+    assert time.monotonic() - begin < 1.5
+    thread.join()
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_is_noticed_at_once(victim, addresses):
-    heard = queue.Queue()
-    process = subprocess.Popen(
-        [sys.executable, "-c", _DYING, str(victim), *addresses[:2]], stdout=subprocess.PIPE
+def test_a_slow_greeting_is_dropped_in_time(gather, addresses, monkeypatch):
+    monkeypatch.setattr(rendezvous, "_SECONDS_TO_GREET", 0.1)
+    ended = threading.Event()
+
+    def stranger():
+        with connected(addresses[0]) as connection:
+            connection.settimeout(5)
+            while connection.recv(100):
+                pass
+            ended.set()
+
+    thread = threading.Thread(target=stranger)
+    thread.start()
+    for each in gather(dict(index=0), dict(index=1, after=thread)):
+        each.leave()
+    assert ended.is_set()
+
+
+def test_a_line_without_end_is_dropped(gather, addresses, monkeypatch):
+    monkeypatch.setattr(rendezvous.Line.__init__, "__defaults__", (1000,))
+    said = []
+    thread = threading.Thread(target=lambda: said.append(say(addresses[0], b"x" * 1001)))
+    thread.start()
+    for each in gather(dict(index=0), dict(index=1, after=thread)):
+        each.leave()
+    assert said == [None]
+
+
+def test_a_worker_that_is_started_again_during_the_meeting(gather, addresses):
+    def first():
+        line = Line(connected(addresses[0]))
+        nonce = line.receive(5)["nonce"]
+        settings = {"seed": 0}
+        hello = greeting(addresses, workers=addresses[:3], settings=settings)
+        line.send(rendezvous._sealed(b"", "worker", nonce, hello))
+        time.sleep(0.1)
+        line.close()  # ended by hand
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    for each in gather(dict(index=0), dict(index=1, after=thread), dict(index=2, after=thread)):
+        each.leave()
+
+
+def test_the_chief_listens_on_its_own_address_only(addresses):
+    """127.0.0.2 is this machine, too: on Linux all of 127.0.0.0/8 is."""
+    port = int(addresses[0].split(":")[1])
+    seen = [f"127.0.0.2:{port}", addresses[1]]
+    chief = threading.Thread(target=lambda: pytest.raises(UserError, meet, seen, 0, {}, 0.5))
+    chief.start()
+    connected(seen[0]).close()
+    for host in ("127.0.0.1", "127.0.0.3", "::1"):
+        with pytest.raises(OSError, match="refused|assign"):
+            socket.create_connection((host, port), timeout=1)
+    chief.join()
+
+
+def test_other_workers_listen_on_no_address(addresses):
+    worker = threading.Thread(target=lambda: pytest.raises(UserError, meet, addresses, 1, {}, 0.3))
+    worker.start()
+    for _ in range(10):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", int(addresses[1].split(":")[1])), timeout=1)
+        time.sleep(0.02)
+    worker.join()
+
+
+@pytest.mark.parametrize(
+    "host, received",
+    [("192.0.2.1", "Cannot assign requested address"), ("no.such.host.invalid", ".*")],
+)
+def test_a_chief_whose_address_is_elsewhere(addresses, host, received):
+    address = f"{host}:{addresses[0].split(':')[1]}"
+    with pytest.raises(UserError) as error:
+        meet([address, addresses[1]], 0, {}, timeout_seconds=5)
+    start = f"worker 0 ({address}): expected an address of this machine, received: "
+    assert str(error.value).startswith(start)
+    assert received in (str(error.value).removeprefix(start), ".*")
+
+
+def test_a_name_that_is_this_machine_only_is_said(addresses, monkeypatch):
+    getaddrinfo = socket.getaddrinfo
+    monkeypatch.setattr(  # as Debian's /etc/hosts has it
+        socket, "getaddrinfo", lambda host, *a, **k: getaddrinfo("127.0.1.1", *a, **k)
     )
-    try:
-        meet(addresses[:2], 1 - victim, {}, 60, heard.put)
-        process.stdout.readline()
-        process.kill()
-        begin = time.monotonic()
-        assert heard.get(timeout=20) == (
-            f"worker {victim} ({addresses[victim]}) stopped; run the same command again on every "
-            "worker to go on from the last checkpoint"
-        )
-        assert time.monotonic() - begin < 5
-    finally:
-        process.kill()
-        process.communicate()
+    with pytest.raises(UserError) as error:
+        meet([f"node1:{addresses[0].split(':')[1]}", "node2:1"], 0, {}, timeout_seconds=0.1)
+    assert str(error.value).endswith(
+        "with the same --workers? (on this machine node1 is 127.0.1.1, which no other can reach)"
+    )
+
+
+TOKEN = "a secret of two"
+
+
+def test_who_has_the_token_takes_part(gather):
+    for each in gather(dict(index=0, token=TOKEN), dict(index=1, token=TOKEN)):
+        assert not isinstance(each, str), each
+        each.leave()
+
+
+@pytest.mark.parametrize("tokens", [(TOKEN, "another"), (TOKEN, ""), ("", TOKEN)])
+def test_who_has_another_token_does_not(gather, addresses, tokens):
+    chief, other = gather(
+        *(dict(index=index, token=token) for index, token in enumerate(tokens)), timeout_seconds=0.5
+    )
+    names = [f"worker {i} ({addresses[i]})" for i in range(2)]
+    assert chief == (
+        f"{names[1]}: expected to connect to {names[0]} within 0.5 s, received greetings with "
+        "another token; is it started, and with the same --workers?"
+    )
+    assert other == (
+        f"{names[1]}: expected the token of {names[0]}, received another; give both the same "
+        "--token_file or LBKERAS_TOKEN"
+    )
+
+
+def test_a_stranger_without_the_token_stops_no_meeting(gather, addresses):
+    said = []
+    thread = threading.Thread(
+        target=lambda: said.append(say(addresses[0], greeting(addresses, error="all is lost")))
+    )
+    thread.start()
+    workers = [dict(index=0, token=TOKEN), dict(index=1, token=TOKEN, after=thread)]
+    for each in gather(*workers):
+        assert not isinstance(each, str), each
+        each.leave()
+    assert said == [{"refused": "token"}]
+
+
+def test_a_greeting_that_was_overheard_is_worth_nothing(gather, addresses):
+    overheard = rendezvous._sealed(TOKEN.encode(), "worker", "0" * 32, greeting(addresses))
+    said = []
+    thread = threading.Thread(
+        target=lambda: said.append(say(addresses[0], json.dumps(overheard).encode() + b"\n"))
+    )
+    thread.start()
+    for each in gather(dict(index=0, token=TOKEN), dict(index=1, token=TOKEN, after=thread)):
+        each.leave()
+    assert said == [{"refused": "token"}]
+    assert TOKEN not in json.dumps(overheard)
+
+
+def test_a_chief_without_the_token_is_not_believed(addresses):
+    def serve():
+        with socket.create_server(("127.0.0.1", int(addresses[0].split(":")[1]))) as server:
+            line = Line(server.accept()[0])
+            line.send({"protocol": rendezvous._PROTOCOL, "nonce": "0" * 32})
+            said = json.loads(line.receive(5)["said"])
+            line.send(rendezvous._sealed(b"", "chief", said["nonce"], {"error": "\x1b[2Jgo away"}))
+
+    server = threading.Thread(target=serve)
+    server.start()
+    with pytest.raises(UserError, match="expected the token of worker 0 .* received another"):
+        meet(addresses[:2], 1, {}, timeout_seconds=3, token=TOKEN)
+    server.join()
+
+
+def test_what_a_worker_says_is_shown_as_one_line(gather, addresses):
+    settings = {"seed\x1b[2J\n\ud800": "x" * 9000}
+    said = gather(dict(index=0), dict(index=1, settings=settings))
+    assert said[0] == said[1]
+    assert said[0].isprintable() and len(said[0]) <= 4000
