@@ -12,6 +12,7 @@ What is on the device a callback may offer as `variables`, a list of the same le
 """
 
 import collections
+import contextlib
 import inspect
 import types
 
@@ -60,15 +61,19 @@ def set_state(callback, state: dict, arrays: dict) -> None:
     """Restores what `get_state` returned.
 
     Raises:
-        UserError: an attribute that the callback does not keep, or another number of variables.
+        UserError: an attribute that the callback does not keep, one of Keras' callbacks or ours of
+            another type than it has, another number of variables, or no state at all.
     """
     name = type(callback).__name__
     if "variables" in state:
-        _assign(list(getattr(callback, "variables", ())), state["variables"], arrays, name)
+        with _well_formed(name):
+            _assign(list(getattr(callback, "variables", ())), state["variables"], arrays, name)
     if "state" in state:
         if not _has_protocol(callback):
             raise UserError(f"expected set_state of {name}, received a callback without it")
-        callback.set_state(_decoded(state["state"], arrays))
+        with _well_formed(name):
+            value = _decoded(state["state"], arrays)
+        callback.set_state(value)
     kept = _attributes(callback)
     for attribute, value in state.get("attributes", {}).items():
         if (
@@ -85,12 +90,38 @@ def set_state(callback, state: dict, arrays: dict) -> None:
                 raise UserError(f"expected a callback as {name}.{attribute}, received none")
             set_state(present, value["callback"], arrays)
         else:
-            value = _decoded(value, arrays, present)
+            with _well_formed(name):
+                value = _decoded(value, arrays, present)
+            if _is_ours_or_keras(type(callback)):  # a user's may change from one type to another
+                _check_type(f"{name}.{attribute}", present, value)
             if isinstance(present, dict) and isinstance(value, dict):  # stays a Counter or such
                 present.clear()
                 present.update(value)
             else:
                 setattr(callback, attribute, value)
+
+
+@contextlib.contextmanager
+def _well_formed(name: str):
+    """Turns what reading a state raises that `get_state` never wrote into the user's error."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as error:
+        raise UserError(f"expected the state of {name}, received a malformed one") from error
+
+
+def _check_type(name: str, present, value) -> None:
+    """Numbers and arrays are of one type here, as are dicts; anything may be None."""
+    if present is None or value is None:
+        return
+    alike = (bool | int | float | np.ndarray | np.generic, dict, type(present))
+    kind = next(each for each in alike if isinstance(present, each))
+    if not isinstance(value, kind):
+        raise UserError(
+            f"expected {name} of type {type(present).__name__}, received {type(value).__name__}"
+        )
 
 
 def from_format_1(states: list[dict], names: list[str]) -> list[dict]:

@@ -276,8 +276,18 @@ def _read(path: Path) -> tuple[dict, dict]:
         state = json.loads(bytes(file["state"]))
         if check_format(path, state, CHECKPOINT_FORMAT) < 2:
             state["callbacks"] = callback_state.from_format_1(state["callbacks"], file.files)
+        _check_form(state)
         dtypes = state["dtypes"]
         return state, {name: file[name].view(np.dtype(dtypes[name])) for name in dtypes}
+
+
+def _check_form(state: dict) -> None:
+    """Raises ValueError where `save` has not written it."""
+    least = {"epoch": 0, "step": 0, "batch_size": 1}
+    whole = all(type(state[name]) is int and state[name] >= least[name] for name in least)
+    parts = [part for each in state["callbacks"] for part in (each, each.get("attributes", {}))]
+    if not whole or not all(isinstance(each, dict) for each in parts):
+        raise ValueError("its state is not of the form that a checkpoint has")
 
 
 def _check(path: Path, arrays: dict, variables: dict) -> None:

@@ -182,6 +182,72 @@ def test_an_attribute_that_is_not_state_is_not_set(tmp_path):
     assert writer.path == tmp_path / "history.jsonl"
 
 
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({"wait": "abc"}, "EarlyStopping.wait of type int, received str"),
+        ({"wait": {"list": [1]}}, "EarlyStopping.wait of type int, received list"),
+        (
+            {"stopped_epoch": {"array": "missing"}},
+            "state of EarlyStopping, received a malformed one",
+        ),
+        ({"stopped_epoch": {}}, "state of EarlyStopping, received a malformed one"),
+        (
+            {"stopped_epoch": {"set": [{"list": []}]}},
+            "state of EarlyStopping, received a malformed one",
+        ),
+        ({"stopped_epoch": {"dict": 3}}, "state of EarlyStopping, received a malformed one"),
+        ({"stopped_epoch": {"deque": []}}, "state of EarlyStopping, received a malformed one"),
+        ({"stopped_epoch": {"variables": ["a"]}}, "1 variables of int, received 0"),
+        ({"stopped_epoch": {"module": "os"}}, "the state of a callback, received 'module'"),
+    ],
+)
+def test_a_state_of_another_form_is_refused(attributes, expected):
+    stopping = keras.callbacks.EarlyStopping()
+    with pytest.raises(UserError, match=f"expected .*{expected}"):
+        callback_state.set_state(stopping, {"attributes": attributes}, {})
+    assert stopping.wait == stopping.stopped_epoch == 0
+
+
+def test_numbers_may_change_their_types_and_a_users_callback_all_its_own():
+    stopping = keras.callbacks.EarlyStopping()
+    callback_state.set_state(stopping, {"attributes": {"wait": 1.5, "stopped_epoch": None}}, {})
+    assert (stopping.wait, stopping.stopped_epoch) == (1.5, None)
+
+    class Changes(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.total = 0
+
+    changes = Changes()
+    callback_state.set_state(changes, {"attributes": {"total": {"list": [1]}}}, {})
+    assert changes.total == [1]
+
+
+def test_a_file_of_another_form_is_damaged(tmp_path):
+    run(tmp_path, lambda: [], 1)
+    file = tmp_path / "update_000000002.npz"
+    with np.load(file) as archive:
+        parts = dict(archive)
+    state = json.loads(bytes(parts.pop("state")))
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    checkpoint = Checkpoint(tmp_path, Pipeline((X, Y), batch_size=4))
+    for changed in (
+        {"epoch": "1"},
+        {"step": -1},
+        {"batch_size": True},
+        {"callbacks": [3]},
+        {"callbacks": [{"class": "Says", "attributes": []}]},
+        {"dtypes": None},
+    ):
+        text = json.dumps(state | changed).encode()
+        np.savez(file, state=np.frombuffer(text, np.uint8), **parts)
+        said = []
+        assert checkpoint.restore(model, said.append) == 0, changed
+        assert len(said) == 1 and "is damaged and passed over" in said[0]
+
+
 @pytest.mark.slow
 def test_averaged_weights_swapped_at_each_epochs_end(tmp_path):
     def train(folder, epochs):
