@@ -86,6 +86,11 @@ def workers_met(flags, settings: dict):
     )
     if several:  # TensorFlow has its own lines on a worker that is gone
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if flags.token_file is not None and not several:
+        raise UserError(
+            f"--workers: expected HOST:PORT,... beside --token_file={flags.token_file}, received "
+            "none"
+        )
     token = _token(flags.token_file) if several else ""
     devices.configure_devices(flags.num_logical_devices, flags.memory_limit_mb)
     workers = _meet(flags, settings, token) if several else None

@@ -40,6 +40,8 @@ def no_cluster(monkeypatch):
          "'-1'"),
         (["--workers=0.0.0.0:1,b:2", "--worker_index=1"], "workers: expected an address that other "
          "workers can connect to, received '0.0.0.0:1'"),
+        (["--token_file=t"], "--workers: expected HOST:PORT,... beside --token_file=t, received "
+         "none"),
         (["--worker_timeout=4"], "--worker_timeout: expected a whole number from 5 to 86400, "
          "received '4'"),
         (["--worker_timeout=inf"], "--worker_timeout: expected a whole number from 5 to 86400, "
@@ -149,8 +151,9 @@ def test_help_teaches_replicas_and_machines(command, capsys):
 
 def test_one_process_meets_nobody():
     flags = SimpleNamespace(
-        workers=None, worker_index=None, strategy="one", num_logical_devices=1, memory_limit_mb=0
-    )
+        workers=None, worker_index=None, strategy="one", num_logical_devices=1, memory_limit_mb=0,
+        token_file=None,
+    )  # fmt: skip
     with workers.workers_met(flags, {}) as met:
         assert met is None
 
