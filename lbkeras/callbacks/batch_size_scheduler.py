@@ -8,6 +8,7 @@ import keras
 from lbkeras.callbacks.losses_of_pairs import check_losses
 from lbkeras.callbacks.optimizer_settings import (
     base_optimizer,
+    check_no_accumulation,
     get_momentum,
     give_back_learning_rate,
     last_learning_rate,
@@ -113,6 +114,7 @@ class BatchSizeScheduler(PipelineCallback):
         if isinstance(self.schedule, Plan):
             self._check_plan(self.schedule)
         if self._num_replicas() > 1:
+            check_no_accumulation(self.model.optimizer, "several replicas")
             check_losses(self.model, self.pipeline, "replicas")
 
     def on_train_end(self, logs=None):
@@ -183,9 +185,16 @@ class BatchSizeScheduler(PipelineCallback):
     def _check_learning_rate(self, plan: Plan) -> None:
         """The optimizer's learning rate must be the plan's, if no callback sets it."""
         rate = learning_rate_of(base_optimizer(self.model.optimizer))
-        if isinstance(rate, EpochLearningRateSchedule | SteeredLearningRate) or any(
-            sets_learning_rate(each) for each in callbacks_of(running_call(self.model)[1])
-        ):
+        others = filter(sets_learning_rate, callbacks_of(running_call(self.model)[1]))
+        other = next(others, None)
+        if isinstance(rate, EpochLearningRateSchedule | SteeredLearningRate):
+            if other is not None and not getattr(other, "owns_learning_rate", False):
+                raise UserError(
+                    f"learning_rate: the plan's schedule and {type(other).__name__} cannot both "
+                    "set it; expected one of the two"
+                )
+            return
+        if other is not None:
             return
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             received = f"a {type(rate).__name__}"

@@ -6,6 +6,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from lbkeras.callbacks.losses_of_pairs import check_losses
+from lbkeras.callbacks.optimizer_settings import check_no_accumulation
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.files import write_json
@@ -83,6 +84,7 @@ class MicroBatches(PipelineCallback):
         pipeline = self.pipeline
         largest = pipeline.num_examples if pipeline.is_scheduled else self.pipeline.batch_size
         check_micro_batch_size(self._wanted, largest // self._replicas())
+        check_no_accumulation(self.model.optimizer, "MicroBatches")
         if self.micro_batch_size is not None:
             check_losses(self.model, pipeline, "micro-batches")
 

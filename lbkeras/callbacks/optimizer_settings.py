@@ -23,6 +23,24 @@ def set_momentum(optimizer, momentum: float) -> None:
     base_optimizer(optimizer).momentum = float(momentum)
 
 
+def check_no_accumulation(optimizer, beside: str) -> None:
+    """Refuses Keras' accumulation of gradients over several batches.
+
+    Args:
+        optimizer: of `model.compile`.
+        beside: what cannot be combined with it, for the message.
+
+    Raises:
+        UserError: the optimizer has gradient_accumulation_steps.
+    """
+    steps = base_optimizer(optimizer).gradient_accumulation_steps
+    if steps:
+        raise UserError(
+            f"gradient_accumulation_steps: expected none beside {beside} (callbacks.MicroBatches "
+            f"computes a larger batch in pieces), received {steps}"
+        )
+
+
 def last_learning_rate(optimizer) -> float:
     """The learning rate of the latest update (of the next one before the first)."""
     optimizer = base_optimizer(optimizer)

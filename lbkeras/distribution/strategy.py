@@ -18,8 +18,7 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
 
     What Keras 3 gets wrong under a strategy is mended where the fault is there (`repair_keras`), so
     that the same `model.fit`, `evaluate` and `predict` work under each of them. Of each strategy
-    there is one object a process. Give `fit` a `lbkeras.data.Pipeline`: of plain arrays whose last
-    batch the replicas do not divide, Keras averages the parts' means, unequal as they are.
+    there is one object a process.
 
     Args:
         name: "one": one device. "mirrored": all GPUs of this machine, or all logical CPUs if there

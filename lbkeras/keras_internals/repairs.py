@@ -8,7 +8,9 @@ one of the faults, so that its repair can go.
 
 import contextlib
 import sys
+import threading
 import types
+import weakref
 
 import keras
 import tensorflow as tf
@@ -180,11 +182,29 @@ def _steps_in_a_plain_loop():
 
     def _make_function(self, step_function):
         several = self.distribute_strategy.num_replicas_in_sync > 1
+        if several and self.jit_compile and not _can_compile(self.distribute_strategy):
+            raise UserError(
+                "jit_compile: expected False or 'auto' on these replicas, which XLA cannot compile "
+                "together, received True"
+            )
         if self.steps_per_execution == 1 or self.run_eagerly or not several:
             return make_function(self, step_function)
         return _function_of_several_steps(self, step_function)
 
     _trainer()._make_function = _make_function
+
+
+def _can_compile(strategy) -> bool:
+    """Whether XLA compiles a step of several replicas.
+
+    Not of those in one process, whose variables lie on several devices, nor of workers on CPUs,
+    where it has no collectives.
+    """
+    ours = tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy
+    if not isinstance(strategy, ours):
+        return True
+    alone = len(strategy.extended.worker_devices) == 1
+    return alone and bool(tf.config.list_logical_devices("GPU"))
 
 
 def _function_of_several_steps(model, step_function):
@@ -268,14 +288,14 @@ _sum = None
 def _clip_unless_summed_later(self, gradients):
     """A subclass that sums in its own way clips each replica's gradients."""
     sums = type(self)._all_reduce_sum_gradients is _sum_then_clip
-    if sums and tf.distribute.get_replica_context() and _num_replicas() > 1:
+    if sums and _replicas_meet():
         return gradients
     return clip(self, gradients)
 
 
 def _sum_then_clip(self, gradients_and_variables):
     summed = _sum(self, gradients_and_variables)
-    if not tf.distribute.get_replica_context() or _num_replicas() == 1:
+    if not _replicas_meet():
         return summed
     clipped = clip(self, [gradient for gradient, _ in summed])
     return [(gradient, variable) for gradient, (_, variable) in zip(clipped, summed, strict=True)]
@@ -364,6 +384,109 @@ def _mend_loss(name: str, mended) -> None:
 
 _REDUCE, _UNSCALE = "reduce_weighted_values", "unscale_loss_for_distribution"
 
+# A layer keeps its losses in one list for all replicas, which are traced in turns: where they meet
+# inside the forward pass or the loss, a replica reads what the next one has added.
+
+
+class _LossesOfThread:
+    """The attribute of a layer that holds its losses: in each thread, as a replica has, its own."""
+
+    def __init__(self):
+        self._threads = threading.local()
+
+    def _of_thread(self):
+        lists = vars(self._threads)
+        return lists.setdefault("lists", weakref.WeakKeyDictionary())
+
+    def __get__(self, layer, kind=None):
+        return self if layer is None else self._of_thread().setdefault(layer, [])
+
+    def __set__(self, layer, losses):
+        self._of_thread()[layer] = losses
+
+
+def _losses_are_shared() -> bool:
+    layer, seen = keras.layers.Layer(), []
+    layer.add_loss(tf.zeros(()))
+    thread = threading.Thread(target=lambda: seen.extend(private(layer, _LOSSES)))
+    thread.start()
+    thread.join()
+    return bool(seen)
+
+
+def _keep_losses_apart():
+    setattr(keras.layers.Layer, _LOSSES, _LossesOfThread())
+
+
+_LOSSES = "_losses"
+
+
+# Every so many updates Keras puts the weights' averages in their place, in a `tf.cond`, where
+# replicas cannot meet.
+
+
+def _averages_are_put_in_a_condition() -> bool:
+    class Optimizer(keras.optimizers.SGD):
+        graph = None
+
+        def _overwrite_model_variables_with_average_value(self, variables):
+            self.graph = type(tf.compat.v1.get_default_graph()).__name__
+
+    variable = keras.Variable(tf.zeros(1))
+    optimizer = Optimizer(use_ema=True, ema_overwrite_frequency=2)
+    optimizer.build([variable])
+
+    @tf.function
+    def update():
+        optimizer.apply([tf.ones(1)], [variable])
+
+    update.get_concrete_function()
+    return "Cond" in optimizer.graph and not hasattr(_optimizer(), _PUT)
+
+
+def _put_averages_without_condition():
+    update = private(_optimizer(), "_update_model_variables_moving_average")
+    overwrite = private(_optimizer(), "_overwrite_model_variables_with_average_value")
+
+    def update_and_put(self, variables):
+        update(self, variables)
+        if _replicas_meet() and self.use_ema and self.ema_overwrite_frequency:
+            put_averages(self, variables)
+
+    def put_averages(self, variables):
+        averages = private(self, "_model_variables_moving_average")
+        pairs = [(v.value, a) for v, a in zip(variables, averages, strict=True) if a is not None]
+        due = tf.equal((self.iterations + 1) % self.ema_overwrite_frequency, 0)
+
+        def put(strategy, due):
+            for variable, average in pairs:
+                strategy.extended.update(
+                    variable,
+                    lambda v, a, due: v.assign(tf.where(due, a, v)),
+                    args=(average.value, due),
+                    group=False,
+                )
+
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            put, private(self, "_distribution_strategy"), due
+        )
+
+    def overwrite_outside(self, variables):
+        if not _replicas_meet():
+            overwrite(self, variables)
+
+    _optimizer()._update_model_variables_moving_average = update_and_put
+    _optimizer()._overwrite_model_variables_with_average_value = overwrite_outside
+    setattr(_optimizer(), _PUT, True)
+
+
+_PUT = "_lbkeras_puts_averages"
+
+
+def _replicas_meet() -> bool:
+    return bool(tf.distribute.get_replica_context()) and _num_replicas() > 1
+
+
 REPAIRS = {
     "model is built from a reduced batch": (_build_reduces_a_batch, _build_from_a_local_part),
     "means over workers need an axis": (_means_need_an_axis, _means_without_axis),
@@ -379,6 +502,11 @@ REPAIRS = {
     "the shown loss counts parts by their examples": (
         lambda: not _replicas_meet_in(_UNSCALE, tf.ones(())),
         lambda: _mend_loss(_UNSCALE, loss_reduction.shown_over_replicas),
+    ),
+    "replicas share the losses of a layer": (_losses_are_shared, _keep_losses_apart),
+    "averages are put in a condition": (
+        _averages_are_put_in_a_condition,
+        _put_averages_without_condition,
     ),
     "data are not told the strategy": (_data_are_not_told_the_strategy, _tell_data_the_strategy),
 }

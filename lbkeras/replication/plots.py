@@ -38,8 +38,9 @@ def write_plots(workdir) -> list[Path]:
 
     `METRIC_against_epochs.png`, `METRIC_against_updates.png` (logarithmic where arms differ much),
     `METRIC_against_seconds.png`, `loss_against_epochs.png`: the mean over an arm's finished seeds
-    with a band of a standard deviation to each side, cut at the extremes; runs that did not finish are thin lines, a diverged one
-    ends in a cross; the legend gives the last value, mean ± standard deviation.
+    with a band of a standard deviation to each side, cut at the extremes; runs that did not finish
+    are thin lines, a diverged one ends in a cross; the legend gives the last value, mean ± standard
+    deviation.
     `schedule.png`: batch size, learning rate and noise scale against epochs.
     `METRIC_against_batch_size.png` or `METRIC_against_learning_rate.png`, where the arms' names end
     in that number (`lars_4096`, `sgd_32_rate_0_01`): the last value, mean ± standard deviation.

@@ -559,3 +559,39 @@ def test_on_jax():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("same weights\n")
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), keras.callbacks.ReduceLROnPlateau()],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_a_callback_of_keras_beside_the_plans_schedule(compiled, digits, theirs):
+    train, model = Pipeline(digits, 16), compiled()
+    plan = Plan([Phase(0, 1, 16, 0.1, 0.9)], 1437)
+    model.compile(keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9), "mse")
+    with pytest.raises(UserError) as raised:
+        model.fit(train, verbose=0, callbacks=[theirs, BatchSizeScheduler(train, plan)])
+    assert str(raised.value) == (
+        f"learning_rate: the plan's schedule and {type(theirs).__name__} cannot both set it; "
+        "expected one of the two"
+    )
+
+
+@pytest.mark.parametrize(
+    "settings, begin",
+    [
+        (dict(jit_compile=True), "jit_compile: expected False or 'auto' on these replicas"),
+        (dict(accumulate=2), "gradient_accumulation_steps: expected none beside several replicas"),
+    ],
+)
+def test_what_replicas_cannot_do(compiled, digits, mirrored, settings, begin):
+    accumulate = settings.pop("accumulate", None)
+    with mirrored.scope():
+        model = compiled()
+        optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=accumulate)
+        model.compile(optimizer, "sparse_categorical_crossentropy", **settings)
+    train = Pipeline(digits, 16)
+    with pytest.raises(UserError, match=f"^{begin}"):
+        model.fit(train, verbose=0, callbacks=[BatchSizeScheduler(train, lambda epoch, size: size)])
+    assert model.optimizer.iterations == 0

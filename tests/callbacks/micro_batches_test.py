@@ -384,3 +384,11 @@ def test_layers_whose_replicas_meet_outside_of_a_loop(mirrored):
         run.model.trainable_weights, plain.model.trainable_weights, strict=True
     ):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def test_accumulation_of_gradients_by_keras():
+    run = Run(24)
+    run.model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")
+    train = Pipeline(examples(), 24)
+    with pytest.raises(UserError, match="^gradient_accumulation_steps: expected none beside Micro"):
+        run.model.fit(train, verbose=0, callbacks=[MicroBatches(train, 8)])

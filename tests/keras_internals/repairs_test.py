@@ -175,3 +175,41 @@ def test_parts_of_unequal_size(mirrored, reduction):
         del found["loss"]
     for name, values in found.items():
         assert values == pytest.approx(logs[name], rel=1e-6), name
+
+
+class AddsLoss(keras.layers.Layer):
+    def call(self, x):
+        self.add_loss(0.1 * keras.ops.mean(keras.ops.square(x)))
+        return x
+
+
+@pytest.mark.slow
+def test_losses_that_layers_add(mirrored):
+    """The replicas, which meet in the loss, read their own."""
+
+    def model():
+        keras.utils.set_random_seed(1)
+        layers = [keras.layers.Dense(4, activity_regularizer="l2"), AddsLoss()]
+        model = keras.Sequential([keras.Input((6,)), *layers, keras.layers.Dense(2)])
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        return model
+
+    expected, logs, *_ = fitted(model())
+    with mirrored.scope():
+        replicas = model()
+    weights, found, *_ = fitted(replicas)
+    np.testing.assert_allclose(weights, expected, rtol=1e-5, atol=1e-7)
+    assert found["loss"] == pytest.approx(logs["loss"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_averages_that_replace_the_weights(mirrored):
+    def optimizer(**arguments):
+        return keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5, **arguments)
+
+    every = dict(ema_overwrite_frequency=2)
+    expected = fitted(make(optimizer(**every)))[0]
+    with mirrored.scope():
+        model = make(optimizer(**every))
+    np.testing.assert_allclose(fitted(model)[0], expected, rtol=1e-6)
+    assert np.abs(fitted(make(optimizer()))[0] - expected).max() > 1e-3  # it mattered
