@@ -1,5 +1,6 @@
-"""Writing files so that a reader, or a killed run, never sees half of one, and knows their form."""
+"""Files that no reader and no killed run sees half of, read strictly and known by their form."""
 
+import contextlib
 import json
 import os
 import re
@@ -15,21 +16,112 @@ def is_file_name(name) -> bool:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` through a file beside it: a reader sees the old or the new one."""
+    """Writes `content` to `path` through a file beside it: a reader sees the old or the new one.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with named(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def named(path: Path):
+    """Lets every OSError in this block name `path`: that of a full disk names nothing."""
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def remove_left_over(folder: Path) -> None:
+    """Removes the temporary files of writers that were killed; a live process keeps its own."""
+    for path in folder.glob(".*.tmp"):
+        writer = re.search(r"\.(\d+)\.tmp$", path.name)
+        if writer and not _is_another_live_process(int(writer[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_another_live_process(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()  # our own number, in a new container, is that of one that is gone
+
+
+def in_words(error: OSError) -> str:
+    """What the system says about a file or folder, as a line that begins with its path."""
+    place = error.filename2 or error.filename
+    if place is None:
+        return str(error)
+    return f"{place}: expected a place that can be read and written, received: {error.strerror}"
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON, atomically."""
     write_atomically(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json_object(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Reads a file that holds one JSON object; `missing` stands for a file that does not exist.
+
+    Raises:
+        UserError: it is missing and `missing` is None, it cannot be read, or it is malformed; names
+            file and line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if missing is not None:
+            return missing
+        raise UserError(f"{path}: expected a file, found none") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: expected UTF-8 text, received {error.reason}") from None
+    except OSError as error:
+        raise UserError(in_words(error)) from None
+    return parse_json_object(text, str(path))
+
+
+def parse_json_object(text: str, where: str, one_line: bool = False) -> dict[str, Any]:
+    """The JSON object in `text`; what is not finite reads as None.
+
+    Args:
+        text: the JSON.
+        where: the file, for the message, with the line if it is one of many (`one_line`).
+
+    Raises:
+        UserError: it is malformed or no object.
+    """
+    try:
+        value = json.loads(text, parse_constant=lambda _: None)
+    except json.JSONDecodeError as error:
+        where = where if one_line else f"{where}, line {error.lineno}"
+        raise UserError(
+            f"{where}: expected a JSON object, received malformed or truncated JSON "
+            f"({error.msg}, column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise UserError(
+            f"{where}: expected a JSON object, received one nested too deeply"
+        ) from None
+    except ValueError:  # Python reads no number of more than 4,300 digits
+        raise UserError(f"{where}: expected a JSON object, received too long a number") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: expected a JSON object, received {type(value).__name__}")
+    return value
 
 
 def check_format(path: Path | str, content: dict[str, Any], newest: int) -> int:

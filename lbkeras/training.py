@@ -73,7 +73,8 @@ def train(run: Run, workers=None) -> dict:
     """
     plan = experiment.make_plan(run.settings)
     chief = workers is None or workers.is_chief
-    with workdir.locked(run.folder) if chief else contextlib.nullcontext():
+    held = workdir.locked(run.folder) if chief else contextlib.nullcontext(lambda: None)
+    with held as check_held:
         record = None
         if chief:
             workdir.check_claim(run.folder, "config.json", identity(run))
@@ -82,7 +83,7 @@ def train(run: Run, workers=None) -> dict:
             record = workers.share(record)
         if record.get("status") == "finished":
             return record
-        return _train(run, plan, record)
+        return _train(run, plan, record, check_held)
 
 
 def has_ended(run: Run) -> str | None:
@@ -102,7 +103,7 @@ def identity(run: Run) -> dict:
     return {"arm": run.arm, "seed": run.seed, **run.settings}
 
 
-def _train(run: Run, plan, record: dict) -> dict:
+def _train(run: Run, plan, record: dict, check_held) -> dict:
     load_tensorflow()
     import keras
 
@@ -164,7 +165,8 @@ def _train(run: Run, plan, record: dict) -> dict:
         record["micro_batch_size"] = run.micro_batch_size or None
         record["test_examples"] = test_data.num_examples
         write_record(run.folder, record)
-    with _recording(run, record) if chief else contextlib.nullcontext():
+    still_ours = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: check_held())
+    with _recording(run, record, check_held) if chief else contextlib.nullcontext():
         if first_epoch < plan.epochs:
             with stop.catching(), _memory(run), experiment.reading_data(run.settings):
                 model.fit(
@@ -172,7 +174,7 @@ def _train(run: Run, plan, record: dict) -> dict:
                     epochs=plan.epochs,
                     initial_epoch=first_epoch,
                     validation_data=test_data,
-                    callbacks=[*others, checkpoint, stop],
+                    callbacks=[still_ours, *others, checkpoint, stop],
                     verbose="auto" if chief else 0,
                 )
         _save(model, run.folder, chief)
@@ -209,9 +211,13 @@ def _go_on(run: Run, plan, first_epoch: int) -> None:
 def _save(model, folder: Path, chief: bool) -> None:
     """Writes model.keras; all workers must call it: it reads what differs between replicas."""
     if chief:
-        temporary = folder / ".model.keras"
-        model.save(temporary)
-        temporary.replace(folder / "model.keras")
+        path, temporary = folder / "model.keras", folder / ".model.keras"
+        with files.named(path):
+            try:
+                model.save(temporary)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
     else:
         with tempfile.TemporaryDirectory() as nowhere:
             model.save(Path(nowhere) / "model.keras")
@@ -225,8 +231,10 @@ def _memory(run: Run):
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
+        reason = next((line for line in error.message.splitlines() if "OOM" in line), None)
+        if reason is None:  # of a disk
+            raise
         size = run.settings["data"]["test_batch_size"]
-        reason = next((line for line in error.message.splitlines() if "OOM" in line), "")
         raise UserError(
             f"data.test_batch_size: expected one whose evaluation fits in memory, received {size}; "
             f"lower it, or --micro_batch_size ({reason})"
@@ -234,7 +242,7 @@ def _memory(run: Run):
 
 
 @contextlib.contextmanager
-def _recording(run: Run, record: dict):
+def _recording(run: Run, record: dict, check_held):
     """Writes how the run ended into its record when it does not end well."""
     from lbkeras.callbacks import Diverged, Interrupted
 
@@ -248,6 +256,12 @@ def _recording(run: Run, record: dict):
         raise Diverged(message) from None
     except (Interrupted, KeyboardInterrupt):
         _close_record(run, record, "interrupted")
+        raise
+    except Exception as error:
+        check_held()
+        message = " ".join(str(error).split())[:500]
+        with contextlib.suppress(OSError, UserError):  # the disk may be what is at fault
+            _close_record(run, record, "died", error=message)
         raise
 
 

@@ -4,15 +4,23 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 
 from lbkeras import files
 from lbkeras.errors import UserError
 
+_TRIES = 5  # a reader that asks whether a folder is held holds it itself for a moment
+
 
 @contextlib.contextmanager
 def locked(path: Path):
     """Makes the folder and holds it for this process; a process that dies lets go of it.
+
+    What writers that were killed have left half written in it is removed.
+
+    Yields:
+        A function that raises UserError once the folder is no longer the one that is held.
 
     Raises:
         UserError: the folder cannot be written, or a live process holds it.
@@ -20,13 +28,14 @@ def locked(path: Path):
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = open(path / ".lock", "a+")
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null character
         raise UserError(
-            f"workdir {path}: expected a folder that can be written, received: {error.strerror}"
+            f"workdir {path}: expected a folder that can be written, received: "
+            f"{getattr(error, 'strerror', error)}"
         ) from None
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except BlockingIOError:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
@@ -38,10 +47,46 @@ def locked(path: Path):
             raise UserError(
                 f"workdir {path}: expected a file system with locks, received: {error.strerror}"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+        with contextlib.suppress(OSError):  # a full disk: the number is for messages only
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), str(os.getpid()).encode())
+        for folder in (path, path / "checkpoints", path / "plots"):
+            files.remove_left_over(folder)
+        yield lambda: _check_held(path, lock)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a live process holds the folder."""
+    try:
+        with open(path / ".lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody has ever held it, or it cannot be known
+        return False
+    return False
+
+
+def _lock(lock) -> None:
+    for left in reversed(range(_TRIES)):
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(0.02)
+
+
+def _check_held(path: Path, lock) -> None:
+    try:
+        same = os.path.samestat(os.stat(path / ".lock"), os.fstat(lock.fileno()))
+    except OSError:
+        same = False
+    if not same:
+        raise UserError(
+            f"workdir {path}: expected the folder that the run began in, received one that was "
+            "removed or replaced meanwhile"
+        )
 
 
 def claim(path: Path, name: str, settings: dict, notes: dict) -> None:
@@ -67,14 +112,9 @@ def check_claim(path: Path, name: str, settings: dict) -> bool:
         UserError: the folder is that of other settings; the message names the first that differs.
     """
     file = path / name
-    try:
-        present = json.loads(file.read_text())
-    except (FileNotFoundError, NotADirectoryError):
+    if not file.exists():
         return False
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise UserError(f"{file}: expected JSON, received a malformed file") from None
-    if not isinstance(present, dict):
-        raise UserError(f"{file}: expected a JSON object, received {type(present).__name__}")
+    present = files.read_json_object(file)
     settings = json.loads(json.dumps(settings))
     difference = _first_difference({k: v for k, v in present.items() if k in settings}, settings)
     if difference is not None:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -223,3 +224,44 @@ def test_an_evaluation_that_runs_out_of_memory_names_what_to_lower(make_run, mon
     monkeypatch.setattr(keras.Model, "evaluate", evaluate)
     with pytest.raises(UserError, match="data.test_batch_size: expected one whose evaluation fits"):
         training.train(make_run())
+
+
+class _AtLine(io.StringIO):
+    """Standard output that acts when a run prints a text, as a user elsewhere would."""
+
+    def __init__(self, text, act):
+        super().__init__()
+        self._text, self._act = text, act
+
+    def write(self, text):
+        if self._text in text:
+            self._act()
+        return super().write(text)
+
+
+def _replace(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / ".lock").write_text("another run")
+
+
+@pytest.mark.parametrize("act", [shutil.rmtree, pytest.param(_replace, marks=pytest.mark.slow)])
+def test_a_folder_that_vanishes_ends_the_run(make_run, act):
+    run = make_run(checkpoint_minutes=0.0)
+    with contextlib.redirect_stdout(_AtLine("Epoch 1/2", lambda: act(run.folder))):
+        with pytest.raises(UserError, match=f"^workdir {run.folder}: expected the folder that"):
+            training.train(run)
+    assert not run.folder.exists() or os.listdir(run.folder) == [".lock"]
+
+
+def test_a_run_that_cannot_write_has_died_and_can_go_on(make_run):
+    run = make_run()
+    run.folder.mkdir()
+    (run.folder / "checkpoints").write_text("a file")
+    with pytest.raises(OSError, match="File exists"):
+        training.train(run)
+    record = json.loads((run.folder / "record.json").read_text())
+    assert record["status"] == "died" and str(run.folder / "checkpoints") in record["error"]
+    assert training.has_ended(run) is None
+    (run.folder / "checkpoints").unlink()
+    assert training.train(run)["status"] == "finished"

@@ -1,6 +1,7 @@
 """Who may write in a run's folder, and which settings it belongs to."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -39,6 +40,34 @@ def test_a_live_process_that_holds_the_folder_is_named(tmp_path):
         holder.wait()
     with workdir.locked(tmp_path):  # a dead process holds nothing
         pass
+
+
+def test_a_folder_is_held_as_long_as_its_process_lives(tmp_path):
+    assert not workdir.is_held(tmp_path)
+    with workdir.locked(tmp_path):
+        assert workdir.is_held(tmp_path)
+    assert not workdir.is_held(tmp_path)
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    left = [tmp_path / ".a.999999999.tmp", tmp_path / "checkpoints" / ".b.npz.999999999.tmp"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    with workdir.locked(tmp_path):
+        assert not any(path.exists() for path in left)
+
+
+def test_a_folder_that_was_removed_or_replaced_is_no_longer_held(tmp_path):
+    with workdir.locked(tmp_path / "run") as check_held:
+        check_held()
+        shutil.rmtree(tmp_path / "run")
+        with pytest.raises(UserError, match="run: expected the folder that the run began in"):
+            check_held()
+        with workdir.locked(tmp_path / "run") as check_other:
+            check_other()
+            with pytest.raises(UserError, match="removed or replaced"):
+                check_held()
 
 
 def test_a_place_below_a_file_is_no_folder(tmp_path):
@@ -83,5 +112,5 @@ def test_the_first_setting_that_differs_is_named(settings, expected, tmp_path):
 )
 def test_a_malformed_file_is_named(text, expected, tmp_path):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(UserError, match=rf"config\.json: .*{expected}"):
+    with pytest.raises(UserError, match=rf"config\.json.*: .*{expected}"):
         workdir.check_claim(tmp_path, "config.json", {"arm": "a"})

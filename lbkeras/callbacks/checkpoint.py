@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import time
 import warnings
 from pathlib import Path
@@ -22,6 +23,7 @@ from lbkeras.schedules import checks
 
 CHECKPOINT_FORMAT = 2  # of a checkpoint's state
 _KEEP = 2
+_NAME = r"update_\d{9,}\.npz"
 _OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train anew"
 
 
@@ -36,7 +38,8 @@ class Checkpoint(PipelineCallback):
     their `get_state()` returns and `set_state(state)` takes. Others are named when `fit` begins. A
     callback that only shows may come and go between runs. It is written at each epoch's end and,
     beside a BatchSizeScheduler, inside long epochs: as one file with checksums, atomically; the
-    last two are kept. Costs a write of about three times the weights.
+    last two are kept, and those of an earlier `fit` that lie ahead become `*.superseded`. Costs a
+    write of about three times the weights.
 
     Where several workers train together, the chief writes and all restore what it chooses, from a
     directory that all of them see; the minutes are those of the worker whose clock is first.
@@ -104,7 +107,7 @@ class Checkpoint(PipelineCallback):
         for path in reversed(_files(self.directory)):
             try:
                 return path, *_read(path)
-            except UserError:
+            except (UserError, PermissionError, MemoryError):  # which say nothing of the file
                 raise
             except Exception as error:  # reading a damaged zip file raises nearly anything
                 report(f"checkpoint {path} is damaged and passed over ({_first_line(error)})")
@@ -113,7 +116,7 @@ class Checkpoint(PipelineCallback):
 
     def _chosen_by_the_chief(self, strategy, newest: tuple | None) -> tuple | None:
         """The chief's newest checkpoint, in every worker."""
-        updates = int(newest[0].stem.removeprefix("update_")) if newest else -1
+        updates = _updates(newest[0]) if newest else -1
         updates = int(gather(strategy, [updates])[0, 0])
         if updates < 0:
             return None
@@ -164,14 +167,19 @@ class Checkpoint(PipelineCallback):
         path = self._path(updates)
         if not is_chief(getattr(self.model, "distribute_strategy", None)):
             return path
-        self.directory.mkdir(parents=True, exist_ok=True)
         write_atomically(path, _encoded(state, arrays))
-        for old in _files(self.directory)[:-_KEEP]:
+        files = _files(self.directory)
+        for later in files[files.index(path) + 1 :]:  # of an earlier `fit`, which begins anew here
+            later.replace(later.with_name(f"{later.name}.superseded"))
+        for old in files[: files.index(path) + 1][:-_KEEP]:
             old.unlink()
         return path
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
+        if is_chief(getattr(self.model, "distribute_strategy", None)):
+            # Never later: a folder that is removed while it trains must not come back.
+            self.directory.mkdir(parents=True, exist_ok=True)
         self._agreement = Agreement(getattr(self.model, "distribute_strategy", None))
         self._restore_callbacks()
         self._swapping = keep_both_at_the_end(self.callbacks)
@@ -326,7 +334,13 @@ def _owners(path: Path, states: list[dict], callbacks: list) -> list[tuple]:
 
 
 def _files(directory: Path) -> list[Path]:
-    return sorted(directory.glob("update_*.npz"))
+    """The checkpoints in the order of their updates; a copy under another name is none."""
+    named = [each for each in directory.glob("update_*.npz") if re.fullmatch(_NAME, each.name)]
+    return sorted(named, key=_updates)
+
+
+def _updates(path: Path) -> int:
+    return int(path.stem.removeprefix("update_"))
 
 
 def _first_line(error: Exception) -> str:

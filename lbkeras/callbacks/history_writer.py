@@ -42,6 +42,10 @@ class HistoryWriter(keras.callbacks.Callback):
             raise UserError(f"path: expected one, received {path!r}")
         self.path = Path(path)
 
+    def on_train_begin(self, logs=None):
+        if is_chief(getattr(self.model, "distribute_strategy", None)):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+
     def on_epoch_end(self, epoch, logs=None):
         if not is_chief(getattr(self.model, "distribute_strategy", None)):
             return
@@ -49,7 +53,6 @@ class HistoryWriter(keras.callbacks.Callback):
         row = {"epoch": epoch}
         row |= {name: logs[name] for name in COLUMNS if name in logs}
         row |= {name: value for name, value in logs.items() if name not in row}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         append_history_row(self.path, row)
 
 

@@ -1,6 +1,5 @@
 """Batches larger than a device's memory, in micro-batches; smaller ones when memory runs out."""
 
-import json
 from pathlib import Path
 
 import tensorflow as tf
@@ -9,7 +8,7 @@ from lbkeras.callbacks.losses_of_pairs import check_losses
 from lbkeras.callbacks.optimizer_settings import check_no_accumulation
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
-from lbkeras.files import write_json
+from lbkeras.files import read_json_object, write_json
 from lbkeras.keras_internals.model import train_function
 from lbkeras.trainers import UpdateProgress, check_micro_batch_size, micro_batch_train_step
 
@@ -229,9 +228,9 @@ def _stored(file: Path | None) -> int | None:
     if file is None or not file.exists():
         return None
     try:
-        size = json.loads(file.read_text())["micro_batch_size"]
+        size = read_json_object(file)["micro_batch_size"]
         check_micro_batch_size(size)
-    except (ValueError, KeyError, TypeError):
+    except (UserError, KeyError, TypeError):
         raise UserError(
             f'file: expected JSON {{"micro_batch_size": n}} in {file}, received other content; '
             "delete it"

@@ -1,5 +1,8 @@
 """The run in TensorBoard, under the history's names."""
 
+import itertools
+import os
+import socket
 import time
 from pathlib import Path
 
@@ -7,9 +10,12 @@ import keras
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.api import hparams_pb
-from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
+from lbkeras import files
 from lbkeras.distribution.agreement import is_chief
+
+_NUMBERS = itertools.count()  # of the files of this process
 
 
 class TensorBoardScalars(keras.callbacks.Callback):
@@ -36,7 +42,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         chief = is_chief(getattr(self.model, "distribute_strategy", None))
         runs = ("train", "validation") if chief else ()
-        self._writers = {run: EventFileWriter(str(self.directory / run)) for run in runs}
+        self._writers = {run: self._open(run) for run in runs}
         if not runs:
             return
         updates = self._updates()
@@ -57,14 +63,27 @@ class TensorBoardScalars(keras.callbacks.Callback):
         for run, scalars in values.items():
             if scalars:
                 self._write(run, step=self._updates(), summary=Summary(value=scalars))
-                self._writers[run].flush()
 
     def on_train_end(self, logs=None):
         for writer in self._writers.values():
             writer.close()
 
+    def _open(self, run: str) -> RecordWriter:
+        folder = self.directory / run
+        folder.mkdir(parents=True, exist_ok=True)
+        place = f"{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS)}"
+        # Python's own file: where the disk is full, TensorFlow's speaks of memory.
+        writer = RecordWriter(
+            open(folder / f"events.out.tfevents.{int(time.time())}.{place}", "wb")
+        )
+        writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        return writer
+
     def _write(self, run: str, **content):
-        self._writers[run].add_event(Event(wall_time=time.time(), **content))
+        event = Event(wall_time=time.time(), **content)
+        with files.named(self.directory / run):
+            self._writers[run].write(event.SerializeToString())
+            self._writers[run].flush()
 
     def _updates(self) -> int:
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 
+from lbkeras import files
 from lbkeras.cli.signals import Terminated, signals_as_exceptions
 from lbkeras.errors import UserError, one_line, unknown_name
 
@@ -59,7 +60,7 @@ def main(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:  # no space left, no permission, ...
-        return _fail(str(error))
+        return _fail(files.in_words(error))
     except Terminated:
         return _interrupted("terminated", arguments, 143)
     except KeyboardInterrupt:

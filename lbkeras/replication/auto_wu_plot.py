@@ -3,8 +3,9 @@
 import math
 from typing import Any
 
+from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.replication.run_record import RunFolder, read_json_object
+from lbkeras.replication.run_record import RunFolder
 
 _KEYS = ("epochs", "warmup_epochs", "peak_learning_rate", "learning_rate", "loss", "posterior")
 
@@ -18,7 +19,7 @@ def read_auto_wu(run: RunFolder) -> dict[str, Any] | None:
     path = run.path / "auto_wu.json"
     if not path.exists():
         return None
-    content = read_json_object(path)
+    content = files.read_json_object(path)
     for key in _KEYS:
         if key not in content:
             raise UserError(f"{path}: expected {key!r}, received {', '.join(content)}")

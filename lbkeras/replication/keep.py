@@ -20,7 +20,7 @@ from typing import Any
 from lbkeras import files
 from lbkeras.errors import UserError
 from lbkeras.replication.folder import Workdir, read_replication, read_workdir
-from lbkeras.replication.run_record import RunFolder, read_json_object
+from lbkeras.replication.run_record import RunFolder
 
 _RUN_FILES = ("config.json", "plan.json", "record.json", "auto_wu.json")  # and the history
 _PLACE = re.compile(r"""(?<![^\s=('"`,])~?/[^\s'"`,;)/][^\s'"`,;)]*""")  # not a URL, not `a / b`
@@ -152,7 +152,7 @@ def _copy_json(source: Path, copy: Path, names: Iterable[str]) -> None:
     """Files of JSON objects as they are but for the places; those that are not there are left."""
     for name in names:
         if (source / name).exists():
-            files.write_json(copy / name, without_places(read_json_object(source / name)))
+            files.write_json(copy / name, without_places(files.read_json_object(source / name)))
 
 
 def _clean_command(command: str) -> str:

@@ -3,8 +3,8 @@
 import statistics
 from typing import Any
 
+from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.replication.run_record import read_json_object
 
 # Columns of a panel: training as a whole line, unseen examples dashed.
 _PANELS = (("loss", "val_loss"), ("accuracy", "val_accuracy"))
@@ -24,7 +24,7 @@ def read_lines(workdir) -> list[dict[str, Any]]:
         path = workdir.path / f"line_seed_{seed}.json"
         if not path.exists():
             continue
-        line = read_json_object(path)
+        line = files.read_json_object(path)
         if not isinstance(line.get("arms"), list) or len(line["arms"]) != 2:
             raise UserError(f"{path}: expected two 'arms', received {line.get('arms')!r}")
         for column in ("alpha", *_PANELS[0], *_PANELS[1]):

@@ -145,8 +145,8 @@ def _outcomes(runs: dict[int, RunFolder], metric: str) -> dict[str, list[int]]:
         status = run.status
         if status == "finished" and run.value(metric) is None:
             status = "diverged"
-        key = {"running": "unfinished", "interrupted": "unfinished", "not run": "not_run"}
-        outcomes[key.get(status, status)].append(seed)
+        status = "not_run" if status == "not run" else status
+        outcomes[status if status in outcomes else "unfinished"].append(seed)
     return outcomes
 
 

@@ -6,13 +6,14 @@ too.
 """
 
 import dataclasses
+import errno
 import json
 import math
 import os
 from pathlib import Path
 from typing import Any
 
-from lbkeras import files
+from lbkeras import files, workdir
 from lbkeras.errors import UserError
 
 RECORD_FORMAT = 1  # of record.json
@@ -25,7 +26,7 @@ _TEST_EXAMPLES = {
     ("cifar100", "test"): 10_000,
     ("imagenet2012", "validation"): 50_000,
 }
-STATUSES = ("finished", "diverged", "interrupted", "running")
+STATUSES = ("finished", "diverged", "interrupted", "died", "running")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,10 @@ class RunFolder:
 
     @property
     def status(self) -> str:
-        """`finished`, `diverged`, `interrupted`, `running`, or `not run` without a record."""
+        """`finished`, `diverged`, `interrupted`, `died`, `running`, or `not run` without a record.
+
+        A run that says it is running has `died` if no live process holds its folder.
+        """
         return self.record.get("status", "not run")
 
     def value(self, metric: str) -> float | None:
@@ -113,10 +117,12 @@ def read_run(path: Path | str) -> RunFolder:
             f"{path / 'record.json'}: expected a status of {', '.join(STATUSES)}, "
             f"received {record.get('status')!r}"
         )
+    if record.get("status") == "running" and not workdir.is_held(path):
+        record = record | {"status": "died"}
     history_path = path / "history.jsonl"
     over = record.get("status") in ("finished", "diverged")
     history = _read_rows(history_path, torn_end=not over) if history_path.exists() else []
-    return RunFolder(path, read_json_object(path / "plan.json", missing={}), record, history)
+    return RunFolder(path, files.read_json_object(path / "plan.json", missing={}), record, history)
 
 
 def read_history(path: Path | str) -> list[dict[str, Any]]:
@@ -144,10 +150,15 @@ def append_history_row(path: Path | str, row: dict[str, Any]) -> None:
         row: the columns; values that are not finite are written as null.
     """
     line = json.dumps(_strict(row), allow_nan=False) + "\n"
-    with open(path, "ab") as file:
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    with files.named(Path(path)), open(path, "ab", buffering=0) as file:
+        before = file.tell()
+        try:
+            if file.write(line.encode()) < len(line.encode()):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
 
 
 def truncate_history(path: Path | str, epochs: int) -> None:
@@ -202,26 +213,9 @@ def read_formatted(path: Path, newest: int) -> dict[str, Any]:
     Raises:
         UserError: it is malformed, or a newer lbkeras wrote it.
     """
-    content = read_json_object(path, missing={})
+    content = files.read_json_object(path, missing={})
     files.check_format(path, content, newest)
     return content
-
-
-def read_json_object(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Reads a file that holds one JSON object; `missing` stands for a file that does not exist.
-
-    Raises:
-        UserError: it is missing and `missing` is None, or malformed; names file and line.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if missing is not None:
-            return missing
-        raise UserError(f"{path}: expected a file, found none") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected UTF-8 text, received {error.reason}") from None
-    return _parse_object(text, str(path))
 
 
 def _read_rows(path: Path, torn_end: bool) -> list[dict[str, Any]]:
@@ -243,25 +237,9 @@ def _read_rows(path: Path, torn_end: bool) -> list[dict[str, Any]]:
 
 
 def _parse_row(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    return _parse_object(line.decode(errors="replace"), f"{path}, line {number}", one_line=True)
-
-
-def _parse_object(text: str, where: str, one_line: bool = False) -> dict[str, Any]:
-    try:
-        value = json.loads(text, parse_constant=lambda _: None)
-    except json.JSONDecodeError as error:
-        where = where if one_line else f"{where}, line {error.lineno}"
-        raise UserError(
-            f"{where}: expected a JSON object, received malformed or truncated JSON "
-            f"({error.msg}, column {error.colno})"
-        ) from None
-    except RecursionError:
-        raise UserError(
-            f"{where}: expected a JSON object, received one nested too deeply"
-        ) from None
-    if not isinstance(value, dict):
-        raise UserError(f"{where}: expected a JSON object, received {type(value).__name__}")
-    return value
+    return files.parse_json_object(
+        line.decode(errors="replace"), f"{path}, line {number}", one_line=True
+    )
 
 
 def _strict(value: Any) -> Any:

@@ -535,3 +535,27 @@ def test_mixed_bfloat16(compiled, digits, tmp_path):
     assert Checkpoint(tmp_path, Pipeline(digits, 512)).restore(other) == 1
     for ours, value in zip(other.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, value)
+
+
+def _fit_anew(compiled, digits, directory, batch_size):
+    train = Pipeline((digits[0][:128], digits[1][:128]), batch_size)
+    checkpoint = Checkpoint(directory, train)
+    compiled().fit(train, epochs=1, callbacks=[checkpoint], verbose=0)
+
+
+def test_a_fit_that_begins_anew_sets_the_files_of_the_earlier_one_aside(compiled, digits, tmp_path):
+    _fit_anew(compiled, digits, tmp_path, 32)  # 4 updates
+    _fit_anew(compiled, digits, tmp_path, 64)  # 2 updates: the file with the lower number is newer
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "update_000000002.npz", "update_000000004.npz.superseded",
+    ]  # fmt: skip
+
+
+def test_a_copy_under_another_name_is_no_checkpoint_and_the_highest_number_is_the_newest(
+    saved, tmp_path
+):
+    directory = shutil.copytree(saved[0], tmp_path / "c")
+    (directory / "update_000000004.npz").rename(directory / "update_999999999.npz")
+    shutil.copy(directory / "update_999999999.npz", directory / "update_best.npz")
+    (directory / "update_000000006.npz").rename(directory / "update_1000000000.npz")
+    assert restored(saved, directory) == (3, True, [])

@@ -3,6 +3,7 @@ import os
 
 import pytest
 
+from lbkeras import workdir
 from lbkeras.errors import UserError
 from lbkeras.replication import (
     RunFolder,
@@ -13,6 +14,7 @@ from lbkeras.replication import (
     truncate_history,
     write_record,
 )
+from tests.disk import largest_file
 
 
 def fill(path, epochs):
@@ -181,3 +183,20 @@ def test_how_many_examples_an_accuracy_is_the_share_of(tmp_path, metric, record,
         (tmp_path / "config.json").write_text(json.dumps({"data": data}))
     run = RunFolder(tmp_path, {"num_examples": 1437}, record, [])
     assert run.examples(metric) == expected
+
+
+def test_a_run_that_died_is_not_running(tmp_path):
+    write_record(tmp_path, {"status": "running"})
+    assert read_run(tmp_path).status == "died"
+    with workdir.locked(tmp_path):
+        assert read_run(tmp_path).status == "running"
+    assert read_run(tmp_path).status == "died"
+
+
+def test_a_row_that_does_not_fit_on_the_disk_is_not_half_written(tmp_path):
+    path = tmp_path / "history.jsonl"
+    append_history_row(path, {"epoch": 0})
+    with largest_file(50), pytest.raises(OSError) as raised:
+        append_history_row(path, {"epoch": 1, "loss": "x" * 100})
+    assert raised.value.filename == str(path)
+    assert read_history(path) == [{"epoch": 0}]
