@@ -13,7 +13,10 @@ from lbkeras.callbacks.optimizer_settings import (
     give_back_learning_rate,
     last_learning_rate,
     put_learning_rate,
+    save_own_rate,
+    save_present_rate,
     set_momentum,
+    take_back_schedule,
 )
 from lbkeras.callbacks.pipeline_callback import PipelineCallback, sets_learning_rate
 from lbkeras.errors import UserError
@@ -83,7 +86,12 @@ class BatchSizeScheduler(PipelineCallback):
     def set_model(self, model):
         super().set_model(model)
         self.pipeline.use_strategy(getattr(model, "distribute_strategy", None))
+        optimizer = base_optimizer(model.optimizer)
+        if isinstance(self.schedule, Plan):
+            take_back_schedule(optimizer, self.schedule.learning_rate_schedule())
         self._steered = self._take_learning_rate(model)
+        if isinstance(learning_rate_of(optimizer), EpochLearningRateSchedule):
+            save_present_rate(optimizer)
 
     def _take_learning_rate(self, model):
         """The plan's learning rate as one that begins anew at each epoch, if updates are skipped.
@@ -123,6 +131,8 @@ class BatchSizeScheduler(PipelineCallback):
             self.model.train_function = None
         if self._steered is not None:
             give_back_learning_rate(self.model, self._steered)
+        elif isinstance(self.schedule, Plan):
+            save_own_rate(base_optimizer(self.model.optimizer))
 
     def on_epoch_begin(self, epoch, logs=None):
         before = self.pipeline.batch_size

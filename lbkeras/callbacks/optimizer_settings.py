@@ -6,6 +6,8 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
 from lbkeras.schedules import Curve, SteeredLearningRate, steps
 
+_OF_A_PLAN = "learning_rate_of_a_plan"  # the name of what stands for its schedule in a file
+
 
 def base_optimizer(optimizer):
     """The optimizer itself, under a loss-scaling wrapper if there is one."""
@@ -116,6 +118,7 @@ def put_learning_rate(model, present, curve: Curve, owner: str) -> SteeredLearni
     # Not by the optimizer's setter, which would take the number out of `optimizer.variables` and so
     # out of their order in checkpoints.
     set_learning_rate(optimizer, steered)
+    save_present_rate(optimizer)
     model.train_function = None
     return steered
 
@@ -142,4 +145,55 @@ def give_back_learning_rate(model, steered: SteeredLearningRate) -> None:
     optimizer = base_optimizer(model.optimizer)
     if learning_rate_of(optimizer) is steered:
         set_learning_rate(optimizer, steered.number)
+        save_own_rate(optimizer)
         model.train_function = None
+
+
+def save_present_rate(optimizer) -> None:
+    """Lets a file that is saved during `fit` open with the optimizer's state, and without lbkeras.
+
+    What steers the learning rate is not the optimizer's own: with it in the file, the variables
+    that follow would not be those that Keras looks for. The file holds the rate of the next update:
+    as the optimizer's number, or, for a plan's schedule, which has none, as one of Keras' own that
+    stays there. With a plan, `BatchSizeScheduler` puts the plan's schedule in its place again.
+    An optimizer of lbkeras keeps the plan's schedule.
+
+    Args:
+        optimizer: without a loss-scaling wrapper; until `save_own_rate`.
+    """
+    kind, rate = type(optimizer), learning_rate_of(optimizer)
+    number = getattr(rate, "number", rate)
+    if isinstance(number, keras.optimizers.schedules.LearningRateSchedule):
+        number = None
+        if not kind.__module__.startswith("keras."):
+            return
+
+    def get_config():
+        present = _exactly(optimizer.learning_rate)
+        if number is None:
+            schedule = keras.optimizers.schedules.ExponentialDecay(present, 1, 1.0, name=_OF_A_PLAN)
+            present = keras.optimizers.schedules.serialize(schedule)
+        return kind.get_config(optimizer) | {"learning_rate": present}
+
+    def save_own_variables(store):
+        values = {}  # a file takes each of them once
+        kind.save_own_variables(optimizer, values)
+        for place, variable in enumerate(optimizer.variables):
+            if variable is number:
+                values[str(place)] = keras.ops.convert_to_numpy(optimizer.learning_rate)
+        for name, value in values.items():
+            store[name] = value
+
+    vars(optimizer).update(get_config=get_config, save_own_variables=save_own_variables)
+
+
+def save_own_rate(optimizer) -> None:
+    """Takes back `save_present_rate`."""
+    for name in ("get_config", "save_own_variables"):
+        vars(optimizer).pop(name, None)
+
+
+def take_back_schedule(optimizer, schedule) -> None:
+    """Puts a plan's schedule in the place of what `save_present_rate` wrote into a file for it."""
+    if getattr(learning_rate_of(optimizer), "name", "") == _OF_A_PLAN:
+        set_learning_rate(optimizer, schedule)
