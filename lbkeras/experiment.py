@@ -17,6 +17,7 @@ nodes take their rows of the same shuffled batches.
 import contextlib
 import importlib
 import inspect
+import math
 import re
 from typing import Any
 
@@ -24,6 +25,7 @@ from lbkeras import planning
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.files import is_file_name
 from lbkeras.keras_internals.names import public_names
+from lbkeras.schedules import checks
 
 SECTIONS = ("data", "model", "optimizer", "plan")
 _OPTIONAL = "callbacks"
@@ -33,6 +35,26 @@ _NAMED = {
     "model": ("lbkeras.models", "keras.applications"),
     "optimizer": ("lbkeras.optimizers", "keras.optimizers"),
 }
+
+# Keras' that are none to train with by themselves.
+_NO_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+# The keys of `data`, and the callbacks that `training` makes itself.
+_DATA = (
+    *("name", "num_examples", "train_split", "test_split", "test_batch_size", "augmentation"),
+    "label_concentration",
+)
+_OF_EVERY_RUN = (
+    *(
+        "AverageStatistics",
+        "BatchSizeScheduler",
+        "Checkpoint",
+        "ConsensusDistance",
+        "HistoryWriter",
+    ),
+    *("MicroBatches", "ProgressBar", "StopOnNaN", "StopOnSignal", "TensorBoardScalars"),
+    "TrainingStatistics",
+)
+_PLAIN = bool | int | float | str | tuple | None
 
 # Type, least and most of the other keys. NumPy takes seeds below 2^32.
 MOST_SEED = 2**32 - 1
@@ -64,6 +86,8 @@ def check_config(config) -> None:
         if not is_file_name(arm):
             raise UserError(f"config.arms: expected names of folders, received {arm!r}")
         for section, value in values.items():
+            if section == "description" and not isinstance(value, str):
+                raise UserError(f"config.arms.{arm}.description: expected text, received {value!r}")
             if section != "description":
                 _check_section(f"config.arms.{arm}.{section}", value)
     for key, (kind, least, most) in _RANGES.items():
@@ -179,11 +203,7 @@ def make_plan(settings: dict) -> planning.Plan:
             it does not take or that is missing, a value it refuses, or a batch size that the nodes
             do not divide.
     """
-    for section, modules in _NAMED.items():
-        name, _ = _name_and_arguments(section, settings[section])
-        names = [each for module in modules for each in public_names(module)]
-        if names and name not in names:
-            raise UserError(unknown_name(f"{section}.name", name, names))
+    _check_settings(settings)
     functions = {
         name: getattr(planning, name) for name in planning.__all__ if name.endswith("_plan")
     }
@@ -204,6 +224,59 @@ def make_plan(settings: dict) -> planning.Plan:
         except UserError as error:
             raise UserError(str(error).replace("replicas", "nodes")) from None
     return plan
+
+
+def _check_settings(settings: dict) -> None:
+    """Names and numbers of an arm, as far as they can be checked without importing TensorFlow."""
+    for section, modules in _NAMED.items():
+        name, arguments = _name_and_arguments(section, settings[section])
+        names = [_names(module) for module in modules]
+        if all(names) and not any(name in each for each in names):
+            raise UserError(
+                unknown_name(f"{section}.name", name, [n for each in names for n in each])
+            )
+        for key, value in arguments.items():
+            _check_number(f"{section}.{key}", key, value)
+    data = settings["data"]
+    for key in data:
+        if key not in _DATA:
+            raise UserError(unknown_name("data", key, _DATA))
+    for key in _DATA:
+        if key not in data and key != "label_concentration":
+            raise UserError(f"data.{key}: expected a value, received none")
+    for key in ("name", "train_split", "test_split"):
+        if not isinstance(data[key], str):
+            raise UserError(f"data.{key}: expected text, received {data[key]!r}")
+    checks.whole("data.test_batch_size", data["test_batch_size"], least=1)
+    checks.not_negative("data.label_concentration", data.get("label_concentration", 0.0))
+    if data["augmentation"] not in ("default", "none"):
+        valid = ("default", "none")
+        raise UserError(unknown_name("data.augmentation", data["augmentation"], valid))
+    names = [name for name in _names("lbkeras.callbacks") if name not in _OF_EVERY_RUN]
+    for name, arguments in settings.get(_OPTIONAL, {}).items():
+        if name in _OF_EVERY_RUN:
+            raise UserError(
+                f"{_OPTIONAL}.{name}: expected a callback that not every run has, received one "
+                "that it has"
+            )
+        if names and name not in names:
+            raise UserError(unknown_name(_OPTIONAL, name, names))
+        _check_section(f"{_OPTIONAL}.{name}", arguments)
+
+
+def _names(module: str) -> list[str]:
+    """What a section may name of a module, read from its source; of Keras' the classes."""
+    names = public_names(module)
+    if module.startswith("keras."):
+        names = [name for name in names if name[0].isupper() and name not in _NO_OPTIMIZERS]
+    return list(names)
+
+
+def _check_number(place: str, key: str, value) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{place}: expected a finite number, received {value!r}")
+    if key == "weight_decay" and value is not None:
+        checks.not_negative(place, value)
 
 
 def num_nodes(settings: dict) -> int | None:
@@ -419,7 +492,11 @@ def _build(section: str, function, arguments: dict):
     try:
         return function(**arguments)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{section}: {function.__name__} refused its arguments: {error}") from error
+        given = ", ".join(f"{k}={v!r}" for k, v in arguments.items() if isinstance(v, _PLAIN))
+        raise UserError(
+            f"{section}: expected arguments that {function.__name__} takes, received {given} "
+            f"({error})"
+        ) from error
 
 
 def _check_arguments(section: str, function, arguments: dict) -> None:

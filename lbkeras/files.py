@@ -4,15 +4,23 @@ import contextlib
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from lbkeras.errors import UserError
 
+_WORDS = {str: "text", float: "a number", dict: "an object", list: "a list"}
+_LONGEST_NAME = 200  # in bytes: file systems take 255, and `.PID.tmp` or `.png` may follow
+
 
 def is_file_name(name) -> bool:
     """Whether an arm's or a metric's name can be a file's: not hidden, leading nowhere else."""
-    return isinstance(name, str) and bool(re.fullmatch(r"\w[\w.+=@, -]*", name))
+    return (
+        isinstance(name, str)
+        and bool(re.fullmatch(r"\w[\w.+=@, -]*", name))
+        and len(name.encode()) <= _LONGEST_NAME
+    )
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -122,6 +130,31 @@ def parse_json_object(text: str, where: str, one_line: bool = False) -> dict[str
     if not isinstance(value, dict):
         raise UserError(f"{where}: expected a JSON object, received {type(value).__name__}")
     return value
+
+
+def check_types(where: Path | str, content: dict[str, Any], types: dict[str, type] | type) -> None:
+    """Checks what a JSON object holds; null goes for anything, float for every number.
+
+    Args:
+        where: the file, for the message.
+        content: the object.
+        types: the type of each key that matters, or the one of all values.
+
+    Raises:
+        UserError: a value of another type, or a number beyond what a float holds.
+    """
+    for key, value in content.items():
+        kind = types.get(key) if isinstance(types, dict) else types
+        if kind is None or value is None:
+            continue
+        if kind is float:
+            right = isinstance(value, int | float) and not isinstance(value, bool)
+            right = right and abs(value) <= sys.float_info.max
+        else:
+            right = isinstance(value, kind)
+        if not right:
+            received = repr(value) if len(repr(value)) < 100 else f"{repr(value)[:100]}..."
+            raise UserError(f"{where}: expected {_WORDS[kind]} in {key!r}, received {received}")
 
 
 def check_format(path: Path | str, content: dict[str, Any], newest: int) -> int:

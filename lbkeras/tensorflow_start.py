@@ -46,13 +46,14 @@ def load_tensorflow() -> None:
     with _filtered_stderr():
         try:
             import tensorflow as tf
-        except ImportError as error:
+
+            tf.config.list_physical_devices()
+            import keras  # noqa: F401
+        except Exception as error:  # a broken installation raises nearly anything
             raise UserError(
-                "tensorflow: expected one that can be imported (`pip install tensorflow`), "
-                f"received: {str(error).splitlines()[0]}"
+                "tensorflow: expected one that can be imported, with Keras (`pip install "
+                f"tensorflow keras`), received {type(error).__name__}: {error}"
             ) from error
-        tf.config.list_physical_devices()
-        import keras  # noqa: F401
 
 
 @contextlib.contextmanager

@@ -133,7 +133,8 @@ def _train(run: Run, plan, record: dict, check_held) -> dict:
     )
     steered = any(getattr(each, "owns_learning_rate", False) for each in chosen)
     batch_size = [each for each in chosen if getattr(each, "owns_batch_size", False)]
-    model = _compiled_model(run, plan, strategy, train_data, steered)
+    with _memory(run, "model.name"):
+        model = _compiled_model(run, plan, strategy, train_data, steered)
     if chief:  # only now, so that a folder is not taken by a config that cannot be run
         workdir.claim(run.folder, "config.json", identity(run), notes={"config": run.config})
         files.write_json(run.folder / "plan.json", plan.to_dict())
@@ -168,7 +169,8 @@ def _train(run: Run, plan, record: dict, check_held) -> dict:
     still_ours = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: check_held())
     with _recording(run, record, check_held) if chief else contextlib.nullcontext():
         if first_epoch < plan.epochs:
-            with stop.catching(), _memory(run), experiment.reading_data(run.settings):
+            reading = experiment.reading_data(run.settings)
+            with stop.catching(), _memory(run, "data.test_batch_size"), reading:
                 model.fit(
                     train_data,
                     epochs=plan.epochs,
@@ -224,8 +226,13 @@ def _save(model, folder: Path, chief: bool) -> None:
 
 
 @contextlib.contextmanager
-def _memory(run: Run):
-    """Turns what runs out of memory outside the training step into the user's error."""
+def _memory(run: Run, key: str):
+    """Turns what runs out of memory outside the training step into the user's error.
+
+    Args:
+        run: the run.
+        key: the setting that is at fault, unless it is the copy of the training data.
+    """
     import tensorflow as tf
 
     try:
@@ -234,10 +241,12 @@ def _memory(run: Run):
         reason = next((line for line in error.message.splitlines() if "OOM" in line), None)
         if reason is None:  # of a disk
             raise
-        size = run.settings["data"]["test_batch_size"]
+        if f"shape[{run.settings['data']['num_examples']}," in reason:
+            key = "data.num_examples"
+        section, name = key.split(".")
         raise UserError(
-            f"data.test_batch_size: expected one whose evaluation fits in memory, received {size}; "
-            f"lower it, or --micro_batch_size ({reason})"
+            f"{key}: expected one that fits in memory, received {run.settings[section][name]!r}; "
+            f"lower what it needs, or --micro_batch_size, or give more memory ({reason})"
         ) from error
 
 

@@ -188,12 +188,16 @@ def load_config(value: str) -> ConfigDict:
         get_config = config_module(value).get_config
         variant = config_variant(value)
         config = get_config(variant) if variant else get_config()
-    except ValueError as error:
-        raise UserError(f"--config={value}: {error}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, ValueError) and "expected" in str(error):  # as `config.choose` says it
+            raise UserError(f"--config={value}: {error}") from error
         message = error.msg if isinstance(error, SyntaxError) else error
-        what = f"{type(error).__name__}: {message}"
-        raise UserError(f"--config={value}: {path}{_line(error, path)}: {what}") from error
+        what = f"{path}{_line(error, path)}: {type(error).__name__}: {message}"
+        raise UserError(
+            f"--config={value}: expected a config that runs, received {what}"
+        ) from error
     expected = "a ConfigDict from lbkeras.config.experiment()"
     if not isinstance(config, ConfigDict):
         received = type(config).__name__
@@ -221,7 +225,7 @@ def _add_root(path: Path) -> None:
             sys.path.insert(0, str(parent.parent))
 
 
-def _line(error: Exception, path: Path) -> str:
+def _line(error: BaseException, path: Path) -> str:
     """Where in the config the error comes from, as ", line N"; empty if it is not known."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f", line {error.lineno}"

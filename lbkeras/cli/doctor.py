@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lbkeras import machine
 from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.errors import UserError
 from lbkeras.tensorflow_start import load_tensorflow
 
 HELP = """lbkeras doctor: shows versions, devices, the data sets on this machine and what is missing
@@ -13,7 +14,7 @@ examples:
   lbkeras doctor
   lbkeras doctor --data_dir=$HOME/tensorflow_datasets
 
-Its exit status is 1 if something that lbkeras needs is missing.
+Its exit status is 1 if something that lbkeras needs is missing or broken.
 """
 
 
@@ -29,23 +30,31 @@ def main(arguments: list[str]) -> int:
     print("versions")
     for name, version in versions.items():
         print(f"  {name:20} {version}")
-    if "tensorflow" not in missing:
-        load_tensorflow()
-        import tensorflow as tf
-
-        print("devices")
-        for device in tf.config.list_physical_devices():
-            print(f"  {device.name.removeprefix('/physical_device:')}")
-        hardware = machine.hardware()
-        print(
-            f"  {hardware['cpu_count']} cores, {hardware['memory_gb']} GB, {hardware['processor']}"
-        )
+    broken = None if "tensorflow" in missing else _print_devices()
     _print_data_sets(flags.data_dir)
     for name in missing:
         print(f"missing: {name}; install it with `pip install {name}`")
-    if not missing:
+    if broken:
+        print(f"broken: {broken}")
+    if not missing and not broken:
         print("nothing is missing")
-    return 1 if missing else 0
+    return 1 if missing or broken else 0
+
+
+def _print_devices() -> str | None:
+    """Prints what TensorFlow finds; returns what keeps it from being imported."""
+    try:
+        load_tensorflow()
+    except UserError as error:
+        return " ".join(str(error).split())
+    import tensorflow as tf
+
+    print("devices")
+    for device in tf.config.list_physical_devices():
+        print(f"  {device.name.removeprefix('/physical_device:')}")
+    hardware = machine.hardware()
+    print(f"  {hardware['cpu_count']} cores, {hardware['memory_gb']} GB, {hardware['processor']}")
+    return None
 
 
 def _print_data_sets(data_dir: str | None) -> None:

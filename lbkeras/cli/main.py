@@ -6,6 +6,7 @@ import shlex
 import sys
 
 from lbkeras import files
+from lbkeras.cli.memory import guarded
 from lbkeras.cli.signals import Terminated, signals_as_exceptions
 from lbkeras.errors import UserError, one_line, unknown_name
 
@@ -32,7 +33,7 @@ Begin with
 
 def run() -> None:
     """The console script: runs the command of `sys.argv` and exits with its status."""
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded(main, sys.argv[1:]))
 
 
 def main(arguments: list[str]) -> int:
@@ -51,8 +52,11 @@ def main(arguments: list[str]) -> int:
     if name not in COMMANDS:
         return _fail(unknown_name("command", name, COMMANDS))
     try:
+        command = importlib.import_module(f"lbkeras.cli.{name}")
+    except ImportError as error:
+        return _fail(f"{error.name}: expected a package that can be imported, received: {error}")
+    try:
         with signals_as_exceptions():
-            command = importlib.import_module(f"lbkeras.cli.{name}")
             return command.main(arguments)
     except UserError as error:
         return _fail(str(error))

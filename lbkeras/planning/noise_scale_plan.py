@@ -1,6 +1,8 @@
 """Smith's schedules: lower the noise by a decaying learning rate, a growing batch, or both."""
 
+import itertools
 import math
+import operator
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -91,17 +93,25 @@ def noise_scale_plan(
     batch_size = _nearest(raised)
     largest = _largest_batch_size(strategy, max_batch_size, batch_size, num_examples)
 
+    # Products of all factors before each phase, kept unreduced: to find their common divisors would
+    # take longer the more there are.
+    fallen = [
+        list(itertools.accumulate(parts, operator.mul, initial=1))
+        for parts in ([f.numerator for f in factors], [f.denominator for f in factors])
+    ]
+    start_rate = _exact(learning_rate) / batch_size
     phases = []
     edges = [0, *boundaries, epochs]
     for index, first_epoch in enumerate(edges[:-1]):
         grown = {"decay_learning_rate": 0, "increase_batch": index, "hybrid": min(index, 1)}
-        growth = math.prod(factors[: grown[strategy]], start=Fraction(1))
-        size = min(_nearest(batch_size * growth), largest)
+        grown_by, of = (products[grown[strategy]] for products in fallen)
+        size = min((2 * batch_size * grown_by + of) // (2 * of), largest)  # the nearest
         # The noise scale has fallen by all factors so far: the batch takes its share of them,
         # the learning rate the rest.
-        rate = _exact(learning_rate) * Fraction(size, batch_size) / math.prod(factors[:index])
+        numerator, denominator = (products[index] for products in fallen)
+        rate = (start_rate.numerator * size * denominator) / (start_rate.denominator * numerator)
         length = edges[index + 1] - first_epoch
-        phases.append(Phase(first_epoch, length, size, float(rate), momentum))
+        phases.append(Phase(first_epoch, length, size, rate, momentum))
     return Plan(tuple(phases), num_examples)
 
 

@@ -209,10 +209,12 @@ class Plan:
         (0.1, 0.8, 0.8, 0.0)
         """
         begin, end = phase.first_epoch, phase.first_epoch + phase.epochs
-        values = []
-        for segment in self.learning_rate_curve.segments:
-            if segment.start < end - EPOCH_TOLERANCE and begin + EPOCH_TOLERANCE < segment.stop:
-                values += [segment.value(begin), segment.value(end)]
+        values, segments = [], self.learning_rate_curve.segments
+        first = bisect_right(segments, begin + EPOCH_TOLERANCE, key=lambda segment: segment.stop)
+        for segment in itertools.islice(segments, first, None):
+            if segment.start >= end - EPOCH_TOLERANCE:
+                break
+            values += [segment.value(begin), segment.value(end)]
         return tuple(values)
 
     @functools.cached_property

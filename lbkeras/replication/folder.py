@@ -10,6 +10,17 @@ from lbkeras.replication.claims import Claim
 from lbkeras.replication.run_record import RunFolder, read_formatted, read_run
 
 REPLICATION_FORMAT = 1  # of replication.json
+# What its keys hold, and those of its plans and arms, if they are there and not null.
+_REPLICATION = {
+    **dict.fromkeys(("title", "config", "variant", "command"), str),
+    **dict.fromkeys(("dataset", "dataset_description"), str),
+    **dict.fromkeys(("paper", "plans", "arms"), dict),
+    "claims": list,
+}
+_PARTS = {
+    "plans": {"updates": float, "phases": list},
+    "arms": {"description": str, "paper": dict},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +56,8 @@ def read_workdir(path: Path | str) -> Workdir:
     source = path / "replication.json"
     if not source.exists():
         raise UserError(
-            f"{path}: expected a folder written by `lbkeras replicate`, found no replication.json"
+            f"{path}: expected a folder written by `lbkeras replicate`, received one without "
+            "replication.json"
         )
     replication = read_replication(path)
     for key, kind in (("arms", dict), ("seeds", list)):
@@ -59,18 +71,29 @@ def read_workdir(path: Path | str) -> Workdir:
                 f"{source}: expected arms and a metric whose names can be those of files, "
                 f"received {name!r}"
             )
-    for section in ("paper", "plans", "arms"):
-        value = replication.get(section)
-        parts = [] if section == "paper" or not isinstance(value, dict) else value.values()
-        for part in (value, *parts):
-            if part is not None and not isinstance(part, dict):
-                raise UserError(f"{source}: expected objects in {section!r}, received {part!r}")
-    if not isinstance(replication.get("claims") or [], list):
-        raise UserError(f"{source}: expected a list of claims, received {replication['claims']!r}")
-    for seed in replication["seeds"]:
-        if not isinstance(seed, int):
-            raise UserError(f"{source}: expected whole numbers as seeds, received {seed!r}")
-    claims = [Claim.from_dict(data, arms) for data in replication.get("claims") or []]
+    files.check_types(source, replication, _REPLICATION)
+    files.check_types(source, replication.get("paper") or {}, str)
+    for name in ("plans", "arms"):
+        parts = replication.get(name) or {}
+        files.check_types(source, parts, dict)
+        for part in parts.values():
+            files.check_types(source, part or {}, _PARTS[name])
+    for plan in (replication.get("plans") or {}).values():
+        for phase in (plan or {}).get("phases") or []:
+            files.check_types(source, {"phases": phase}, dict)
+            files.check_types(source, phase or {}, float)
+    seeds = replication["seeds"]
+    for seed in seeds:
+        whole = isinstance(seed, int) and not isinstance(seed, bool)
+        if not whole or not 0 <= seed < 2**32 or seeds.count(seed) > 1:
+            raise UserError(
+                f"{source}: expected different whole numbers from 0 to {2**32 - 1} as seeds, "
+                f"received {str(seed)[:100]!r}"
+            )
+    try:
+        claims = [Claim.from_dict(data, arms) for data in replication.get("claims") or []]
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
     runs = {
         arm: {seed: read_run(path / arm / f"seed_{seed}") for seed in replication["seeds"]}
         for arm in arms

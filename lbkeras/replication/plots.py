@@ -335,9 +335,10 @@ def _plain_ticks(axis) -> None:
 
 def _limit_decades(axes) -> None:
     """Four decades below the highest: what a decay to zero ends at is no news."""
-    highest = max(y for _, y in _points(axes))
+    highest = max((y for _, y in _points(axes)), default=0.0)
     bottom, top = axes.get_ylim()
-    axes.set_ylim(max(bottom, 1e-4 * highest), top)
+    if highest > 0:
+        axes.set_ylim(max(bottom, 1e-4 * highest), top)
 
 
 def _points(axes) -> list[tuple[float, float]]:

@@ -26,6 +26,12 @@ _TEST_EXAMPLES = {
     ("cifar100", "test"): 10_000,
     ("imagenet2012", "validation"): 50_000,
 }
+# What its keys hold, if they are there and not null.
+_RECORD = {
+    **dict.fromkeys(("arm", "config", "command", "strategy", "started", "finished", "error"), str),
+    **dict.fromkeys(("hardware", "versions", "final"), dict),
+    **dict.fromkeys(("sessions", "epochs", "updates", "examples_seen", "seconds"), float),
+}
 STATUSES = ("finished", "diverged", "interrupted", "died", "running")
 
 
@@ -112,11 +118,6 @@ def read_run(path: Path | str) -> RunFolder:
     """
     path = Path(path)
     record = read_record(path)
-    if record and record.get("status") not in STATUSES:
-        raise UserError(
-            f"{path / 'record.json'}: expected a status of {', '.join(STATUSES)}, "
-            f"received {record.get('status')!r}"
-        )
     if record.get("status") == "running" and not workdir.is_held(path):
         record = record | {"status": "died"}
     history_path = path / "history.jsonl"
@@ -175,12 +176,6 @@ def truncate_history(path: Path | str, epochs: int) -> None:
     if not path.exists():
         return
     rows = _read_rows(path, torn_end=True)
-    for number, row in enumerate(rows, start=1):
-        if not isinstance(row.get("epoch"), int):
-            raise UserError(
-                f"{path}, line {number}: expected a whole number in 'epoch', "
-                f"received {row.get('epoch')!r}"
-            )
     kept = [json.dumps(row, allow_nan=False) + "\n" for row in rows if row["epoch"] < epochs]
     files.write_atomically(path, "".join(kept).encode())
 
@@ -204,7 +199,16 @@ def read_record(path: Path | str) -> dict[str, Any]:
     Raises:
         UserError: it is malformed, or a newer lbkeras wrote it.
     """
-    return read_formatted(Path(path) / "record.json", RECORD_FORMAT)
+    source = Path(path) / "record.json"
+    record = read_formatted(source, RECORD_FORMAT)
+    if record and record.get("status") not in STATUSES:
+        raise UserError(
+            f"{source}: expected a status of {', '.join(STATUSES)}, "
+            f"received {record.get('status')!r}"
+        )
+    files.check_types(source, record, _RECORD)
+    files.check_types(source, record.get("final") or {}, float)
+    return record
 
 
 def read_formatted(path: Path, newest: int) -> dict[str, Any]:
@@ -237,9 +241,14 @@ def _read_rows(path: Path, torn_end: bool) -> list[dict[str, Any]]:
 
 
 def _parse_row(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    return files.parse_json_object(
-        line.decode(errors="replace"), f"{path}, line {number}", one_line=True
-    )
+    where = f"{path}, line {number}"
+    row = files.parse_json_object(line.decode(errors="replace"), where, one_line=True)
+    files.check_types(where, row, float)
+    if not isinstance(row.get("epoch"), int):
+        raise UserError(
+            f"{where}: expected a whole number in 'epoch', received {row.get('epoch')!r}"
+        )
+    return row
 
 
 def _strict(value: Any) -> Any:

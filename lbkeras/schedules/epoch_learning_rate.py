@@ -1,6 +1,7 @@
 """A learning-rate curve over epochs inside the graph, whatever the batch size does."""
 
 import math
+from bisect import bisect_right
 from fractions import Fraction
 
 import keras
@@ -177,11 +178,11 @@ def _table(curve: Curve, phases) -> dict[str, list]:
     if any(segment.shape != "constant" for segment in curve.segments):
         rows.update(first_update for first_update, _, _ in phases)
     table = {name: [] for name in (*INTEGERS, *FLOATS)}
+    begins = [phase[0] for phase in phases]
     for update in sorted(rows):
         # The last that has begun: a segment shorter than an update may have none of its own.
-        begun = [i for i, start in enumerate(segment_starts) if start <= update]
-        segment = curve.segments[begun[-1]]
-        first_update, first_epoch, steps_per_epoch = [p for p in phases if p[0] <= update][-1]
+        segment = curve.segments[bisect_right(segment_starts, update) - 1]
+        first_update, first_epoch, steps_per_epoch = phases[bisect_right(begins, update) - 1]
         start, stop = (
             first_update + (Fraction(epoch) - first_epoch) * steps_per_epoch
             for epoch in (segment.origin, segment.stop)
@@ -205,7 +206,7 @@ def _table(curve: Curve, phases) -> dict[str, list]:
 
 def _first_update(epoch: float, phases) -> int:
     """The first update at or after `epoch`, by the same tolerance as `Curve`."""
-    index = max((i for i, phase in enumerate(phases) if phase[1] <= epoch), default=0)
+    index = max(bisect_right(phases, epoch, key=lambda phase: phase[1]) - 1, 0)
     first_update, first_epoch, steps_per_epoch = phases[index]
     elapsed = (Fraction(epoch) - Fraction(EPOCH_TOLERANCE) - first_epoch) * steps_per_epoch
     update = max(first_update + math.ceil(elapsed), first_update)

@@ -82,7 +82,10 @@ def test_what_the_operating_system_refuses_is_one_line(fails, monkeypatch):
         raise OSError(28, "No space left on device", "runs/a/history.jsonl")
 
     monkeypatch.setattr("lbkeras.cli.report.main", full)
-    assert "No space left on device: 'runs/a/history.jsonl'" in fails("report", "--workdir=x")
+    assert fails("report", "--workdir=x") == (
+        "runs/a/history.jsonl: expected a place that can be read and written, "
+        "received: No space left on device"
+    )
 
 
 def test_keyboard_interrupt_outside_training_says_how_to_go_on(monkeypatch, capsys):

@@ -48,7 +48,10 @@ OF_TRAINING = [
     ("--micro_batch_size=-1", "--micro_batch_size: expected a whole number"),
     ("--micro_batch_size=4000", "micro_batch_size: expected at most"),
     ("--config.model.num_classes=3", "model.num_classes: expected at least 10"),
-    ("--config.model.width=0", "model: small_cnn refused its arguments"),
+    (
+        "--config.model.width=0",
+        "model: expected arguments that small_cnn takes, received num_classes=10",
+    ),
     ("--config.optimizer.weight_decay=nan", "optimizer"),
     ("--config.data.train_split=trian", "digits"),
     ("--config.data.test_batch_size=0", "batch_size"),

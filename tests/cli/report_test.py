@@ -8,7 +8,7 @@ def test_a_folder_that_is_no_replication(folder, tmp_path, fails):
     (tmp_path / "there").mkdir()
     assert fails("report", f"--workdir={tmp_path / folder}") == (
         f"{tmp_path / folder}: expected a folder written by `lbkeras replicate`, "
-        "found no replication.json"
+        "received one without replication.json"
     )
 
 

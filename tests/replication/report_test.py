@@ -228,7 +228,7 @@ def test_a_replication_that_0_1_0_wrote_is_reported_as_then(tmp_path):
 
 
 def test_a_folder_that_is_no_replication_is_named(tmp_path):
-    with pytest.raises(UserError, match="found no replication.json"):
+    with pytest.raises(UserError, match="without replication.json"):
         build_report(tmp_path)
 
 
@@ -309,7 +309,8 @@ def test_names_that_lead_out_of_the_folder_are_refused(full_workdir, change):
     edited(full_workdir, change)
     before = sorted(full_workdir.parent.rglob("*"))
     with pytest.raises(
-        UserError, match="replication.json: expected (arms and a metric|whole num|a list)"
+        UserError,
+        match="replication.json: expected (arms and a metric|different whole num|a list)",
     ):
         write_report(full_workdir)
     assert sorted(full_workdir.parent.rglob("*")) == before

@@ -1,0 +1,54 @@
+"""`--memory_limit_mb`: a process that dies where memory runs out is told in one line."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+
+# What TensorFlow ends by where it does not check an allocation.
+_DEATHS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SET_PARENT_DEATH_SIGNAL = 1  # of Linux' prctl
+
+
+def guarded(main, arguments: list[str]) -> int:
+    """Calls `main(arguments)`, in a process of its own if memory is limited.
+
+    Args:
+        main: the command line, before TensorFlow is imported.
+        arguments: of it.
+
+    Returns:
+        Its status; 2, after one line, if memory is limited and a signal of a failed allocation ends
+        the process.
+    """
+    given = [a.lstrip("-") for a in arguments if a.lstrip("-").startswith("memory_limit_mb")]
+    if not given or given == ["memory_limit_mb=0"]:
+        return main(arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if not child:
+        os.setpgid(0, 0)  # Ctrl-C reaches the parent, which hands it on, once
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        return main(arguments)
+    for number in _FORWARDED:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: os.kill(child, number))
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status >= 0:
+        return status
+    if -status in _DEATHS:
+        print(
+            "lbkeras: error: --memory_limit_mb: expected a limit that the run fits in, received "
+            f"{given[-1]}, under which the process died of {signal.Signals(-status).name}; raise "
+            "it, or lower --micro_batch_size or data.test_batch_size",
+            file=sys.stderr,
+        )
+        return 2
+    with contextlib.suppress(OSError):  # SIGKILL has no handler
+        signal.signal(-status, signal.SIG_DFL)
+    os.kill(os.getpid(), -status)
+    return 128 - status
