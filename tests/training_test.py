@@ -222,7 +222,9 @@ def test_an_evaluation_that_runs_out_of_memory_names_what_to_lower(make_run, mon
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(keras.Model, "evaluate", evaluate)
-    with pytest.raises(UserError, match="data.test_batch_size: expected one that fits in memory, received 1000"):
+    with pytest.raises(
+        UserError, match="data.test_batch_size: expected one that fits in memory, received 1000"
+    ):
         training.train(make_run())
 
 

@@ -1,7 +1,6 @@
 """The batch size follows what the gradients say, and the learning rate follows the batch size."""
 
 import math
-from pathlib import Path
 
 from lbkeras.analysis import adascale_gain, cabs_batch_size
 from lbkeras.callbacks.batch_size_scheduler import BatchSizeScheduler
@@ -15,7 +14,7 @@ from lbkeras.callbacks.optimizer_settings import (
 from lbkeras.distribution.agreement import is_chief
 from lbkeras.errors import UserError
 from lbkeras.files import write_json
-from lbkeras.planning import replica_batch_size
+from lbkeras.planning import Plan, replica_batch_size
 from lbkeras.planning.adaptive_batch_size import batch_size_ladder, loss_rose, next_batch_size
 from lbkeras.schedules import checks, steps
 from lbkeras.schedules.scaling import SCALING_RULES
@@ -107,11 +106,13 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         super().__init__(pipeline, lambda epoch, size: self.next_size)
         self.rule = checks.choice("rule", rule, RULES)
         self.scaling = checks.choice("scaling", scaling, SCALINGS)
+        if plan is not None and not isinstance(plan, Plan):
+            raise UserError(f"plan: expected a Plan or None, received {plan!r}")
         if plan is not None and len({phase.batch_size for phase in plan.phases}) > 1:
             sizes = ", ".join(str(phase.batch_size) for phase in plan.phases)
             raise UserError(f"plan: expected one with a single batch size, received {sizes}")
         self.plan = plan
-        self.file = None if file is None else Path(file)
+        self.file = None if file is None else checks.path("file", file)
         first = pipeline.batch_size if plan is None else plan.phases[0].batch_size
         most = max(pipeline.num_examples // 10, first) if max_batch_size is None else max_batch_size
         checks.whole("max_batch_size", most, least=1, most=pipeline.num_examples)

@@ -1,7 +1,5 @@
 """AutoWU: finds the learning rate by warming up until the loss has passed its minimum."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 
@@ -17,6 +15,7 @@ from lbkeras.distribution.agreement import is_chief
 from lbkeras.errors import UserError
 from lbkeras.planning import Plan
 from lbkeras.planning.auto_wu_plan import PATIENCE, decay_from
+from lbkeras.schedules import checks
 from lbkeras.schedules.curve import EPOCH_TOLERANCE
 from lbkeras.trainers.step_losses import StepLosses
 
@@ -86,8 +85,8 @@ class AutoWU(PipelineCallback):
             received = type(plan).__name__ if not isinstance(plan, Plan) else "another"
             raise UserError(f"plan: expected one of auto_wu_plan, received {received}")
         self.plan = plan
-        self.seed = seed
-        self.file = None if file is None else Path(file)
+        self.seed = checks.whole("seed", seed, least=0)
+        self.file = None if file is None else checks.path("file", file)
         self._posterior = None  # of the last test, for the file
         self._reset()
 

@@ -23,7 +23,7 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
 from lbkeras.planning import Plan, check_replicas, replica_batch_size
-from lbkeras.schedules import EpochLearningRateSchedule, SteeredLearningRate
+from lbkeras.schedules import EpochLearningRateSchedule, SteeredLearningRate, checks
 
 
 class _EpochIsOver:
@@ -74,7 +74,7 @@ class BatchSizeScheduler(PipelineCallback):
                 f"received {schedule!r}"
             )
         self.schedule = schedule
-        self.verbose = verbose
+        self.verbose = checks.whole("verbose", +verbose if verbose is True else verbose, least=0)
         self._steered = None
         self._forget_epoch()
         if isinstance(schedule, Plan) and schedule.num_examples != pipeline.num_examples:

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import os
 import re
 import time
 import warnings
@@ -61,9 +60,7 @@ class Checkpoint(PipelineCallback):
 
     def __init__(self, directory, pipeline, callbacks=(), minutes: float = 10.0):
         super().__init__(pipeline)
-        if not isinstance(directory, str | os.PathLike):
-            raise UserError(f"directory: expected a path, received {directory!r}")
-        self.directory = Path(directory)
+        self.directory = checks.path("directory", directory)
         self.callbacks = list(checks.sequence("callbacks", callbacks))
         for each in self.callbacks:
             if not isinstance(each, keras.callbacks.Callback):

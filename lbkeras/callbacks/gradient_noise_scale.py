@@ -100,7 +100,9 @@ class GradientNoiseScale(PipelineCallback):
             most = pipeline.num_examples
             checks.whole("probe_examples", probe_examples, least=least, most=most)
         self.probe_examples = probe_examples
-        self.per_layer = per_layer
+        self.per_layer = checks.flag("per_layer", per_layer)
+        if preconditioned is not None:
+            checks.flag("preconditioned", preconditioned)
         self.preconditioned = preconditioned
         self._forget()
         self._statistics = None

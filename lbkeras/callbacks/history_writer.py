@@ -1,13 +1,10 @@
 """The history of a run as a file that a kill cannot lose."""
 
-import os
-from pathlib import Path
-
 import keras
 
 from lbkeras.distribution.agreement import is_chief
-from lbkeras.errors import UserError
 from lbkeras.replication import append_history_row
+from lbkeras.schedules import checks
 
 COLUMNS = (
     "updates",
@@ -38,9 +35,7 @@ class HistoryWriter(keras.callbacks.Callback):
 
     def __init__(self, path):
         super().__init__()
-        if not isinstance(path, str | os.PathLike):
-            raise UserError(f"path: expected one, received {path!r}")
-        self.path = Path(path)
+        self.path = checks.path("path", path)
 
     def on_train_begin(self, logs=None):
         if is_chief(getattr(self.model, "distribute_strategy", None)):

@@ -3,6 +3,7 @@
 import keras
 
 from lbkeras.distribution.replica_nodes import components, mean_over_replicas
+from lbkeras.schedules import checks
 
 
 class MeanOfNodes(keras.callbacks.Callback):
@@ -25,7 +26,7 @@ class MeanOfNodes(keras.callbacks.Callback):
 
     def __init__(self, keep: bool = True):
         super().__init__()
-        self.keep = keep
+        self.keep = checks.flag("keep", keep)
         self._own = None
 
     def on_test_begin(self, logs=None):

@@ -10,6 +10,7 @@ from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.files import read_json_object, write_json
 from lbkeras.keras_internals.model import train_function
+from lbkeras.schedules import checks
 from lbkeras.trainers import UpdateProgress, check_micro_batch_size, micro_batch_train_step
 
 
@@ -62,7 +63,7 @@ class MicroBatches(PipelineCallback):
     def __init__(self, pipeline, micro_batch_size: int | None = None, file: Path | None = None):
         super().__init__(pipeline)
         check_micro_batch_size(micro_batch_size)
-        self.file = None if file is None else Path(file)
+        self.file = None if file is None else checks.path("file", file)
         self._wanted = micro_batch_size
         sizes = [micro_batch_size, _stored(self.file)]
         self.micro_batch_size = min((size for size in sizes if size is not None), default=None)

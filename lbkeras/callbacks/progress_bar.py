@@ -8,6 +8,7 @@ import keras
 
 from lbkeras.callbacks.optimizer_settings import last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
+from lbkeras.schedules import checks
 
 _WIDTH = 24
 _SECONDS_BETWEEN_DRAWINGS = 0.2
@@ -29,8 +30,10 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
 
     def __init__(self, pipeline, title: str = "", seconds_between_lines: float = 0.0):
         super().__init__(pipeline)
-        self.title = f"{title} " if title else ""
-        self._seconds_between_lines = seconds_between_lines
+        self.title = f"{title} " if checks.text("title", title) else ""
+        self._seconds_between_lines = checks.not_negative(
+            "seconds_between_lines", seconds_between_lines
+        )
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)

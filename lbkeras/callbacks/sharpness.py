@@ -106,7 +106,7 @@ class Sharpness(PipelineCallback):
         self.every_epochs = every_epochs
         self.iterations = iterations
         self.batch_size = batch_size
-        self.seed = seed
+        self.seed = checks.whole("seed", seed, least=0)
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)

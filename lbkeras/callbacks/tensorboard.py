@@ -4,7 +4,6 @@ import itertools
 import os
 import socket
 import time
-from pathlib import Path
 
 import keras
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -14,6 +13,8 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from lbkeras import files
 from lbkeras.distribution.agreement import is_chief
+from lbkeras.errors import UserError
+from lbkeras.schedules import checks
 
 _NUMBERS = itertools.count()  # of the files of this process
 
@@ -36,7 +37,9 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def __init__(self, directory, settings: dict | None = None):
         super().__init__()
-        self.directory = Path(directory)
+        self.directory = checks.path("directory", directory)
+        if settings is not None and not isinstance(settings, dict):
+            raise UserError(f"settings: expected a dict or None, received {settings!r}")
         self.settings = settings or {}
 
     def on_train_begin(self, logs=None):

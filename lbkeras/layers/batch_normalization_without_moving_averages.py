@@ -5,6 +5,7 @@ from keras import ops
 
 from lbkeras.errors import UserError
 from lbkeras.layers import moments, replicas
+from lbkeras.schedules import checks
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")
@@ -55,7 +56,8 @@ class BatchNormalizationWithoutMovingAverages(keras.layers.BatchNormalization):
                 "momentum: expected 0, as nothing is averaged over steps, "
                 f"received {kwargs['momentum']!r}"
             )
-        moments.check_ranges(kwargs)
+        checks.flag("synchronized", synchronized)
+        moments.check_arguments(axis, kwargs)
         kwargs["momentum"] = 0.0
         super().__init__(axis=axis, synchronized=synchronized, **kwargs)
 

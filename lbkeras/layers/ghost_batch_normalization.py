@@ -8,6 +8,7 @@ from keras import ops
 
 from lbkeras.errors import UserError
 from lbkeras.layers import moments, replicas
+from lbkeras.schedules import checks
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")
@@ -87,7 +88,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     ):
         if kwargs.get("renorm"):
             raise UserError("renorm: expected False, received True")
-        if synchronized and keras.backend.backend() != "tensorflow":
+        if checks.flag("synchronized", synchronized) and keras.backend.backend() != "tensorflow":
             raise UserError(
                 "synchronized: expected False, as tf.distribute is TensorFlow's, received True "
                 f"on the {keras.backend.backend()} backend"
@@ -97,7 +98,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
                 "moving_statistics: expected 'sequential' or 'mean', "
                 f"received {moving_statistics!r}"
             )
-        moments.check_ranges(kwargs)
+        moments.check_arguments(axis, kwargs)
         super().__init__(axis=axis, synchronized=synchronized, **kwargs)
         self.ghost_batch_size = check_ghost_batch_size(ghost_batch_size)
         self.moving_statistics = moving_statistics

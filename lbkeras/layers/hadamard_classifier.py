@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from lbkeras.errors import UserError
+from lbkeras.schedules import checks
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")
@@ -58,7 +59,7 @@ class HadamardClassifier(keras.layers.Layer):
         if not isinstance(units, int) or units < 1:
             raise UserError(f"units: expected a positive integer, received {units!r}.")
         self.units = units
-        self.use_bias = use_bias
+        self.use_bias = checks.flag("use_bias", use_bias)
         size = units**-0.5
         self.scale_initializer = keras.initializers.get(
             keras.initializers.Constant(size) if scale_initializer is None else scale_initializer

@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from lbkeras.errors import UserError
+from lbkeras.schedules import checks
 
 
 def broadcast_mask(mask, inputs):
@@ -51,12 +52,18 @@ def pooled_moments(mean, variance, count, add, spread):
     return group_mean, weighted / total_or_1, total
 
 
-def check_ranges(arguments: dict) -> None:
-    """Checks `epsilon` and `momentum` among the arguments for Keras' BatchNormalization.
+def check_arguments(axis, arguments: dict) -> None:
+    """Checks what both layers hand on to Keras' BatchNormalization.
+
+    Args:
+        axis: of the channels.
+        arguments: the others, in which `epsilon` and `momentum` may stand.
 
     Raises:
-        UserError: `epsilon` is no finite number of at least 0, or `momentum` none in [0, 1].
+        UserError: `axis` is no whole number, `epsilon` no finite number of at least 0, or
+            `momentum` none in [0, 1].
     """
+    checks.whole("axis", axis)
     for name, expected, valid in (
         ("epsilon", "a finite number of at least 0", lambda value: 0 <= value < math.inf),
         ("momentum", "a number in [0, 1]", lambda value: 0 <= value <= 1),

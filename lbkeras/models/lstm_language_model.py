@@ -4,6 +4,7 @@ import keras
 
 from lbkeras.errors import UserError
 from lbkeras.models import parts
+from lbkeras.schedules import checks
 
 
 def lstm_language_model(
@@ -59,10 +60,10 @@ def lstm_language_model(
     """
     sizes = dict(vocabulary_size=vocabulary_size, embedding=embedding, units=units, layers=layers)
     for name, size in sizes.items():
-        if size < 1:
-            raise UserError(f"{name}: expected at least 1, received {size}.")
-    if len(tuple(input_shape)) != 1:
-        raise UserError(f"input_shape: expected (time,), received {tuple(input_shape)}.")
+        checks.whole(name, size, least=1)
+    input_shape = checks.sequence("input_shape", input_shape)
+    if len(input_shape) != 1:
+        raise UserError(f"input_shape: expected (time,), received {input_shape}.")
     regularizer = parts.kernel_l2(weight_decay)
 
     def uniform():

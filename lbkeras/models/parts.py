@@ -4,6 +4,7 @@ import keras
 
 from lbkeras.errors import UserError
 from lbkeras.layers import HadamardClassifier
+from lbkeras.schedules import checks
 
 # Mean and standard deviation of the training pixels, by image shape: scikit-learn's digits (values
 # 0 to 16), MNIST, CIFAR-10; otherwise ImageNet's for colour and the middle of the range for gray.
@@ -28,7 +29,7 @@ def normalized_input(input_shape, mean=None, standard_deviation=None):
         `(inputs, normalized)`, two Keras tensors. Pixels travel to the device as uint8, a quarter
         of the bytes of float32; 0 to 255 are exact in bfloat16 and float16 too.
     """
-    input_shape = tuple(input_shape)
+    input_shape = checks.sequence("input_shape", input_shape)
     if len(input_shape) != 3:
         raise UserError(
             f"input_shape: expected (height, width, channels), received {input_shape}; "
@@ -52,12 +53,13 @@ def _a_channel(name, values, input_shape):
             f"{name}: expected a number or one for each channel of input_shape {input_shape}, "
             f"received {len(values)}."
         )
-    return values
+    return [checks.real(name, value, expected="a finite number") for value in values]
 
 
 def kernel_l2(weight_decay):
     """Coupled L2: adds `weight_decay / 2 * |kernel|^2` to the loss, so its gradient is
     `weight_decay * kernel`, the weight decay of SGD in the papers. None for 0."""
+    checks.not_negative("weight_decay", weight_decay)
     return keras.regularizers.L2(weight_decay / 2) if weight_decay else None
 
 
@@ -85,6 +87,7 @@ def he_fan_out():
 def logits(x, num_classes, weight_decay, *, kernel_initializer="glorot_uniform", fixed=False):
     """The last layer, always float32: a softmax over bfloat16 logits loses accuracy. Dense, or if
     `fixed` a `HadamardClassifier`, where `weight_decay` falls on the scale."""
+    checks.whole("num_classes", num_classes, least=1)
     regularizer = kernel_l2(weight_decay)
     if fixed:
         return HadamardClassifier(

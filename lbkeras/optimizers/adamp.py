@@ -79,7 +79,7 @@ class AdamP(ProjectedRule):
         )
         self.beta_1 = checks.momentum("beta_1", beta_1)
         self.beta_2 = checks.momentum("beta_2", beta_2)
-        self.nesterov = bool(nesterov)
+        self.nesterov = checks.flag("nesterov", nesterov)
 
     def build(self, variables):
         if self.built:

@@ -96,10 +96,12 @@ class LARS(LayerAdaptation):
         self.momentum = checks.momentum("momentum", momentum)
         self.trust_coefficient = checks.positive("trust_coefficient", trust_coefficient)
         self.epsilon = checks.not_negative("epsilon", epsilon)
-        self.nesterov = bool(nesterov)
-        self.clip = bool(clip)
+        self.nesterov = checks.flag("nesterov", nesterov)
+        self.clip = checks.flag("clip", clip)
         self.norm = checks.choice("norm", norm, _NORMS)
-        self.learning_rate_in_momentum = bool(learning_rate_in_momentum)
+        self.learning_rate_in_momentum = checks.flag(
+            "learning_rate_in_momentum", learning_rate_in_momentum
+        )
         if self.nesterov and not self.momentum:
             raise UserError("nesterov: expected a momentum above 0 with it, received momentum=0.0")
 

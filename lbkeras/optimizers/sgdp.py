@@ -74,7 +74,7 @@ class SGDP(ProjectedRule):
         )
         self.momentum = checks.momentum("momentum", momentum)
         self.dampening = checks.momentum("dampening", dampening)
-        self.nesterov = bool(nesterov)
+        self.nesterov = checks.flag("nesterov", nesterov)
 
     def build(self, variables):
         if self.built:

@@ -49,6 +49,7 @@ def slow_start_plan(
     Reference: Akiba, Suzuki, Fukuda, arXiv 1711.04325, section 3.
     """
     epochs = checks.whole("epochs", epochs, least=1)
+    checks.positive("base_learning_rate", base_learning_rate)
     peak = linear_scaling(base_learning_rate, batch_size, base_batch_size)
     values = [factor * peak for factor in _FACTORS]
     curve = steps(values, [float(epochs * share) for share in _BOUNDARIES], epochs)

@@ -4,7 +4,9 @@ one line that names the argument, what was expected and what was received."""
 import difflib
 import math
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from lbkeras.errors import UserError
 
@@ -84,3 +86,22 @@ def choice(name: str, value, choices: Sequence[str]) -> str:
     raise UserError(
         f"{name}: expected one of {', '.join(map(repr, choices))}, received {value!r}{hint}"
     )
+
+
+def flag(name: str, value) -> bool:
+    """`value`, True or False: another, such as "False", would silently count as one of them."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name}: expected True or False, received {value!r}")
+    return value
+
+
+def path(name: str, value) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise UserError(f"{name}: expected a path, received {value!r}")
+    return Path(value)
+
+
+def text(name: str, value) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"{name}: expected text, received {value!r}")
+    return value

@@ -233,6 +233,7 @@ def polynomial(initial: float, final: float, power: float, epochs: float) -> Cur
 
     Reference: You, Gitman, Ginsburg, arXiv 1708.03888, section 6.
     """
+    epochs = checks.positive("epochs", epochs)
     return Curve((Segment(0, epochs, initial, final, "polynomial", power),))
 
 
@@ -249,6 +250,7 @@ def cosine(initial: float, final: float, epochs: float) -> Curve:
 
     Reference: Loshchilov, Hutter, arXiv 1608.03983, section 3.
     """
+    epochs = checks.positive("epochs", epochs)
     return Curve((Segment(0, epochs, initial, final, "cosine"),))
 
 
@@ -262,6 +264,7 @@ def linear_to_zero(initial: float, epochs: float) -> Curve:
         initial: learning rate at epoch 0.
         epochs: end of the curve.
     """
+    epochs = checks.positive("epochs", epochs)
     return Curve((Segment(0, epochs, initial, 0.0, "linear"),))
 
 
@@ -284,6 +287,7 @@ def warm_up(curve: Curve, warmup_epochs: float, initial: float, shape: str = "li
 
     Reference: Goyal et al., arXiv 1706.02677, section 2.2 (gradual and constant warm-up).
     """
+    _check_curve(curve)
     warmup_epochs = _warmup_epochs(warmup_epochs, curve.end)
     if warmup_epochs == 0:
         return curve
@@ -314,6 +318,7 @@ def prepend_warm_up(
         initial: learning rate at epoch 0.
         shape: shape of the ramp, as in `Segment`.
     """
+    _check_curve(curve)
     warmup_epochs = _warmup_epochs(warmup_epochs)
     if warmup_epochs == 0:
         return curve
@@ -327,6 +332,11 @@ def prepend_warm_up(
         for segment in curve.segments
     ]
     return Curve((_ramp(warmup_epochs, initial, curve(0), shape), *shifted))
+
+
+def _check_curve(curve) -> None:
+    if not isinstance(curve, Curve):
+        raise UserError(f"curve: expected a Curve, received {curve!r}")
 
 
 def _warmup_epochs(warmup_epochs: float, end: float = math.inf) -> float:

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from lbkeras.errors import UserError
+from lbkeras.schedules import checks
 from lbkeras.schedules.curve import Curve, steps
 from lbkeras.schedules.epoch_learning_rate import (
     FLOATS,
@@ -42,7 +43,7 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, curve=None, first_update=0, first_epoch=0, steps_per_epoch=1, owner=""):
-        self.owner = owner
+        self.owner = checks.text("owner", owner)
         self._integers, self._floats = (
             keras.Variable(np.zeros((_ROWS, len(names))), dtype=dtype, trainable=False, name=name)
             for names, dtype, name in (
@@ -70,7 +71,14 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         Raises:
             UserError: the curve has more segments in the coming epoch than the table has rows.
         """
-        self._followed = (curve, int(first_update), float(first_epoch), int(steps_per_epoch))
+        if not isinstance(curve, Curve):
+            raise UserError(f"curve: expected a Curve, received {curve!r}")
+        self._followed = (
+            curve,
+            checks.whole("first_update", first_update, least=0),
+            checks.not_negative("first_epoch", first_epoch),
+            checks.whole("steps_per_epoch", steps_per_epoch, least=1),
+        )
         integers, floats = learning_rate_table(curve, [self._followed[1:]])
         if len(integers) > _ROWS and integers[_ROWS, 0] < first_update + steps_per_epoch:
             raise UserError(
