@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lbkeras import callbacks, data, layers, optimizers, planning, schedules
+from lbkeras import callbacks, data, layers, models, optimizers, planning, schedules
 from lbkeras.errors import UserError
 
 X, Y = np.zeros((8, 2), "float32"), np.zeros((8, 1), "float32")
@@ -130,7 +130,7 @@ CASES = {
         (lambda: callbacks.Checkpoint("c", train(), minutes=-1), "minutes: expected"),
         (lambda: callbacks.Checkpoint("c", train(), 3), "callbacks: expected a list"),
         (lambda: callbacks.Checkpoint("c", train(), [3]), "callbacks: expected Keras callbacks"),
-        (lambda: callbacks.HistoryWriter(None), "path: expected one"),
+        (lambda: callbacks.HistoryWriter(None), "path: expected a path"),
         (lambda: callbacks.ProgressBar(None), "pipeline: expected a lbkeras"),
         (lambda: callbacks.StopOnSignal(None), "checkpoint: expected the run's Checkpoint"),
         (lambda: callbacks.MicroBatches(train(), 0), "micro_batch_size: expected at least 1"),
@@ -177,3 +177,136 @@ def test_one_line_when_it_is_made(kind):
         else:
             missed[number, begins] = f"made {made!r}"
     assert not missed, "\n".join(f"{key}: {value}" for key, value in missed.items())
+
+
+# What no argument of a kind can be.
+BAD = {
+    "whole": ("x", float("nan"), 1.5, -1, [], {}, object()),
+    "count": ("x", float("nan"), 1.5, -1, 0, [], {}, object(), True),
+    "number": ("x", float("nan"), float("inf"), -1, 10**400, [], {}, object()),
+    "above 0": ("x", float("nan"), float("inf"), -1, 0, 10**400, [], object()),
+    "below 1": ("x", float("nan"), -1, 1, 2, 10**400, [], object()),
+    "flag": ("False", 0, float("nan"), [], object()),
+    "path": (3, float("nan"), [], {}, True),
+    "text": (3, None, [], True),
+    "choice": ("x", 3, float("nan"), None),
+    "list": (3, float("nan"), None, "x"),
+    "curve": (3, None, "x", [], {}),
+    "plan": (3, "x", [], {}, float("nan")),
+    "dict": (3, "x", [1], float("nan")),
+    "pipeline": (3, None, "x", [], {}, X),
+}
+CURVE = schedules.steps([0.1], [], 4)
+PHASE = dict(first_epoch=0, epochs=1, batch_size=2, learning_rate=0.1, momentum=0.9)
+SMITH = dict(
+    strategy="hybrid",
+    epochs=4,
+    boundaries=(2,),
+    factor=2.0,
+    learning_rate=0.1,
+    momentum=0.9,
+    batch_size=2,
+    max_batch_size=4,
+    num_examples=8,
+)
+RECIPE = dict(learning_rate=0.1, momentum=0.9, batch_size=2, num_examples=8, epochs=4)
+OF_RECIPES = dict(
+    learning_rate="above 0", momentum="below 1", batch_size="count", num_examples="count",
+    epochs="count",
+)  # fmt: skip
+OF_ADAM = dict(learning_rate="number", beta_1="below 1", beta_2="below 1", epsilon="above 0")
+# What is made, arguments with which it can be, and the kind of those that are checked.
+CHECKED = [
+    (planning.noise_scale_plan, SMITH, OF_RECIPES | dict(
+        strategy="choice", boundaries="list", factor="above 0", max_batch_size="count")),
+    (planning.cosine_plan, RECIPE, OF_RECIPES | dict(warmup_epochs="number")),
+    (planning.linear_plan, RECIPE, OF_RECIPES),
+    (planning.polynomial_plan, RECIPE, OF_RECIPES | dict(power="above 0")),
+    (planning.curve_plan, dict(curve=CURVE, momentum=0.9, batch_size=2, num_examples=8),
+     dict(curve="curve", momentum="below 1", batch_size="count", num_examples="count")),
+    (lambda **changes: planning.Plan([planning.Phase(**PHASE | changes)], 8), {},
+     dict(epochs="count", batch_size="count", learning_rate="above 0", momentum="below 1")),
+    (schedules.cosine, dict(initial=0.1, final=0.0, epochs=4),
+     dict(initial="number", final="number", epochs="above 0")),
+    (schedules.linear_to_zero, dict(initial=0.1, epochs=4),
+     dict(initial="number", epochs="above 0")),
+    (schedules.polynomial, dict(initial=0.1, final=0.0, power=2, epochs=4),
+     dict(initial="number", power="above 0", epochs="above 0")),
+    (schedules.warm_up, dict(curve=CURVE, warmup_epochs=1, initial=0.1),
+     dict(curve="curve", warmup_epochs="number", initial="number", shape="choice")),
+    (schedules.prepend_warm_up, dict(curve=CURVE, warmup_epochs=1, initial=0.1),
+     dict(curve="curve", warmup_epochs="number", initial="number")),
+    (schedules.SteeredLearningRate, {},
+     dict(first_update="whole", first_epoch="number", steps_per_epoch="count", owner="text")),
+    (data.Pipeline, dict(source=(X, Y), batch_size=4), dict(batch_size="count")),
+    (callbacks.BatchSizeScheduler, dict(pipeline=train, schedule=lambda epoch, size: size),
+     dict(pipeline="pipeline", verbose="whole")),
+    (callbacks.AdaptiveBatchSize, dict(pipeline=train),
+     dict(pipeline="pipeline", plan="plan", rule="choice", scaling="choice", file="path")),
+    (callbacks.GradientNoiseScale, dict(pipeline=train),
+     dict(pipeline="pipeline", window_epochs="above 0", probe_every_epochs="count",
+          per_layer="flag", preconditioned="flag")),
+    (callbacks.Sharpness, dict(pipeline=train),
+     dict(pipeline="pipeline", iterations="count", seed="whole")),
+    (callbacks.MicroBatches, dict(pipeline=train), dict(pipeline="pipeline", file="path")),
+    (callbacks.MicroBatches, dict(pipeline=train), dict(micro_batch_size="count")),
+    (callbacks.ProgressBar, dict(pipeline=train),
+     dict(pipeline="pipeline", title="text", seconds_between_lines="number")),
+    (callbacks.TrainingStatistics, dict(pipeline=train), dict(pipeline="pipeline")),
+    (callbacks.Checkpoint, dict(directory="c", pipeline=train),
+     dict(pipeline="pipeline", directory="path", minutes="number", callbacks="list")),
+    (callbacks.HistoryWriter, dict(path="h"), dict(path="path")),
+    (callbacks.TensorBoardScalars, dict(directory="t"), dict(directory="path", settings="dict")),
+    (callbacks.MeanOfNodes, {}, dict(keep="flag")),
+    (layers.GhostBatchNormalization, dict(ghost_batch_size=8),
+     dict(ghost_batch_size="count", epsilon="number", synchronized="flag",
+          moving_statistics="choice")),
+    (layers.BatchNormalizationWithoutMovingAverages, {},
+     dict(epsilon="number", synchronized="flag")),
+    (layers.ShakeDrop, {}, dict(survival_probability="number")),
+    (layers.HadamardClassifier, dict(units=3), dict(use_bias="flag")),
+    (optimizers.LARS, dict(learning_rate=0.1), dict(
+        learning_rate="number", momentum="below 1", weight_decay="number", norm="choice",
+        trust_coefficient="above 0", nesterov="flag", clip="flag",
+        learning_rate_in_momentum="flag")),
+    (optimizers.LAMB, {}, OF_ADAM | dict(weight_decay="number")),
+    (optimizers.AdamP, {}, OF_ADAM | dict(weight_decay="number", nesterov="flag")),
+    (optimizers.SGDP, dict(learning_rate=0.1), dict(
+        learning_rate="number", momentum="below 1", weight_decay="number", nesterov="flag")),
+    (models.mlp, dict(input_shape=(8, 8, 1), num_classes=3),
+     dict(input_shape="list", num_classes="count", weight_decay="number")),
+    (models.small_cnn, dict(input_shape=(8, 8, 1), num_classes=3),
+     dict(input_shape="list", num_classes="count", weight_decay="number")),
+    (models.row_lstm, dict(input_shape=(8, 8, 1), num_classes=3),
+     dict(num_classes="count", weight_decay="number")),
+    (models.lstm_language_model, dict(vocabulary_size=9),
+     dict(vocabulary_size="count", units="count", layers="count", input_shape="list")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "good", "kinds"), CHECKED, ids=lambda v: getattr(v, "__name__", "")
+)
+def test_every_argument(make, good, kinds):
+    good = {name: value() if value is train else value for name, value in good.items()}
+    make(**good)
+    missed = []
+    for name, kind in kinds.items():
+        for value in BAD[kind]:
+            try:
+                made = make(**good | {name: value})
+            except UserError as error:
+                line = str(error)
+                if name in line.partition(":")[0] and "expected" in line and "\n" not in line:
+                    continue
+                missed.append(f"{name}={value!r}: {line}")
+            except Exception as error:
+                missed.append(f"{name}={value!r}: {error!r}")
+            else:
+                missed.append(f"{name}={value!r}: made {made!r}")
+    assert not missed, "\n".join(missed)
+
+
+def test_there_are_enough():
+    rows = sum(len(BAD[kind]) for _, _, kinds in CHECKED for kind in kinds.values())
+    assert rows + sum(map(len, CASES.values())) >= 200

@@ -1,7 +1,5 @@
 """Means and biased variances of parts of a batch, and of what the parts make together."""
 
-import math
-
 from keras import ops
 
 from lbkeras.errors import UserError
@@ -64,10 +62,7 @@ def check_arguments(axis, arguments: dict) -> None:
             `momentum` none in [0, 1].
     """
     checks.whole("axis", axis)
-    for name, expected, valid in (
-        ("epsilon", "a finite number of at least 0", lambda value: 0 <= value < math.inf),
-        ("momentum", "a number in [0, 1]", lambda value: 0 <= value <= 1),
-    ):
-        value = arguments.get(name, 0.5)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not valid(value):
-            raise UserError(f"{name}: expected {expected}, received {value!r}")
+    checks.not_negative("epsilon", arguments.get("epsilon", 0.0))
+    expected = "a number in [0, 1]"
+    momentum = arguments.get("momentum", 0.0)
+    checks.real("momentum", momentum, expected=expected, valid=lambda value: 0 <= value <= 1)

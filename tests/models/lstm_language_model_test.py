@@ -91,7 +91,9 @@ def test_save_and_load(tmp_path):
 
 @pytest.mark.parametrize("name", ["vocabulary_size", "embedding", "units", "layers"])
 def test_sizes_below_1(name):
-    with pytest.raises(ValueError, match=f"{name}: expected at least 1, received 0"):
+    with pytest.raises(
+        ValueError, match=f"{name}: expected a whole number of at least 1, received 0"
+    ):
         lstm_language_model(**{name: 0})
 
 
