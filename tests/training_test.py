@@ -190,6 +190,32 @@ def test_replicas_give_the_run_of_one_device_and_resume(mirrored, tmp_path):
     assert [(row["loss"], row["val_loss"]) for row in again] == losses["mirrored"]
 
 
+def _weights(folder):
+    with np.load(sorted(folder.glob("checkpoints/*.npz"))[-1]) as file:
+        return [file[name] for name in file.files if name.startswith(("model/", "optimizer/"))]
+
+
+@pytest.mark.parametrize(
+    "devices",
+    [
+        dict(micro_batch_size=32),
+        pytest.param(dict(strategy="mirrored"), marks=pytest.mark.slow),
+        pytest.param(dict(strategy="mirrored", micro_batch_size=16), marks=pytest.mark.release),
+    ],
+)
+def test_a_resume_with_other_devices_ends_with_the_same_weights(
+    trained, mirrored, tmp_path, devices
+):
+    run, record, _ = trained
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    sorted(folder.glob("checkpoints/*.npz"))[-1].unlink()
+    write_record(folder, record | {"status": "died"})
+    other = dataclasses.replace(run, folder=folder, **devices)
+    assert training.train(other)["sessions"] == 2
+    for mine, its in zip(_weights(run.folder), _weights(folder), strict=True):
+        np.testing.assert_allclose(its, mine, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("strategy", ["one", pytest.param("mirrored", marks=pytest.mark.slow)])
 def test_the_record_says_on_what_it_ran(make_run, mirrored, strategy):
     """And its updates: a batch that does not divide the examples drops the rest of an epoch."""

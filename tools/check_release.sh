@@ -8,7 +8,7 @@
 #
 #   gate        the gate in GATES (3) new clones of this commit, each timed
 #   batteries   the tests marked `release`
-#   resume      KILLS (50) runs killed with SIGKILL against one that was left alone
+#   resume      KILLS (30) runs of five configs killed with SIGKILL, against those left alone
 #   keras       the tests on other versions of Keras
 #   wheel       a wheel built from the commit, installed outside of the clone
 #   python      the quick tests on PYTHONS (python3.12 python3.13), as far as there
@@ -64,7 +64,8 @@ part_batteries() {
 
 part_resume() {
   in_environment
-  python tools/check_resume.py --kills="${KILLS:-50}" | tee .release/resume.txt
+  python tools/check_resume.py --kills="${KILLS:-30}" \
+    --folder=".release/resume-$(git rev-parse HEAD)" | tee .release/resume.txt
   figure "$(tail -1 .release/resume.txt)"
 }
 

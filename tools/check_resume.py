@@ -1,18 +1,19 @@
-"""Kills a training run with SIGKILL at random moments and compares the weights at the end.
+"""Kills training runs with SIGKILL at random moments and compares the weights at the end.
 
-    python tools/check_resume.py              10 kills, about 5 minutes on 2 cores
-    python tools/check_resume.py --kills=3 --arm=original
+    python tools/check_resume.py                     30 kills over the five configs
+    python tools/check_resume.py --kills=6 --folder=.release/resume   goes on where it stopped
+    python tools/check_resume.py --only=batch_norm_and_dropout --kills=3
     python tools/check_resume.py --kills=3 --arm=adaptive \\
         --config=configs/papers/mccandlish2018_noise_scale.py:digits -- --config.plan.epochs=20
 
-Runs one arm of a config, by default of smith2018:digits (20 epochs, four phases), with a checkpoint
-after each call of the graph, undisturbed, then again for each kill: it is killed at a random
-moment, every third one right when an epoch is over (that before a batch switch by default), and run
-again until it ends. All weights, optimizer slots and the history must equal those of the
-undisturbed run, bit for bit. Exit status 1 if any differs.
+Each config is trained undisturbed, with a checkpoint after each call of the graph, then again for
+each kill: it is killed at a random moment, every third time right when an epoch is over, else
+inside one, and run again until it ends. All weights, optimizer slots and the history must equal
+those of the undisturbed run, bit for bit. Exit status 1 if any differs.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import random
@@ -26,73 +27,115 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-BOUNDARIES = (6, 12, 16)
-SMITH = "configs/papers/smith2018.py:digits"
+PAPERS = "configs/papers"
 CLOCK = ("seconds", "examples_per_second")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """One arm of a config, with its own settings."""
+
+    name: str
+    config: str
+    arm: str
+    overrides: tuple[str, ...] = ()
+
+
+SMITH = ("--config.plan.epochs=20", "--config.plan.boundaries=(6, 12, 16)")
+CONFIGS = (
+    Chosen("growing_batch", f"{PAPERS}/smith2018.py:digits", "increased_learning_rate", SMITH),
+    Chosen("batch_norm_and_dropout", "tools/resume_configs.py", "grown"),
+    Chosen(
+        "adaptive_batch",
+        f"{PAPERS}/mccandlish2018_noise_scale.py:digits",
+        "adaptive",
+        ("--config.plan.epochs=20",),
+    ),
+    Chosen("auto_wu", f"{PAPERS}/kim2021_autowu.py:digits", "auto_wu"),
+    Chosen("nodes", f"{PAPERS}/yuan2021_decentlam.py:digits", "decentlam"),
+)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--arm", default="increased_learning_rate")
-    parser.add_argument("--config", default=SMITH)
-    parser.add_argument("overrides", nargs="*", help="of the config, after --")
+    parser.add_argument("--kills", type=int, default=30, help="of all configs together")
+    parser.add_argument("--only", choices=[each.name for each in CONFIGS], help="one of the five")
+    parser.add_argument("--config", help="another one, in place of the five")
+    parser.add_argument("--arm", default="", help="of --config")
+    parser.add_argument("overrides", nargs="*", help="of --config, after --")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--folder", help="keeps what is done, for the next call")
     arguments = parser.parse_args()
-    overrides = arguments.overrides
-    if arguments.config == SMITH:
-        overrides = [
-            "--config.plan.epochs=20",
-            f"--config.plan.boundaries={BOUNDARIES}",
-            *overrides,
+    configs = [each for each in CONFIGS if arguments.only in (None, each.name)]
+    if arguments.config:
+        other = Chosen("other", arguments.config, arguments.arm, tuple(arguments.overrides))
+        configs = [other]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(arguments.folder or temporary)
+        results = [
+            check(folder, configs[number % len(configs)], number, arguments.seed)
+            for number in range(arguments.kills)
         ]
-    chosen = [f"--config={arguments.config}", f"--arm={arguments.arm}", *overrides]
-    moments = random.Random(arguments.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        undisturbed = Path(folder) / "undisturbed"
+    print(f"{sum(results)} of {arguments.kills} end with the same weights")
+    return 0 if all(results) else 1
+
+
+def check(folder: Path, chosen: Chosen, number: int, seed: int) -> bool:
+    """Kills one run and compares it with the undisturbed one; what is done already is read."""
+    undisturbed = folder / chosen.name / "undisturbed"
+    result = folder / chosen.name / f"kill_{seed}_{number}.json"
+    if result.exists():
+        return json.loads(result.read_text())["same"]
+    if not (undisturbed / "model.keras").exists():
         begin = time.monotonic()
-        start(undisturbed, chosen).wait()
-        training = json.loads((undisturbed / "record.json").read_text())["seconds"]
-        print(f"undisturbed: {time.monotonic() - begin:.1f} s, {training:.1f} s of it training")
-        different = 0
-        for number in range(arguments.kills):
-            workdir = Path(folder) / f"killed_{number}"
-            if number % 3 == 0:
-                epochs = moments.choice(BOUNDARIES)
-                where = kill_after_epochs(workdir, chosen, epochs)
-            else:
-                where = kill_after_seconds(workdir, chosen, moments.random() * training)
-            process = start(workdir, chosen)
-            status = process.wait()
-            same = status == 0 and equal(undisturbed, workdir)
-            different += not same
-            result = "same weights" if same else "DIFFERENT"
-            print(f"kill {number + 1} {where}: {result}", flush=True)
-    print(f"{arguments.kills - different} of {arguments.kills} end with the same weights")
-    return 1 if different else 0
+        if start(undisturbed, chosen).wait():
+            raise SystemExit(f"{chosen.name}: {start_command(undisturbed, chosen)} fails")
+        print(f"{chosen.name}, undisturbed: {time.monotonic() - begin:.1f} s", flush=True)
+    record = json.loads((undisturbed / "record.json").read_text())
+    moments = random.Random(f"{seed} {number}")
+    with tempfile.TemporaryDirectory(dir=folder / chosen.name) as temporary:
+        workdir = Path(temporary) / "killed"
+        if number % 3 == 0:
+            where = kill_after_epochs(workdir, chosen, moments.randrange(1, record["epochs"]))
+        else:
+            where = kill_after_seconds(workdir, chosen, moments.random() * record["seconds"])
+        same = start(workdir, chosen).wait() == 0 and equal(undisturbed, workdir)
+    print(f"{chosen.name} {where}: {'same weights' if same else 'DIFFERENT'}", flush=True)
+    result.write_text(json.dumps({"same": same, "where": where}))
+    return same
 
 
-def start(workdir: Path, chosen: list[str]) -> subprocess.Popen:
-    command = [
-        *(sys.executable, "-m", "lbkeras", "train", f"--workdir={workdir}"),
-        *chosen,
+def start(workdir: Path, chosen: Chosen) -> subprocess.Popen:
+    return subprocess.Popen(
+        start_command(workdir, chosen),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def start_command(workdir: Path, chosen: Chosen) -> list[str]:
+    return [
+        *(sys.executable, "-m", "lbkeras", "train", f"--workdir={workdir.resolve()}"),
+        f"--config={chosen.config}",
+        *([f"--arm={chosen.arm}"] if chosen.arm else []),
+        *chosen.overrides,
         "--config.checkpoint_minutes=0.0",
         "--config.steps_per_execution=5",
     ]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def kill_after_epochs(workdir: Path, chosen: list[str], epochs: int) -> str:
-    """Kills as soon as the history holds that many epochs: at a batch switch."""
+def kill_after_epochs(workdir: Path, chosen: Chosen, epochs: int) -> str:
+    """Kills as soon as the history holds that many epochs."""
     process = start(workdir, chosen)
     while rows(workdir) < epochs and process.poll() is None:
         time.sleep(0.001)
     return _kill(process, workdir)
 
 
-def kill_after_seconds(workdir: Path, chosen: list[str], seconds: float) -> str:
+def kill_after_seconds(workdir: Path, chosen: Chosen, seconds: float) -> str:
     """Kills that long after the first checkpoint."""
     process = start(workdir, chosen)
     while not list(workdir.glob("checkpoints/*.npz")) and process.poll() is None:
@@ -102,15 +145,17 @@ def kill_after_seconds(workdir: Path, chosen: list[str], seconds: float) -> str:
 
 
 def _kill(process: subprocess.Popen, workdir: Path) -> str:
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    ended = process.poll() is not None
+    if not ended:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
     newest = sorted(workdir.glob("checkpoints/*.npz"))[-1:]
     place = "before the first checkpoint"
     if newest:
         with np.load(newest[0]) as file:
             state = json.loads(bytes(file["state"]))
         place = f"epoch {state['epoch'] + 1}, step {state['step']}, batch {state['batch_size']}"
-    return f"after {rows(workdir)} epochs (newest checkpoint: {place})"
+    return f"{'ended' if ended else 'killed'} after {rows(workdir)} epochs (checkpoint: {place})"
 
 
 def rows(workdir: Path) -> int:

@@ -140,6 +140,10 @@ class BatchSizeScheduler(PipelineCallback):
         replica_batch_size(self.pipeline.batch_size, self._num_replicas())
         if isinstance(self.schedule, Plan):
             self._follow_momentum(self.schedule.momentum(epoch))
+        if self.pipeline.batch_size != before and keras.backend.backend() == "tensorflow":
+            # Else the function is traced for any batch size, while a run that resumes here is
+            # traced for this one: its sums are rounded otherwise.
+            self.model.make_train_function(force=True)
         if epoch != self.present_epoch:  # else a checkpoint brings us back into it
             iterations = base_optimizer(self.model.optimizer).iterations
             self.present_epoch = epoch

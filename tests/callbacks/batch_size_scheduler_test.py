@@ -595,3 +595,22 @@ def test_what_replicas_cannot_do(compiled, digits, mirrored, settings, begin):
     with pytest.raises(UserError, match=f"^{begin}"):
         model.fit(train, verbose=0, callbacks=[BatchSizeScheduler(train, lambda epoch, size: size)])
     assert model.optimizer.iterations == 0
+
+
+def test_each_batch_size_is_traced_as_in_a_run_that_resumes_there(digits):
+    """A function for any size rounds otherwise: the last bit of a resumed run would differ."""
+    traced = []
+
+    class Model(keras.Model):
+        def train_step(self, data):
+            traced.append(data[0].shape[0])
+            return super().train_step(data)
+
+    inputs = keras.Input((8, 8, 1))
+    model = Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    train = Pipeline((digits[0][:64], digits[1][:64]), 8)
+    sizes = (8, 16, 16, 32)
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: sizes[epoch])
+    model.fit(train, epochs=4, verbose=0, callbacks=[scheduler])
+    assert list(dict.fromkeys(traced)) == [8, 16, 32]
