@@ -51,8 +51,8 @@ CONFIGS = (
         "adaptive",
         ("--config.plan.epochs=20",),
     ),
-    Chosen("auto_wu", f"{PAPERS}/kim2021_autowu.py:digits", "auto_wu"),
-    Chosen("nodes", f"{PAPERS}/yuan2021_decentlam.py:digits", "decentlam"),
+    Chosen("auto_wu", f"{PAPERS}/kim2021_autowu.py:digits", "auto_wu_128"),
+    Chosen("nodes", f"{PAPERS}/yuan2021_decentlam.py:digits", "decentlam_256"),
 )
 
 

@@ -1,7 +1,14 @@
 """`lbkeras doctor`: what it finds and what it misses."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
+
+import lbkeras
 from lbkeras import machine
 from lbkeras.cli.main import main
 
@@ -29,3 +36,24 @@ def test_something_missing_is_named_and_fails(capsys, monkeypatch, tmp_path):
     output = capsys.readouterr().out
     assert "missing: no-such-package; install it with `pip install no-such-package`" in output
     assert "nothing is missing" not in output
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("raise OSError('libcudart.so.12: cannot open')", "received OSError: libcudart.so.12: can"),
+        ("raise ImportError", "received ImportError"),
+        ("x = 1", "received AttributeError: module 'tensorflow' has no attribute 'config'"),
+    ],
+)
+def test_a_broken_tensorflow_is_shown_and_the_rest_too(content, expected, tmp_path):
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow" / "__init__.py").write_text(content)
+    root = str(Path(lbkeras.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), root])}
+    run = subprocess.run(
+        [sys.executable, "-m", "lbkeras", "doctor"], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert "broken: tensorflow: expected one that can be imported" in run.stdout
+    assert expected in run.stdout and "digits (embedded)" in run.stdout
