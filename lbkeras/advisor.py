@@ -29,8 +29,7 @@ class FitTimes:
 
     Attributes:
         an_epoch: seconds from an epoch's begin to its first batch.
-        traces: seconds for tracing the model at the first batch size, and at the second, after
-            which the shape is left open.
+        traces: seconds for tracing the model at the first batch size, and at each later one.
         slowdown: time of an epoch's steps in `fit`, over that of as many bare ones.
         compiles: whether XLA compiles the model, which it does for each shape.
     """
@@ -152,7 +151,7 @@ def fit_times(
         compiles: whether XLA compiles the model.
     """
     sizes = [row.batch_size for row in measured]
-    firsts = [sizes.index(size) for size in dict.fromkeys(sizes)][:2]
+    firsts = [sizes.index(size) for size in dict.fromkeys(sizes)]
     traces, took, bare = [], 0.0, 0.0
     for epoch, row in enumerate(measured):
         probe = probes.get(row.batch_size)
@@ -169,15 +168,15 @@ def fit_times(
     if len(traces) == 1:  # as long as in a process that has traced it before
         traces.append(statistics.median(probe.seconds_to_start for probe in probes.values()))
     slowdown = took / bare if took >= _SECONDS_TO_COMPARE else 1.0
-    return FitTimes(an_epoch, tuple(traces), slowdown, compiles)
+    return FitTimes(an_epoch, (traces[0], statistics.median(traces[1:])), slowdown, compiles)
 
 
 def phase_seconds(plan: Plan, probes: dict[int, Probe], times: FitTimes) -> list[float]:
     """The time of each phase of a plan in a `fit`, evaluation left out.
 
-    epochs * (an_epoch + steps * seconds_a_step * slowdown), and the trace where there is one: at
-    the first batch size and the second; and at each that is computed in pieces, or where XLA
-    compiles, the Probe's seconds_to_start.
+    epochs * (an_epoch + steps * seconds_a_step * slowdown), and the trace of each batch size; of
+    one after the second that is computed in pieces, or where XLA compiles, the Probe's
+    seconds_to_start.
 
     Args:
         plan: whose phases.
@@ -190,10 +189,10 @@ def phase_seconds(plan: Plan, probes: dict[int, Probe], times: FitTimes) -> list
         an_epoch = times.an_epoch + steps * probe.seconds_a_step * times.slowdown
         total = phase.epochs * an_epoch
         if phase.batch_size not in started:
-            if len(started) < len(times.traces):
-                total += times.traces[len(started)]
-            elif times.compiles or probe.pieces > 1:
+            if len(started) > 1 and (times.compiles or probe.pieces > 1):
                 total += probe.seconds_to_start
+            else:
+                total += times.traces[min(len(started), 1)]
             started.append(phase.batch_size)
         seconds.append(total)
     return seconds

@@ -2,14 +2,14 @@
 
 import pytest
 
-from lbkeras import advisor
+from lbkeras import advisor, config
 from lbkeras.analysis.advice import MeasuredEpoch
 from lbkeras.errors import UserError
 from lbkeras.planning import Phase, Plan
 from lbkeras.probe import Probe
 
 PLAN = Plan([Phase(0, 2, 10, 0.1, 0.9), Phase(2, 1, 20, 0.1, 0.9), Phase(3, 3, 40, 0.1, 0.9)], 400)
-SETTINGS = dict(
+SETTINGS = config.experiment(
     data=dict(name="digits", num_examples=400),
     model=dict(name="mlp"),
     optimizer=dict(name="SGD"),
@@ -17,7 +17,8 @@ SETTINGS = dict(
         name="written_plan",
         phases=[dict(first_epoch=0, epochs=6, batch_size=10, learning_rate=0.1, momentum=0.9)],
     ),
-)
+    arms={},
+).to_dict()
 
 
 def probes(pieces=1):
@@ -28,7 +29,7 @@ def probes(pieces=1):
     }
 
 
-@pytest.mark.parametrize("pieces, compiles, third", [(1, False, 0), (2, False, 2), (1, True, 2)])
+@pytest.mark.parametrize("pieces, compiles, third", [(1, False, 3), (2, False, 2), (1, True, 2)])
 def test_predicted_seconds(pieces, compiles, third):
     times = advisor.FitTimes(an_epoch=0.5, traces=(4.0, 3.0), slowdown=1.5, compiles=compiles)
     seconds = advisor.phase_seconds(PLAN, probes(pieces), times)
@@ -85,7 +86,7 @@ def test_what_it_refuses():
     assert refused(plan=plan | dict(phases=short)) == (
         "plan: expected more epochs than the 2 that --auto measures at least, received 1"
     )
-    assert refused(data=dict(name="digits", num_examples=63)) == (
+    assert refused(data=SETTINGS["data"] | dict(num_examples=63)) == (
         "data.num_examples: expected at least 64, which the noise scale is measured with, "
         "received 63"
     )

@@ -96,7 +96,7 @@ class RunFolder:
         elif "test_examples" in self.record:
             number = self.record["test_examples"]
         else:
-            config = read_json_object(self.path / "config.json", missing={})
+            config = files.read_json_object(self.path / "config.json", missing={})
             data = config.get("data")
             data = data if isinstance(data, dict) else {}
             number = _TEST_EXAMPLES.get((str(data.get("name")), str(data.get("test_split"))))
