@@ -178,8 +178,8 @@ def test_the_module_keeps_several_and_names_what_it_cannot(workdir, tmp_path, ca
     assert capsys.readouterr().out == f"{results / 'work'}\n"
     assert main([str(workdir), str(tmp_path), f"--results={results}"]) == 2
     assert capsys.readouterr().err == (
-        f"lbkeras: error: {tmp_path}: expected a folder written by `lbkeras replicate`, found no "
-        "replication.json\n"
+        f"lbkeras: error: {tmp_path}: expected a folder written by `lbkeras replicate`, received "
+        "one without replication.json\n"
     )
 
 
