@@ -24,7 +24,8 @@ from typing import Any
 from lbkeras import planning
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.files import is_file_name
-from lbkeras.keras_internals.names import public_names
+from lbkeras.keras_internals.names import argument_names, public_names
+from lbkeras.planning.plan import check_without_momentum
 from lbkeras.schedules import checks
 
 SECTIONS = ("data", "model", "optimizer", "plan")
@@ -200,8 +201,8 @@ def make_plan(settings: dict) -> planning.Plan:
 
     Raises:
         UserError: no such function, model or optimizer (by name, without importing any), a key that
-            it does not take or that is missing, a value it refuses, or a batch size that the nodes
-            do not divide.
+            it does not take or that is missing, a value it refuses, a momentum for an optimizer
+            that has none, or a batch size that the nodes do not divide.
     """
     _check_settings(settings)
     functions = {
@@ -217,6 +218,7 @@ def make_plan(settings: dict) -> planning.Plan:
     except UserError as error:  # names the argument
         section = "data" if str(error).startswith("num_examples:") else "plan"
         raise UserError(f"{section}.{error}") from None
+    _check_momentum(settings, plan)
     nodes = num_nodes(settings)
     if nodes:
         try:
@@ -277,6 +279,18 @@ def _check_number(place: str, key: str, value) -> None:
         raise UserError(f"{place}: expected a finite number, received {value!r}")
     if key == "weight_decay" and value is not None:
         checks.not_negative(place, value)
+
+
+def _check_momentum(settings: dict, plan: planning.Plan) -> None:
+    name = settings["optimizer"]["name"]
+    for module in _NAMED["optimizer"]:
+        if arguments := argument_names(module, name):
+            if "momentum" not in arguments:
+                try:
+                    check_without_momentum(plan, name)
+                except UserError as error:
+                    raise UserError(f"plan.{error}") from None
+            return
 
 
 def num_nodes(settings: dict) -> int | None:

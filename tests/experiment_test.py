@@ -82,6 +82,28 @@ def test_a_plan_that_cannot_be_made(changes, expected, settings):
         experiment.make_plan(settings)
 
 
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Lion", "LAMB", "AdamP"])
+def test_a_plans_momentum_for_an_optimizer_that_has_none(name, settings):
+    """The history would have another noise scale than the plan."""
+    settings["optimizer"] = dict(name=name)
+    with pytest.raises(UserError) as raised:
+        experiment.make_plan(settings)
+    assert str(raised.value) == (
+        f"plan.momentum: expected 0, as {name} has no momentum coefficient, received 0.9"
+    )
+    settings["plan"]["momentum"] = 0.0
+    assert experiment.make_plan(settings).momentum(0) == 0
+    settings["plan"]["increased_momentum"] = 0.8  # would raise the batch for nothing
+    with pytest.raises(UserError, match=r"^plan\.momentum: expected 0, .* received 0\.8$"):
+        experiment.make_plan(settings)
+
+
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "LARS", "SGDP", "RMSpropWarmup"])
+def test_a_plans_momentum_for_an_optimizer_that_has_one(name, settings):
+    settings["optimizer"] = dict(name=name)
+    assert experiment.make_plan(settings).momentum(0) == 0.9
+
+
 def test_a_plan_that_lacks_an_argument(settings):
     del settings["plan"]["learning_rate"]
     with pytest.raises(UserError, match=r"plan\.learning_rate: expected a value, received none"):

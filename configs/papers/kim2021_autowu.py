@@ -58,7 +58,6 @@ _RATES = dict(
 _MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 _OPTIMIZER = dict(name="AdamP", weight_decay=0.1, delta=0.1, weight_decay_ratio=0.1)
-_BETA_1 = 0.9  # AdamP's; a plan's momentum
 
 
 def _auto_wu(epochs, batch_size):
@@ -68,7 +67,7 @@ def _auto_wu(epochs, batch_size):
             name="auto_wu_plan",
             epochs=epochs,
             batch_size=batch_size,
-            momentum=_BETA_1,
+            momentum=0.0,
             min_learning_rate=1e-5,
             max_learning_rate=1.0,
             max_warmup_fraction=0.5,
@@ -113,7 +112,7 @@ def _experiment(*, data, model, epochs, tuning, **more):
             epochs=epochs,
             batch_size=first_batch,
             learning_rate=first_rate,
-            momentum=_BETA_1,
+            momentum=0.0,
             warmup_epochs=0.1 * epochs,
             warmup_initial=1e-5,
         ),

@@ -23,6 +23,7 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
 from lbkeras.planning import Plan, check_replicas, replica_batch_size
+from lbkeras.planning.plan import check_without_momentum
 from lbkeras.schedules import EpochLearningRateSchedule, SteeredLearningRate, checks
 
 
@@ -58,7 +59,8 @@ class BatchSizeScheduler(PipelineCallback):
         UserError: an optimizer with another learning rate than the plan's, which no callback sets;
             a size that is no integer in 1 to `pipeline.num_examples` or that the replicas do
             not divide; a plan for another number of examples, another momentum than the
-            optimizer's, a momentum that changes from or to 0, or fewer epochs than `fit` runs.
+            optimizer's (0 for one without, such as Adam), a momentum that changes from or to 0, or
+            fewer epochs than `fit` runs.
 
     Reference: Smith, Kindermans, Ying and Le 2018, "Don't decay the learning rate, increase the
     batch size", arXiv:1711.00489.
@@ -184,7 +186,9 @@ class BatchSizeScheduler(PipelineCallback):
             )
         momentum = get_momentum(self.model.optimizer)
         expected = {phase.momentum for phase in plan.phases}
-        if momentum is not None and momentum not in expected:
+        if momentum is None:
+            check_without_momentum(plan, type(base_optimizer(self.model.optimizer)).__name__)
+        elif momentum not in expected:
             raise UserError(
                 f"momentum: expected the plan's {plan.phases[0].momentum}, "
                 f"received an optimizer with {momentum}"

@@ -69,17 +69,52 @@ def public_names(module: str) -> tuple[str, ...]:
     Returns:
         Its `__all__` or else what it imports by name; () if it is not installed.
     """
-    package, *inner = module.split(".")
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return ()
-    path = pathlib.Path(spec.submodule_search_locations[0], *inner, "__init__.py")
-    if not path.is_file():
-        return ()
     imported = []
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in _statements(module):
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return tuple(ast.literal_eval(node.value))
         if isinstance(node, ast.ImportFrom):
             imported += [each.asname or each.name for each in node.names]
     return tuple(imported)
+
+
+@functools.cache
+def argument_names(module: str, name: str) -> tuple[str, ...]:
+    """The arguments of a class that a package's `__init__` exports: nothing is imported.
+
+    Args:
+        module: such as "keras.optimizers".
+        name: such as "Adam".
+
+    Returns:
+        The names of its own `__init__`'s arguments; () if none is found.
+    """
+    for node in _statements(module):
+        if isinstance(node, ast.ImportFrom):
+            for each in node.names:
+                if (each.asname or each.name) == name:
+                    return _arguments(_statements(node.module), each.name)
+    return ()
+
+
+def _arguments(statements, name: str) -> tuple[str, ...]:
+    for kind in statements:
+        if isinstance(kind, ast.ClassDef) and kind.name == name:
+            for node in kind.body:
+                if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                    arguments = [*node.args.args[1:], *node.args.kwonlyargs]
+                    return tuple(argument.arg for argument in arguments)
+    return ()
+
+
+def _statements(module: str) -> list[ast.stmt]:
+    """A module's top-level statements, read from its file; [] if it is not installed."""
+    package, *inner = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return []
+    path = pathlib.Path(spec.submodule_search_locations[0], *inner)
+    for file in (path / "__init__.py", path.with_suffix(".py")):
+        if file.is_file():
+            return ast.parse(file.read_text(encoding="utf-8")).body
+    return []

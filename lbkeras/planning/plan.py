@@ -21,7 +21,7 @@ class Phase:
         epochs: its length in epochs.
         batch_size: global batch size, examples an update.
         learning_rate: at the phase's first update; all through it unless the plan has a curve.
-        momentum: of SGD, in [0, 1).
+        momentum: in [0, 1); 0 for an optimizer without a momentum coefficient, such as Adam.
     """
 
     first_epoch: int
@@ -244,6 +244,26 @@ class Plan:
                 for phase in self.phases
             )
         )
+
+
+def check_without_momentum(plan: Plan, optimizer: str) -> None:
+    """Checks that a plan's momentum is 0, for an optimizer that has no momentum coefficient.
+
+    A momentum that nothing obeys would stand in the plan's noise scale and not in the history's.
+
+    Args:
+        plan: a `Plan`.
+        optimizer: its class name, for the message.
+
+    Raises:
+        UserError: a phase has another momentum.
+    """
+    for phase in plan.phases:
+        if phase.momentum:
+            raise UserError(
+                f"momentum: expected 0, as {optimizer} has no momentum coefficient, received "
+                f"{phase.momentum:g}"
+            )
 
 
 def _checked_phase(phase: Phase, name: str, epoch: int, num_examples: int, curve) -> Phase:

@@ -11,10 +11,11 @@ import keras
 import numpy as np
 import pytest
 
-from lbkeras.callbacks import BatchSizeScheduler, Checkpoint
+from lbkeras.callbacks import BatchSizeScheduler, Checkpoint, TrainingStatistics
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of
+from lbkeras.optimizers import LAMB, LARS
 from lbkeras.planning import Phase, Plan, noise_scale_plan
 
 SIZES = (128, 128, 256, 512, 256, 64)
@@ -365,6 +366,41 @@ def test_a_second_fit_of_a_plan_with_changing_momentum():
     np.testing.assert_allclose(
         model.get_weights()[0], sgd_in_numpy(data, plan), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    "make, momentum",
+    [
+        (keras.optimizers.SGD, 0.9),
+        pytest.param(keras.optimizers.RMSprop, 0.9, marks=pytest.mark.slow),
+        pytest.param(LARS, 0.9, marks=pytest.mark.slow),
+        (keras.optimizers.Adam, None),
+        pytest.param(keras.optimizers.AdamW, None, marks=pytest.mark.slow),
+        pytest.param(keras.optimizers.Lion, None, marks=pytest.mark.slow),
+    ],
+)
+def test_the_history_has_the_plans_momentum_and_noise_scale(make, momentum):
+    plan = Plan([Phase(0, 1, 20, 1e-3, momentum or 0)], 120)
+    given = {} if momentum is None else {"momentum": momentum}
+    model = linear_model(make(learning_rate=plan.learning_rate_schedule(), **given))
+    train = Pipeline(linear_data(), 20)
+    history = fit(model, train, plan, TrainingStatistics(train), epochs=1).history
+    rows = plan.to_dict()["phases"]
+    assert history["momentum"] == [row["momentum"] for row in rows]
+    assert history["noise_scale"] == pytest.approx([row["noise_scale"] for row in rows])
+
+
+@pytest.mark.parametrize("make", [keras.optimizers.Adam, keras.optimizers.Lion, LAMB])
+def test_a_plans_momentum_for_an_optimizer_without_one_is_refused(make):
+    plan = Plan([Phase(0, 1, 20, 1e-3, 0), Phase(1, 1, 60, 1e-3, 0.9)], 120)
+    wrapped = keras.optimizers.LossScaleOptimizer(make(plan.learning_rate_schedule()))
+    for optimizer in (make(plan.learning_rate_schedule()), wrapped):
+        with pytest.raises(UserError) as raised:
+            fit(linear_model(optimizer), Pipeline(linear_data(), 20), plan, epochs=2)
+        assert str(raised.value) == (
+            f"momentum: expected 0, as {make.__name__} has no momentum coefficient, received 0.9"
+        )
+        assert optimizer.iterations == 0
 
 
 def test_learning_rate_across_a_change_of_the_batch_size():
