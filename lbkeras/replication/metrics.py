@@ -16,9 +16,10 @@ _OF_EVERY_RUN = {
 _SHARPNESS = re.compile(r"sharpness(_subspace_\d+)?(_\d+(\.\d+)?e[+-]?\d+)?")
 _USUAL = 1e-3  # the box that a sharpness without one in its name means
 
+NOISE_SCALE = "gradient_noise_scale"
 _NOISE_SCALE = (
-    "gradient_noise_scale",
-    "gradient_noise_scale_error",
+    NOISE_SCALE,
+    f"{NOISE_SCALE}_error",
     "gradient_variance",
     "gradient_squared_norm",
 )
@@ -41,6 +42,15 @@ def better(metric: str) -> str | None:
     if metric == "consensus_distance" or _SHARPNESS.fullmatch(metric):
         return LOWER
     return _OF_EVERY_RUN.get(metric)
+
+
+def noise_scale_is_lower_bound(values: Mapping[str, Any]) -> bool:
+    """Whether a row's or a run's gradient noise scale is only a lower bound, its own error.
+
+    So `GradientNoiseScale` logs it where |G|² is not above its error.
+    """
+    value = values.get(NOISE_SCALE)
+    return value is not None and value == values.get(f"{NOISE_SCALE}_error")
 
 
 def measured(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:

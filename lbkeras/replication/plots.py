@@ -13,6 +13,7 @@ from lbkeras import files
 from lbkeras.replication.auto_wu_plot import draw_auto_wu, read_auto_wu
 from lbkeras.replication.folder import read_workdir
 from lbkeras.replication.line_plot import draw_line, read_lines
+from lbkeras.replication.metrics import NOISE_SCALE, noise_scale_is_lower_bound
 from lbkeras.replication.run_record import RunFolder
 from lbkeras.replication.sweep_plot import draw_sweep, sweeps
 
@@ -30,6 +31,7 @@ _LABELS = {
     "batch_size": "batch size (examples)",
     "learning_rate": "learning rate",
     "noise_scale": "noise scale ε·N/(B·(1−m))",
+    NOISE_SCALE: "gradient noise scale (examples)\n▲ a lower bound in most runs",
 }
 
 
@@ -41,6 +43,8 @@ def write_plots(workdir) -> list[Path]:
     with a band of a standard deviation to each side, cut at the extremes; runs that did not finish
     are thin lines, a diverged one ends in a cross; the legend gives the last value, mean ± standard
     deviation.
+    `gradient_noise_scale_against_epochs.png`, of the arms that measured it: the same, logarithmic;
+    triangles where most runs have only a lower bound.
     `schedule.png`: batch size, learning rate and noise scale against epochs.
     `METRIC_against_batch_size.png` or `METRIC_against_learning_rate.png`, where the arms' names end
     in that number (`lars_4096`, `sgd_32_rate_0_01`): the last value, mean ± standard deviation.
@@ -66,6 +70,7 @@ def write_plots(workdir) -> list[Path]:
         (f"{metric}_against_updates", lambda: _draw_curves(workdir, metric, "updates")),
         (f"{metric}_against_seconds", lambda: _draw_curves(workdir, metric, "seconds")),
         ("loss_against_epochs", lambda: _draw_curves(workdir, "loss", "epochs")),
+        (f"{NOISE_SCALE}_against_epochs", lambda: _draw_curves(workdir, NOISE_SCALE, "epochs")),
         ("schedule", lambda: _draw_schedule(workdir)),
     ]
     for quantity, groups in sweeps(workdir, metric).items():
@@ -111,6 +116,10 @@ def _draw_curves(workdir, column: str, against: str):
     drawn, ends, finals = 0, [], []
     for index, (arm, runs) in enumerate(workdir.runs.items()):
         style = arm_style(index, len(workdir.runs))
+        if column == NOISE_SCALE and not any(
+            column in row for run in runs.values() for row in run.history
+        ):
+            continue  # it did not measure it
         curves = {seed: _curve(run, column, against) for seed, run in runs.items()}
         finished = [
             curves[seed] for seed, run in runs.items() if run.status == "finished" and curves[seed]
@@ -122,6 +131,8 @@ def _draw_curves(workdir, column: str, against: str):
             axes.plot(x, mean, **style)
             if len(finished) > 1:
                 axes.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
+            if column == NOISE_SCALE:
+                _mark_lower_bounds(axes, x, mean, runs, style)
             ends.append(x[-1])
             finals.append(mean[-1])
             drawn += 1
@@ -132,7 +143,10 @@ def _draw_curves(workdir, column: str, against: str):
                 drawn += 1
     if not drawn:
         return None
-    if column.endswith("loss") and _spans_decades(axes):
+    if column == NOISE_SCALE:
+        axes.set_yscale("log")
+        _plain_ticks(axes.yaxis)
+    elif column.endswith("loss") and _spans_decades(axes):
         axes.set_yscale("log")
     elif column.endswith("accuracy"):
         _limit_accuracy(axes, finals)
@@ -153,8 +167,27 @@ def _legend(arm: str, runs: dict[int, RunFolder], finished, column: str) -> str:
     if not lasts:
         return f"{arm} ({counts})"
     form = "{:.2f}" if column.endswith("accuracy") else "{:.3g}"
+    form = "{:,.0f}" if column == NOISE_SCALE else form
     spread = f" ± {form.format(statistics.stdev(lasts))}" if len(lasts) > 1 else ""
     return f"{arm}: {form.format(statistics.fmean(lasts))}{spread} ({counts})"
+
+
+def _mark_lower_bounds(axes, x, mean, runs: dict[int, RunFolder], style: dict[str, Any]) -> None:
+    """Triangles where most finished runs could only say that the noise scale is no smaller."""
+    histories = [run.history for run in runs.values() if run.status == "finished"]
+    bounds = [
+        row.get("epoch", number) + 1
+        for history in histories
+        for number, row in enumerate(history)
+        if noise_scale_is_lower_bound(row)
+    ]
+    points = [
+        (epoch, y)
+        for epoch, y in zip(x, mean, strict=True)
+        if 2 * bounds.count(round(epoch)) > len(histories)
+    ]
+    if points:
+        axes.plot(*zip(*points, strict=True), "^", color=style["color"], markersize=5, zorder=6)
 
 
 def _draw_unfinished(axes, curve, style: dict[str, Any], status: str) -> None:

@@ -164,11 +164,17 @@ def _render_measured(report: dict[str, Any]) -> list[str]:
     for name, arm in arms:
         summaries = [arm.get("measured", {}).get(each, {"n": 0}) for each in names]
         cells = [
-            format_metric(summary, each) for summary, each in zip(summaries, names, strict=True)
+            format_metric(summary, each) + _lower_bounds(summary)
+            for summary, each in zip(summaries, names, strict=True)
         ]
         rows.append([f"`{name}`", *cells])
     table = _markdown_table(["arm", *(f"ours: {each}" for each in names)], rows)
     return [f"Measured at the end of each run, mean ± standard deviation:\n\n{table}"]
+
+
+def _lower_bounds(summary: dict[str, Any]) -> str:
+    bounds = summary.get("lower_bounds")
+    return f" ({bounds} of {summary['n']} are lower bounds)" if bounds else ""
 
 
 def render_claims(report: dict[str, Any]) -> str:

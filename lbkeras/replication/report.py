@@ -10,6 +10,7 @@ from lbkeras import files
 from lbkeras.replication import rendering
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.folder import Workdir, read_workdir
+from lbkeras.replication.metrics import NOISE_SCALE, noise_scale_is_lower_bound
 from lbkeras.replication.run_record import RunFolder
 from lbkeras.replication.verdicts import Evidence, judge
 
@@ -122,11 +123,7 @@ def _build_arm(folder: Workdir, arm: str, metric: str) -> dict[str, Any]:
         "updates": _summarize([run.value("updates") for run in done]),
         "examples": _summarize([run.value("examples_seen") for run in done]),
         "seconds": _summarize([run.value("seconds") for run in done]),
-        "measured": {
-            name: _summarize([run.value(name) for run in done if name in run.record["final"]])
-            for name in dict.fromkeys(name for run in done for name in run.record.get("final", ()))
-            if name.startswith(_MEASURED)
-        },
+        "measured": _summarize_measured(done),
         "planned_updates": plan.get("updates"),
         "batch_size": {"first": steps[0].get("batch_size"), "last": steps[-1].get("batch_size")},
         "learning_rate": {
@@ -136,6 +133,21 @@ def _build_arm(folder: Workdir, arm: str, metric: str) -> dict[str, Any]:
         "settings_from": "history" if rows else "plan",
         "paper": described.get("paper") or {},
     }
+
+
+def _summarize_measured(done: list[RunFolder]) -> dict[str, Any]:
+    """What callbacks measured, by name; of the noise scale also how many are only lower bounds."""
+    names = dict.fromkeys(name for run in done for name in run.record.get("final", ()))
+    measured = {
+        name: _summarize([run.value(name) for run in done if name in run.record["final"]])
+        for name in names
+        if name.startswith(_MEASURED) or name == NOISE_SCALE
+    }
+    if NOISE_SCALE in measured:
+        finals = [run.record.get("final", {}) for run in done]
+        bounds = sum(map(noise_scale_is_lower_bound, finals))
+        measured[NOISE_SCALE]["lower_bounds"] = bounds
+    return measured
 
 
 def _outcomes(runs: dict[int, RunFolder], metric: str) -> dict[str, list[int]]:

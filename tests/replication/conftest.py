@@ -137,7 +137,7 @@ def write_workdir(path, statuses, claims=CLAIMS, **settings):
 
 @pytest.fixture
 def no_curves(monkeypatch):
-    """Leaves out the five pictures of every report, which take a second; plots_test draws them."""
+    """Leaves out the pictures of every report, which take a second; plots_test draws them."""
     for draw in ("_draw_curves", "_draw_schedule"):
         monkeypatch.setattr(plots, draw, lambda *arguments: None)
 

@@ -80,6 +80,20 @@ def test_what_callbacks_measured_is_in_the_report(workdir):
     assert "| `large` | 20 ± 17.32 | 0.5 ± 0 |" in text
 
 
+def test_the_noise_scale_is_in_the_report_with_its_lower_bounds(workdir):
+    for seed, (value, error) in enumerate(((30.0, 4.0), (50.0, 50.0), (70.0, 70.0))):
+        path = workdir / "small" / f"seed_{seed}" / "record.json"
+        record = json.loads(path.read_text())
+        noise = {"gradient_noise_scale": value, "gradient_noise_scale_error": error}
+        record["final"] |= noise | {"gradient_variance": 1.0}
+        path.write_text(json.dumps(record))
+    write_report(workdir)
+    text = (workdir / "report.md").read_text()
+    assert "| arm | ours: gradient_noise_scale |\n" in text
+    assert "| `small` | 50 ± 20 (2 of 3 are lower bounds) |" in text
+    assert "| `large` | – |" in text
+
+
 def test_without_measurements_there_is_no_table(workdir):
     write_report(workdir)
     assert "Measured at the end" not in (workdir / "report.md").read_text()
