@@ -5,11 +5,11 @@ from keras import ops
 
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import OwnUpdate, variable_index
-from lbkeras.optimizers.base import RuleWithWeightDecay, dense, variable_path
+from lbkeras.optimizers.base import WideRule, dense, variable_path, wide
 from lbkeras.schedules import checks
 
 
-class Decentralized(OwnUpdate, RuleWithWeightDecay):
+class Decentralized(OwnUpdate, WideRule):
     """Nodes that each have weights of their own and average with neighbours, not with everyone.
 
     The same rule runs in two ways, with the same numbers:
@@ -22,7 +22,8 @@ class Decentralized(OwnUpdate, RuleWithWeightDecay):
     A subclass names its slots in `_slot_names` and writes `depart`, from a node's weights to what
     it sends, and `arrive`, from what it received to its new weights. Both see either one node's
     tensors or those of all nodes, so they go element by element. Between the two a node receives
-    sum_j w_ij sent_j, with the weights that `neighbours` gives.
+    sum_j w_ij sent_j, with the weights that `neighbours` gives. All of it is in float32 for a
+    variable of half precision, what is sent too.
     """
 
     def __init__(self, num_nodes, learning_rate, momentum=0.0, weight_decay=0.0, **kwargs):
@@ -92,23 +93,21 @@ class Decentralized(OwnUpdate, RuleWithWeightDecay):
         """One update of one variable that holds all nodes."""
         index = variable_index(self, variable)
         slots = {name: ops.convert_to_tensor(s) for name, s in self._slots[index].items()}
-        weight = ops.convert_to_tensor(variable)
-        sent, slots = self.depart(
-            weight, self._move(index, gradient, variable, learning_rate), slots
-        )
+        weight = wide(variable)
+        sent, slots = self.depart(weight, self._move(index, gradient, weight, learning_rate), slots)
         weight, slots = self.arrive(weight, sent, self._mixed(sent), slots)
         for name, slot in self._slots[index].items():
             self.assign(slot, slots[name])
-        self.assign(variable, weight)
+        self.assign(variable, ops.cast(weight, variable.dtype))
 
     def get_config(self):
         return super().get_config() | {"num_nodes": self.num_nodes, "momentum": self.momentum}
 
-    def _move(self, index, gradient, variable, learning_rate):
-        gradient = dense(gradient, variable)
+    def _move(self, index, gradient, weight, learning_rate):
+        gradient = dense(gradient, weight)
         decay = self.decay_of(index)
         if decay:
-            gradient = gradient + variable * ops.cast(decay, gradient.dtype)
+            gradient = gradient + weight * ops.cast(decay, gradient.dtype)
         return gradient * ops.cast(learning_rate, gradient.dtype)
 
     def _mixed(self, sent):
@@ -169,7 +168,7 @@ class Decentralized(OwnUpdate, RuleWithWeightDecay):
             index = variable_index(self, variable)
             parts = {name: replica_exchange.own(s) for name, s in self._slots[index].items()}
             own = replica_exchange.own(variable)
-            weight = ops.convert_to_tensor(own)
+            weight = wide(own)
             slots = {name: ops.convert_to_tensor(part) for name, part in parts.items()}
             move = self._move(index, gradient, weight, learning_rate)
             leaves, slots = self.depart(weight, move, slots)
@@ -180,7 +179,7 @@ class Decentralized(OwnUpdate, RuleWithWeightDecay):
             weight, slots = self.arrive(weight, leaves, arrives, slots)
             for name, part in parts.items():
                 part.assign(slots[name])
-            own.assign(weight)
+            own.assign(ops.cast(weight, own.dtype))
 
     def clip_gradients(self, gradients):
         """By each node's own norms."""
@@ -188,7 +187,7 @@ class Decentralized(OwnUpdate, RuleWithWeightDecay):
         limit = self.clipnorm or self.global_clipnorm
         if not stacked or not limit:
             return super().clip_gradients(gradients)
-        gradients = [g if g is None else ops.convert_to_tensor(g) for g in gradients]
+        gradients = [g if g is None else wide(g) for g in gradients]
         squares = [
             None if g is None else ops.sum(ops.square(ops.reshape(g, (self.num_nodes, -1))), axis=1)
             for g in gradients

@@ -150,7 +150,7 @@ def test_gradients_of_zero_leave_half_precision_as_it_is(name, dtype):
     np.testing.assert_array_equal(tf.cast(variable.value, "float32"), start)
 
 
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in DECENTRALIZED])
+@every_optimizer
 def test_float64_variables_are_computed_in_float64(name, problem):
     """The slope with the first weights, on both sides: rounding to float32 would make steps."""
     names, weights, gradients, _ = problem

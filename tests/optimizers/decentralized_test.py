@@ -139,15 +139,41 @@ def test_four_stacked_nodes_do_what_the_paper_says(name, topology, momentum, rel
     assert relative_difference(ours, restated(name, topology, 4, momentum)) < 1e-5
 
 
+@pytest.mark.parametrize("clipping", [{}, {"clipnorm": 1.0}], ids=["", "clipped"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", RULES)
+def test_half_precision_is_float32_whose_weights_are_rounded(name, dtype, clipping):
+    """In float16 the first moves are 0, and the squares that clipping sums overflow."""
+    weights, gradients, _ = make_nodes(4)
+    begin = [tf.cast(w, dtype) for w in starts(name, weights)]
+    half = [keras.Variable(w, dtype=dtype) for w in begin]
+    full = [keras.Variable(tf.cast(w, "float32")) for w in begin]
+    optimizers = [make(name, 4, **clipping) for _ in range(2)]
+    scales = [1e-2, 1e-2, 1e-2, 1.0, 400.0 if clipping else 4.0]
+    for step, scale in enumerate(scales):
+        given = [tf.cast(scale * g, dtype) for g in gradients[step]]
+        for optimizer, variables in zip(optimizers, (half, full), strict=True):
+            optimizer.learning_rate = 1e-6 if step < 2 else 0.1
+            optimizer.apply([tf.cast(g, variables[0].dtype) for g in given], variables)
+        for variable, expected in zip(half, full, strict=True):
+            expected.assign(tf.cast(tf.cast(expected.value, dtype), "float32"))
+            np.testing.assert_array_equal(tf.cast(variable.value, "float32"), expected)
+    slots = [v for v in optimizers[0].variables if len(v.shape) > 0]
+    assert {keras.backend.standardize_dtype(v.dtype) for v in slots} == {"float32"}
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_an_odd_number_of_nodes(name, relative_difference):
     ours = stacked(name, "ring", 5)
     assert relative_difference(ours, restated(name, "ring", 5)) < 1e-5
 
 
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("matrix", [None, [[0.75, 0.25], [0.25, 0.75]]], ids=["mean", "quarter"])
 @pytest.mark.parametrize("name", RULES)
-def test_two_replicas_do_what_two_stacked_nodes_do(name, matrix, mirrored, relative_difference):
+def test_two_replicas_do_what_two_stacked_nodes_do(
+    name, matrix, dtype, mirrored, relative_difference
+):
     if matrix is not None and name not in ("DmSGD", "DecentLaM"):
         pytest.skip("its mixing is its own")
     weights, gradients, rates = make_nodes(2)
@@ -159,15 +185,15 @@ def test_two_replicas_do_what_two_stacked_nodes_do(name, matrix, mirrored, relat
             return make(name, 2)
         return {"DmSGD": DmSGD, "DecentLaM": DecentLaM}[name](0.1, weight_decay=DECAY, **more)
 
-    expected = [keras.Variable(w.astype("float32")) for w in weights]
+    expected = [keras.Variable(w.astype(dtype), dtype=dtype) for w in weights]
     stacking = optimizer_of_two()
     with mirrored.scope():
-        variables = [keras.Variable(w[0].astype("float32")) for w in weights]
+        variables = [keras.Variable(w[0].astype(dtype), dtype=dtype) for w in weights]
         optimizer = optimizer_of_two()
         optimizer.build(variables)
     for variable, values in zip(variables, weights, strict=True):
         for part, value in zip(parts(mirrored, variable), values, strict=True):
-            part.assign(value.astype("float32"))
+            part.assign(value.astype(dtype))
 
     @tf.function
     def step(gradients):
@@ -180,7 +206,7 @@ def test_two_replicas_do_what_two_stacked_nodes_do(name, matrix, mirrored, relat
 
     for index, rate in enumerate(rates):
         optimizer.learning_rate = stacking.learning_rate = rate
-        given = [tf.constant(g, tf.float32) for g in gradients[index]]
+        given = [tf.constant(g, dtype) for g in gradients[index]]
         step(given)
         stacking.apply(given, expected)
     assert optimizer.iterations.numpy() == STEPS
