@@ -90,6 +90,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     """
 
     owns_learning_rate = True
+    needs_checkpoint = True
 
     def __init__(
         self,

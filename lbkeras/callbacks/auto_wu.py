@@ -77,6 +77,7 @@ class AutoWU(PipelineCallback):
     """
 
     owns_learning_rate = True
+    needs_checkpoint = True
 
     def __init__(self, pipeline, plan: Plan, seed: int = 0, file=None):
         super().__init__(pipeline)

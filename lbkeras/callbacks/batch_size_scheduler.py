@@ -60,7 +60,7 @@ class BatchSizeScheduler(PipelineCallback):
             a size that is no integer in 1 to `pipeline.num_examples` or that the replicas do
             not divide; a plan for another number of examples, another momentum than the
             optimizer's (0 for one without, such as Adam), a momentum that changes from or to 0, or
-            fewer epochs than `fit` runs.
+            fewer epochs than `fit` runs; a function beside BackupAndRestore.
 
     Reference: Smith, Kindermans, Ying and Le 2018, "Don't decay the learning rate, increase the
     batch size", arXiv:1711.00489.
@@ -108,6 +108,11 @@ class BatchSizeScheduler(PipelineCallback):
         if not isinstance(self.schedule, Plan) or not isinstance(rate, EpochLearningRateSchedule):
             return None
         return put_learning_rate(model, rate, rate.curve, type(self).__name__)
+
+    @property
+    def needs_checkpoint(self) -> bool:
+        """Whether the next size depends on the present one, which a Plan's does not."""
+        return not isinstance(self.schedule, Plan)
 
     def begin_anew(self):
         super().begin_anew()

@@ -68,6 +68,12 @@ class Checkpoint(PipelineCallback):
         self.minutes = checks.not_negative("minutes", minutes)
         self._pending = None  # what is restored once `fit` has reset metrics and callbacks
 
+    def _check_backup(self, backup) -> None:
+        raise UserError(
+            "callbacks: expected Checkpoint or BackupAndRestore, as each restores a state of its "
+            "own, received both"
+        )
+
     def restore(self, model, report=print) -> int:
         """Restores the newest undamaged checkpoint into a built, compiled model and the pipeline.
 

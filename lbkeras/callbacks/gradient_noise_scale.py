@@ -82,6 +82,8 @@ class GradientNoiseScale(PipelineCallback):
     (Pollux), arXiv:2008.12260, and its code.
     """
 
+    needs_checkpoint = True
+
     def __init__(
         self,
         pipeline,

@@ -17,17 +17,20 @@ class PipelineCallback(keras.callbacks.Callback):
     """A callback that acts on the `lbkeras.data.Pipeline` that `fit` gets as `x`.
 
     Its `on_train_begin` refuses a `fit` on which it could not act. An owner says so by a class
-    attribute: `owns_batch_size`, `owns_learning_rate`; there is one of each in a `fit`.
+    attribute: `owns_batch_size`, `owns_learning_rate`; there is one of each in a `fit`. So does one
+    whose state `Checkpoint` restores and Keras' BackupAndRestore does not: `needs_checkpoint`.
 
     Args:
         pipeline: the Pipeline.
 
     Raises:
-        UserError: `pipeline` is none; in `fit`, another `x`, `steps_per_epoch`, or a second owner.
+        UserError: `pipeline` is none; in `fit`, another `x`, `steps_per_epoch`, a second owner, or
+            BackupAndRestore beside what it does not restore.
     """
 
     owns_batch_size = False
     owns_learning_rate = False
+    needs_checkpoint = False
 
     def __init__(self, pipeline):
         super().__init__()
@@ -64,6 +67,8 @@ class PipelineCallback(keras.callbacks.Callback):
         for other in callbacks_of(arguments):
             if other is not self:
                 self._check_owners(other)
+            if isinstance(other, keras.callbacks.BackupAndRestore):
+                self._check_backup(other)
 
     def _check_owners(self, other) -> None:
         names = f"{type(self).__name__} and {type(other).__name__} cannot both set it; expected one"
@@ -71,6 +76,20 @@ class PipelineCallback(keras.callbacks.Callback):
             raise UserError(f"batch_size: {names} of the two callbacks")
         if self.owns_learning_rate and sets_learning_rate(other):
             raise UserError(f"learning_rate: {names} of the two callbacks")
+
+    def _check_backup(self, backup) -> None:
+        if self.needs_checkpoint:
+            raise UserError(
+                "callbacks: expected lbkeras.callbacks.Checkpoint, which restores the state of "
+                f"{type(self).__name__}, received Keras' BackupAndRestore, which does not"
+            )
+        if self.owns_batch_size and backup.save_freq != "epoch":
+            raise UserError(
+                f"save_freq: expected BackupAndRestore(save_freq='epoch') beside "
+                f"{type(self).__name__}, as Keras begins an epoch anew with the weights saved "
+                f"inside it (lbkeras.callbacks.Checkpoint goes on there), received "
+                f"{backup.save_freq!r}"
+            )
 
 
 def sets_learning_rate(callback) -> bool:

@@ -27,6 +27,8 @@ class TrainingStatistics(PipelineCallback):
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
     """
 
+    needs_checkpoint = True
+
     def __init__(self, pipeline):
         super().__init__(pipeline)
         self.examples_seen = 0

@@ -86,7 +86,7 @@ class Pipeline(DataAdapter):
     Attributes:
         num_examples: examples in the source.
         epoch: the epoch whose order the next pass takes; each pass adds one, `fit` begins with its
-            `initial_epoch`.
+            `initial_epoch` (or where BackupAndRestore goes on).
         start_step: steps that the next pass leaves out at its beginning (to resume inside an
             epoch; costs nothing for data in memory); back to 0 after that pass.
 
@@ -137,6 +137,7 @@ class Pipeline(DataAdapter):
         self._standing = {}  # batch size, share -> tf.data.Dataset, of evaluation and streams
         self._pass = (0, 0)  # epoch and first step of the running pass
         self._preparing = False  # Keras is setting up: what it takes now is not an epoch
+        self._first_pass = False  # of a `fit`, still to come
         self._resumed = False
         self._strategy = None
         self._parts = None
@@ -322,6 +323,12 @@ class Pipeline(DataAdapter):
         return self.num_examples % self._batch_size if self.has_partial_batch else None
 
     def on_epoch_begin(self):
+        if self._first_pass and not self._preparing:
+            # BackupAndRestore has changed it since `fit` was called.
+            self._first_pass = False
+            call, arguments = running_call()
+            if call == "fit" and arguments["x"] is self:
+                self.epoch = arguments["initial_epoch"]
         self._pass = (self.epoch, self.start_step)
         if not self._preparing:
             self.epoch, self.start_step = self.epoch + 1, 0
@@ -349,7 +356,7 @@ class Pipeline(DataAdapter):
 
     def _begin_fit(self, initial_epoch: int) -> None:
         """Forgets earlier fits: the order is `initial_epoch`'s, the batch size the one set last."""
-        self._preparing = True
+        self._preparing = self._first_pass = True
         self.epoch = initial_epoch
         if initial_epoch == 0 and not self._resumed:
             self._batch_size = self._own_batch_size

@@ -243,3 +243,72 @@ def test_a_loop_of_ones_own_is_not_refused():
             one.train_on_batch(x, y)
         called.on_epoch_end(epoch)
     assert int(one.optimizer.iterations.numpy()) == N // 8 + N // 16
+
+
+# Keras' BackupAndRestore: weights, optimizer and the epoch's number, nothing of the callbacks.
+
+RIGHT_AFTER_A_BACKUP = ("MicroBatches", "ProgressBar", "Sharpness")
+
+
+class Killed(keras.callbacks.Callback):
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", [name for name in MAKE if name not in RIGHT_AFTER_A_BACKUP])
+def test_a_backup_that_does_not_restore_its_state(name, tmp_path):
+    for first in (True, False):
+        train, backup = pipeline(), keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        ours = MAKE[name](train, tmp_path)
+        message = refused(train, *([ours, backup] if first else [backup, ours]))
+        if name == "Checkpoint":
+            assert message == (
+                "callbacks: expected Checkpoint or BackupAndRestore, as each restores a state of "
+                "its own, received both"
+            )
+        else:
+            assert message == (
+                "callbacks: expected lbkeras.callbacks.Checkpoint, which restores the state of "
+                f"{name}, received Keras' BackupAndRestore, which does not"
+            )
+    assert not (tmp_path / "backup").exists()
+
+
+def test_a_backup_inside_an_epoch_of_a_plan(tmp_path):
+    train = pipeline()
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=5)
+    plan = Plan([Phase(0, 3, 8, 0.05, 0.0)], N)
+    message = refused(train, callbacks.BatchSizeScheduler(train, plan), backup)
+    assert message.startswith("save_freq: expected BackupAndRestore(save_freq='epoch') beside Ba")
+    assert message.endswith(", received 5")
+
+
+def two_phases():
+    return Plan([Phase(0, 2, 8, 0.05, 0.0), Phase(2, 1, 24, 0.05, 0.0)], N)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        lambda train, tmp: [],
+        lambda train, tmp: [callbacks.BatchSizeScheduler(train, two_phases())],
+        pytest.param(
+            lambda train, tmp: [MAKE[name](train, tmp) for name in RIGHT_AFTER_A_BACKUP],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["none", "plan", "others"],
+)
+def test_what_a_backup_restores_is_the_run_that_was_left_alone(chosen, tmp_path):
+    def fit(*more):
+        one, train = model(), pipeline()
+        one.fit(train, epochs=3, verbose=0, callbacks=[*chosen(train, tmp_path), *more])
+        return one.get_weights()
+
+    alone = fit()
+    with pytest.raises(KeyboardInterrupt):
+        fit(keras.callbacks.BackupAndRestore(tmp_path / "backup"), Killed())
+    resumed = fit(keras.callbacks.BackupAndRestore(tmp_path / "backup"))
+    for ours, expected in zip(resumed, alone, strict=True):
+        np.testing.assert_array_equal(ours, expected)
