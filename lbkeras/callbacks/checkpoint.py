@@ -38,7 +38,8 @@ class Checkpoint(PipelineCallback):
     callback that only shows may come and go between runs. It is written at each epoch's end and,
     beside a BatchSizeScheduler, inside long epochs: as one file with checksums, atomically; the
     last two are kept, and those of an earlier `fit` that lie ahead become `*.superseded`. Costs a
-    write of about three times the weights.
+    write of the weights and the optimizer's slots: twice the weights with momentum SGD, three times
+    with Adam.
 
     Where several workers train together, the chief writes and all restore what it chooses, from a
     directory that all of them see; the minutes are those of the worker whose clock is first.

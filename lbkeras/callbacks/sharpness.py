@@ -51,8 +51,8 @@ class Sharpness(PipelineCallback):
 
     Cost: for each epsilon and each of `subspace_dimensions` about `iterations` + 1 forward and
     backward passes over the examples on one device, 45 by default; memory for 25 float64 vectors of
-    the size of the weights, and up to 1 GiB for random directions. A line of progress comes every
-    30 seconds.
+    the size of the weights, and up to 1 GiB for random directions. Unless `fit` is told
+    `verbose=0`, a line of progress comes every 30 seconds.
 
     Differs from the paper: as `lbkeras.analysis.sharpness`; which statistics batch normalisation
     had there is not said.

@@ -27,6 +27,9 @@ class Interrupted(Exception):
 class StopOnSignal(keras.callbacks.Callback):
     """On SIGINT or SIGTERM: writes a checkpoint after the running step and raises `Interrupted`.
 
+    Without a callback that sets the batch size, such as `BatchSizeScheduler`, a run cannot begin
+    inside an epoch: it then stops at the epoch's end.
+
     Signals are caught inside `with callback.catching():`, which goes around `fit`; a second signal
     then acts at once. Put it after the Checkpoint in the list of callbacks. Where several workers
     train together, a signal to one of them stops all of them after the same step, within seconds.

@@ -32,7 +32,7 @@ class BatchNormalizationWithoutMovingAverages(keras.layers.BatchNormalization):
     Shapes: as in `keras.layers.BatchNormalization`, masks included.
 
     Raises:
-        UserError: `momentum` other than 0, `renorm=True`.
+        UserError: `momentum` other than 0, a negative `epsilon`, `renorm=True`.
 
     Differs from the paper: statistics are averaged over the replicas in each step, not once before
     each validation, so what any replica uses or saves is right at any time.

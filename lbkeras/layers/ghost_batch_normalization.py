@@ -61,7 +61,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
     Raises:
         UserError: `ghost_batch_size` no integer of at least 1, unknown `moving_statistics`,
-            `renorm=True`, channels on the batch axis, `synchronized=True` without TensorFlow.
+            `renorm=True`, a `momentum` outside of [0, 1] or a negative `epsilon`, channels on the
+            batch axis, `synchronized=True` without TensorFlow.
 
     Differs from the paper: its authors' code cuts a batch that the ghosts do not divide into chunks
     of which the last may be small. Other projects update the moving statistics at the rate

@@ -25,7 +25,7 @@ class LARS(LayerAdaptation):
 
     So without momentum and weight decay a step has the length learning_rate * trust_coefficient *
     |w|, whatever the gradient's scale. |.| is the L2 norm over the whole tensor. Where |w| or |g|
-    is 0, the trust ratio is 1. Variables of rank <= 1 (biases, scales and offsets of batch
+    (with norm="joint" |g + weight_decay * w|) is 0, the trust ratio is 1. Variables of rank <= 1 (biases, scales and offsets of batch
     normalisation) take plain momentum SGD without weight decay, unless `exclude_from_...` is told
     otherwise; further variables are excluded with `exclude_from_layer_adaptation` and
     `exclude_from_weight_decay`. Both are saved with the model.
