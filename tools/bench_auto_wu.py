@@ -130,7 +130,7 @@ def _run(network: str, arguments, steered: bool):
     size = arguments.batch_size
     train = data.load("mnist", "train", batch_size=size, data_dir=arguments.data_dir)
     plan = planning.auto_wu_plan(
-        epochs=EPOCHS[network], batch_size=size, momentum=0.9, num_examples=train.num_examples
+        epochs=EPOCHS[network], batch_size=size, momentum=0.0, num_examples=train.num_examples
     )
     sizes = dict(hidden_sizes=(128,)) if network == "mlp" else dict(width=8)
     model = getattr(models, network)((28, 28, 1), num_classes=10, **sizes)

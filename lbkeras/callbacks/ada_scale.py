@@ -9,6 +9,7 @@ from lbkeras.analysis import adascale_gain
 from lbkeras.callbacks.gradient_noise_scale import GradientNoiseScale
 from lbkeras.callbacks.optimizer_settings import (
     base_optimizer,
+    check_momentum,
     check_ownership,
     take_learning_rate,
 )
@@ -60,7 +61,8 @@ class AdaScale(GradientNoiseScale):
 
     Raises:
         UserError: an argument out of its range; in `fit`, undivided batches on one replica, an
-            optimizer like Adam, one with a schedule, what `GradientNoiseScale` raises.
+            optimizer like Adam, one with a schedule or another momentum than the plan's, what
+            `GradientNoiseScale` raises.
 
     Differs from the paper: the gain of an update comes from the gradients before it, not its own,
     so the first one's is 1 (in this way the step's size and its noise are independent). tr(Σ) and
@@ -82,6 +84,7 @@ class AdaScale(GradientNoiseScale):
         per_layer: bool = False,
     ):
         super().__init__(pipeline, per_layer=per_layer, preconditioned=False)
+        self._plan = learning_rate if isinstance(learning_rate, Plan) else None
         if isinstance(learning_rate, Plan):
             sizes = {phase.batch_size for phase in learning_rate.phases}
             if len(sizes) > 1:
@@ -137,6 +140,8 @@ class AdaScale(GradientNoiseScale):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         check_ownership(self.model, self._rate)
+        if self._plan is not None:
+            check_momentum(self.model.optimizer, self._plan)
 
     def on_train_batch_begin(self, batch, logs=None):
         if self._epoch_begins:

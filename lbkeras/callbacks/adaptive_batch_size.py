@@ -6,6 +6,7 @@ from lbkeras.analysis import adascale_gain, cabs_batch_size
 from lbkeras.callbacks.batch_size_scheduler import BatchSizeScheduler
 from lbkeras.callbacks.gradient_noise_scale import GradientNoiseScale
 from lbkeras.callbacks.optimizer_settings import (
+    check_momentum,
     check_ownership,
     give_back_learning_rate,
     last_learning_rate,
@@ -70,8 +71,9 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
     Raises:
         UserError: an argument out of its range, a maximum below the minimum, a first size that the
-            replicas do not divide; in `fit`, an optimizer with a schedule, another callback that
-            sets the learning rate, and what `GradientNoiseScale` raises.
+            replicas do not divide; in `fit`, an optimizer with a schedule or with another momentum
+            than the plan's (0 for one without), another callback that sets the learning rate, and
+            what `GradientNoiseScale` raises.
 
     >>> import keras
     >>> from lbkeras.data import Pipeline
@@ -143,6 +145,8 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         check_ownership(self.model, self._rate)
+        if self.plan is not None:
+            check_momentum(self.model.optimizer, self.plan)
         replicas = self._num_replicas()
         self._sizes = tuple(size for size in self._ladder if size % replicas == 0)
         replica_batch_size(self._first, replicas)

@@ -6,6 +6,7 @@ import numpy as np
 from lbkeras import files
 from lbkeras.analysis.auto_wu import GRID, judge
 from lbkeras.callbacks.optimizer_settings import (
+    check_momentum,
     check_ownership,
     give_back_learning_rate,
     take_learning_rate,
@@ -63,9 +64,10 @@ class AutoWU(PipelineCallback):
         peak_learning_rate: what it decays from; None in the warm-up.
 
     Raises:
-        UserError: a plan of another kind, or of fewer epochs than `fit` runs; an optimizer with a
-            schedule, another callback that sets the learning rate; a model whose train step does
-            not hand its loss to Keras' metric.
+        UserError: a plan of another kind, or of fewer epochs than `fit` runs; an optimizer with
+            another momentum than the plan's (0 for one without) or a schedule, another callback
+            that sets the learning rate; a model whose train step does not hand its loss to Keras'
+            metric.
 
     Differs from the paper: hyper-parameters and tests as in the authors' code, see `judge`. Counted
     in epochs, so that the last test may fall on the very end of the longest warm-up, which the code
@@ -116,6 +118,7 @@ class AutoWU(PipelineCallback):
         try:
             super().on_train_begin(logs)
             check_ownership(self.model, self._rate)
+            check_momentum(self.model.optimizer, self.plan)
             epochs = (self.params or {}).get("epochs", self.plan.epochs)
             if epochs > self.plan.epochs:
                 raise UserError(

@@ -8,6 +8,7 @@ import keras
 from lbkeras.callbacks.losses_of_pairs import check_losses
 from lbkeras.callbacks.optimizer_settings import (
     base_optimizer,
+    check_momentum,
     check_no_accumulation,
     get_momentum,
     give_back_learning_rate,
@@ -23,7 +24,6 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
 from lbkeras.planning import Plan, check_replicas, replica_batch_size
-from lbkeras.planning.plan import check_without_momentum
 from lbkeras.schedules import EpochLearningRateSchedule, SteeredLearningRate, checks
 
 
@@ -191,13 +191,7 @@ class BatchSizeScheduler(PipelineCallback):
             )
         momentum = get_momentum(self.model.optimizer)
         expected = {phase.momentum for phase in plan.phases}
-        if momentum is None:
-            check_without_momentum(plan, type(base_optimizer(self.model.optimizer)).__name__)
-        elif momentum not in expected:
-            raise UserError(
-                f"momentum: expected the plan's {plan.phases[0].momentum}, "
-                f"received an optimizer with {momentum}"
-            )
+        check_momentum(self.model.optimizer, plan)
         if momentum is not None and len(expected) > 1 and 0 in expected:
             raise UserError(
                 "momentum: expected a plan that changes it to stay above 0 (at 0 an optimizer has "

@@ -4,6 +4,7 @@ import keras
 
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
+from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.schedules import Curve, SteeredLearningRate, steps
 
 _OF_A_PLAN = "learning_rate_of_a_plan"  # the name of what stands for its schedule in a file
@@ -23,6 +24,22 @@ def get_momentum(optimizer) -> float | None:
 def set_momentum(optimizer, momentum: float) -> None:
     """Sets the momentum coefficient, neither from 0 nor to 0: it acts from the next trace on."""
     base_optimizer(optimizer).momentum = float(momentum)
+
+
+def check_momentum(optimizer, plan: Plan) -> None:
+    """Checks that a plan's momentum is the optimizer's, 0 for one without.
+
+    Raises:
+        UserError: it is another.
+    """
+    momentum = get_momentum(optimizer)
+    if momentum is None:
+        check_without_momentum(plan, type(base_optimizer(optimizer)).__name__)
+    elif momentum not in {phase.momentum for phase in plan.phases}:
+        raise UserError(
+            f"momentum: expected the plan's {plan.phases[0].momentum}, "
+            f"received an optimizer with {momentum}"
+        )
 
 
 def check_no_accumulation(optimizer, beside: str) -> None:

@@ -25,10 +25,10 @@ class LARS(LayerAdaptation):
 
     So without momentum and weight decay a step has the length learning_rate * trust_coefficient *
     |w|, whatever the gradient's scale. |.| is the L2 norm over the whole tensor. Where |w| or |g|
-    (with norm="joint" |g + weight_decay * w|) is 0, the trust ratio is 1. Variables of rank <= 1 (biases, scales and offsets of batch
-    normalisation) take plain momentum SGD without weight decay, unless `exclude_from_...` is told
-    otherwise; further variables are excluded with `exclude_from_layer_adaptation` and
-    `exclude_from_weight_decay`. Both are saved with the model.
+    (with norm="joint" |g + weight_decay * w|) is 0, the trust ratio is 1. Variables of rank <= 1
+    (biases, scales and offsets of batch normalisation) take plain momentum SGD without weight
+    decay, unless `exclude_from_...` is told otherwise; further variables are excluded with
+    `exclude_from_layer_adaptation` and `exclude_from_weight_decay`. Both are saved with the model.
 
     `trust_ratios()` gives each layer's current ratio; `lbkeras.callbacks.TrainingStatistics` logs
     them. Keras' clipping acts on g before the norms are taken. The update reads weights and

@@ -178,7 +178,7 @@ def test_two_workers_decide_the_same(tmp_path):
 @pytest.mark.slow
 def test_finds_a_learning_rate_for_digits(compiled, digits):
     """AdamP: the loss has passed its minimum before half of the training; the run recovers."""
-    plan = new_plan(epochs=24, batch_size=32)
+    plan = new_plan(epochs=24, batch_size=32, momentum=0.0)
     model = compiled(AdamP(1.0), hidden=32, steps_per_execution=4)
     callback, history = train_for_real(model, digits, plan, size=32)
     assert callback.warmup_epochs < 12 and 1e-3 < callback.peak_learning_rate < 0.3
@@ -196,7 +196,7 @@ def start(compiled, digits, folder):
     model = compiled(AdamP(1.0), hidden=8)
     train = Pipeline(digits, 256, seed=5)
     scheduler = BatchSizeScheduler(train, lambda epoch, size: size)
-    others = [scheduler, AutoWU(train, new_plan(epochs=12), seed=3), LastState()]
+    others = [scheduler, AutoWU(train, new_plan(epochs=12, momentum=0.0), seed=3), LastState()]
     return model, Checkpoint(folder, train, others, minutes=0)
 
 
@@ -257,7 +257,7 @@ def test_the_file_for_the_picture(compiled, digits, says, tmp_path):
 def test_a_loss_that_is_constant(compiled, digits):
     model, train = compiled(), Pipeline(digits, 256)
     model.compile(keras.optimizers.SGD(1.0), loss=lambda y, output: 0 * output[:, 0] + 1.5)
-    callback = AutoWU(train, new_plan(epochs=6))
+    callback = AutoWU(train, new_plan(epochs=6, momentum=0.0))
     model.fit(train, epochs=6, verbose=0, callbacks=[callback])
     assert [each["votes"] for each in callback.decisions] == [0, 0, 0]
     assert callback.peak_learning_rate == 1.0
@@ -278,7 +278,7 @@ def test_losses_that_are_nan_are_left_out(compiled, digits):
             super().update_step(gradient, variable, learning_rate)
 
     model.compile(KeepsWeights(1.0), loss=loss)
-    callback = AutoWU(train, new_plan(epochs=10))
+    callback = AutoWU(train, new_plan(epochs=10, momentum=0.0))
     model.fit(train, epochs=10, verbose=0, callbacks=[callback])
     losses = np.concatenate(callback.losses)
     assert 0 < np.isnan(losses).sum() < len(losses)
@@ -323,4 +323,5 @@ def test_a_model_that_does_not_tell_its_loss(digits):
     model.compile(keras.optimizers.SGD(0.1), "mse")
     train = Pipeline(digits, 256)
     with pytest.raises(UserError, match="model: expected one whose train step .*received Silent"):
-        model.fit(train, epochs=8, verbose=0, callbacks=[AutoWU(train, new_plan())])
+        plan = new_plan(momentum=0.0)
+        model.fit(train, epochs=8, verbose=0, callbacks=[AutoWU(train, plan)])

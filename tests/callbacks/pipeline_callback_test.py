@@ -312,3 +312,17 @@ def test_what_a_backup_restores_is_the_run_that_was_left_alone(chosen, tmp_path)
     resumed = fit(keras.callbacks.BackupAndRestore(tmp_path / "backup"))
     for ours, expected in zip(resumed, alone, strict=True):
         np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("name", ["AdaScale", "AdaptiveBatchSize", "AutoWU", "BatchSizeScheduler"])
+def test_a_plan_with_another_momentum_than_the_optimizers(name):
+    train, flat = pipeline(), Plan([Phase(0, 3, 8, 0.05, 0.9)], N)
+    steered = auto_wu_plan(num_examples=N, batch_size=8, momentum=0.9, epochs=6)
+    ours = {
+        "AdaScale": lambda: callbacks.AdaScale(train, learning_rate=flat),
+        "AdaptiveBatchSize": lambda: callbacks.AdaptiveBatchSize(train, plan=flat),
+        "AutoWU": lambda: callbacks.AutoWU(train, steered),
+        "BatchSizeScheduler": lambda: callbacks.BatchSizeScheduler(train, flat),
+    }[name]()
+    message = "momentum: expected the plan's 0.9, received an optimizer with 0.0"
+    assert refused(train, ours) == message
