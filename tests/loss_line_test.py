@@ -84,6 +84,7 @@ def config(**line):
     return ConfigDict(CONFIG | dict(line=dict(start="one", end="two", examples=200) | line))
 
 
+@pytest.mark.slow
 def test_a_file_a_seed_and_none_twice(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loss_line, "POSITIONS", (0.0, 1.0))
     monkeypatch.setattr(loss_line.evaluate_line, "__defaults__", ((0.0, 1.0),))

@@ -106,6 +106,7 @@ def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(make_run):
     assert training.has_ended(run) == "diverged"
 
 
+@pytest.mark.slow
 def test_a_run_that_0_1_0_left_behind_is_resumed(tmp_path):
     """To what 0.1.0 came to in a run of the same arm and seed that was left alone."""
     folder = tmp_path / "run"
@@ -273,6 +274,7 @@ def _replace(folder):
     (folder / ".lock").write_text("another run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", [shutil.rmtree, pytest.param(_replace, marks=pytest.mark.slow)])
 def test_a_folder_that_vanishes_ends_the_run(make_run, act):
     run = make_run(checkpoint_minutes=0.0)
@@ -282,6 +284,7 @@ def test_a_folder_that_vanishes_ends_the_run(make_run, act):
     assert not run.folder.exists() or os.listdir(run.folder) == [".lock"]
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_write_has_died_and_can_go_on(make_run):
     run = make_run()
     run.folder.mkdir()

@@ -28,8 +28,10 @@ def guarded(main, arguments: list[str]) -> int:
         return main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
+    own = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)  # until somebody hears them
     child = os.fork()
     if not child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, own)
         os.setpgid(0, 0)  # Ctrl-C reaches the parent, which hands it on, once
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
@@ -37,6 +39,7 @@ def guarded(main, arguments: list[str]) -> int:
     for number in _FORWARDED:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda number, _: os.kill(child, number))
+    signal.pthread_sigmask(signal.SIG_SETMASK, own)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status >= 0:
         return status

@@ -84,6 +84,7 @@ def johnsons_algorithm(model, train, base, base_updates, rate, num_pieces, epoch
     return gains, rates, progress
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source", ["micro-batches", pytest.param("replicas", marks=pytest.mark.slow)]
 )

@@ -82,6 +82,7 @@ def test_it_shrinks_where_the_target_is_far_below(compiled, digits):
     assert adaptive.decisions[-1]["reason"].endswith("16 is the smallest size")
 
 
+@pytest.mark.slow
 def test_the_cabs_target(compiled, digits):
     _, adaptive, _, history = fit(compiled, digits, rule="cabs", scaling="none")
     for row, variance, loss in zip(

@@ -55,6 +55,7 @@ def test_every_step_has_its_epochs_batch_size(compiled, digits, steps_per_execut
     assert len(history.history["loss"]) == 6
 
 
+@pytest.mark.slow
 def test_steps_per_execution_does_not_change_the_weights(compiled, digits):
     models = [compiled(steps_per_execution=steps) for steps in (1, 4)]
     for model in models:

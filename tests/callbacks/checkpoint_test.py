@@ -200,6 +200,7 @@ def test_minutes_count_from_the_last_checkpoint(compiled, digits, tmp_path, minu
     assert sorted(seen) == list(expected)
 
 
+@pytest.mark.slow
 def test_resume_in_the_same_process_with_the_same_pipeline(compiled, digits, tmp_path, mirrored):
     """The pipeline has been read at this batch size before; two devices, and streams as well."""
     train = Pipeline(digits, 256, seed=5)
@@ -293,6 +294,7 @@ def test_variables_of_callbacks_go_on(compiled, digits, tmp_path):
     assert counts == [8, 10]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_resume_of_a_stream_and_of_ordered_data(compiled, digits, tmp_path, shuffle):
     import tensorflow as tf

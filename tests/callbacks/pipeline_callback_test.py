@@ -191,6 +191,7 @@ def test_the_same_callback_twice(name, tmp_path):
     assert_same(second, first)
 
 
+@pytest.mark.slow
 def test_two_arms_on_one_pipeline_do_not_see_each_other(tmp_path):
     alone = trained(pipeline())
     train = pipeline()

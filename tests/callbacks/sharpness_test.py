@@ -55,6 +55,7 @@ def test_the_rise_of_a_softmax_regression(train, digits, compiled):
     assert history["sharpness_subspace_2"][0] < history["sharpness"][0]
 
 
+@pytest.mark.slow
 def test_training_goes_on_as_without_it(train, compiled):
     """Bit for bit, with batch norm's statistics, dropout's seeds and the optimizer's velocities."""
     models = [compiled(hidden=8, dropout=0.3) for _ in range(2)]

@@ -113,8 +113,8 @@ def test_config_file_that_makes_no_config(text, expected, fails, tmp_path):
 
 def test_unknown_variant_names_the_nearest(fails, smith):
     assert fails("plan", f"--config={smith}:digit") == (
-        f"--config={smith}:digit: variant: expected one of digits, mnist, cifar10, paper_cifar10, "
-        "optimizers, learning_rates, received 'digit' (did you mean 'digits'?)"
+        f"--config={smith}:digit: variant: expected one of digits, digits_tuning, mnist, cifar10, "
+        "paper_cifar10, optimizers, learning_rates, received 'digit' (did you mean 'digits'?)"
     )
 
 

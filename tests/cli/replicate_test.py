@@ -63,15 +63,15 @@ def test_arms_and_seeds_then_the_report(command, tmp_path, succeeds, monkeypatch
     assert statuses == {
         f"{arm}/seed_{seed}": "diverged" if arm == "diverging" else "finished"
         for arm in ("original", "diverging", "increase_batch")
-        for seed in (0, 1)
+        for seed in (10, 11)
     }
     text = (workdir / "report.md").read_text()
     assert "increase_batch" in text and "diverged" in text
     notes = json.loads((workdir / "report.json").read_text())["notes"]
     assert notes == [
-        "The config fixes n=4 (seeds 0 to 3); this replication has n=2 (seeds 0 to 1)."
+        "The config fixes n=20 (seeds 10 to 29); this replication has n=2 (seeds 10 to 11)."
     ]
-    record = json.loads((workdir / "original/seed_0/record.json").read_text())
+    record = json.loads((workdir / "original/seed_10/record.json").read_text())
     assert record["test_examples"] == 360
     assert len(list((workdir / "plots").glob("*.png"))) >= 2
 
@@ -98,9 +98,9 @@ def test_the_workdir_of_other_arms(command, tmp_path, fails, smith):
 
 
 def test_a_run_of_another_config_is_found_before_any_training(command, tmp_path, fails):
-    folder = tmp_path / "w" / "increase_batch" / "seed_1"
+    folder = tmp_path / "w" / "increase_batch" / "seed_11"
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"arm": "increase_batch", "seed": 1, "data": {}}')
+    (folder / "config.json").write_text('{"arm": "increase_batch", "seed": 11, "data": {}}')
     assert "(data.augmentation=None), received data.augmentation='default'" in fails(*command)
     assert not (tmp_path / "w" / "original").exists()
 

@@ -33,7 +33,7 @@ def test_any_number_of_epochs_keeps_the_shares(epochs):
         (dict(base_batch_size=0),
          "base_batch_size: expected a whole number of at least 1, received 0"),
         (dict(base_learning_rate=0),
-         "learning_rate: expected a finite number above 0, received 0"),
+         "base_learning_rate: expected a finite number above 0, received 0"),
     ],
 )  # fmt: skip
 def test_message(changes, message):

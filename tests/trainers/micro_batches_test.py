@@ -220,6 +220,7 @@ def test_ways_to_run(arguments):
     assert_equal(trained(make, examples(), 4), trained(make, examples()))
 
 
+@pytest.mark.slow
 def test_a_subclassed_model_that_is_not_built():
     def make():
         return compiled(Subclassed())
