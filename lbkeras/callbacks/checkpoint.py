@@ -86,7 +86,8 @@ class Checkpoint(PipelineCallback):
             The epoch to go on with, for `fit(initial_epoch=...)`; 0 without a checkpoint.
 
         Raises:
-            UserError: the checkpoint is of another model or optimizer, or a newer lbkeras wrote it.
+            UserError: the checkpoint is of another model or optimizer, or was written inside an
+                epoch of other data, or a newer lbkeras wrote it.
         """
         with _scope(model):
             model.optimizer.build(model.trainable_variables)
@@ -97,7 +98,9 @@ class Checkpoint(PipelineCallback):
         if newest is None:
             return 0
         path, state, arrays = newest
-        _check(path, arrays, _variables(model))
+        _check(path, state, arrays, model)
+        if state["step"]:
+            self._check_data(path, state)
         for name, variable in _variables(model).items():
             variable.assign(arrays[name])
         self.pipeline.resume(state["batch_size"])
@@ -105,6 +108,16 @@ class Checkpoint(PipelineCallback):
             _build_metrics(model, self.pipeline)
         self._pending = (path, state, arrays)
         return state["epoch"]
+
+    def _check_data(self, path: Path, state: dict) -> None:
+        """A place inside an epoch is one in these data only."""
+        number = self.pipeline.num_examples
+        written = state.get("num_examples", number)  # 0.1.0 did not write it
+        if written != number:
+            raise UserError(
+                f"checkpoint {path}: expected the data of the epoch inside which it was written, "
+                f"{written:,} examples, received {number:,}"
+            )
 
     def _newest(self, report) -> tuple | None:
         """The newest undamaged checkpoint: its path, state and arrays."""
@@ -158,6 +171,8 @@ class Checkpoint(PipelineCallback):
             "epoch": epoch,
             "step": step,
             "batch_size": self.pipeline.batch_size,
+            "num_examples": self.pipeline.num_examples,
+            "optimizer": _classes(self.model.optimizer),
             "callbacks": [
                 {
                     "class": type(each).__name__,
@@ -302,14 +317,35 @@ def _check_form(state: dict) -> None:
         raise ValueError("its state is not of the form that a checkpoint has")
 
 
-def _check(path: Path, arrays: dict, variables: dict) -> None:
+def _check(path: Path, state: dict, arrays: dict, model) -> None:
+    """Shapes alone do not tell optimizers apart, or a model from its own first layers."""
+    expected = f"checkpoint {path}: expected one of this model and optimizer, "
+    classes = _classes(model.optimizer)
+    written = state.get("optimizer", classes)  # 0.1.0 did not write it
+    if written != classes:
+        raise UserError(f"{expected}{classes}, received one of {written}")
+    variables = _variables(model)
     for name, variable in variables.items():
         received = arrays[name].shape if name in arrays else "nothing"
         if received != tuple(variable.shape):
             raise UserError(
-                f"checkpoint {path}: expected one of this model and optimizer, "
-                f"{variable.path} of shape {tuple(variable.shape)}, received {received}"
+                f"{expected}{variable.path} of shape {tuple(variable.shape)}, received {received}"
             )
+    for name, array in arrays.items():
+        if name.startswith(("optimizer/", "model/")) and name not in variables:
+            whose = name.split("/")[0]
+            number = sum(each.startswith(whose) for each in variables)
+            raise UserError(
+                f"{expected}whose {whose} has {number} variables, received one more, one of shape "
+                f"{array.shape}"
+            )
+
+
+def _classes(optimizer) -> str:
+    """The class of an optimizer, and of the one that a loss-scaling wrapper holds."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    name = type(optimizer).__name__
+    return name if inner is None else f"{name}({_classes(inner)})"
 
 
 def _owners(path: Path, states: list[dict], callbacks: list) -> list[tuple]:

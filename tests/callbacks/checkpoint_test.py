@@ -468,6 +468,57 @@ def test_a_checkpoint_of_another_model_or_optimizer_is_refused(saved, compiled, 
             checkpoint.restore(model)
 
 
+OPTIMIZERS = {
+    "SGD": lambda: keras.optimizers.SGD(0.1),
+    "momentum": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
+    "RMSprop": lambda: keras.optimizers.RMSprop(),
+    "scaled": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)),
+}
+
+
+def small(optimizer, units=(2, 3)):
+    layers = [keras.layers.Dense(number) for number in units]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.compile(optimizer, "mse")
+    return model
+
+
+def written(directory, model, step=0):
+    """A checkpoint of it, inside an epoch or at its end."""
+    train = Pipeline((np.zeros((8, 4)), np.zeros((8, 3))), 2)
+    checkpoint = Checkpoint(directory, train)
+    checkpoint.set_model(model)
+    model.optimizer.build(model.trainable_variables)
+    checkpoint.save(0, step)
+
+
+@pytest.mark.parametrize(
+    "theirs, ours",
+    [("momentum", "SGD"), ("momentum", "RMSprop"), ("RMSprop", "momentum"), ("scaled", "SGD")],
+)
+def test_state_of_another_optimizer_with_the_same_shapes_is_refused(theirs, ours, tmp_path):
+    written(tmp_path, small(OPTIMIZERS[theirs]()))
+    checkpoint = Checkpoint(tmp_path, Pipeline((np.zeros((8, 4)), np.zeros((8, 3))), 2))
+    with pytest.raises(UserError, match="expected one of this model and optimizer.*received"):
+        checkpoint.restore(small(OPTIMIZERS[ours]()))
+
+
+def test_state_of_a_deeper_model_is_refused(tmp_path):
+    written(tmp_path, small(OPTIMIZERS["SGD"](), units=(2, 3, 5)))
+    checkpoint = Checkpoint(tmp_path, Pipeline((np.zeros((8, 4)), np.zeros((8, 3))), 2))
+    with pytest.raises(UserError, match=r"whose model has 4 variables, .* one of shape \(3, 5\)"):
+        checkpoint.restore(small(OPTIMIZERS["SGD"]()))
+
+
+def test_a_place_inside_an_epoch_of_other_data_is_refused(tmp_path):
+    more = Pipeline((np.zeros((9, 4)), np.zeros((9, 3))), 2)
+    written(tmp_path, small(OPTIMIZERS["SGD"]()), step=2)
+    with pytest.raises(UserError, match="expected the data of .* 8 examples, received 9"):
+        Checkpoint(tmp_path, more).restore(small(OPTIMIZERS["SGD"]()))
+    written(tmp_path, small(OPTIMIZERS["SGD"]()))  # between epochs data may come and go
+    assert Checkpoint(tmp_path, more).restore(small(OPTIMIZERS["SGD"]())) == 0
+
+
 def with_state(path, change):
     """Gives the checkpoint another state, which it returns."""
     with np.load(path) as file:
