@@ -1,5 +1,6 @@
 """Batches larger than a device's memory, in micro-batches; smaller ones when memory runs out."""
 
+import inspect
 from pathlib import Path
 
 import tensorflow as tf
@@ -10,6 +11,7 @@ from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.files import read_json_object, write_json
 from lbkeras.keras_internals.model import train_function
+from lbkeras.keras_internals.running_call import callbacks_of, running_call
 from lbkeras.schedules import checks
 from lbkeras.trainers import UpdateProgress, check_micro_batch_size, micro_batch_train_step
 
@@ -95,23 +97,29 @@ class MicroBatches(PipelineCallback):
 
     def _make_train_function(self, force: bool = False):
         model = self.model
-        if not (self._fit_begins or force):  # a `fit` without this callback, after one that failed
-            self._leave()
+        if not (self._fit_begins or force):
+            call, arguments = running_call(model)
+            if call == "fit" and self in callbacks_of(arguments):  # a callback's `train_on_batch`
+                return model.train_function
+            self._leave()  # a `fit` without this callback, after one that failed
             return model.make_train_function()
         if self._fit_begins:
             self._given = None
         self._fit_begins = False
-        self._function = self._function_key = None
+        self._function = self._function_key = self._own = None
         model.train_function = self._train
         return model.train_function
 
     def _leave(self):
         vars(self.model).pop("make_train_function", None)
         self.model.train_function = None
-        self._given = self._iterator = self._function = None
+        self._given = self._iterator = self._function = self._own = None
 
     def _train(self, iterator):
         """The next steps of the epoch, repeated in smaller pieces until they fit into memory."""
+        if inspect.isgenerator(iterator):  # the one batch of `train_on_batch` is not the epoch's
+            self._own = self._own or train_function(self.model, self.model.train_step)
+            return self._own(iterator)
         if iterator is not self._given:  # a new pass over the data
             self._given = self._iterator = iterator
             self._pass = self.pipeline.running_pass

@@ -2,6 +2,7 @@
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -68,7 +69,7 @@ class Pipeline(DataAdapter):
             arguments that makes a generator. A generator itself can be read only once: it is read
             to its end, into memory.
         batch_size: global batch size in examples, 1 to `num_examples` (with `shuffle=False` it may
-            be larger). Set it between epochs.
+            be larger). Set it between fits; inside one a `BatchSizeScheduler` does.
         shuffle: True for training, False for evaluation.
         augment: `(x, seed) -> x` on a whole batch, inside tf.data; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, step). None: the data as they are.
@@ -85,18 +86,20 @@ class Pipeline(DataAdapter):
 
     Attributes:
         num_examples: examples in the source.
-        epoch: the epoch whose order the next pass takes; each pass adds one, `fit` begins with its
-            `initial_epoch` (or where BackupAndRestore goes on).
+        epoch: the epoch whose order the next pass takes; each pass adds one, but for those of
+            `evaluate` and `predict`; `fit` begins with its `initial_epoch` (or where
+            BackupAndRestore goes on).
         start_step: steps that the next pass leaves out at its beginning (to resume inside an
             epoch; costs nothing for data in memory); back to 0 after that pass.
 
     Raises:
         UserError: no examples, parts of different lengths, a batch size out of range, a data set
             that is batched or of unknown cardinality, first examples that cannot be read or
-            decoded, an `augment` that fails or returns another number of rows; in `fit` and
-            `evaluate`, `class_weight` and the like, and labels in memory beyond the model's
-            outputs. What a stream has later TensorFlow raises as an error of its own, which has the
-            cause in its text.
+            decoded, an `augment` that fails or returns another number of rows; in `fit`, its own
+            object as validation_data, an assignment of `batch_size`; in `fit` and `evaluate`,
+            `class_weight` and the like, and labels in memory beyond the model's outputs. What a
+            stream has later TensorFlow raises as an error of its own, which has the cause in its
+            text.
 
     >>> x = np.arange(20, dtype="float32").reshape(10, 2)
     >>> train = Pipeline((x, np.arange(10)), batch_size=4, seed=1)
@@ -136,6 +139,7 @@ class Pipeline(DataAdapter):
         self._shuffle_bytes = int(shuffle_bytes)
         self._standing = {}  # batch size, share -> tf.data.Dataset, of evaluation and streams
         self._pass = (0, 0)  # epoch and first step of the running pass
+        self._left_pass = None  # during an evaluation, the one before it
         self._preparing = False  # Keras is setting up: what it takes now is not an epoch
         self._first_pass = False  # of a `fit`, still to come
         self._resumed = False
@@ -171,6 +175,14 @@ class Pipeline(DataAdapter):
 
     @batch_size.setter
     def batch_size(self, value: int):
+        call, arguments = running_call()
+        if call == "fit" and arguments["x"] is self:
+            # Keras has counted its steps, and the graph has its shapes.
+            raise UserError(
+                "batch_size: expected a callback that changes it inside fit, such as "
+                "BatchSizeScheduler(pipeline, function), received an assignment of "
+                f"{value!r}"
+            )
         self._batch_size = self._own_batch_size = self._checked(value)
 
     def _checked(self, batch_size: int) -> int:
@@ -323,10 +335,13 @@ class Pipeline(DataAdapter):
         return self.num_examples % self._batch_size if self.has_partial_batch else None
 
     def on_epoch_begin(self):
+        call, arguments = running_call()
+        if call in ("evaluate", "predict"):  # maybe inside an epoch of a `fit`
+            self._left_pass, self._pass = self._pass, (self.epoch, 0)
+            return
         if self._first_pass and not self._preparing:
             # BackupAndRestore has changed it since `fit` was called.
             self._first_pass = False
-            call, arguments = running_call()
             if call == "fit" and arguments["x"] is self:
                 self.epoch = arguments["initial_epoch"]
         self._pass = (self.epoch, self.start_step)
@@ -336,6 +351,8 @@ class Pipeline(DataAdapter):
 
     def on_epoch_end(self):
         self._preparing = False
+        if self._left_pass is not None:
+            self._pass, self._left_pass = self._left_pass, None
 
     def get_tf_dataset(self):
         # Keras calls this once a `fit`, may then take a batch to build the model, and calls
@@ -363,6 +380,19 @@ class Pipeline(DataAdapter):
 
     def _check_call(self):
         call, arguments = running_call()
+        validates = call == "fit" and arguments["validation_data"] is self
+        if validates and arguments["x"] is self:
+            raise UserError(
+                "validation_data: expected another Pipeline than the one that is trained on, such "
+                "as pipeline.in_order(batch_size), received the same one"
+            )
+        left_out = self.num_examples % self._batch_size
+        if self.shuffle and left_out and (validates or call == "evaluate"):
+            warnings.warn(
+                f"evaluate: a shuffled Pipeline leaves {left_out} of {self.num_examples} examples "
+                "out; expected one with shuffle=False, such as pipeline.in_order(batch_size)",
+                stacklevel=2,
+            )
         if arguments.get("x") is not self:
             return
         if call == "predict" and self.shuffle:

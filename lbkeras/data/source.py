@@ -26,6 +26,8 @@ def tensors(source) -> tuple:
                 "several inputs are a list inside of it: ([a, b], y)"
             )
         source = (source,)
+    while len(source) > 1 and source[-1] is None:  # Keras' habit: (x, y, None)
+        source = source[:-1]
     if not 1 <= len(source) <= 3:
         raise UserError(
             "source: expected (x, y) or (x, y, sample_weight) arrays or an unbatched "

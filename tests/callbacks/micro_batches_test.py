@@ -307,6 +307,23 @@ class Stops(keras.callbacks.Callback):
         raise KeyboardInterrupt
 
 
+class TrainsOnABatch(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.train_on_batch(*self.batch)
+
+
+@pytest.mark.slow
+def test_train_on_batch_in_a_callback_leaves_the_pieces_alone():
+    run, callback = Run(24, 8), TrainsOnABatch()
+    pieces = len(run.memory.passed)
+    callback.batch = next(run.pipeline.dataset().as_numpy_iterator())[:2]
+    run.fit([MicroBatches(run.pipeline, 8), callback], 2)
+    sizes = [len(each) for each in run.memory.passed[pieces:]]
+    epoch = [8, 8, 8] * run.pipeline.steps_per_epoch
+    assert sizes == [*epoch, 24] * 2
+    assert "make_train_function" not in vars(run.model)
+
+
 def test_a_model_is_keras_own_again_after_fit():
     run = Run(24, 8)
     pieces = len(run.memory.passed)

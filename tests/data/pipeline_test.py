@@ -1,3 +1,6 @@
+import warnings
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -218,7 +221,7 @@ def test_range_of_labels(digits):
 def test_fit_without_a_scheduler(compiled, digits):
     model = compiled()
     train = Pipeline(digits, 256)
-    history = model.fit(train, epochs=2, validation_data=train, verbose=0)
+    history = model.fit(train, epochs=2, validation_data=train.in_order(256), verbose=0)
     assert model.optimizer.iterations == 10
     assert model.sizes() == [256] * 10
     assert len(history.history["val_loss"]) == 2
@@ -263,6 +266,87 @@ def test_evaluate_and_predict_count_every_example_once(compiled, digits, steps_p
     assert received["accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert received["loss"] == pytest.approx(loss, rel=1e-5)
     np.testing.assert_allclose(model.predict(data, verbose=0), logits, atol=1e-6)
+
+
+def linear():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.SGD(1e-3), "mse", run_eagerly=True)
+    return model
+
+
+class In(keras.callbacks.Callback):
+    """Does something at the end of each second batch and each epoch."""
+
+    def __init__(self, do):
+        super().__init__()
+        self.do = do
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            self.do(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.do(self.model)
+
+
+def evaluate_some(pipeline, times, model):
+    for _ in range(times):
+        model.evaluate(pipeline, verbose=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_an_evaluation_inside_fit_leaves_the_order_of_training_alone(scheduled):
+    weights = []
+    for evaluations in (0, 1):
+        train, model = Pipeline(arrays(), 5, seed=1), linear()
+        do = partial(evaluate_some, train, evaluations)
+        scheduler = [BatchSizeScheduler(train, lambda epoch, size: 5 - epoch)] * scheduled
+        model.fit(train, epochs=3, verbose=0, callbacks=[*scheduler, In(do)])
+        assert train.running_pass == (2, 0) and train.epoch == 3
+        weights.append(model.get_weights())
+    for ours, expected in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_a_batch_size_that_is_assigned_inside_fit_is_refused(scheduled):
+    train = Pipeline(arrays(), 5)
+    scheduler = [BatchSizeScheduler(train, lambda epoch, size: 5)] * scheduled
+    with pytest.raises(UserError, match="batch_size: expected a callback that changes it"):
+        linear().fit(train, verbose=0, callbacks=[*scheduler, In(lambda m: set_size(train, 7))])
+    set_size(train, 7)
+
+
+def set_size(pipeline, size):
+    pipeline.batch_size = size
+
+
+def test_validation_by_the_pipeline_that_is_trained_on_is_refused():
+    train = Pipeline(arrays(), 5)
+    with pytest.raises(UserError, match=r"^validation_data: expected another Pipeline"):
+        linear().fit(train, validation_data=train, verbose=0)
+
+
+def test_an_evaluation_that_leaves_examples_out_says_so():
+    model, shuffled = linear(), Pipeline(arrays(), 5)
+    for call in (
+        lambda: model.evaluate(shuffled, verbose=0),
+        lambda: model.fit(Pipeline(arrays(), 5), validation_data=shuffled, verbose=0),
+    ):
+        with pytest.warns(UserWarning, match=f"leaves {N % 5} of {N} examples out"):
+            call()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.evaluate(shuffled.in_order(5), verbose=0)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_parts_that_are_none_at_the_end_are_none(shuffle):
+    x, y = arrays()
+    for given in ((x, y, None), (x, None), (x, None, None)):
+        pipeline = Pipeline(given, 4, shuffle=shuffle)
+        assert len(pipeline.element_spec) == (2 if given[1] is not None else 1)
 
 
 def test_a_scheduled_pipeline_without_its_scheduler(compiled, digits):
