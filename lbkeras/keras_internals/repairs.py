@@ -7,6 +7,7 @@ one of the faults, so that its repair can go.
 """
 
 import contextlib
+import contextvars
 import sys
 import threading
 import types
@@ -421,6 +422,48 @@ def _keep_losses_apart():
 _LOSSES = "_losses"
 
 
+# What layers add to the loss counts alike for each replica's part: an evaluation's last batch has
+# parts of unequal size, and of an empty one the mean is not a number.
+
+_rows_of_part = contextvars.ContextVar("rows_of_part", default=None)
+
+
+def _added_losses_count_alike() -> bool:
+    class Model(keras.Model):
+        losses = (tf.ones(()),)
+
+    compute_loss = private(_trainer(), "_compute_loss")
+    model, meeting = Model(), _Meeting()
+    with meeting.instead_of_ours():
+        compute_loss(model, x=tf.ones((1, 1)), training=False)
+    return not meeting.met
+
+
+def _weight_added_losses_by_examples():
+    compute_loss = private(_trainer(), "_compute_loss")
+    aggregate = private(_trainer(), "_aggregate_additional_loss")
+
+    def compute(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        rows = None
+        if not training and loss_reduction.replicas() > 1:
+            rows = tf.shape(next(part for part in tf.nest.flatten(x) if part is not None))[0]
+        token = _rows_of_part.set(rows)
+        try:
+            return compute_loss(self, x, y, y_pred, sample_weight, training)
+        finally:
+            _rows_of_part.reset(token)
+
+    def weighted(self, loss):
+        loss, rows = aggregate(self, loss), _rows_of_part.get()
+        if rows is None:
+            return loss
+        share = rows * loss_reduction.replicas() / loss_reduction.sum_over_replicas(rows)
+        return tf.where(rows > 0, loss * tf.cast(share, loss.dtype), tf.zeros_like(loss))
+
+    _trainer()._compute_loss = compute
+    _trainer()._aggregate_additional_loss = weighted
+
+
 # Every so many updates Keras puts the weights' averages in their place, in a `tf.cond`, where
 # replicas cannot meet.
 
@@ -504,6 +547,10 @@ REPAIRS = {
         lambda: _mend_loss(_UNSCALE, loss_reduction.shown_over_replicas),
     ),
     "replicas share the losses of a layer": (_losses_are_shared, _keep_losses_apart),
+    "added losses count parts alike": (
+        _added_losses_count_alike,
+        _weight_added_losses_by_examples,
+    ),
     "averages are put in a condition": (
         _averages_are_put_in_a_condition,
         _put_averages_without_condition,

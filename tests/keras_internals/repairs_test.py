@@ -213,3 +213,24 @@ def test_averages_that_replace_the_weights(mirrored):
         model = make(optimizer(**every))
     np.testing.assert_allclose(fitted(model)[0], expected, rtol=1e-6)
     assert np.abs(fitted(make(optimizer()))[0] - expected).max() > 1e-3  # it mattered
+
+
+class AddsItsMean(keras.layers.Layer):
+    def call(self, x):
+        self.add_loss(keras.ops.mean(keras.ops.square(x)))
+        return x
+
+
+@pytest.mark.parametrize("count", [23, 33])
+def test_added_losses_of_uneven_parts_in_an_evaluation(mirrored, count):
+    """The last batch has one example, so that a replica has none, or eleven."""
+    x, y = arrays(count)
+    values = []
+    for strategy in (tf.distribute.get_strategy(), mirrored):
+        keras.utils.set_random_seed(1)
+        with strategy.scope():
+            dense = keras.layers.Dense(2, kernel_regularizer="l2", activity_regularizer="l2")
+            model = keras.Sequential([keras.Input((6,)), AddsItsMean(), dense])
+            model.compile("sgd", "mse")
+        values.append(model.evaluate(x, y, batch_size=22, verbose=0))
+    assert values[1] == pytest.approx(values[0], rel=1e-6)
