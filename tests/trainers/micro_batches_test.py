@@ -385,3 +385,28 @@ def test_a_loss_without_reduction_is_shown_as_on_one_device(mirrored, size):
 
     expected = history(tf.distribute.get_strategy())
     np.testing.assert_allclose(history(mirrored, size), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [lambda: keras.optimizers.Adam(0.1), lambda: keras.optimizers.SGD(0.1, clipnorm=0.01)],
+    ids=["Adam", "clipnorm"],
+)
+def test_rows_of_an_embedding_that_occur_several_times_are_summed(optimizer):
+    """As in the product with one-hot vectors, which Keras' sparse gradients do not equal."""
+    numbers, y = np.array([[1, 1], [1, 2], [0, 1], [2, 2]]), np.ones((4, 1), "float32")
+    weights = []
+    for layers, x in (
+        ([keras.layers.Embedding(3, 2)], numbers),
+        ([keras.layers.Dense(2, use_bias=False)], np.eye(3, dtype="float32")[numbers]),
+    ):
+        layers = [*layers, keras.layers.Flatten(), keras.layers.Dense(1)]
+        model = keras.Sequential([keras.Input(x.shape[1:]), *layers])
+        model.set_weights(weights[0] if weights else model.get_weights())
+        weights += [model.get_weights()] * (not weights)
+        model.compile(optimizer(), "mse")
+        for _ in range(2):
+            micro_batch_train_step(model, 3)((x, y))
+        weights.append(model.get_weights())
+    for ours, expected in zip(*weights[1:], strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
