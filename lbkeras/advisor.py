@@ -51,6 +51,7 @@ class Advice:
         probes: a Probe for each batch size of both plans.
         own_seconds, seconds: predicted for each phase of both plans, evaluation left out.
         clipping: how the optimizer clips gradients, such as "global_clipnorm=1.0"; "": it doesn't.
+        gain_power: of AdaScale's gain, that the learning rate grows by: 1 or 0.5.
     """
 
     own: Plan
@@ -60,6 +61,7 @@ class Advice:
     own_seconds: list[float]
     seconds: list[float]
     clipping: str = ""
+    gain_power: float = 1.0
 
 
 def check_arm(settings: dict, arm: str) -> None:
@@ -115,8 +117,8 @@ def advise(
             number.
     """
     own = experiment.make_plan(settings)
-    measured, an_epoch, compiles = _measure(settings, own, strategy, data_dir, say)
-    plan = advised_plan(own, measured)
+    measured, an_epoch, compiles, power = _measure(settings, own, strategy, data_dir, say)
+    plan = advised_plan(own, measured, power)
     sizes = sorted({phase.batch_size for each in (own, plan) for phase in each.phases})
     probes = {}
     for group in similar_sizes(sizes):
@@ -131,6 +133,7 @@ def advise(
         own_seconds=phase_seconds(own, probes, times),
         seconds=phase_seconds(plan, probes, times),
         clipping=_clipping(settings["optimizer"]),
+        gain_power=power,
     )
 
 
@@ -241,11 +244,12 @@ def _one_size(own: Plan, batch_size: int) -> dict:
 
 
 def _measure(settings: dict, own: Plan, strategy: str, data_dir, say):
-    """Measured epochs, the seconds an epoch takes beside its steps, whether XLA compiles."""
+    """Measured epochs, an epoch's seconds beside its steps, whether XLA compiles, gain's power."""
     load_tensorflow()
     import keras
 
     from lbkeras import callbacks, distribution
+    from lbkeras.callbacks.adaptive_batch_size import GAIN_POWERS, default_scaling
     from lbkeras.planning import check_replicas
     from lbkeras.steps_per_execution import choose_steps_per_execution
 
@@ -283,7 +287,8 @@ def _measure(settings: dict, own: Plan, strategy: str, data_dir, say):
                 f"{error} while measuring: expected learning rates with which the config's own "
                 "plan trains, received higher ones"
             ) from None
-    return rows.measured, _seconds_an_epoch(train, chosen), bool(model.jit_compile)
+    power = GAIN_POWERS[default_scaling(model.optimizer)]
+    return rows.measured, _seconds_an_epoch(train, chosen), bool(model.jit_compile), power
 
 
 def _rows(adaptive, epochs: int, say):

@@ -9,6 +9,8 @@ updates.
 Variants (`--config=configs/papers/mccandlish2018_noise_scale.py:VARIANT`):
     digits    scikit-learn's digits, embedded; small convolutional network; the default
     mnist     MNIST, the same network with 8 filters
+    digits_adam, digits_lars, mnist_adam, mnist_lars: the same under Adam and LARS, where the rate
+              follows the gain or its square root; with `_tuning` after it, the small batch's rate
 
 The learning rate is the best of five, a factor of 2 apart, for the small fixed batch, trained on
 `train[:80%]` and judged on `train[80%:]` with other seeds; the other arms take it as it is, and
@@ -112,7 +114,76 @@ def mnist():
     )
 
 
-_VARIANTS = dict(digits=digits, mnist=mnist)
+# Other optimizers: the learning rates that were tried for the small batch on the held-out fifth
+# (digits: seeds 100 and 101; MNIST: seed 100 alone), and the best of them.
+_RATES = dict(
+    digits=dict(
+        adam=((0.001, 0.002, 0.004, 0.008, 0.016), 0.008),
+        lars=((0.005, 0.01, 0.02, 0.04, 0.08), 0.02),
+    ),
+    mnist=dict(
+        adam=((0.0005, 0.001, 0.002, 0.004, 0.008), 0.002),
+        lars=((0.02, 0.04, 0.08, 0.16, 0.32), 0.04),
+    ),
+)
+_OPTIMIZERS = dict(
+    adam=dict(name="Adam"),
+    lars=dict(name="LARS", trust_coefficient=0.1, weight_decay=5e-4),
+)
+_SCALINGS = dict(gain="gain", square_root_gain="gain's square root")
+
+
+def _with_optimizer(config, optimizer):
+    """AdaptiveBatchSize under another optimizer than momentum SGD: the gain or its square root."""
+    small = config.plan.batch_size
+    rates, chosen = _RATES[config.data.name][optimizer]
+    config.optimizer = _OPTIMIZERS[optimizer]
+    config.plan.learning_rate = chosen
+    if optimizer == "adam":
+        config.plan.momentum = 0.0
+    arms = {name: config.arms[name].to_dict() for name in ("small_batch", "large_batch")}
+    for scaling, words in _SCALINGS.items():
+        arms[f"adaptive_{scaling}"] = dict(
+            description=f"from {small} towards the critical batch size, the rate by the {words}",
+            callbacks=dict(AdaptiveBatchSize=dict(scaling=scaling)),
+        )
+    config.arms = common.in_order(arms)
+    config.first_seed = 10
+    config.seeds = 10 if config.data.name == "digits" else 3
+    return config
+
+
+def _tuning(config, optimizer):
+    """The small batch's learning rate under that optimizer, on a held-out fifth."""
+    config = _with_optimizer(config, optimizer)
+    config.data.update(train_split="train[:80%]", test_split="train[80%:]")
+    config.data.num_examples = round(0.8 * config.data.num_examples)
+    config.arms = common.in_order(
+        {
+            f"small_batch_rate_{rate:g}".replace(".", "_"): dict(
+                description=f"batch {config.plan.batch_size}, from {rate:g}",
+                plan=dict(learning_rate=rate),
+            )
+            for rate in _RATES[config.data.name][optimizer][0]
+        }
+    )
+    config.first_seed = 100
+    config.seeds = 2 if config.data.name == "digits" else 1
+    return config
+
+
+_VARIANTS = dict(
+    digits=digits,
+    mnist=mnist,
+    digits_adam=lambda: _with_optimizer(digits(), "adam"),
+    digits_adam_tuning=lambda: _tuning(digits(), "adam"),
+    digits_lars=lambda: _with_optimizer(digits(), "lars"),
+    digits_lars_tuning=lambda: _tuning(digits(), "lars"),
+    mnist_adam=lambda: _with_optimizer(mnist(), "adam"),
+    mnist_adam_tuning=lambda: _tuning(mnist(), "adam"),
+    mnist_lars=lambda: _with_optimizer(mnist(), "lars"),
+    mnist_lars_tuning=lambda: _tuning(mnist(), "lars"),
+)
 
 
 def get_config(variant="digits"):
@@ -122,8 +193,24 @@ def get_config(variant="digits"):
 
 def get_claims(variant="digits"):
     """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    if variant.endswith("_tuning"):
+        return []
     source = f"{PAPER['citation']}, section 2"
     adaptive = ("adaptive", "adaptive_linear", "adaptive_square_root")
+    of_power = []
+    if variant not in ("digits", "mnist", ""):
+        adaptive = tuple(f"adaptive_{scaling}" for scaling in _SCALINGS)
+        of_power = [
+            dict(
+                name="square_root_gain_is_better",
+                statement="Under this optimizer the rate that follows the gain is worse than the "
+                "rate that follows its square root.",
+                source="AdaptDL's AdamScale (gain to the power 0.5 for Adam and RMSprop)",
+                test="worse",
+                arm="adaptive_gain",
+                baseline="adaptive_square_root_gain",
+            )
+        ]
     claims = [
         dict(
             name="large_batch_loses_accuracy",
@@ -157,5 +244,6 @@ def get_claims(variant="digits"):
             )
             for arm in adaptive
         ),
+        *of_power,
     ]
     return [dict(source=source, tag="T") | claim for claim in claims]

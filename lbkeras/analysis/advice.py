@@ -65,7 +65,7 @@ def measured_plan(own: Plan) -> Plan:
     return Plan(tuple(phases), own.num_examples, own.learning_rate_curve)
 
 
-def advised_plan(own: Plan, measured: list[MeasuredEpoch]) -> Plan:
+def advised_plan(own: Plan, measured: list[MeasuredEpoch], gain_power: float = 1.0) -> Plan:
     """The plan that measured epochs recommend instead of a plan of one's own.
 
     The batch sizes are those that `AdaptiveBatchSize` takes by what was measured, one rung of its
@@ -75,12 +75,13 @@ def advised_plan(own: Plan, measured: list[MeasuredEpoch]) -> Plan:
     allows, and the learning rate warms up in one epoch from the own plan's, unless that begins with
     a warm-up itself.
 
-    The learning rate is the own plan's times AdaScale's gain of a batch size over the own plan's,
-    by the last measurement before a size is left; to three digits.
+    The learning rate is the own plan's times AdaScale's gain of a batch size over the own plan's to
+    the power `gain_power`, by the last measurement before a size is left; to three digits.
 
     Args:
         own: the plan that was measured, with all its batch sizes.
         measured: the epochs from the first, at least one; that of an epoch decides about the next.
+        gain_power: 1, or 0.5 for an optimizer that divides by the gradients' size.
     """
     sizes, begins_larger = _batch_sizes(own, measured)
     if all(size == own.batch_size(epoch) for epoch, size in enumerate(sizes)):
@@ -89,7 +90,8 @@ def advised_plan(own: Plan, measured: list[MeasuredEpoch]) -> Plan:
     factors = []
     for _, stop, size, own_size, _ in stretches:
         last = measured[max(min(stop - 2, len(measured) - 1), 0)]
-        factors.append(float(f"{last.gain(size, own_size):.3g}") if size != own_size else 1.0)
+        gain = last.gain(size, own_size) ** gain_power if size != own_size else 1.0
+        factors.append(float(f"{gain:.3g}"))
     edges = [0, *(stop for _, stop, *_ in stretches)]
     curve = scaled_in_stretches(own.learning_rate_curve, edges, factors)
     if begins_larger:

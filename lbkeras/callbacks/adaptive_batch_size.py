@@ -2,10 +2,13 @@
 
 import math
 
+import keras
+
 from lbkeras.analysis import adascale_gain, cabs_batch_size
 from lbkeras.callbacks.batch_size_scheduler import BatchSizeScheduler
 from lbkeras.callbacks.gradient_noise_scale import GradientNoiseScale
 from lbkeras.callbacks.optimizer_settings import (
+    base_optimizer,
     check_momentum,
     check_ownership,
     give_back_learning_rate,
@@ -19,9 +22,13 @@ from lbkeras.planning import Plan, replica_batch_size
 from lbkeras.planning.adaptive_batch_size import batch_size_ladder, loss_rose, next_batch_size
 from lbkeras.schedules import checks, steps
 from lbkeras.schedules.scaling import SCALING_RULES
+from lbkeras.trainers.gradient_statistics import has_second_moments
 
 RULES = ("critical", "cabs")
-SCALINGS = ("gain", *SCALING_RULES)
+
+
+GAIN_POWERS = {"gain": 1.0, "square_root_gain": 0.5}
+SCALINGS = (*GAIN_POWERS, *SCALING_RULES)
 
 
 class AdaptiveBatchSize(BatchSizeScheduler):
@@ -38,15 +45,19 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     and with k = batch size / first batch size the learning rate is that of the first batch size,
     the optimizer's number or the plan's curve, times
 
-        gain         (variance + |G|²) / (variance / k + |G|²), variance = tr(Σ) / first batch size
-        linear       k
-        square_root  √k
-        none         1
+        gain              g = (variance + |G|²) / (variance / k + |G|²),
+                          variance = tr(Σ) / first batch size
+        square_root_gain  √g
+        linear            k
+        square_root       √k
+        none              1
 
-    Gain is AdaScale's, measured at each epoch's end: between 1 and k, near k as long as the batch
-    is far below the critical size. Where the training loss rises by more than a fifth within two
-    epochs of a larger batch, the run goes one size back, and no further than there: the noise says
-    how much a learning rate may grow, not how much the model bears.
+    g is AdaScale's gain, measured at each epoch's end: between 1 and k, near k as long as the batch
+    is far below the critical size. An optimizer that divides by the gradients' size, as Adam does,
+    takes larger steps by itself where they have less noise, so that √g is left. Where the training
+    loss rises by more than a fifth within two epochs of a larger batch, the run goes one size back,
+    and no further than there: the noise says how much a learning rate may grow, not how much the
+    model bears.
 
     Logs `batch_size` and what `GradientNoiseScale` logs; `file` has each epoch's decision with its
     reason, and a line says so whenever the size changes. Costs what `GradientNoiseScale` does, and
@@ -59,7 +70,9 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         min_batch_size, max_batch_size: bounds in examples; None: the first size, and a tenth of the
             data, or the first size where that is larger.
         rule: `"critical"` or `"cabs"`.
-        scaling: `"gain"`, `"linear"`, `"square_root"` or `"none"`.
+        scaling: `"gain"`, `"square_root_gain"`, `"linear"`, `"square_root"` or `"none"`; None:
+            `"square_root_gain"` for an optimizer that divides by the gradients' size (Adam and its
+            kin, RMSprop, LARS, LAMB), else `"gain"`.
         factor: from one size to the next, at least 2.
         file: a path for the decisions as JSON; None: not written.
 
@@ -102,13 +115,13 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         min_batch_size: int | None = None,
         max_batch_size: int | None = None,
         rule: str = "critical",
-        scaling: str = "gain",
+        scaling: str | None = None,
         factor: int = 2,
         file=None,
     ):
         super().__init__(pipeline, lambda epoch, size: self.next_size)
         self.rule = checks.choice("rule", rule, RULES)
-        self.scaling = checks.choice("scaling", scaling, SCALINGS)
+        self.scaling = None if scaling is None else checks.choice("scaling", scaling, SCALINGS)
         if plan is not None and not isinstance(plan, Plan):
             raise UserError(f"plan: expected a Plan or None, received {plan!r}")
         if plan is not None and len({phase.batch_size for phase in plan.phases}) > 1:
@@ -181,9 +194,10 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
     def _factor(self) -> float:
         """What the learning rate of the first batch size is multiplied by."""
-        if self.scaling == "gain":
-            return self.gain
-        return SCALING_RULES[self.scaling](1.0, self.next_size, self._first)
+        scaling = self.scaling or default_scaling(self.model.optimizer)
+        if scaling in GAIN_POWERS:
+            return self.gain ** GAIN_POWERS[scaling]
+        return SCALING_RULES[scaling](1.0, self.next_size, self._first)
 
     def _decide(self, epoch: int, logs: dict) -> None:
         rate = last_learning_rate(self.model.optimizer)
@@ -234,6 +248,34 @@ class AdaptiveBatchSize(BatchSizeScheduler):
             return math.nan, math.nan
         size = cabs_batch_size(rate, max(variance, 0.0), loss)
         return size, size
+
+
+def default_scaling(optimizer) -> str:
+    """The scaling that suits an optimizer: `"gain"` or `"square_root_gain"`.
+
+    The latter where it divides by the size of the gradients, which shrinks with their noise.
+
+    Args:
+        optimizer: of a compiled model.
+    """
+    optimizer = base_optimizer(optimizer)
+    divides = (
+        has_second_moments(optimizer)
+        or hasattr(optimizer, "trust_ratios")
+        or isinstance(optimizer, _DIVIDE_BY_SIZE)
+    )
+    return "square_root_gain" if divides else "gain"
+
+
+# Beside those with second moments and those of lbkeras that scale each layer.
+_DIVIDE_BY_SIZE = (
+    keras.optimizers.RMSprop,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Adafactor,
+    keras.optimizers.Adamax,
+    keras.optimizers.Lion,
+)
 
 
 def _finite(bound: float) -> float | None:

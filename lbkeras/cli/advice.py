@@ -160,8 +160,11 @@ def _learning_rates(advice) -> list[str]:
         factors.append(f"{gain:.3g} at {phase.batch_size:,} ({times:.3g} times the batch)")
     if not factors:
         return []
+    gain = "AdaScale's gain"
+    if advice.gain_power != 1:
+        gain = "the square root of AdaScale's gain (the optimizer divides by the gradients' size)"
     sentences = [
-        "Learning rates: the config's own curve times AdaScale's gain, what an update of the "
+        f"Learning rates: the config's own curve times {gain}, what an update of the "
         f"larger batch is worth in updates of the config's: {', '.join(factors)}."
     ]
     if advice.clipping:

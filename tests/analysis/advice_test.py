@@ -47,6 +47,11 @@ def test_the_learning_rate_has_the_gain_of_the_last_measurement_at_that_size():
     assert plan.learning_rate(7.5) == pytest.approx(0.1 * 31 / (30 / 8 + 1), rel=5e-3)
 
 
+def test_the_power_of_the_gain():
+    plan = advised_plan(constant(), [row(20), row(85)], gain_power=0.5)
+    assert plan.learning_rate(1.5) == pytest.approx(0.1 * (11 / 6) ** 0.5, rel=5e-3)
+
+
 def test_four_times_the_size_in_the_first_epoch_begins_larger_with_a_warm_up():
     plan = advised_plan(constant(), [row(45), row(45)])
     assert sizes(plan) == [20, *[40] * 7]

@@ -6,7 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+import lbkeras
 from lbkeras.callbacks import AdaptiveBatchSize, Checkpoint, GradientNoiseScale, MicroBatches
+from lbkeras.callbacks.adaptive_batch_size import default_scaling
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.planning import Phase, Plan
@@ -23,9 +25,9 @@ class Seen(keras.callbacks.Callback):
         self.rates.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
 
 
-def fit(compiled, digits, epochs=5, others=(), **arguments):
+def fit(compiled, digits, epochs=5, others=(), optimizer=None, **arguments):
     keras.utils.set_random_seed(0)
-    model = compiled(keras.optimizers.SGD(0.1))
+    model = compiled(optimizer or keras.optimizers.SGD(0.1))
     train = Pipeline(digits, 16)
     adaptive, seen = AdaptiveBatchSize(train, **arguments), Seen()
     history = model.fit(
@@ -68,6 +70,43 @@ def test_the_rules_of_scaling(compiled, digits, scaling, power):
     factors = np.asarray(history["batch_size"]) / 16
     assert max(factors) > 1
     np.testing.assert_allclose(seen.rates, 0.1 * factors**power, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_an_optimizer_that_divides_by_the_gradients_size_takes_the_square_root(compiled, digits):
+    adam = keras.optimizers.Adam(0.001)
+    _, adaptive, seen, history = fit(compiled, digits, optimizer=adam)
+    rates = [0.001]
+    for row, variance, squared_norm in zip(
+        adaptive.decisions,
+        history["gradient_variance"],
+        history["gradient_squared_norm"],
+        strict=True,
+    ):
+        scale, noise, norm = row["next_batch_size"] / 16, variance / 16, max(squared_norm, 0)
+        rates.append(0.001 * ((noise + norm) / (noise / scale + norm)) ** 0.5)
+    np.testing.assert_allclose(seen.rates, rates[:-1], rtol=1e-5)
+    assert rates[-1] > 0.0011
+
+
+@pytest.mark.parametrize(
+    "optimizer, scaling",
+    [
+        (keras.optimizers.SGD(momentum=0.9), "gain"),
+        (lbkeras.optimizers.SGDP(0.1), "gain"),
+        (keras.optimizers.Adam(), "square_root_gain"),
+        (keras.optimizers.AdamW(), "square_root_gain"),
+        (keras.optimizers.RMSprop(), "square_root_gain"),
+        (keras.optimizers.Adafactor(), "square_root_gain"),
+        (keras.optimizers.Lion(), "square_root_gain"),
+        (lbkeras.optimizers.LAMB(), "square_root_gain"),
+        (lbkeras.optimizers.LARS(0.1), "square_root_gain"),
+        (keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), "square_root_gain"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_the_scaling_that_suits_an_optimizer(optimizer, scaling):
+    assert default_scaling(optimizer) == scaling
 
 
 @pytest.mark.slow
@@ -168,7 +207,8 @@ def test_killed_inside_an_epoch_it_decides_the_same(compiled, digits, tmp_path):
         (dict(rule="cab"), "rule: expected one of 'critical', 'cabs', received 'cab'"),
         (
             dict(scaling="sqrt"),
-            "scaling: expected one of 'gain', 'square_root', 'linear', 'none', received 'sqrt'",
+            "scaling: expected one of 'gain', 'square_root_gain', 'square_root', 'linear', "
+            "'none', received 'sqrt'",
         ),
         (
             dict(plan=Plan([Phase(0, 1, 16, 0.1, 0), Phase(1, 1, 32, 0.1, 0)], 1437)),
