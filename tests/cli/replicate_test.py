@@ -53,8 +53,8 @@ def test_arms_and_seeds_then_the_report(command, tmp_path, succeeds, monkeypatch
     assert not any("Epoch" in line for line in lines)
     assert all("(about " in line and " left)" in line for line in runs[:5])
     assert "left" not in runs[5]
-    assert runs[0].startswith("[1/6] original seed 0: ")
-    assert runs[1].startswith("[2/6] diverging seed 0: diverged: the loss became ")
+    assert runs[0].startswith("[1/6] original seed 10: ")
+    assert runs[1].startswith("[2/6] diverging seed 10: diverged: the loss became ")
     workdir = tmp_path / "w"
     statuses = {
         str(path.parent.relative_to(workdir)): json.loads(path.read_text())["status"]
@@ -154,7 +154,7 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, 
     command = (*command[:-1], "--seeds=1")
     first, second = (process, forked) if number == signal.SIGINT else (forked, process)
     first = first(*command)
-    record = tmp_path / "w" / "diverging" / "seed_0" / "config.json"
+    record = tmp_path / "w" / "diverging" / "seed_10" / "config.json"
     until = time.monotonic() + 200
     while not record.exists() and first.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
@@ -167,7 +167,7 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, 
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
     assert "claims: one seed decides none of them" in output
-    assert "[1/3] original seed 0: finished before" in output
+    assert "[1/3] original seed 10: finished before" in output
     assert (tmp_path / "w" / "report.md").exists()
 
 
@@ -175,7 +175,7 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, 
 def test_every_arm_of_smith_on_digits(tmp_path, smith, succeeds):
     flags = ["--config.plan.epochs=4", "--config.plan.boundaries=(1,2,3)", "--seeds=1"]
     output = succeeds("replicate", f"--config={smith}:digits", f"--workdir={tmp_path}", *flags)
-    assert "[6/6] large_batch_naive seed 0: " in output
+    assert "[6/6] large_batch_naive seed 10: " in output
     assert len(list(tmp_path.glob("*/seed_*/model.keras"))) == 6
     report = (tmp_path / "report.md").read_text()
     assert all(arm in report for arm in ("hybrid", "increased_momentum", "large_batch_naive"))
