@@ -7,7 +7,10 @@ import keras
 
 from lbkeras.callbacks.losses_of_pairs import check_losses
 from lbkeras.callbacks.optimizer_settings import (
+    MOMENTUM,
+    SAVED_RATE,
     base_optimizer,
+    borrow_momentum,
     check_momentum,
     check_no_accumulation,
     get_momentum,
@@ -21,6 +24,7 @@ from lbkeras.callbacks.optimizer_settings import (
 )
 from lbkeras.callbacks.pipeline_callback import PipelineCallback, sets_learning_rate
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.borrowed import borrow, give_back
 from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
 from lbkeras.planning import Plan, check_replicas, replica_batch_size
@@ -94,6 +98,7 @@ class BatchSizeScheduler(PipelineCallback):
         self._steered = self._take_learning_rate(model)
         if isinstance(learning_rate_of(optimizer), EpochLearningRateSchedule):
             save_present_rate(optimizer)
+            borrow(model, SAVED_RATE, lambda: save_own_rate(optimizer))
 
     def _take_learning_rate(self, model):
         """The plan's learning rate as one that begins anew at each epoch, if updates are skipped.
@@ -104,7 +109,7 @@ class BatchSizeScheduler(PipelineCallback):
         if optimizer is model.optimizer or keras.backend.backend() != "tensorflow":
             return None
         rate = learning_rate_of(optimizer)
-        rate = getattr(rate, "number", rate)  # a `fit` that broke off has not given it back
+        rate = getattr(rate, "number", rate)  # of another callback: it is refused later
         if not isinstance(self.schedule, Plan) or not isinstance(rate, EpochLearningRateSchedule):
             return None
         return put_learning_rate(model, rate, rate.curve, type(self).__name__)
@@ -125,7 +130,7 @@ class BatchSizeScheduler(PipelineCallback):
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        self._own_momentum = get_momentum(self.model.optimizer)
+        borrow_momentum(self.model)
         if isinstance(self.schedule, Plan):
             self._check_plan(self.schedule)
         if self._num_replicas() > 1:
@@ -133,13 +138,10 @@ class BatchSizeScheduler(PipelineCallback):
             check_losses(self.model, self.pipeline, "replicas")
 
     def on_train_end(self, logs=None):
-        if get_momentum(self.model.optimizer) != self._own_momentum:
-            set_momentum(self.model.optimizer, self._own_momentum)
-            self.model.train_function = None
         if self._steered is not None:
             give_back_learning_rate(self.model, self._steered)
-        elif isinstance(self.schedule, Plan):
-            save_own_rate(base_optimizer(self.model.optimizer))
+        for name in (MOMENTUM, SAVED_RATE):
+            give_back(self.model, name)
 
     def on_epoch_begin(self, epoch, logs=None):
         before = self.pipeline.batch_size

@@ -3,10 +3,12 @@
 import keras
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.borrowed import borrow, give_back
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.schedules import Curve, SteeredLearningRate, steps
 
+_LEARNING_RATE, MOMENTUM, SAVED_RATE = "learning rate", "momentum", "saved learning rate"
 _OF_A_PLAN = "learning_rate_of_a_plan"  # the name of what stands for its schedule in a file
 
 
@@ -60,6 +62,19 @@ def check_no_accumulation(optimizer, beside: str) -> None:
         )
 
 
+def borrow_momentum(model) -> None:
+    """Notes the momentum that the optimizer has again once this `fit` is over."""
+    optimizer, own = model.optimizer, get_momentum(model.optimizer)
+
+    def put_back():
+        changed = get_momentum(optimizer) != own
+        if changed:
+            set_momentum(optimizer, own)
+        return changed
+
+    borrow(model, MOMENTUM, put_back)
+
+
 def last_learning_rate(optimizer) -> float:
     """The learning rate of the latest update (of the next one before the first)."""
     optimizer = base_optimizer(optimizer)
@@ -109,7 +124,7 @@ def take_learning_rate(model, owner) -> SteeredLearningRate:
             f"{name}: expected Keras' TensorFlow backend, received {keras.backend.backend()}"
         )
     rate = learning_rate_of(optimizer)
-    number = getattr(rate, "number", rate)  # a `fit` that broke off has not given it back
+    number = getattr(rate, "number", rate)  # of another callback: `check_ownership` refuses it
     if isinstance(number, keras.optimizers.schedules.LearningRateSchedule) or number is None:
         received = "none" if number is None else type(number).__name__
         raise UserError(
@@ -137,6 +152,13 @@ def put_learning_rate(model, present, curve: Curve, owner: str) -> SteeredLearni
     set_learning_rate(optimizer, steered)
     save_present_rate(optimizer)
     model.train_function = None
+
+    def put_back():
+        set_learning_rate(optimizer, present)
+        save_own_rate(optimizer)
+        return True
+
+    borrow(model, _LEARNING_RATE, put_back)
     return steered
 
 
@@ -159,11 +181,8 @@ def check_ownership(model, steered: SteeredLearningRate) -> None:
 
 def give_back_learning_rate(model, steered: SteeredLearningRate) -> None:
     """Gives the optimizer its number again, which is what it was before."""
-    optimizer = base_optimizer(model.optimizer)
-    if learning_rate_of(optimizer) is steered:
-        set_learning_rate(optimizer, steered.number)
-        save_own_rate(optimizer)
-        model.train_function = None
+    if learning_rate_of(base_optimizer(model.optimizer)) is steered:
+        give_back(model, _LEARNING_RATE)
 
 
 def save_present_rate(optimizer) -> None:

@@ -23,6 +23,7 @@ from lbkeras.data.source import (
     warn_of_own_order,
 )
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.borrowed import give_back_all
 from lbkeras.keras_internals.data_adapter import DataAdapter, super_batches
 from lbkeras.keras_internals.running_call import callbacks_of, running_call, running_model
 from lbkeras.keras_internals.tf_data import has_checked_cardinality
@@ -403,6 +404,8 @@ class Pipeline(DataAdapter):
         for name, instead in _DROPPED.items():
             if arguments.get(name) is not None:
                 raise UserError(f"{name}: expected {instead}, received {call}({name}=...)")
+        if call == "fit":
+            give_back_all(running_model())
         if self._label_range is not None and call in ("fit", "evaluate"):
             check_labels(running_model(), self._label_range)
 

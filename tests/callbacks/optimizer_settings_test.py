@@ -1,11 +1,13 @@
 import keras
+import numpy as np
 import pytest
 
-from lbkeras.callbacks import BatchSizeScheduler, optimizer_settings
+from lbkeras.callbacks import AdaptiveBatchSize, BatchSizeScheduler, optimizer_settings
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.planning import Phase, Plan
-from lbkeras.schedules import steps
+from lbkeras.schedules import SteeredLearningRate, steps
 
 
 @pytest.mark.parametrize(
@@ -135,3 +137,43 @@ def test_a_fit_that_broke_off_does_not_bar_the_next(compiled, digits):
         model.fit(train, verbose=0, callbacks=[Owner(train), stop])
     model.fit(train, verbose=0, callbacks=[Owner(train)])
     assert model.optimizer.learning_rate is number
+
+
+class Breaks(keras.callbacks.Callback):
+    """Ctrl-C in an epoch; Keras then calls no `on_train_end`."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def interrupted(model, train, callback, epoch=2):
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(train, epochs=4, verbose=0, callbacks=[callback, Breaks(epoch)])
+
+
+def test_a_steered_rate_is_given_back_before_the_fit_after_ctrl_c():
+    x = np.random.default_rng(0).normal(size=(320, 4)).astype("float32")
+    train, model = Pipeline((x, x[:, 0]), 8), keras.Sequential([keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.01), "mse")
+    interrupted(model, train, AdaptiveBatchSize(train, scaling="linear"))
+    assert isinstance(learning_rate_of(model.optimizer), SteeredLearningRate)
+    model.fit(train, epochs=1, verbose=0)
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+    model.optimizer.learning_rate = 0.02  # a number as before
+    assert model.optimizer.variables[1] is learning_rate_of(model.optimizer)
+
+
+def test_a_plans_momentum_is_given_back_before_the_fit_after_ctrl_c():
+    x = np.zeros((320, 4), "float32")
+    train, model = Pipeline((x, x[:, 0]), 8), keras.Sequential([keras.layers.Dense(1)])
+    plan = Plan([Phase(0, 1, 8, 0.1, 0.5), Phase(1, 3, 8, 0.1, 0.9)], 320)
+    model.compile(keras.optimizers.SGD(plan.learning_rate_schedule(), momentum=0.5), "mse")
+    interrupted(model, train, BatchSizeScheduler(train, plan))
+    assert model.optimizer.momentum == 0.9
+    model.fit(train, epochs=4, verbose=0, callbacks=[BatchSizeScheduler(train, plan)])
+    assert model.optimizer.momentum == 0.5

@@ -293,4 +293,4 @@ def test_replicate_with_two_workers(workers, tmp_path):
     assert second == (0, "", "")
     report = json.loads((tmp_path / "all" / "report.json").read_text())
     assert len(report["arms"]) == 2
-    assert _record(tmp_path / "all" / "original" / "seed_0")["workers"] == 2
+    assert _record(tmp_path / "all" / "original" / "seed_10")["workers"] == 2
