@@ -9,8 +9,14 @@ updates.
 Variants (`--config=configs/papers/mccandlish2018_noise_scale.py:VARIANT`):
     digits    scikit-learn's digits, embedded; small convolutional network; the default
     mnist     MNIST, the same network with 8 filters
-    digits_adam, digits_lars, mnist_adam, mnist_lars: the same under Adam and LARS, where the rate
-              follows the gain or its square root; with `_tuning` after it, the small batch's rate
+    digits_adam           digits under Adam: the rate follows the gain or its square root
+    digits_adam_tuning    the small batch's rate for it, on a held-out fifth
+    digits_lars           the same under LARS
+    digits_lars_tuning    its rate
+    mnist_adam            MNIST under Adam
+    mnist_adam_tuning     its rate
+    mnist_lars            MNIST under LARS
+    mnist_lars_tuning     its rate
 
 The learning rate is the best of five, a factor of 2 apart, for the small fixed batch, trained on
 `train[:80%]` and judged on `train[80%:]` with other seeds; the other arms take it as it is, and
