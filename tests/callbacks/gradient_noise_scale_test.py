@@ -362,7 +362,7 @@ def test_errors_of_the_user(few):
         )
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_several_workers(tmp_path):
     """Two workers measure, decide and end as two replicas of one process do."""
     script = Path(__file__).with_name("gradient_noise_scale_script.py")
