@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from lbkeras import experiment, files, machine, workdir
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, one_line
 from lbkeras.planning import check_replicas
 from lbkeras.replication import read_history, read_record, truncate_history, write_record
 from lbkeras.tensorflow_start import load_tensorflow
@@ -268,7 +268,7 @@ def _recording(run: Run, record: dict, check_held):
         raise
     except Exception as error:
         check_held()
-        message = " ".join(str(error).split())[:500]
+        message = one_line(str(error))[:500]
         with contextlib.suppress(OSError, UserError):  # the disk may be what is at fault
             _close_record(run, record, "died", error=message)
         raise

@@ -25,8 +25,6 @@ from lbkeras.schedules.scaling import SCALING_RULES
 from lbkeras.trainers.gradient_statistics import has_second_moments
 
 RULES = ("critical", "cabs")
-
-
 GAIN_POWERS = {"gain": 1.0, "square_root_gain": 0.5}
 SCALINGS = (*GAIN_POWERS, *SCALING_RULES)
 

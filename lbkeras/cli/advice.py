@@ -160,13 +160,16 @@ def _learning_rates(advice) -> list[str]:
         factors.append(f"{gain:.3g} at {phase.batch_size:,} ({times:.3g} times the batch)")
     if not factors:
         return []
-    gain = "AdaScale's gain"
-    if advice.gain_power != 1:
-        gain = "the square root of AdaScale's gain (the optimizer divides by the gradients' size)"
+    power = "" if advice.gain_power == 1 else "the square root of "
     sentences = [
-        f"Learning rates: the config's own curve times {gain}, what an update of the "
-        f"larger batch is worth in updates of the config's: {', '.join(factors)}."
+        f"Learning rates: the config's own curve times {power}AdaScale's gain, what an update of "
+        f"the larger batch is worth in updates of the config's: {', '.join(factors)}."
     ]
+    if power:
+        sentences.append(
+            "The square root, as this optimizer divides by the size of the gradients, which "
+            "shrinks with their noise."
+        )
     if advice.clipping:
         sentences.append(
             f"Caution: the optimizer clips gradients ({advice.clipping}), which the gain knows "

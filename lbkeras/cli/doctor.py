@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lbkeras import machine
 from lbkeras.cli.command_flags import CommandFlags, HelpShown
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, one_line
 from lbkeras.tensorflow_start import load_tensorflow
 
 HELP = """lbkeras doctor: shows versions, devices, the data sets on this machine and what is missing
@@ -46,7 +46,7 @@ def _print_devices() -> str | None:
     try:
         load_tensorflow()
     except UserError as error:
-        return " ".join(str(error).split())
+        return one_line(str(error))
     import tensorflow as tf
 
     print("devices")

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from lbkeras.cli.command_flags import CommandFlags
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, one_line
 
 _SECONDS_FOR_THE_LINE = 10.0
 _LEAST_SECONDS, _MOST_SECONDS = 5, 86_400  # below, a busy machine looks like one that is gone
@@ -199,5 +199,5 @@ def _end(sentence: str) -> None:
 def _reason(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "it was interrupted"
-    text = " ".join(str(error).split())
+    text = one_line(str(error))
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"[:500]

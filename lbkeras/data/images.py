@@ -5,7 +5,7 @@ import difflib
 import os
 import re
 
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, one_line
 
 # What is larger stays on disk, encoded. CIFAR-10 is 0.15 GB, SVHN with its extra images 1.9 GB.
 MAX_BYTES_IN_MEMORY = 2 << 30
@@ -78,7 +78,7 @@ def _find_builder(name, data_dir):
     except Exception as error:  # a damaged file can be anything to those who parse it
         raise UserError(
             f"data set {name!r} in {folder!r}: expected a dataset_info.json and features.json of "
-            f"TFDS, received {_one_line(error)}"
+            f"TFDS, received {one_line(str(error)) or type(error).__name__}"
         ) from error
 
     base_name = re.split("[:/]", name)[0]
@@ -98,10 +98,6 @@ def _find_builder(name, data_dir):
         else "see tfds.list_builders()."
     )
     raise UserError(f"unknown data set {name!r}, neither in TFDS nor in {folder!r}: {hint}")
-
-
-def _one_line(error):
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _folders(folder):

@@ -289,21 +289,17 @@ _sum = None
 def _clip_unless_summed_later(self, gradients):
     """A subclass that sums in its own way clips each replica's gradients."""
     sums = type(self)._all_reduce_sum_gradients is _sum_then_clip
-    if sums and _replicas_meet():
+    if sums and loss_reduction.replicas() > 1:
         return gradients
     return clip(self, gradients)
 
 
 def _sum_then_clip(self, gradients_and_variables):
     summed = _sum(self, gradients_and_variables)
-    if not _replicas_meet():
+    if loss_reduction.replicas() == 1:
         return summed
     clipped = clip(self, [gradient for gradient, _ in summed])
     return [(gradient, variable) for gradient, (_, variable) in zip(clipped, summed, strict=True)]
-
-
-def _num_replicas() -> int:
-    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 # The object that `fit`, `evaluate` or `predict` gets as `x` is not told the strategy, so that it
@@ -493,7 +489,7 @@ def _put_averages_without_condition():
 
     def update_and_put(self, variables):
         update(self, variables)
-        if _replicas_meet() and self.use_ema and self.ema_overwrite_frequency:
+        if loss_reduction.replicas() > 1 and self.use_ema and self.ema_overwrite_frequency:
             put_averages(self, variables)
 
     def put_averages(self, variables):
@@ -515,7 +511,7 @@ def _put_averages_without_condition():
         )
 
     def overwrite_outside(self, variables):
-        if not _replicas_meet():
+        if loss_reduction.replicas() == 1:
             overwrite(self, variables)
 
     _optimizer()._update_model_variables_moving_average = update_and_put
@@ -524,10 +520,6 @@ def _put_averages_without_condition():
 
 
 _PUT = "_lbkeras_puts_averages"
-
-
-def _replicas_meet() -> bool:
-    return bool(tf.distribute.get_replica_context()) and _num_replicas() > 1
 
 
 REPAIRS = {
