@@ -87,6 +87,21 @@ class OwnWeightDecay(keras.optimizers.Optimizer):
         """Nothing: `update_step` does it."""
 
 
+class OwnLoop(keras.optimizers.Optimizer):
+    """An optimizer that updates all variables of one replica by itself, for example together."""
+
+    def __init__(self, *arguments, **keywords):
+        private(keras.optimizers.Optimizer, "_backend_update_step")
+        super().__init__(*arguments, **keywords)
+
+    def update_variables(self, gradients, variables, learning_rate) -> None:
+        """Updates all variables: as it is, with `update_step`, one after another."""
+        super()._backend_update_step(gradients, variables, learning_rate)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        self.update_variables(grads, trainable_variables, learning_rate)
+
+
 class OwnUpdate(keras.optimizers.Optimizer):
     """An optimizer that scales, clips and applies the gradients of a replica by itself.
 

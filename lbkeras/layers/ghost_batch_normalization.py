@@ -132,7 +132,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         unit_shape = (units, (shape[0] // units if equal else 1) * before, channels, after)
         z = ops.reshape(x, unit_shape)
         if mask is None:
-            mean, variance = ops.moments(z, axes=(1, 3))
+            mean, variance = moments.plain_moments(z, (1, 3))
             count = ops.full((units, 1), shape[0] // units if equal else 1, dtype)
         else:
             mask = ops.reshape(moments.broadcast_mask(mask, x), unit_shape)

@@ -16,6 +16,11 @@ def broadcast_mask(mask, inputs):
     return ops.broadcast_to(ops.expand_dims(ops.cast(mask, "bool"), -1), ops.shape(inputs))
 
 
+def plain_moments(x, axes):
+    """`(mean, variance)` over `axes` of all values."""
+    return ops.moments(x, axes=axes)
+
+
 def masked_moments(x, mask, axes):
     """`(mean, variance, count)` over `axes` of the values where `mask`, of x's shape, is true.
 

@@ -3,11 +3,9 @@
 import keras
 from keras import ops
 
-from lbkeras.keras_internals.optimizer import variable_index
 from lbkeras.optimizers import moments
-from lbkeras.optimizers.base import dense, wide
+from lbkeras.optimizers.base import wide
 from lbkeras.optimizers.layer_adaptation import LayerAdaptation, trust_ratio
-from lbkeras.optimizers.norms import l2_norm
 from lbkeras.schedules import checks
 
 
@@ -80,23 +78,25 @@ class LAMB(LayerAdaptation):
             variables, ["first_moment", "second_moment"]
         )
 
-    def update_step(self, gradient, variable, learning_rate):
-        """One update of one variable."""
-        index = variable_index(self, variable)
-        gradient = wide(dense(gradient, variable))
+    def direction(self, index, gradient, variable):
+        """Adam's step, with weight decay; updates the moments."""
         dtype = gradient.dtype
         moment, root = moments.update(self, index, gradient)
         step = moment / (root + ops.cast(self.epsilon, dtype))
         decay = self.decay_of(index)
         if decay:
             step = step + wide(variable) * ops.cast(decay, dtype)
-        rate = ops.cast(learning_rate, dtype)
-        if self._adapted[index]:
-            weight_norm, step_norm = l2_norm(wide(variable)), l2_norm(step)
+        return step
+
+    def take_step(self, index, variable, direction, lengths, learning_rate):
+        """Updates the variable."""
+        rate = ops.cast(learning_rate, direction.dtype)
+        if lengths is not None:
+            weight_norm, step_norm = lengths
             ratio = trust_ratio(weight_norm, step_norm, weight_norm / step_norm)
             self.remember_ratio(index, ratio)
             rate = rate * ratio
-        self.assign_sub(variable, step * rate)
+        self.assign_sub(variable, direction * rate)
 
     def get_config(self):
         return super().get_config() | {

@@ -4,10 +4,8 @@ import keras
 from keras import ops
 
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.optimizer import variable_index
-from lbkeras.optimizers.base import dense, wide
+from lbkeras.optimizers.base import wide
 from lbkeras.optimizers.layer_adaptation import LayerAdaptation, trust_ratio
-from lbkeras.optimizers.norms import l2_norm
 from lbkeras.schedules import checks
 
 _NORMS = ("separate", "joint")
@@ -113,18 +111,27 @@ class LARS(LayerAdaptation):
             self.add_optimizer_variables(variables, "velocity") if self.momentum else []
         )
 
-    def update_step(self, gradient, variable, learning_rate):
-        """One update of one variable."""
-        index = variable_index(self, variable)
-        gradient = wide(dense(gradient, variable))
-        dtype = gradient.dtype
+    def direction(self, index, gradient, variable):
+        """The gradient; weight decay comes in with the step."""
+        return gradient
+
+    def compared_with_weights(self, index, direction, variable):
+        """The gradient, with norm="joint" with the decay in it."""
+        decay = self.decay_of(index)
+        if self.norm == "joint" and decay:
+            return direction + wide(variable) * decay
+        return direction
+
+    def take_step(self, index, variable, direction, lengths, learning_rate):
+        """Updates velocity and variable."""
+        dtype = direction.dtype
         decay = self.decay_of(index)
         learning_rate = ops.cast(learning_rate, dtype)
-        ratio = self._ratio(gradient, variable, decay, learning_rate, index)
+        ratio = self._ratio(index, lengths, decay, learning_rate, dtype)
 
         inside = self.learning_rate_in_momentum
         rate = learning_rate * ratio if inside else ratio
-        step = gradient * rate
+        step = direction * rate
         if decay:
             step = step + wide(variable) * (rate * decay)
         if self.momentum:
@@ -135,16 +142,12 @@ class LARS(LayerAdaptation):
             step = new_velocity * momentum + step if self.nesterov else new_velocity
         self.assign_sub(variable, step if inside else step * learning_rate)
 
-    def _ratio(self, gradient, variable, decay, learning_rate, index):
-        if not self._adapted[index]:
-            return ops.ones((), gradient.dtype)
-        weights = wide(variable)
-        weight_norm = l2_norm(weights)
-        if self.norm == "joint" and decay:
-            gradient_norm = l2_norm(gradient + weights * decay)
-            denominator = gradient_norm
-        else:
-            gradient_norm = l2_norm(gradient)
+    def _ratio(self, index, lengths, decay, learning_rate, dtype):
+        if lengths is None:
+            return ops.ones((), dtype)
+        weight_norm, gradient_norm = lengths
+        denominator = gradient_norm
+        if self.norm == "separate":
             denominator = gradient_norm + decay * weight_norm
         ratio = self.trust_coefficient * weight_norm / (denominator + self.epsilon)
         if self.clip:

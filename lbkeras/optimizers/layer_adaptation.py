@@ -4,12 +4,16 @@ import collections
 
 from keras import ops
 
-from lbkeras.keras_internals.optimizer import trained_variables
-from lbkeras.optimizers.base import WideRule, variable_path
+from lbkeras.keras_internals.optimizer import OwnLoop, trained_variables, variable_index
+from lbkeras.optimizers import norms
+from lbkeras.optimizers.base import WideRule, dense, variable_path, wide
 
 
-class LayerAdaptation(WideRule):
+class LayerAdaptation(WideRule, OwnLoop):
     """A rule whose step is scaled by a trust ratio for each variable.
+
+    A subclass says what a variable's step is before it is scaled (`direction`), and takes it
+    (`take_step`).
 
     Excluded by default, from scaling and from weight decay: variables of rank <= 1, which are
     biases and the scales and offsets of batch normalisation.
@@ -50,6 +54,58 @@ class LayerAdaptation(WideRule):
             else None
             for variable, adapted in zip(variables, self._adapted, strict=True)
         ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable."""
+        index, direction = self._direction(gradient, variable)
+        lengths = None
+        if self._adapted[index]:
+            lengths = norms.l2_norms(self._compared(index, direction, variable))
+        self.take_step(index, variable, direction, lengths, learning_rate)
+
+    def update_variables(self, gradients, variables, learning_rate):
+        """One update of all variables, the norms of all of them together where that is faster."""
+        if not norms.together():
+            super().update_variables(gradients, variables, learning_rate)
+            return
+        steps, compared = [], []
+        for gradient, variable in zip(gradients, variables, strict=True):
+            index, direction = self._direction(gradient, variable)
+            steps.append((index, variable, direction))
+            if self._adapted[index]:
+                compared += self._compared(index, direction, variable)
+        lengths = iter(norms.l2_norms(compared))
+        for index, variable, direction in steps:
+            two = (next(lengths), next(lengths)) if self._adapted[index] else None
+            self.take_step(index, variable, direction, two, learning_rate)
+
+    def direction(self, index: int, gradient, variable):
+        """The step of variable `index` before it is scaled, from its dense gradient."""
+        raise NotImplementedError
+
+    def compared_with_weights(self, index: int, direction, variable):
+        """What the trust ratio compares with the weights: as it is, the direction."""
+        return direction
+
+    def take_step(self, index: int, variable, direction, lengths, learning_rate) -> None:
+        """Updates a variable along its direction.
+
+        Args:
+            index: of the variable.
+            variable: the variable.
+            direction: what `direction` returned.
+            lengths: the norms of the weights and of what is compared with them; None where the
+                variable is excluded from layer adaptation.
+            learning_rate: of this update.
+        """
+        raise NotImplementedError
+
+    def _direction(self, gradient, variable):
+        index = variable_index(self, variable)
+        return index, self.direction(index, wide(dense(gradient, variable)), variable)
+
+    def _compared(self, index, direction, variable):
+        return wide(variable), self.compared_with_weights(index, direction, variable)
 
     def trust_ratios(self) -> dict[str, float]:
         """The trust ratio of the latest update by variable path, 1.0 before the first.

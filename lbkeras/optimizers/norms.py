@@ -11,6 +11,16 @@ _LARGE = 65_536
 _LARGEST = 3.4028235e38
 
 
+def together() -> bool:
+    """Whether the norms of all variables are best computed together, not one after another."""
+    return False
+
+
+def l2_norms(tensors) -> list:
+    """The `l2_norm` of each of the tensors."""
+    return [l2_norm(x) for x in tensors]
+
+
 def l2_norm(x):
     """The L2 norm of all elements of `x`, a float32 scalar (of float64, a float64 one).
 
