@@ -1,0 +1,156 @@
+"""Part of gpu_report.py: what the device computes against float64 NumPy and against the CPU."""
+
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lbkeras import layers, models, optimizers
+
+STEPS = 30
+SHAPES = {
+    "stem/kernel": (7, 7, 3, 64),
+    "large/kernel": (3, 3, 128, 256),
+    "dense/kernel": (512, 1000),
+    "odd/kernel": (5, 7),
+    "dense/bias": (1000,),
+    "normalization/gamma": (64,),
+}
+
+
+def equality(report, arguments):
+    """Largest relative differences, of optimizers, layers and a short training."""
+    with jax.default_matmul_precision("highest"):
+        _optimizers(report, arguments)
+        _layers(report, arguments)
+        _short_training(report, arguments)
+
+
+def _optimizers(report, arguments):
+    """30 updates against the tests' restatements of the papers in float64."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/optimizers"))
+    import problem
+    import restatements
+
+    steps = 5 if arguments.tiny else STEPS
+    names, weights, gradients, rates = problem.make_problem(shapes=SHAPES, steps=steps)
+    decay = {"weight_decay": 0.01}
+    cases = {
+        "LARS": (optimizers.LARS, restatements.lars, decay | {"trust_coefficient": 0.05}),
+        "LAMB": (optimizers.LAMB, restatements.lamb, decay),
+        "AdamP": (optimizers.AdamP, restatements.adamp, decay),
+        "SGDP": (optimizers.SGDP, restatements.sgdp, decay | {"momentum": 0.9}),
+    }
+    for name, (optimizer, rule, settings) in cases.items():
+        ours = _trained(optimizer(0.1, **settings), problem, names, weights, gradients, rates)
+        expected = restatements.trajectory(rule, weights, gradients, rates, **settings)
+        report.note("equality", f"{name} against float64", _difference(ours, expected))
+
+
+def _trained(optimizer, problem, names, weights, gradients, rates):
+    """The weights after all updates, each a call of one compiled function."""
+    variables = problem.make_variables(names, weights)
+    optimizer.build(variables)
+    values = [variable.value for variable in variables]
+    slots = [variable.value for variable in optimizer.variables]
+    place = next(i for i, v in enumerate(optimizer.variables) if "learning_rate" in v.path)
+
+    @jax.jit
+    def update(values, slots, gradients, rate):
+        slots = [rate if i == place else slot for i, slot in enumerate(slots)]
+        return optimizer.stateless_apply(slots, gradients, values)
+
+    for step, rate in enumerate(rates):
+        values, slots = update(values, slots, gradients[step], jnp.float32(rate))
+    return [np.asarray(value) for value in values]
+
+
+def _layers(report, arguments):
+    """Output, gradients and moving statistics of a training step, here and on the CPU."""
+    shape = (64, 8, 8, 32)
+    training = {"training": True}
+    cases = {
+        "GhostBatchNormalization": (layers.GhostBatchNormalization(16), shape, training),
+        "GhostBatchNormalization, uneven": (layers.GhostBatchNormalization(24), shape, training),
+        "BatchNormalizationWithoutMovingAverages": (
+            layers.BatchNormalizationWithoutMovingAverages(),
+            shape,
+            training,
+        ),
+        "HadamardClassifier": (layers.HadamardClassifier(10), (64, 128), {}),
+    }
+    for name, (layer, shape, how) in cases.items():
+        layer.build(shape)
+        rng = np.random.default_rng(0)
+        x = (3.0 + rng.normal(size=shape)).astype("float32")
+
+        def step(trained, other, x, layer=layer, how=how):
+            def loss(trained, x):
+                y, new = layer.stateless_call(trained, other, x, **how)
+                return jnp.sum(y * jnp.cos(jnp.arange(y.size).reshape(y.shape))), (y, new)
+
+            return jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(trained, x)
+
+        trained = [np.asarray(v.value) for v in layer.trainable_variables]
+        other = [np.asarray(v.value) for v in layer.non_trainable_variables]
+        here, there = _on_both(step, trained, other, x)
+        report.note("equality", f"{name} against the CPU", _difference(here, there))
+
+
+def _short_training(report, arguments):
+    """20 updates of a wide residual network in float32, here and on the CPU."""
+    model = models.wide_resnet(10, 1)
+    optimizer = optimizers.LARS(1.0, weight_decay=5e-4, trust_coefficient=0.02)
+    optimizer.build(model.trainable_variables)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, 32, 32, 32, 3), dtype=np.uint8)
+    labels = rng.integers(0, 10, (20, 32), dtype=np.int32)
+
+    def train(trained, other, slots, images, labels):
+        def step(state, batch):
+            trained, other, slots = state
+
+            def loss(trained):
+                logits, new = model.stateless_call(trained, other, batch[0], training=True)
+                right = jax.nn.log_softmax(logits)[jnp.arange(32), batch[1]]
+                return -jnp.mean(right), new
+
+            (value, other), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
+            trained, slots = optimizer.stateless_apply(slots, gradients, trained)
+            return (trained, other, slots), value
+
+        return jax.lax.scan(step, (trained, other, slots), (images, labels))[1]
+
+    state = [
+        [np.asarray(v.value) for v in each]
+        for each in (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            optimizer.variables,
+        )
+    ]
+    here, there = _on_both(train, *state, images, labels)
+    figure = {"first": _difference(here[0][:1], there[0][:1]), "all": _difference(here, there)}
+    report.note("equality", "losses of 20 updates against the CPU", figure)
+
+
+def _on_both(function, *arguments):
+    """The leaves of what a function returns on the device and on the CPU."""
+    results = []
+    for device in (jax.devices()[0], jax.devices("cpu")[0]):
+        given = jax.device_put(arguments, device)
+        with jax.default_device(device):
+            leaves = jax.tree.leaves(jax.jit(function)(*given))
+        results.append([np.asarray(leaf) for leaf in leaves])
+    return results
+
+
+def _difference(ours, expected) -> float:
+    """The largest of |a - b| / |b| over pairs of tensors."""
+    differences = [
+        np.linalg.norm(np.subtract(a, b, dtype=np.float64)) / max(np.linalg.norm(b), 1e-30)
+        for a, b in zip(ours, expected, strict=True)
+    ]
+    return float(f"{max(differences):.2g}")
