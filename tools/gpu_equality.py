@@ -108,38 +108,42 @@ def _short_training(report, arguments):
     images = rng.integers(0, 256, (20, 32, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, (20, 32), dtype=np.int32)
 
-    def train(trained, other, slots, images, labels):
-        def step(state, batch):
-            trained, other, slots = state
+    @jax.jit
+    def step(state, images, labels):
+        trained, other, slots = state
 
-            def loss(trained):
-                logits, new = model.stateless_call(trained, other, batch[0], training=True)
-                right = jax.nn.log_softmax(logits)[jnp.arange(32), batch[1]]
-                return -jnp.mean(right), new
+        def loss(trained):
+            logits, new = model.stateless_call(trained, other, images, training=True)
+            right = jax.nn.log_softmax(logits)[jnp.arange(32), labels]
+            return -jnp.mean(right), new
 
-            (value, other), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
-            trained, slots = optimizer.stateless_apply(slots, gradients, trained)
-            return (trained, other, slots), value
+        (value, other), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
+        trained, slots = optimizer.stateless_apply(slots, gradients, trained)
+        return (trained, other, slots), value
 
-        return jax.lax.scan(step, (trained, other, slots), (images, labels))[1]
-
-    state = [
-        [np.asarray(v.value) for v in each]
-        for each in (
-            model.trainable_variables,
-            model.non_trainable_variables,
-            optimizer.variables,
-        )
-    ]
-    here, there = _on_both(train, *state, images, labels)
-    figure = {"first": _difference(here[0][:1], there[0][:1]), "all": _difference(here, there)}
+    groups = model.trainable_variables, model.non_trainable_variables, optimizer.variables
+    start = tuple([np.asarray(v.value) for v in group] for group in groups)
+    losses = []
+    for device in _devices():
+        state, values = jax.device_put(start, device), []
+        with jax.default_device(device):
+            for batch in zip(images, labels, strict=True):
+                state, value = step(state, *jax.device_put(batch, device))
+                values.append(np.asarray(value))
+        losses.append(values)
+    here, there = losses
+    figure = {"first": _difference(here[:1], there[:1]), "all": _difference(here, there)}
     report.note("equality", "losses of 20 updates against the CPU", figure)
+
+
+def _devices():
+    return jax.devices()[0], jax.devices("cpu")[0]
 
 
 def _on_both(function, *arguments):
     """The leaves of what a function returns on the device and on the CPU."""
     results = []
-    for device in (jax.devices()[0], jax.devices("cpu")[0]):
+    for device in _devices():
         given = jax.device_put(arguments, device)
         with jax.default_device(device):
             leaves = jax.tree.leaves(jax.jit(function)(*given))

@@ -11,9 +11,9 @@ torch are compared with where they are installed.
 
 Parts, in this order: platform; updates (an update of ResNet-50's variables, ours and others');
 norms (candidates for the shape of a norm); ghosts (ghost batch norm against batch norm, candidates
-too); equality (with float64 and with the CPU); steps (WRN-16-4 in bfloat16, an epoch in one call,
-data on the device); fit (plain Keras fit); smith2018 (the paper's four arms on CIFAR-10, at a
-length that fits).
+too); torch (the update by torch and timm); equality (with float64 and with the CPU); steps
+(WRN-16-4 in bfloat16, an epoch in one call, data on the device); fit (plain Keras fit); smith2018
+(the paper's four arms on CIFAR-10, at a length that fits).
 """
 
 import argparse
@@ -30,7 +30,17 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-PARTS = ("platform", "updates", "norms", "ghosts", "equality", "steps", "fit", "smith2018")
+PARTS = (
+    "platform",
+    "updates",
+    "norms",
+    "ghosts",
+    "torch",
+    "equality",
+    "steps",
+    "fit",
+    "smith2018",
+)
 SPARE_SECONDS = 6  # for the end of the process
 
 
@@ -122,7 +132,7 @@ def _run(part: str, report: Report, arguments) -> None:
     """Imports what a part needs when its turn comes, so that one that fails costs only itself."""
     if part == "platform":
         platform(report)
-    elif part in ("updates", "norms", "ghosts"):
+    elif part in ("updates", "norms", "ghosts", "torch"):
         import gpu_updates
 
         getattr(gpu_updates, f"time_{part}")(report, arguments)

@@ -318,7 +318,7 @@ def plan_of(arm: str, epochs: int, examples: int, tiny: bool):
     boundaries = [b * epochs // config.plan.epochs for b in config.plan.boundaries]
     settings |= {"epochs": epochs, "boundaries": boundaries, "num_examples": examples}
     if tiny:
-        settings |= {"batch_size": 8, "max_batch_size": 32, "factor": 2.0}
+        settings |= {"batch_size": 4, "max_batch_size": 40, "factor": 2.0}
         if settings["increased_learning_rate"]:
             settings["increased_learning_rate"] = 0.2
     return planning.noise_scale_plan(**settings)
