@@ -43,4 +43,4 @@ def __dir__() -> list[str]:
 
 
 if "keras" in sys.modules:
-    from lbkeras import keras_objects as keras_objects
+    from lbkeras.runs import keras_objects as keras_objects

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lbkeras"
 MODULES = tomllib.loads((ROOT / "tools/modules.toml").read_text())
 KINDS = ("pure", "keras", "tensorflow")
-OF_EVERYTHING = {"errors", "files", "keras_internals"}
+OF_EVERYTHING = {"checks", "errors", "files", "keras_internals", "lazy"}
 OF_A_KIND = {"keras": "keras", "tensorflow": "tensorflow", "tensorflow_datasets": "tensorflow"}
 LIBRARIES = {
     *("absl", "matplotlib", "ml_collections", "numpy", "scipy", "sklearn", "tensorboard"),
@@ -27,10 +27,10 @@ def listed() -> dict[str, str]:
     for folder, modules in MODULES["folders"].items():
         for kind in KINDS:
             for name in modules.get(kind, ()):
-                module = folder if name == "__init__" else f"{folder}.{name}"
-                assert module not in kinds, f"{module} is listed twice"
-                kinds[module] = kind
-    return kinds
+                assert f"{folder}.{name}" not in kinds, f"{folder}.{name} is listed twice"
+                kinds[f"{folder}.{name}"] = kind
+    packages = (path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("__init__.py"))
+    return kinds | {".".join(path.parts) or "__init__": "pure" for path in packages}
 
 
 KIND = listed()
@@ -106,20 +106,31 @@ def test_a_module_is_of_its_kind(module):
     assert others <= LIBRARIES | set(OF_A_KIND) | {"lbkeras"}
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_a_module_imports_only_what_it_may(module):
-    part = module.split(".")[0]
-    entry = MODULES["folders"].get(part) or MODULES["files"][part]
-    top, inside = imported(module)
-    parts = {name.split(".")[1] for name in top | inside if name.startswith("lbkeras.")}
-    assert parts <= {*entry["imports"], part, *OF_EVERYTHING}
+def part_of(module: str) -> str:
+    """The folder of a module, such as "methods.auto_wu"; a module outside of folders itself."""
+    return module.rpartition(".")[0] or module
+
+
+def ours(module: str) -> set[str]:
+    """The modules and packages of lbkeras that a module imports."""
+    names = set.union(*imported(module))
+    return {name.removeprefix("lbkeras.") for name in names if name.startswith("lbkeras.")}
+
+
+MODULES_OF_OURS = [module for module in FILES if FILES[module].name != "__init__.py"]
 
 
 @pytest.mark.parametrize("part", [*MODULES["folders"], *MODULES["files"]])
-def test_what_a_part_may_import_it_does(part):
+def test_a_part_imports_what_it_may(part):
     entry = MODULES["folders"].get(part) or MODULES["files"][part]
-    names = {n for m in FILES if m.split(".")[0] == part for each in imported(m) for n in each}
-    assert {n.split(".")[1] for n in names if n.startswith("lbkeras.")} >= set(entry["imports"])
+    imports = set.union(*(ours(module) for module in MODULES_OF_OURS if part_of(module) == part))
+    assert {part_of(each) for each in imports} - {part, *OF_EVERYTHING} == set(entry["imports"])
+
+
+@pytest.mark.parametrize("module", MODULES_OF_OURS)
+def test_no_module_imports_through_a_package(module):
+    """Packages name what they have for users: a module imports from where a name is defined."""
+    assert ours(module) <= set(MODULES_OF_OURS)
 
 
 def test_a_planted_import_is_found():
@@ -142,13 +153,13 @@ for name in {names!r}:
 
 @pytest.mark.parametrize("kind", ["pure", "keras"])
 def test_nothing_heavier_is_loaded(kind, monkeypatch):
-    """Really imported; without those in packages that load their heavier modules themselves."""
-
-    def light(module):
-        part = module.split(".")[0]
-        return KINDS.index(KIND[part]) <= KINDS.index(kind) and KIND[module] == kind
-
-    names = [f"lbkeras.{module}".removesuffix(".__init__") for module in FILES if light(module)]
+    """Really imported; TensorBoard loads TensorFlow where it is installed."""
+    of_the_kind = [
+        module
+        for module in FILES
+        if KIND[module] == kind and not any("tensorboard" in n for n in imported(module)[0])
+    ]
+    names = [f"lbkeras.{module}".removesuffix(".__init__") for module in of_the_kind]
     names.remove("lbkeras.__main__") if kind == "pure" else None
     assert len(names) > 30
     monkeypatch.setenv("KERAS_BACKEND", "numpy")

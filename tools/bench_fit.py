@@ -32,8 +32,9 @@ import tensorflow as tf  # noqa: E402
 from interleaved import ratio_of, timed_pairs  # noqa: E402
 
 from configs.papers import smith2018  # noqa: E402
-from lbkeras import callbacks, data, experiment, models, planning  # noqa: E402
-from lbkeras.steps_per_execution import choose_steps_per_execution  # noqa: E402
+from lbkeras import callbacks, data, models, planning  # noqa: E402
+from lbkeras.runs import experiment  # noqa: E402
+from lbkeras.runs.steps_per_execution import choose_steps_per_execution  # noqa: E402
 
 
 def main():

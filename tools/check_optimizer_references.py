@@ -25,15 +25,13 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "optimizers"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import numpy as np  # noqa: E402
-import problem  # noqa: E402
-import projection_cases  # noqa: E402
-import restatements  # noqa: E402
 from bench_optimizers_torch import timm_optimizer  # noqa: E402
 
 from lbkeras import optimizers  # noqa: E402
+from tests.optimizers import problem, projection_cases, restatements  # noqa: E402
 
 OURS_WITHIN, FORMULA_WITHIN = 1e-5, 1e-9
 LARS = dict(momentum=0.9, weight_decay=0.01, trust_coefficient=0.05)

@@ -11,7 +11,7 @@ replicas only, and there each node sends to all others.
 
 import argparse
 
-from lbkeras.distribution import mixing
+from lbkeras.methods.decentralized import mixing
 
 RESNET50 = 25_557_032
 BYTES = 4

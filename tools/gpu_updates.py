@@ -22,7 +22,8 @@ import numpy as np
 from jax import lax
 
 from lbkeras import optimizers
-from lbkeras.layers import GhostBatchNormalization, moments
+from lbkeras.layers import GhostBatchNormalization
+from lbkeras.methods.batch_statistics import moments
 from lbkeras.optimizers import norms, projection
 
 LEARNING_RATE = 0.01

@@ -18,7 +18,7 @@ def table(modules: dict) -> str:
     """The Markdown table: a row for each folder, then one for each module outside of them."""
     lines = ["| folder | what | kind | imports |", "|---|---|---|---|"]
     for name, folder in modules["folders"].items():
-        row = f"| `lbkeras/{name}` | {folder['what']} | {_kinds(folder)} "
+        row = f"| `lbkeras/{name.replace('.', '/')}` | {folder['what']} | {_kinds(folder)} "
         lines.append(row + f"| {', '.join(folder['imports'])} |")
     for name, module in modules["files"].items():
         row = f"| `lbkeras/{name}.py` | {module['what']} | {module['kind']} "

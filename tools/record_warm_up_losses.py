@@ -5,8 +5,9 @@
 
 Trains small networks on digits and MNIST with several optimizers, batch sizes and lengths, while
 the learning rate grows from 1e-5 to 1 and does not stop. Writes an .npz file with the losses of
-each run, float32 of shape (epochs, updates an epoch), by a name that says what the run was:
-tests/analysis/auto_wu_test.py compares AutoWU's decisions on them with the published rule's.
+each run, float32 of shape (epochs, updates an epoch), by a name that says what the run was.
+tests/methods/auto_wu/judgement_test.py compares AutoWU's decisions on them with the published
+rule's.
 """
 
 import argparse
@@ -44,7 +45,9 @@ def main():
     )
     parser.add_argument("--data_dir", help="where prepared TFDS data lie")
     parser.add_argument("--data", nargs="+", default=["digits", "mnist"])
-    parser.add_argument("--output", type=Path, default=ROOT / "tests/analysis/warm_up_losses.npz")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "tests/methods/auto_wu/warm_up_losses.npz"
+    )
     arguments = parser.parse_args()
     recorded = {}
     for name, network, batches, lengths, seeds in RUNS:

@@ -19,8 +19,9 @@ it). All arms of a batch size have the same learning rate: that of digits the be
 apart for `parallel_B`, of equal ones the smaller, by val_accuracy on `train[80%:]` after training
 on `train[:80%]`, seeds 100 and 101; those of mnist are guesses.
 
-Where the paper measures the bias on linear regression, tests/optimizers/decentralized_test.py does
-the same; here accuracy and `consensus_distance` show it, sqrt(1/n sum |x_i - mean|^2) at the end.
+Where the paper measures the bias on linear regression, tests/methods/decentralized/base_test.py
+does the same; here accuracy and `consensus_distance` show it, sqrt(1/n sum |x_i - mean|^2) at the
+end.
 
 Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
 by us: imagenet_resnet50, weeks on 2 CPU cores.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import keras
 
+from lbkeras import checks
 from lbkeras.callbacks.losses_of_pairs import check_losses
 from lbkeras.callbacks.optimizer_settings import (
     MOMENTUM,
@@ -27,8 +28,10 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.borrowed import borrow, give_back
 from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
-from lbkeras.planning import Plan, check_replicas, replica_batch_size
-from lbkeras.schedules import EpochLearningRateSchedule, SteeredLearningRate, checks
+from lbkeras.planning.plan import Plan
+from lbkeras.planning.replicas import check_replicas, replica_batch_size
+from lbkeras.schedules.epoch_learning_rate import EpochLearningRateSchedule
+from lbkeras.schedules.steered_learning_rate import SteeredLearningRate
 
 
 class _EpochIsOver:

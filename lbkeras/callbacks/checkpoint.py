@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from lbkeras import checks
 from lbkeras.callbacks import callback_state
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.distribution.agreement import Agreement, gather, is_chief, num_workers
@@ -18,7 +19,6 @@ from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.errors import UserError
 from lbkeras.files import check_format, write_atomically
 from lbkeras.keras_internals.callbacks import finish_averages, keep_both_at_the_end
-from lbkeras.schedules import checks
 
 CHECKPOINT_FORMAT = 2  # of a checkpoint's state
 _KEEP = 2

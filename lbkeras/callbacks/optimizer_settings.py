@@ -6,7 +6,8 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.borrowed import borrow, give_back
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
 from lbkeras.planning.plan import Plan, check_without_momentum
-from lbkeras.schedules import Curve, SteeredLearningRate, steps
+from lbkeras.schedules.curve import Curve, steps
+from lbkeras.schedules.steered_learning_rate import SteeredLearningRate
 
 _LEARNING_RATE, MOMENTUM, SAVED_RATE = "learning rate", "momentum", "saved learning rate"
 _OF_A_PLAN = "learning_rate_of_a_plan"  # the name of what stands for its schedule in a file

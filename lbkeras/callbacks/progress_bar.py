@@ -6,9 +6,9 @@ import time
 
 import keras
 
+from lbkeras import checks
 from lbkeras.callbacks.optimizer_settings import last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
-from lbkeras.schedules import checks
 
 _WIDTH = 24
 _SECONDS_BETWEEN_DRAWINGS = 0.2

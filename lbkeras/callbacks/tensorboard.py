@@ -11,10 +11,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.api import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from lbkeras import files
+from lbkeras import checks, files
 from lbkeras.distribution.agreement import is_chief
 from lbkeras.errors import UserError
-from lbkeras.schedules import checks
 
 _NUMBERS = itertools.count()  # of the files of this process
 

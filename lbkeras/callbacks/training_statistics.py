@@ -4,13 +4,9 @@ import time
 
 import keras
 
-from lbkeras.callbacks.optimizer_settings import (
-    get_momentum,
-    get_trust_ratios,
-    last_learning_rate,
-)
+from lbkeras.callbacks.optimizer_settings import get_momentum, get_trust_ratios, last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
-from lbkeras.planning import noise_scale
+from lbkeras.planning.noise_scale import noise_scale
 
 
 class TrainingStatistics(PipelineCallback):

@@ -11,8 +11,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lbkeras import experiment
 from lbkeras.errors import UserError, unknown_name
+from lbkeras.runs import experiment
 
 
 class HelpShown(Exception):

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from lbkeras import machine
 from lbkeras.cli.command_flags import CommandFlags, HelpShown
 from lbkeras.errors import UserError, one_line
-from lbkeras.tensorflow_start import load_tensorflow
+from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.runs import machine
 
 HELP = """lbkeras doctor: shows versions, devices, the data sets on this machine and what is missing
 

@@ -3,12 +3,13 @@
 import json
 import sys
 
-from lbkeras import experiment
-from lbkeras.cli import advice, advised_config
+from lbkeras.advice import config_file as advised_config
+from lbkeras.advice import words as advice
 from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale import noise_scale
+from lbkeras.runs import experiment
 
 HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of every arm of a config
 
@@ -119,7 +120,7 @@ def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> s
         predicted: for each arm the seconds of each phase; None: by `predicted_seconds`.
     """
     header = ("arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time")
-    from lbkeras.probe import predicted_seconds
+    from lbkeras.advice.probe import predicted_seconds
 
     rows, summaries = [header], []
     for arm, plan in plans.items():
@@ -162,7 +163,7 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
     arm = experiment.arm_names(flags.config)[0] if flags.arm is None else flags.arm
     settings = experiment.arm_settings(flags.config, arm)
     budget_mb = _configure_devices(flags)
-    from lbkeras import advisor
+    from lbkeras.advice import advisor
 
     advisor.check_arm(settings, arm)
     with experiment.reading_data(settings):
@@ -200,7 +201,7 @@ def _say_on_stderr(line: str) -> None:
 
 def _configure_devices(flags) -> float | None:
     """Prepares the devices of the flags; returns what a trial may take on a CPU without a limit."""
-    from lbkeras import devices
+    from lbkeras.keras_internals import devices
 
     budget_mb = None
     if flags.memory_limit_mb == 0:
@@ -212,7 +213,7 @@ def _configure_devices(flags) -> float | None:
 def _probe(flags, plans: dict) -> dict:
     """For each arm what each of its batch sizes takes; arms that differ in the plan share."""
     budget_mb = _configure_devices(flags)
-    from lbkeras.probe import probe_batch_sizes
+    from lbkeras.advice.probe import probe_batch_sizes
 
     groups = {}
     for arm in plans:
@@ -237,7 +238,7 @@ def _probe(flags, plans: dict) -> dict:
 
 def _add_probes(rows: list[dict], plan, probes: dict) -> None:
     """Adds to each phase of a plan's JSON what it takes on this machine."""
-    from lbkeras.probe import predicted_seconds
+    from lbkeras.advice.probe import predicted_seconds
 
     for row, seconds in zip(rows, predicted_seconds(plan, probes), strict=True):
         probe = probes[row["batch_size"]]

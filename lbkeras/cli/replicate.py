@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from lbkeras import experiment, loss_line
+from lbkeras import metrics
 from lbkeras.cli.command_flags import (
     CommandFlags,
     HelpShown,
@@ -23,9 +23,11 @@ from lbkeras.cli.train import (
 )
 from lbkeras.cli.workers import workers_met
 from lbkeras.errors import UserError, unknown_name
-from lbkeras.planning import check_replicas
-from lbkeras.replication import Claim, metrics
+from lbkeras.planning.replicas import check_replicas
+from lbkeras.replication import linear_interpolation
+from lbkeras.replication.claims import Claim
 from lbkeras.replication.folder import read_replication, write_replication
+from lbkeras.runs import experiment
 
 _SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
 
@@ -67,7 +69,7 @@ def main(arguments: list[str]) -> int:
     workdir = Path(flags.workdir)
     seeds = experiment.seeds(flags.config, flags.seeds)
     arms = experiment.arm_names(flags.config)
-    loss_line.check_line(flags.config)
+    linear_interpolation.check_line(flags.config)
     description = _description(flags, arguments, arms, seeds)
     runs = [(seed, arm) for seed in seeds for arm in arms]  # every arm early, for an early report
 
@@ -81,8 +83,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
-    from lbkeras import workdir as folders
     from lbkeras.cli.report import report
+    from lbkeras.runs import lock as folders
 
     with folders.locked(workdir):
         _check_arms(workdir, list(description["arms"]))
@@ -92,7 +94,9 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
         description["dataset_description"] = _describe_data(flags)
         write_replication(workdir, description)
         _train_all(runs, workers)
-        loss_line.write_lines(flags.config, description["seeds"], workdir, flags.data_dir)
+        linear_interpolation.write_lines(
+            flags.config, description["seeds"], workdir, flags.data_dir
+        )
         report(workdir)
 
 
@@ -108,25 +112,26 @@ def _assist(flags, runs, workers) -> None:
 
 def _start(flags) -> str:
     """Starts the strategy, which it describes; fails here, before any run, if it does not fit."""
-    from lbkeras.tensorflow_start import load_tensorflow
+    from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 
     load_tensorflow()
-    from lbkeras import distribution
+    from lbkeras.distribution.strategy import describe
+    from lbkeras.distribution.strategy import strategy as make_strategy
 
-    strategy = distribution.strategy(strategy_name(flags))
+    strategy = make_strategy(strategy_name(flags))
     for arm, plan in experiment.make_plans(flags.config).items():
         try:
             check_replicas(plan, strategy.num_replicas_in_sync)
         except UserError as error:
             raise UserError(f"arm {arm}: {error}") from None
-    return distribution.describe(strategy)
+    return describe(strategy)
 
 
 def _describe_data(flags) -> str:
     """Where the data come from; fails here, before any run, if they are not on the disk."""
-    from lbkeras import data
+    from lbkeras.data.load import describe
 
-    return data.describe(flags.config.data.name, flags.data_dir)
+    return describe(flags.config.data.name, flags.data_dir)
 
 
 def _check_arms(workdir: Path, arms: list[str]) -> None:
@@ -160,7 +165,7 @@ def _compared(runs) -> dict:
 
 
 def _train_all(runs, workers) -> None:
-    from lbkeras import training
+    from lbkeras.runs import training
 
     ended = [training.has_ended(run) for run in runs]  # all are checked before one is trained
     if workers is not None:
@@ -178,8 +183,8 @@ def _train_all(runs, workers) -> None:
 
 def _train(run, workers) -> str:
     """Trains a run and says what came of it; empty in other workers than the chief."""
-    from lbkeras import training
-    from lbkeras.callbacks import Diverged
+    from lbkeras.callbacks.stop_on_nan import Diverged
+    from lbkeras.runs import training
 
     try:
         training.train(run, workers)

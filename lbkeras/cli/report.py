@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
 
 def report(workdir: Path) -> None:
     """Writes the report of a replication and prints its table."""
-    from lbkeras.replication import format_table, write_report
+    from lbkeras.replication.report import format_table, write_report
 
     print(format_table(write_report(workdir)))
     print(f"\nreport: {workdir / 'report.md'}, plots: {workdir / 'plots'}")

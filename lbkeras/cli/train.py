@@ -3,14 +3,9 @@
 import os
 from pathlib import Path
 
-from lbkeras import experiment
-from lbkeras.cli.command_flags import (
-    CommandFlags,
-    HelpShown,
-    command_line,
-    config_module,
-)
+from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line, config_module
 from lbkeras.cli.workers import define_device_flags, workers_met
+from lbkeras.runs import experiment
 
 HELP = """lbkeras train: trains one arm of a config in a run folder, or goes on where it stopped
 
@@ -53,7 +48,7 @@ def main(arguments: list[str]) -> int:
         seed=flags.seed,
         folder=Path(flags.workdir),
     )
-    from lbkeras import training
+    from lbkeras.runs import training
 
     with workers_met(flags, compared_settings(run)) as workers:
         chief = workers is None or workers.is_chief
@@ -67,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
 def compared_settings(run) -> dict:
     """What the commands of all workers must agree on."""
-    from lbkeras.training import identity
+    from lbkeras.runs.training import identity
 
     names = ("steps_per_execution", "checkpoint_minutes", "micro_batch_size")
     return identity(run) | {name: getattr(run, name) for name in names}
@@ -83,7 +78,7 @@ def strategy_name(flags) -> str:
 
 def outcome(folder: Path) -> str:
     """What a finished run reached, from its record."""
-    from lbkeras.replication import read_run
+    from lbkeras.runs.record import read_run
 
     run = read_run(folder)
     accuracy, updates, seconds = map(run.value, ("val_accuracy", "updates", "seconds"))
@@ -106,7 +101,7 @@ def define_training_flags(command: CommandFlags) -> None:
 
 def make_run(flags, arguments: list[str], *, arm: str, seed: int, folder: Path, **more):
     """The Run of one arm and seed, from the flags of `train` or `replicate`, and `more` of it."""
-    from lbkeras.training import Run
+    from lbkeras.runs.training import Run
 
     named = flags["config"].config_filename
     paper = getattr(config_module(named), "PAPER", {})

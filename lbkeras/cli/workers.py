@@ -78,7 +78,7 @@ def workers_met(flags, settings: dict):
     Raises:
         UserError: flags that do not go together, as `set_cluster`, or as `rendezvous.meet`.
     """
-    from lbkeras import devices
+    from lbkeras.keras_internals import devices
 
     _check(flags)
     several = flags.workers or (
@@ -128,7 +128,7 @@ def _check(flags) -> None:
 
 
 def _meet(flags, settings: dict, token: str):
-    from lbkeras.tensorflow_start import load_tensorflow
+    from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 
     load_tensorflow()
     from lbkeras.distribution import cluster, rendezvous

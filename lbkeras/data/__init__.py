@@ -1,7 +1,5 @@
 """Data sets and the pipeline that feeds them to `model.fit`."""
 
-from lbkeras.data.load import describe, load
-from lbkeras.data.partition import partition
-from lbkeras.data.pipeline import Pipeline
+from lbkeras.lazy import load_names_when_touched
 
-__all__ = ["Pipeline", "describe", "load", "partition"]
+load_names_when_touched(__name__)

@@ -114,7 +114,7 @@ def _statements(module: str) -> list[ast.stmt]:
     if spec is None or not spec.submodule_search_locations:
         return []
     path = pathlib.Path(spec.submodule_search_locations[0], *inner)
-    for file in (path / "__init__.py", path.with_suffix(".py")):
+    for file in (path / "__init__.pyi", path / "__init__.py", path.with_suffix(".py")):
         if file.is_file():
             return ast.parse(file.read_text(encoding="utf-8")).body
     return []

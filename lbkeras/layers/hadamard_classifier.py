@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from lbkeras import checks
 from lbkeras.errors import UserError
-from lbkeras.schedules import checks
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")

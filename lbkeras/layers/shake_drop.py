@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.layers.replicas import replica_context
-from lbkeras.schedules import checks
 
 _LEVELS = ("batch", "image", "channel", "pixel")
 

@@ -3,7 +3,9 @@
 import keras
 
 from lbkeras.errors import UserError
-from lbkeras.layers import with_ghost_batch_normalization
+from lbkeras.methods.batch_statistics.replace_batch_normalization import (
+    with_ghost_batch_normalization,
+)
 from lbkeras.models import parts
 
 

@@ -2,9 +2,9 @@
 
 import keras
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.models import parts
-from lbkeras.schedules import checks
 
 
 def lstm_language_model(

@@ -2,9 +2,9 @@
 
 import keras
 
+from lbkeras import checks
 from lbkeras.errors import UserError
-from lbkeras.layers import HadamardClassifier
-from lbkeras.schedules import checks
+from lbkeras.layers.hadamard_classifier import HadamardClassifier
 
 # Mean and standard deviation of the training pixels, by image shape: scikit-learn's digits (values
 # 0 to 16), MNIST, CIFAR-10; otherwise ImageNet's for colour and the middle of the range for gray.

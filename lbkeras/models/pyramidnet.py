@@ -5,7 +5,7 @@ import math
 import keras
 
 from lbkeras.errors import UserError
-from lbkeras.layers import ShakeDrop
+from lbkeras.layers.shake_drop import ShakeDrop
 from lbkeras.models import parts
 
 

@@ -5,9 +5,9 @@ import re
 import keras
 from keras import ops
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import OwnWeightDecay
-from lbkeras.schedules import checks
 
 _NO_EXCLUSIONS = {"names": [], "paths": [], "positions": [], "num_variables": 0}
 

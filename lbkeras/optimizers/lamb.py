@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from lbkeras import checks
 from lbkeras.optimizers import moments
 from lbkeras.optimizers.base import wide
 from lbkeras.optimizers.layer_adaptation import LayerAdaptation, trust_ratio
-from lbkeras.schedules import checks
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")

@@ -4,9 +4,9 @@ import math
 
 from keras import ops
 
+from lbkeras import checks
 from lbkeras.optimizers.base import WideRule, wide, wide_dtype
 from lbkeras.optimizers.norms import column_sums
-from lbkeras.schedules import checks
 
 
 class ProjectedRule(WideRule):

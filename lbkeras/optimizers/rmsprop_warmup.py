@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from lbkeras import checks
 from lbkeras.keras_internals.optimizer import variable_index
 from lbkeras.optimizers.base import dense, wide
-from lbkeras.schedules import checks
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")

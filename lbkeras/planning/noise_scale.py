@@ -3,7 +3,7 @@
 Reference: Smith, Kindermans, Ying, Le, arXiv 1711.00489, sections 2 and 4.
 """
 
-from lbkeras.schedules import checks
+from lbkeras import checks
 
 
 def noise_scale(learning_rate: float, momentum: float, batch_size: int, num_examples: int) -> float:

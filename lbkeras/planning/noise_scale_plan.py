@@ -6,9 +6,9 @@ import operator
 from collections.abc import Sequence
 from fractions import Fraction
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.plan import Phase, Plan
-from lbkeras.schedules import checks
 
 STRATEGIES = ("decay_learning_rate", "increase_batch", "hybrid")
 

@@ -5,10 +5,10 @@ import functools
 import itertools
 from bisect import bisect_right
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale import noise_scale
 from lbkeras.planning.updates import count_updates
-from lbkeras.schedules import checks
 from lbkeras.schedules.curve import EPOCH_TOLERANCE, Curve, Segment
 
 

@@ -4,10 +4,10 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale_plan import checked_boundaries
 from lbkeras.planning.plan import Phase, Plan
-from lbkeras.schedules import checks
 from lbkeras.schedules.curve import (
     Curve,
     cosine,

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale_plan import checked_boundaries
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.recipes import steps_plan
-from lbkeras.schedules import checks
 from lbkeras.schedules.scaling import scaling_rule
 
 

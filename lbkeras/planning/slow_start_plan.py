@@ -2,9 +2,9 @@
 
 from fractions import Fraction
 
+from lbkeras import checks
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.recipes import curve_plan
-from lbkeras.schedules import checks
 from lbkeras.schedules.curve import steps
 from lbkeras.schedules.scaling import linear_scaling
 

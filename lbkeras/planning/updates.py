@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from lbkeras.schedules import checks
+from lbkeras import checks
 
 REMAINDERS = ("drop", "keep", "carry")
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lbkeras import metrics
 from lbkeras.errors import UserError
-from lbkeras.replication import metrics
 
 TESTS = ("not_worse", "worse", "equivalent", "ratio_at_least")
 TAGS = {

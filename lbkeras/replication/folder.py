@@ -7,7 +7,7 @@ from typing import Any
 from lbkeras import files
 from lbkeras.errors import UserError
 from lbkeras.replication.claims import Claim
-from lbkeras.replication.run_record import RunFolder, read_formatted, read_run
+from lbkeras.runs.record import RunFolder, read_formatted, read_run
 
 REPLICATION_FORMAT = 1  # of replication.json
 # What its keys hold, and those of its plans and arms, if they are there and not null.

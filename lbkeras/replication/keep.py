@@ -20,7 +20,7 @@ from typing import Any
 from lbkeras import files
 from lbkeras.errors import UserError
 from lbkeras.replication.folder import Workdir, read_replication, read_workdir
-from lbkeras.replication.run_record import RunFolder
+from lbkeras.runs.record import RunFolder
 
 _RUN_FILES = ("config.json", "plan.json", "record.json", "auto_wu.json")  # and the history
 _PLACE = re.compile(r"""(?<![^\s=('"`,])~?/[^\s'"`,;)/][^\s'"`,;)]*""")  # not a URL, not `a / b`

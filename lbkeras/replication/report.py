@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lbkeras import files
+from lbkeras.metrics import NOISE_SCALE, noise_scale_is_lower_bound
 from lbkeras.replication import rendering
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.folder import Workdir, read_workdir
-from lbkeras.replication.metrics import NOISE_SCALE, noise_scale_is_lower_bound
-from lbkeras.replication.run_record import RunFolder
 from lbkeras.replication.verdicts import Evidence, judge
+from lbkeras.runs.record import RunFolder
 
 # What callbacks measure at the end of a run, beside loss and accuracy.
 _MEASURED = ("sharpness", "consensus_distance")
@@ -54,7 +54,7 @@ def write_report(workdir: Path | str) -> dict[str, Any]:
     Raises:
         UserError: a file is missing or malformed.
     """
-    from lbkeras.replication import plots
+    from lbkeras.replication.plots import figures as plots
 
     folder = read_workdir(workdir)
     report = _build(folder)

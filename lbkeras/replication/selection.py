@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lbkeras import metrics
 from lbkeras.errors import UserError
-from lbkeras.replication import metrics, rendering
+from lbkeras.replication import rendering
 from lbkeras.replication.report import build_report
 
 SEPARATOR = "_rate_"

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lbkeras.replication import metrics
+from lbkeras import metrics
 from lbkeras.replication.claims import Claim
 
 ALPHA = 0.05

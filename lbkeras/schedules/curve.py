@@ -8,8 +8,8 @@ import dataclasses
 import math
 from bisect import bisect_right
 
+from lbkeras import checks
 from lbkeras.errors import UserError
-from lbkeras.schedules import checks
 
 SHAPES = ("constant", "linear", "polynomial", "cosine", "exponential")
 

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from lbkeras import checks
 from lbkeras.errors import UserError
-from lbkeras.schedules import checks
 from lbkeras.schedules.curve import EPOCH_TOLERANCE, SHAPES, Curve
 
 # The columns of a table: a row for each stretch of updates in one segment and one phase.

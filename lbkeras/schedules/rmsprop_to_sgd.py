@@ -2,7 +2,7 @@
 
 import math
 
-from lbkeras.schedules import checks
+from lbkeras import checks
 
 
 def rmsprop_to_sgd_fraction(

@@ -2,7 +2,7 @@
 
 import math
 
-from lbkeras.schedules import checks
+from lbkeras import checks
 
 
 def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:

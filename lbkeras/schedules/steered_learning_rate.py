@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from lbkeras import checks
 from lbkeras.errors import UserError
-from lbkeras.schedules import checks
 from lbkeras.schedules.curve import Curve, steps
 from lbkeras.schedules.epoch_learning_rate import (
     FLOATS,

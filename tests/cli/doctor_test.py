@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import lbkeras
-from lbkeras import machine
 from lbkeras.cli.main import main
+from lbkeras.runs import machine
 
 
 def test_nothing_is_missing(succeeds, tmp_path):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras import experiment
 from lbkeras.cli.command_flags import config_module, load_config
+from lbkeras.runs import experiment
 from lbkeras.schedules import rmsprop_to_sgd_fraction
 
 AKIBA = Path(__file__).parents[2] / "configs" / "papers" / "akiba2017.py"

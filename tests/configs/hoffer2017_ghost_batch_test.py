@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras import experiment
 from lbkeras.cli.command_flags import config_module, load_config
+from lbkeras.runs import experiment
 
 HOFFER = Path(__file__).parents[2] / "configs" / "papers" / "hoffer2017_ghost_batch.py"
 VARIANTS = list(config_module(str(HOFFER))._VARIANTS)

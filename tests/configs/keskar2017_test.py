@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras import experiment, loss_line
 from lbkeras.cli.command_flags import config_module, load_config
 from lbkeras.cli.main import main
-from lbkeras.replication import Claim
+from lbkeras.replication import Claim, linear_interpolation
+from lbkeras.runs import experiment
 
 KESKAR = Path(__file__).parents[2] / "configs" / "papers" / "keskar2017.py"
 VARIANTS = {"digits": 16, "mnist": 256, "cifar10": 256}
@@ -22,7 +22,7 @@ def test_arms_differ_in_the_batch_alone(variant):
     assert small == large
     assert sizes[0] == VARIANTS[variant]
     assert sizes[1] == small["data"]["num_examples"] // 10
-    loss_line.check_line(config)
+    linear_interpolation.check_line(config)
     assert [config.line.start, config.line.end] == list(config.arms)
 
 

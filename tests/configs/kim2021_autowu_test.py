@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras import experiment
 from lbkeras.cli.command_flags import config_module, load_config
+from lbkeras.runs import experiment
 
 KIM = Path(__file__).parents[2] / "configs" / "papers" / "kim2021_autowu.py"
 SMALL = ["digits", "mnist", "cifar10"]

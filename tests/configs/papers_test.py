@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras import experiment
 from lbkeras.cli.command_flags import config_module, load_config
 from lbkeras.replication import Claim
+from lbkeras.runs import experiment
 
 PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 FILES = sorted(path for path in PAPERS.glob("*.py") if path.name != "__init__.py")

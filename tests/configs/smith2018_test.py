@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras import experiment
 from lbkeras.cli.command_flags import load_config
+from lbkeras.runs import experiment
 
 SMITH = Path(__file__).parents[2] / "configs" / "papers" / "smith2018.py"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras import experiment
 from lbkeras.cli.command_flags import config_module, load_config
+from lbkeras.runs import experiment
 
 YOU = Path(__file__).parents[2] / "configs" / "papers" / "you2017_lars.py"
 SMALL = ["digits", "mnist", "cifar10"]

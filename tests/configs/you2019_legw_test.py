@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras import experiment
 from lbkeras.cli.command_flags import config_module, load_config
+from lbkeras.runs import experiment
 
 LEGW = Path(__file__).parents[2] / "configs" / "papers" / "you2019_legw.py"
 VARIANTS = list(config_module(str(LEGW))._VARIANTS)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras import experiment
 from lbkeras.cli.command_flags import config_module, load_config
+from lbkeras.runs import experiment
 
 YUAN = Path(__file__).parents[2] / "configs" / "papers" / "yuan2021_decentlam.py"
 

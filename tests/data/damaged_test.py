@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from lbkeras import data, experiment
+from lbkeras import data
 from lbkeras.cli.main import main
 from lbkeras.data import imagenet
 from lbkeras.data.images import load_images
 from lbkeras.errors import UserError
+from lbkeras.runs import experiment
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/papers/smith2018.py"
 NAME = "tiny"

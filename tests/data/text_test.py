@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from lbkeras import data, experiment
+from lbkeras import data
 from lbkeras.data.text import load_text
 from lbkeras.errors import UserError
+from lbkeras.runs import experiment
 
 TEXT = "".join(
     f"{number} green bottles, hanging on the wall;\nand if one should fall: {number - 1} — là!\n"

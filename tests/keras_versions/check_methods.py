@@ -9,8 +9,8 @@ import pytest
 from lbkeras.callbacks import AutoWU, GradientNoiseScale, MicroBatches, TrainingStatistics
 from lbkeras.data import Pipeline
 from lbkeras.planning import auto_wu_plan
-from tests.callbacks import piece_gradients as pieces
 from tests.keras_versions.softmax_regression import by_numpy, softmax_regression
+from tests.methods.micro_batches import piece_gradients as pieces
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="these callbacks are TensorFlow's"
@@ -26,8 +26,8 @@ def test_auto_wu_hears_the_loss_of_each_step(digits, monkeypatch, steps_per_exec
         mean = np.zeros(500)
         return Judgement(0, (1.0,) * 5, mean, mean + 0.1, [float(len(epochs))])
 
-    from lbkeras.analysis.auto_wu import Judgement
-    from lbkeras.callbacks import auto_wu
+    from lbkeras.methods.auto_wu import callback as auto_wu
+    from lbkeras.methods.auto_wu.judgement import Judgement
 
     monkeypatch.setattr(auto_wu, "judge", judge)
     train = Pipeline(digits, 256)

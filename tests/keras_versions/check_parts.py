@@ -3,8 +3,6 @@
 import importlib
 import os
 import pkgutil
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,12 +10,8 @@ import pytest
 
 import lbkeras
 from lbkeras import layers, optimizers
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "optimizers"))
-
-import problem  # noqa: E402
-import restatements  # noqa: E402
-from battery_settings import SETTINGS  # noqa: E402
+from tests.optimizers import problem, restatements
+from tests.optimizers.battery_settings import SETTINGS
 
 
 def modules():

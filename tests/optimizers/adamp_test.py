@@ -2,14 +2,13 @@
 
 import keras
 import numpy as np
-import projection_cases
 import pytest
-import restatements
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbkeras.errors import UserError
 from lbkeras.optimizers import AdamP
+from tests.optimizers import projection_cases, restatements
 
 VARIANTS = [
     {},

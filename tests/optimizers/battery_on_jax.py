@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
-from battery_settings import SETTINGS
-from problem import make_problem, make_variables, run
 
 from lbkeras import optimizers
+from tests.optimizers.battery_settings import SETTINGS
+from tests.optimizers.problem import make_problem, make_variables, run
 
 
 def main(path):

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from battery_settings import DECENTRALIZED, QUADRATIC_RATES, SETTINGS
 
 from lbkeras import optimizers
+from tests.optimizers.battery_settings import DECENTRALIZED, QUADRATIC_RATES, SETTINGS
 
 
 def make(name, **more):
@@ -354,9 +354,8 @@ def test_it_trains_in_mixed_float16(name, digits):
 
 ON_JAX = """
 import sys
-sys.path.insert(0, sys.argv[1])
-import battery_on_jax
-battery_on_jax.main(sys.argv[2])
+from tests.optimizers import battery_on_jax
+battery_on_jax.main(sys.argv[1])
 """
 
 
@@ -366,8 +365,7 @@ def weights_on_jax(tmp_path_factory):
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed")
     path = tmp_path_factory.mktemp("jax") / "weights.npz"
-    folder = Path(__file__).parent
-    paths = [str(folder.parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = {
         **os.environ,
         "KERAS_BACKEND": "jax",
@@ -375,7 +373,7 @@ def weights_on_jax(tmp_path_factory):
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
     subprocess.run(
-        [sys.executable, "-c", ON_JAX, str(folder), str(path)],
+        [sys.executable, "-c", ON_JAX, str(path)],
         env=environment,
         check=True,
         timeout=300,

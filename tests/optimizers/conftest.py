@@ -1,14 +1,9 @@
 """The steps that the optimizers' tests do, as fixtures; `restatements` and others by import."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import problem as problems  # noqa: E402
+from tests.optimizers import problem as problems
 
 
 @pytest.fixture(scope="session")

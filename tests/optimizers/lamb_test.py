@@ -5,12 +5,12 @@ import math
 import keras
 import numpy as np
 import pytest
-import restatements
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lbkeras.errors import UserError
 from lbkeras.optimizers import LAMB
+from tests.optimizers import restatements
 
 VARIANTS = [
     {},

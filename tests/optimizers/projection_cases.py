@@ -1,7 +1,8 @@
 """Gradients that make AdamP and SGDP project by channel, by layer, and not at all, in turn."""
 
 import numpy as np
-import restatements
+
+from tests.optimizers import restatements
 
 SHAPES = {"dense/kernel": (6, 4), "conv/kernel": (3, 3, 2, 4), "conv/bias": (4,)}
 KINDS = ("channel", "layer", "none")

@@ -4,9 +4,9 @@ gradient is at right angles to each column of the kernel."""
 
 import numpy as np
 import pytest
-import restatements
 
 from lbkeras import optimizers
+from tests.optimizers import restatements
 
 WEIGHT = np.array([[1, -2], [3, 4], [0.5, -1]], np.float32)
 GRADIENTS = [

@@ -5,10 +5,10 @@ import math
 import keras
 import numpy as np
 import pytest
-import restatements
 
 from lbkeras.errors import UserError
 from lbkeras.optimizers import RMSpropWarmup
+from tests.optimizers import restatements
 
 VARIANTS = [
     {},

@@ -2,12 +2,11 @@
 
 import keras
 import numpy as np
-import projection_cases
 import pytest
-import restatements
 
 from lbkeras.errors import UserError
 from lbkeras.optimizers import SGDP
+from tests.optimizers import projection_cases, restatements
 
 VARIANTS = [
     {},

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lbkeras.replication import plots
+from lbkeras.replication.plots import figures as plots
 
 HARDWARE = {
     "machine": "x86_64",

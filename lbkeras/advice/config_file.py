@@ -1,0 +1,182 @@
+"""What the advisor recommends, as a config of its own."""
+
+import datetime
+import json
+import math
+import shlex
+import textwrap
+from pathlib import Path
+
+from lbkeras import files
+from lbkeras.advice.words import format_reasons, reasons
+from lbkeras.errors import UserError
+from lbkeras.runs import experiment, machine
+
+_SETTINGS = ("seeds", "first_seed", "checkpoint_minutes", "steps_per_execution")
+
+
+def check_destination(path: str) -> Path:
+    """The file to write, which must be a new .py file in a folder that is there.
+
+    Raises:
+        UserError: it is not.
+    """
+    file = Path(path)
+    if file.suffix != ".py":
+        raise UserError(f"--write: expected a file that ends in .py, received {path!r}")
+    if file.exists():
+        raise UserError(f"--write: expected a new file, received {path!r}, which is there already")
+    if not file.parent.is_dir():
+        raise UserError(f"--write: expected a folder that is there, received {str(file.parent)!r}")
+    return file
+
+
+def write_config(file: Path, config, arm: str, named: str, command: str, advice, table: str):
+    """Writes the recommendation as a config of its own, the config's arm beside it.
+
+    Args:
+        file: as `check_destination` gives it.
+        config: the ConfigDict that was measured.
+        arm: which of its arms.
+        named: what the config is called, FILE[:VARIANT].
+        command: what was typed.
+        advice: from `lbkeras.advice.advisor.advise`.
+        table: what was printed about both plans.
+
+    Raises:
+        UserError: a setting of the config cannot be written as Python.
+    """
+    settings = experiment.arm_settings(config, arm)
+    plan = advice.plan.to_dict()
+    phases = [
+        {name: phase[name] for name in ("first_epoch", "epochs", "batch_size", "learning_rate",
+                                        "momentum")}
+        for phase in plan["phases"]
+    ]  # fmt: skip
+    written = {"name": "written_plan", "phases": tuple(phases)}
+    if "curve" in plan:
+        written["curve"] = tuple(plan["curve"])
+    arms = {
+        "recommended": {"description": "what `lbkeras plan --auto` recommends", "plan": written},
+        "own": {"description": f"the plan of {named}, arm {arm}"},
+    }
+    more = {name: config[name] for name in _SETTINGS if name in config}
+    text = _CONFIG.format(
+        docstring=_docstring(file, arm, named, command, advice, table),
+        title=_python(f"a recommended plan for {named}, arm {arm}", "title"),
+        settings=_python(settings | more, "config"),
+        arms=_python(arms, "config.arms"),
+    )
+    files.write_atomically(file, text.encode())
+
+
+_CONFIG = '''"""{docstring}"""
+
+from ml_collections import ConfigDict
+
+PAPER = dict(
+    citation="lbkeras plan --auto, after McCandlish, Kaplan and Amodei 2018",
+    title={title},
+    arxiv="1812.06162",
+    setting="the config's own plan against the recommended one",
+    arms={{}},
+)
+
+SETTINGS = {settings}
+
+ARMS = {arms}
+
+
+def get_config(variant=""):
+    """The config; it has no variants."""
+    if variant:
+        raise ValueError(f"variant: expected none, received {{variant!r}}")
+    return ConfigDict(SETTINGS | dict(arms=ConfigDict(ARMS, sort_keys=False)))
+
+
+def get_claims(variant=""):
+    """What the recommendation promises."""
+    return [
+        dict(
+            name="recommended_keeps_accuracy",
+            statement="The recommended plan keeps the test accuracy of the config's own.",
+            source="lbkeras plan --auto",
+            tag="T",
+            test="not_worse",
+            arm="recommended",
+            baseline="own",
+            metric="val_accuracy",
+            margin=0.01,
+        ),
+    ]
+'''
+
+
+def _docstring(file: Path, arm: str, named: str, command: str, advice, table: str) -> str:
+    hardware, versions = machine.hardware(), machine.versions()
+    where = f"{hardware['processor']}, {hardware['cpu_count']} cores"
+    if hardware["accelerators"]:
+        where += f", {len(hardware['accelerators'])} accelerators"
+    used = ", ".join(f"{name} {versions[name]}" for name in ("lbkeras", "tensorflow", "keras"))
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    lines = [
+        "A plan that `lbkeras plan --auto` recommends.",
+        "",
+        *_wrapped(f"It is for {named}, arm {arm}, which stands beside it as the arm `own`."),
+        "",
+        *_wrapped(f"Made on {today} on {where}; {used}; with"),
+        "",
+        f"    {command}",
+        "",
+        "Measured and predicted:",
+        "",
+        *(f"  {line}".rstrip() for line in table.splitlines()),
+        "",
+        "Why:",
+        "",
+        format_reasons(reasons(advice)),
+        "",
+        "To train it, and to compare it with the config's own plan:",
+        "",
+        f"    lbkeras train --config={shlex.quote(str(file))} --workdir=runs/{file.stem}",
+        f"    lbkeras replicate --config={shlex.quote(str(file))} "
+        f"--workdir=runs/{file.stem}_compared",
+        "",
+    ]
+    return "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+
+
+def _python(value, key: str, indent: int = 0) -> str:
+    """A setting as Python that gives it again, as one would write it by hand."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if value is None or isinstance(value, bool | int) or _is_number(value):
+        return repr(value)
+    pad = " " * (indent + 4)
+    if isinstance(value, dict) and all(isinstance(k, str) and k.isidentifier() for k in value):
+        parts = [f"{k}={_python(v, f'{key}.{k}', indent + 4)}" for k, v in value.items()]
+        before, after = "dict(", ")"
+    elif isinstance(value, tuple | list):
+        parts = [_python(v, f"{key}[{i}]", indent + 4) for i, v in enumerate(value)]
+        before, after = "()" if isinstance(value, tuple) else "[]"
+    else:
+        raise UserError(
+            f"{key}: expected numbers, texts and tuples, to --write a config with them, received "
+            f"{value!r}"
+        )
+    line = ", ".join(parts)
+    if isinstance(value, tuple) and len(parts) == 1:
+        line += ","
+    name = "" if key.endswith("]") else key.rpartition(".")[2]
+    if "\n" not in line and indent + len(name) + len(line) + 8 <= 100:
+        return f"{before}{line}{after}"
+    lines = "".join(f"{pad}{part},\n" for part in parts)
+    return f"{before}\n{lines}{' ' * indent}{after}"
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 100, break_on_hyphens=False)

@@ -1,0 +1,266 @@
+"""Tries a plan's batch sizes on this machine: what fits into memory, and how fast it is."""
+
+import dataclasses
+import math
+import statistics
+import time
+
+from lbkeras.errors import UserError
+from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.planning.replicas import replica_batch_size
+from lbkeras.runs import experiment
+
+_SECONDS_OF_TIMING = 1.5  # a batch size
+_FEWEST_CALLS, _MOST_CALLS = 3, 50
+_SMALL_TRIALS = (8, 32)  # examples a replica
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """What one batch size needs on this machine.
+
+    Attributes:
+        batch_size: global.
+        micro_batch_size: the largest per replica that fits: the whole share, or that divided by the
+            smallest number of pieces that fits.
+        pieces: of each replica's share.
+        seconds_a_step: of one update, median of the timed calls.
+        seconds_to_start: of the first call, tracing and compiling included.
+        memory_mb: the most that tensors took on the first device, in MB of 2^20 bytes, data in
+            memory included; None where TensorFlow does not count it.
+    """
+
+    batch_size: int
+    micro_batch_size: int
+    pieces: int
+    seconds_a_step: float
+    seconds_to_start: float
+    memory_mb: float | None
+
+    @property
+    def examples_per_second(self) -> float:
+        return self.batch_size / self.seconds_a_step
+
+
+def predicted_seconds(plan, probes: dict[int, Probe]) -> list[float]:
+    """The time of each phase of a plan, evaluation left out.
+
+    steps * seconds_a_step, and seconds_to_start where a batch size comes for the first time.
+    """
+    seconds, started = [], set()
+    for phase in plan.phases:
+        probe = probes[phase.batch_size]
+        steps = phase.epochs * plan.steps_per_epoch(phase.first_epoch)
+        to_start = 0.0 if phase.batch_size in started else probe.seconds_to_start
+        seconds.append(to_start + steps * probe.seconds_a_step)
+        started.add(phase.batch_size)
+    return seconds
+
+
+def probe_batch_sizes(
+    settings: dict,
+    batch_sizes,
+    strategy: str,
+    data_dir: str | None,
+    budget_mb: float | None = None,
+    say=print,
+) -> dict[int, Probe]:
+    """Tries batch sizes with an arm's model, optimizer and data, a few real updates each.
+
+    Args:
+        settings: the arm's sections, from `experiment.arm_settings`.
+        batch_sizes: global batch sizes.
+        strategy: a name for `lbkeras.distribution.strategy`.
+        data_dir: where prepared TFDS data lie.
+        budget_mb: on a CPU without a memory limit, where too large a trial would take the machine
+            down instead of failing: the most that one may take, by a line through the memory of two
+            small ones; from `devices.count_cpu_memory`.
+        say: called with one line whenever something takes long.
+
+    Returns:
+        A Probe for each batch size.
+
+    Raises:
+        UserError: a setting or data set is not usable, or not even one example fits.
+    """
+    load_tensorflow()
+    import keras
+    import tensorflow as tf
+
+    from lbkeras.distribution.strategy import strategy as make_strategy
+    from lbkeras.runs.steps_per_execution import choose_steps_per_execution
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    plan = experiment.make_plan(settings)
+    chosen = make_strategy(strategy)
+    pipeline, _ = experiment.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
+    with chosen.scope():
+        model = experiment.make_model(settings, pipeline)
+        model.compile(
+            optimizer=experiment.make_optimizer(settings, plan),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            steps_per_execution=choose_steps_per_execution(model, plan),
+        )
+        model.optimizer.build(model.trainable_variables)
+    found = {}
+    for batch_size in dict.fromkeys(batch_sizes):
+        pipeline.batch_size = batch_size
+        trial = _Trial(model, pipeline, chosen)
+        needed_mb = trial.estimate_memory() if budget_mb and not _has_gpu() else None
+
+        def fits(pieces, trial=trial, needed_mb=needed_mb):
+            if needed_mb and needed_mb(trial.micro_batch_size(pieces)) > budget_mb:
+                return False
+            say(f"batch {trial.pipeline.batch_size:,}: trying {_in_pieces(pieces)}")
+            try:
+                trial.begin(pieces)
+            except tf.errors.ResourceExhaustedError:
+                return False
+            return True
+
+        pieces = fewest_pieces(fits, trial.replica_batch_size)
+        while pieces and batch_size not in found:
+            try:
+                trial.begin(pieces)  # the last one tried may not have been this one
+                found[batch_size] = trial.time(pieces)
+            except tf.errors.ResourceExhaustedError:  # fitted only just
+                pieces = pieces + 1 if pieces < trial.replica_batch_size else None
+        if pieces is None:
+            raise UserError(
+                f"batch size {batch_size}: expected a step of one example a replica to fit into "
+                "memory, received out of memory; take a smaller model or raise --memory_limit_mb"
+            )
+    return found
+
+
+def fewest_pieces(fits, examples: int) -> int | None:
+    """The fewest pieces into which a replica's share must be cut so that one of them fits.
+
+    Doubles the number until it fits, then halves the interval between that and the last that did
+    not: 2 log2(answer) trials.
+
+    Args:
+        fits: `(pieces) -> bool`; if a number fits, larger ones are taken to fit.
+        examples: of the replica's share; the most pieces.
+
+    Returns:
+        The number, or None if not even pieces of one example fit.
+
+    >>> fewest_pieces(lambda pieces: pieces >= 11, examples=100)
+    11
+    """
+    too_few, enough = 0, 1
+    while not fits(enough):
+        if enough == examples:
+            return None
+        too_few, enough = enough, min(2 * enough, examples)
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if fits(middle):
+            enough = middle
+        else:
+            too_few = middle
+    return enough
+
+
+class _Trial:
+    """Real training steps at one batch size, on the data that training would take."""
+
+    def __init__(self, model, pipeline, strategy):
+        import keras
+
+        self.model, self.pipeline, self.strategy = model, pipeline, strategy
+        replicas = strategy.num_replicas_in_sync
+        self.replica_batch_size = replica_batch_size(pipeline.batch_size, replicas)
+        # Stacked nodes have; they are tried undivided.
+        self._has_own_train_step = type(model).train_step is not keras.Model.train_step
+
+    def micro_batch_size(self, pieces: int) -> int:
+        return math.ceil(self.replica_batch_size / pieces)
+
+    def estimate_memory(self):
+        """`(micro_batch_size) -> MB`, a line through two small trials; None for small batches."""
+        small, larger = (math.ceil(self.replica_batch_size / size) for size in _SMALL_TRIALS)
+        if larger < 2 or self._has_own_train_step:
+            return None
+        needed = {}
+        for pieces in (small, larger):
+            self.begin(pieces)
+            needed[self.micro_batch_size(pieces)] = _peak_memory_mb()
+        (x0, y0), (x1, y1) = needed.items()
+        return lambda size: y0 + (y1 - y0) / (x1 - x0) * (size - x0)
+
+    def begin(self, pieces: int) -> None:
+        """Makes the train function for so many pieces and calls it a few times."""
+        from lbkeras.methods.micro_batches.train_step import micro_batch_train_step
+
+        self._batches = None  # the last trial's batches go before this one's come
+        if pieces > 1 or not self._has_own_train_step:
+            size = self.micro_batch_size(pieces)
+            self.model.train_step = micro_batch_train_step(self.model, size)
+        self.model.make_train_function(force=True)
+        batches = self.pipeline.dataset().repeat()
+        self._batches = iter(self.strategy.experimental_distribute_dataset(batches))
+        _reset_peak_memory()
+        begin = time.perf_counter()
+        self._call()
+        self._seconds_to_start = time.perf_counter() - begin
+        for _ in range(_FEWEST_CALLS - 1):
+            self._call()
+
+    def time(self, pieces: int) -> Probe:
+        """Times more calls of the function that `begin` has made."""
+        seconds = []
+        while len(seconds) < _FEWEST_CALLS or (
+            len(seconds) < _MOST_CALLS and sum(seconds) < _SECONDS_OF_TIMING
+        ):
+            begin = time.perf_counter()
+            self._call()
+            seconds.append(time.perf_counter() - begin)
+        a_call = statistics.median(seconds)
+        return Probe(
+            batch_size=self.pipeline.batch_size,
+            micro_batch_size=self.micro_batch_size(pieces),
+            pieces=pieces,
+            seconds_a_step=a_call / self.model.steps_per_execution,
+            seconds_to_start=max(self._seconds_to_start - a_call, 0.0),
+            memory_mb=_peak_memory_mb(),
+        )
+
+    def _call(self):
+        logs = self.model.train_function(self._batches)
+        float(logs["loss"])  # waits for the step
+
+
+def _in_pieces(pieces: int) -> str:
+    return "the whole share of a replica at once" if pieces == 1 else f"{pieces} pieces"
+
+
+def _has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.list_logical_devices("GPU"))
+
+
+def _first_device() -> str:
+    return "GPU:0" if _has_gpu() else "CPU:0"
+
+
+def _reset_peak_memory() -> None:
+    import tensorflow as tf
+
+    try:
+        tf.config.experimental.reset_memory_stats(_first_device())
+    except (ValueError, tf.errors.OpError):  # this allocator keeps no statistics
+        pass
+
+
+def _peak_memory_mb() -> float | None:
+    import tensorflow as tf
+
+    try:
+        return tf.config.experimental.get_memory_info(_first_device())["peak"] / 2**20
+    except (ValueError, tf.errors.OpError):
+        return None

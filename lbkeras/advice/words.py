@@ -1,0 +1,228 @@
+"""What the advisor recommends, in words and as data."""
+
+import math
+import textwrap
+
+from lbkeras.advice.plan import largest_borne
+
+_MORE_EXAMPLES = 1.2  # times as many a second: below it a larger batch saves hardly any time
+
+
+def advice_data(arm: str, advice) -> dict:
+    """The recommendation as plain JSON data."""
+
+    def known(number):
+        return number if math.isfinite(number) else None
+
+    return {
+        "arm": arm,
+        "plan": advice.plan.to_dict(),
+        "own_plan": advice.own.to_dict(),
+        "updates": advice.plan.updates(),
+        "own_updates": advice.own.updates(),
+        "predicted_seconds": sum(advice.seconds),
+        "own_predicted_seconds": sum(advice.own_seconds),
+        "reasons": reasons(advice),
+        "measured": [
+            {
+                "epoch": epoch,
+                "batch_size": row.batch_size,
+                "lower": known(row.lower),
+                "upper": known(row.upper),
+                "gradient_variance": known(row.variance),
+                "gradient_squared_norm": row.squared_norm,
+                "loss": row.loss,
+                "seconds": row.seconds,
+            }
+            for epoch, row in enumerate(advice.measured)
+        ],
+        "batch_sizes": [
+            {
+                "batch_size": probe.batch_size,
+                "micro_batch_size": probe.micro_batch_size,
+                "memory_mb": probe.memory_mb,
+                "examples_per_second": probe.examples_per_second,
+                "seconds_a_step": probe.seconds_a_step,
+                "seconds_to_start": probe.seconds_to_start,
+            }
+            for probe in advice.probes.values()
+        ],
+    }
+
+
+def reasons(advice) -> list[str]:
+    """Why that plan: sentences with the numbers that were measured."""
+    if advice.plan == advice.own:
+        return [_measurement(advice), *_why_kept(advice), _memory(advice), _one_run()]
+    return [
+        _measurement(advice),
+        *_batch_sizes(advice),
+        *_learning_rates(advice),
+        _savings(advice),
+        _speed(advice),
+        _memory(advice),
+        "The critical batch size usually goes on growing while the loss falls; a plan stops at "
+        "what was measured, callbacks.AdaptiveBatchSize measures and follows it to the end.",
+        _one_run(),
+    ]
+
+
+def format_reasons(sentences: list[str], width: int = 100) -> str:
+    """Numbered, wrapped lines."""
+    return "\n".join(
+        textwrap.fill(
+            sentence, width, initial_indent=f"{number}. ".rjust(4), subsequent_indent=" " * 4
+        )
+        for number, sentence in enumerate(sentences, start=1)
+    )
+
+
+def _measurement(advice) -> str:
+    from lbkeras.advice.advisor import bounds_in_words
+
+    first, last, count = advice.measured[0], advice.measured[-1], len(advice.measured)
+    seconds = sum(row.seconds for row in advice.measured)
+    early, late = (bounds_in_words(row.lower, row.upper) for row in (first, last))
+    return (
+        f"{count} epochs were trained, from batch size {first.batch_size:,} on "
+        f"({_seconds(seconds)}). The critical batch size (the gradient noise scale: up to about it "
+        f"a larger batch saves updates in proportion) was {early} examples "
+        f"after the first epoch and {late} after the last."
+    )
+
+
+def _why_kept(advice) -> list[str]:
+    own, last = advice.own, advice.measured[-1]
+    size = own.batch_size(0)
+    largest = max(phase.batch_size for phase in own.phases)
+    sentences = ["The recommended plan is the config's own."]
+    if math.isnan(last.lower):
+        sentences.append("Nothing is known of the critical batch size, so nothing is changed.")
+    elif 2 * largest > own.num_examples // 10 and last.lower >= largest:
+        sentences.append(
+            f"Twice the batch size of {largest:,} would be above a tenth of the data "
+            f"({own.num_examples // 10:,}), beyond which accuracy is usually lost."
+        )
+    elif last.upper < size:
+        sentences.append(
+            f"The batch size of {size:,} is above the critical one already: a smaller one, towards "
+            f"{last.upper:,.0f}, would make more of each example, in more updates."
+        )
+    else:
+        sentences.append(
+            f"The lower bound does not reach twice the batch size of {size:,}, so that a larger "
+            "one may cost accuracy."
+        )
+    return sentences
+
+
+def _batch_sizes(advice) -> list[str]:
+    own, plan = advice.own, advice.plan
+    sizes = [phase.batch_size for phase in plan.phases]
+    steps = ", ".join(f"{phase.batch_size:,} {_epochs(phase)}" for phase in plan.phases)
+    sentences = [
+        f"Batch sizes: {steps}. Each is at most what the critical batch size was measured to be at "
+        "least, twice the size before it, and a tenth of the data; where the config's own is "
+        "larger, it is that."
+    ]
+    borne = largest_borne(advice.measured)
+    if not math.isinf(borne):
+        sentences.append(
+            f"The training loss rose when batch and learning rate grew beyond {borne:,}, so that "
+            "is where they stop: the noise would allow more, the model does not bear it."
+        )
+    if sizes[0] > own.batch_size(0):
+        sentences.append(
+            f"Already the first epoch allows {sizes[0]:,} instead of {own.batch_size(0):,}; since "
+            "the noise scale is smallest at the very beginning, one size below what was measured "
+            "is taken, and the learning rate warms up for one epoch from "
+            f"{own.learning_rate(0):.4g}."
+        )
+    return sentences
+
+
+def _epochs(phase) -> str:
+    first, last = phase.first_epoch + 1, phase.first_epoch + phase.epochs
+    return f"in epoch {first}" if first == last else f"in epochs {first} to {last}"
+
+
+def _learning_rates(advice) -> list[str]:
+    own, plan = advice.own, advice.plan
+    factors = []
+    for phase in plan.phases:
+        epoch = phase.first_epoch + phase.epochs - 0.5
+        present = own.batch_size(math.floor(epoch))
+        warms_up = epoch < 1 and phase.batch_size > present
+        if phase.batch_size == present or warms_up or not own.learning_rate(epoch):
+            continue
+        gain = plan.learning_rate(epoch) / own.learning_rate(epoch)
+        times = phase.batch_size / present
+        factors.append(f"{gain:.3g} at {phase.batch_size:,} ({times:.3g} times the batch)")
+    if not factors:
+        return []
+    power = "" if advice.gain_power == 1 else "the square root of "
+    sentences = [
+        f"Learning rates: the config's own curve times {power}AdaScale's gain, what an update of "
+        f"the larger batch is worth in updates of the config's: {', '.join(factors)}."
+    ]
+    if power:
+        sentences.append(
+            "The square root, as this optimizer divides by the size of the gradients, which "
+            "shrinks with their noise."
+        )
+    if advice.clipping:
+        sentences.append(
+            f"Caution: the optimizer clips gradients ({advice.clipping}), which the gain knows "
+            "nothing of; a learning rate that needs clipping may bear no increase."
+        )
+    return sentences
+
+
+def _savings(advice) -> str:
+    own, plan = advice.own, advice.plan
+    before, after = sum(advice.own_seconds), sum(advice.seconds)
+    return (
+        f"Updates: {plan.updates():,} instead of {own.updates():,}, "
+        f"{own.updates() / plan.updates():.2f} times fewer in the same {own.epochs} epochs; "
+        f"predicted time {_seconds(after)} instead of {_seconds(before)}, "
+        f"{before / after:.2f} times faster on this machine, evaluation left out."
+    )
+
+
+def _speed(advice) -> str:
+    speeds = {size: probe.examples_per_second for size, probe in sorted(advice.probes.items())}
+    listed = ", ".join(f"{speed:,.0f} at {size:,}" for size, speed in speeds.items())
+    small = speeds[advice.own.batch_size(0)]
+    large = speeds[max(phase.batch_size for phase in advice.plan.phases)]
+    if large >= _MORE_EXAMPLES * small:
+        return f"Examples a second: {listed}; larger batches use this machine better."
+    verdict = "bring hardly more" if large * _MORE_EXAMPLES >= small else "even bring fewer"
+    return (
+        f"Examples a second: {listed}; larger batches {verdict} here: updates fall, time does not. "
+        "They pay on several devices, where an update costs an exchange of gradients."
+    )
+
+
+def _memory(advice) -> str:
+    divided = [probe for probe in advice.probes.values() if probe.pieces > 1]
+    if not divided:
+        return "Memory: every batch size of both plans fits at once."
+    sizes = ", ".join(f"{p.batch_size:,} in pieces of {p.micro_batch_size:,}" for p in divided)
+    least = min(probe.micro_batch_size for probe in divided)
+    return f"Memory: {sizes}; train with --micro_batch_size={least}."
+
+
+def _one_run() -> str:
+    return (
+        "It is one measurement with one seed: compare both plans with `lbkeras replicate` before "
+        "relying on it."
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def recommended_and_own(arm: str, advice) -> dict:
+    """Both plans by the names under which they are shown, the config's own first."""
+    return {f"own ({arm})": advice.own, "recommended": advice.plan}

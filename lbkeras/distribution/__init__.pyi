@@ -1,0 +1,12 @@
+from lbkeras.distribution.cluster import Cluster as Cluster
+from lbkeras.distribution.cluster import is_chief as is_chief
+from lbkeras.distribution.cluster import num_workers as num_workers
+from lbkeras.distribution.cluster import present_cluster as present_cluster
+from lbkeras.distribution.cluster import set_cluster as set_cluster
+from lbkeras.distribution.cluster import worker_index as worker_index
+from lbkeras.distribution.replica_average import average_over_replicas as average_over_replicas
+from lbkeras.distribution.strategy import STRATEGIES as STRATEGIES
+from lbkeras.distribution.strategy import describe as describe
+from lbkeras.distribution.strategy import strategy as strategy
+from lbkeras.keras_internals.repairs import repair_keras as repair_keras
+from lbkeras.methods.decentralized import mixing as mixing

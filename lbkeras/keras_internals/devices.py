@@ -1,0 +1,97 @@
+"""How this process's devices are cut: logical CPUs and memory limits, before TensorFlow starts."""
+
+import os
+import sys
+
+from lbkeras.errors import UserError
+from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+
+
+def configure_devices(num_logical_devices: int = 1, memory_limit_mb: int = 0) -> None:
+    """Splits the CPU into logical devices and limits memory; call it before TensorFlow is imported.
+
+    `strategy("mirrored")` then takes each logical CPU for a replica, so that several replicas can
+    be tried on a laptop. A memory limit is a real one: a tensor that goes beyond it raises
+    `tf.errors.ResourceExhaustedError`, as on a full GPU. On a GPU it is the limit of each logical
+    device. On the CPU it is one for all tensors of the process, data in memory included, and
+    switches oneDNN off, whose convolutions end the process where an allocation fails (they are
+    about twice as fast).
+
+    Args:
+        num_logical_devices: logical CPUs, at least 1.
+        memory_limit_mb: in MB of 2^20 bytes, at least 1; 0: no limit.
+
+    Raises:
+        UserError: a number out of range, or TensorFlow has already started.
+    """
+    if num_logical_devices < 1:
+        raise UserError(f"num_logical_devices: expected at least 1, received {num_logical_devices}")
+    if memory_limit_mb < 0:
+        raise UserError(f"memory_limit_mb: expected at least 0, received {memory_limit_mb}")
+    if memory_limit_mb:
+        _limit_memory(memory_limit_mb)
+    if num_logical_devices > 1:
+        _split_cpu(num_logical_devices)
+
+
+def count_cpu_memory() -> float:
+    """Lets TensorFlow count the memory of its tensors on the CPU; call it before it is imported.
+
+    Returns:
+        What they may take, in MB: nine tenths of the memory that is free now. Beyond it an
+        allocation fails, which can end the process (see `configure_devices`).
+    """
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        free = int(lines["MemAvailable"].split()[0]) / 1024
+    except (OSError, KeyError):  # no Linux
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**21
+    budget = int(0.9 * free)
+    os.environ["TF_CPU_ALLOCATOR_USE_BFC"] = "1"
+    os.environ["TF_CPU_BFC_MEM_LIMIT_IN_MB"] = str(budget)
+    return budget
+
+
+def _limit_memory(memory_limit_mb: int) -> None:
+    settings = {
+        "TF_CPU_ALLOCATOR_USE_BFC": "1",
+        "TF_CPU_BFC_MEM_LIMIT_IN_MB": str(memory_limit_mb),
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+    }
+    if any(os.environ.get(name) != value for name, value in settings.items()):
+        if "tensorflow" in sys.modules:
+            raise UserError(
+                "memory_limit_mb: expected to be set before TensorFlow is imported, "
+                f"received {memory_limit_mb} after it"
+            )
+        os.environ.update(settings)
+    load_tensorflow()
+    import tensorflow as tf
+
+    for gpu in tf.config.list_physical_devices("GPU"):
+        limit = [tf.config.LogicalDeviceConfiguration(memory_limit=memory_limit_mb)]
+        _set(gpu, limit, "memory_limit_mb")
+
+
+def _split_cpu(number: int) -> None:
+    load_tensorflow()
+    import tensorflow as tf
+
+    for cpu in tf.config.list_physical_devices("CPU"):
+        _set(cpu, [tf.config.LogicalDeviceConfiguration()] * number, "num_logical_devices")
+
+
+def _set(device, configuration, argument: str) -> None:
+    import tensorflow as tf
+
+    present = tf.config.get_logical_device_configuration(device)
+    if present is not None and len(present) == len(configuration):
+        if [each.memory_limit for each in present] == [each.memory_limit for each in configuration]:
+            return
+    try:
+        tf.config.set_logical_device_configuration(device, configuration)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"{argument}: expected to be set before TensorFlow uses its devices: {error}"
+        ) from None

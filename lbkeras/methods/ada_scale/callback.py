@@ -1,0 +1,209 @@
+"""AdaScale SGD: the learning rate and the length of a run follow what larger batches are worth."""
+
+import warnings
+
+import keras
+import tensorflow as tf
+
+from lbkeras import checks
+from lbkeras.callbacks.optimizer_settings import (
+    base_optimizer,
+    check_momentum,
+    check_ownership,
+    take_learning_rate,
+)
+from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
+from lbkeras.methods.ada_scale.learning_rate import AdaScaleLearningRate
+from lbkeras.methods.noise_scale.callback import GradientNoiseScale
+from lbkeras.methods.noise_scale.estimates import adascale_gain
+from lbkeras.methods.noise_scale.statistics import has_second_moments
+from lbkeras.planning.plan import Plan
+
+_NEEDS_PIECES = (
+    "AdaScale: expected micro-batches or replicas, from whose gradients it measures their "
+    "variance, received undivided batches; add MicroBatches(pipeline, micro_batch_size=...)"
+)
+
+
+class AdaScale(GradientNoiseScale):
+    """Trains with a larger batch as a run with a small one would, from that run's settings alone.
+
+    With S = batch_size / base_batch_size and running means of tr(Σ) and |G|² (as
+    `GradientNoiseScale` measures them), an update number t is worth `gain` base updates:
+
+        gain = (tr(Σ) / base_batch_size + |G|²) / (tr(Σ) / batch_size + |G|²),  1 <= gain <= S
+        learning rate = gain · base learning rate(⌊progress⌋)
+        progress <- progress + gain
+
+    `fit` ends when the progress reaches the base run's number of updates, base_epochs ·
+    (num_examples // base_batch_size): give it epochs enough, at most base_epochs · S. No warm-up
+    is needed. S may change between epochs, and `fit` may go on from a checkpoint.
+
+    Needs micro-batches or replicas, and an optimizer with a plain learning rate, which it has again
+    when `fit` ends.
+
+    Logs what `GradientNoiseScale` logs, at each epoch's end `adascale_gain` (of the coming update)
+    and `adascale_progress` (base updates). Costs what `GradientNoiseScale` costs.
+
+    Args:
+        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        base_batch_size: the batch size that the learning rate is made for, at least 1; None: that
+            of the plan.
+        base_epochs: epochs of the base run, at least 1; None: those of the plan.
+        learning_rate: of the base run: a number, a Keras schedule over its updates, or a
+            `lbkeras.planning.Plan` of one batch size; None: the optimizer's.
+        per_layer: logs the gradient noise scale of each layer too.
+
+    Attributes:
+        gain, progress: as logged, at each epoch's end.
+        base_updates: the progress at which `fit` ends.
+
+    Raises:
+        UserError: an argument out of its range; in `fit`, undivided batches on one replica, an
+            optimizer like Adam, one with a schedule or another momentum than the plan's, what
+            `GradientNoiseScale` raises.
+
+    Differs from the paper: the gain of an update comes from the gradients before it, not its own,
+    so the first one's is 1 (in this way the step's size and its noise are independent). tr(Σ) and
+    |G|² are bias-corrected means and limited to 1e-6 and 0 after averaging, not before, which would
+    bias them. With `steps_per_execution` the run may end up to as many updates later, less one.
+
+    Reference: Johnson, Agrawal, Gu, Guestrin 2020, AdaScale SGD, arXiv:2007.05105, Algorithm 1.
+    """
+
+    owns_learning_rate = True
+
+    def __init__(
+        self,
+        pipeline,
+        base_batch_size: int | None = None,
+        base_epochs: int | None = None,
+        learning_rate=None,
+        *,
+        per_layer: bool = False,
+    ):
+        super().__init__(pipeline, per_layer=per_layer, preconditioned=False)
+        self._plan = learning_rate if isinstance(learning_rate, Plan) else None
+        if isinstance(learning_rate, Plan):
+            sizes = {phase.batch_size for phase in learning_rate.phases}
+            if len(sizes) > 1:
+                raise UserError(
+                    "learning_rate: expected a plan of one batch size, received one of "
+                    f"{', '.join(map(str, sorted(sizes)))}"
+                )
+            base_batch_size = base_batch_size or sizes.pop()
+            base_epochs = base_epochs or learning_rate.epochs
+            learning_rate = learning_rate.learning_rate_schedule()
+        self.base_batch_size = checks.batch_size(
+            "base_batch_size", base_batch_size, pipeline.num_examples
+        )
+        self.base_epochs = checks.whole("base_epochs", base_epochs, least=1)
+        if learning_rate is not None:
+            learning_rate = checks.learning_rate("learning_rate", learning_rate)
+        self.learning_rate = learning_rate
+        steps = pipeline.num_examples // self.base_batch_size
+        self.base_updates = self.base_epochs * steps
+        self.gain, self.progress = 1.0, 0.0
+        self.scale = None  # of the epoch that has begun last
+        self._rate = None
+
+    @property
+    def variables(self) -> list:
+        return [*super().variables, *(self._rate.variables if self._rate else [])]
+
+    def set_model(self, model):
+        optimizer = base_optimizer(model.optimizer)
+        if has_second_moments(optimizer):
+            raise UserError(
+                "AdaScale: expected SGD or another optimizer without second moments, received "
+                f"{type(optimizer).__name__}"
+            )
+        super().set_model(model)
+        number = take_learning_rate(model, self).number
+        base = self.learning_rate
+        if base is None:
+            base = float(keras.ops.convert_to_numpy(number))
+        before = self._rate.progress if self._rate else 0.0  # a `fit` from a later epoch on
+        with model.distribute_strategy.scope():
+            self._rate = AdaScaleLearningRate(base, progress=before, owner="AdaScale")
+            self._scale = tf.Variable(1.0, trainable=False, dtype=tf.float64)
+        self._rate.number = number
+        set_learning_rate(optimizer, self._rate)
+        self._statistics.on_update = self._advance
+
+    def begin_anew(self):
+        super().begin_anew()
+        self.gain, self.progress, self.scale = 1.0, 0.0, None
+        self._rate.restart()
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        check_ownership(self.model, self._rate)
+        if self._plan is not None:
+            check_momentum(self.model.optimizer, self._plan)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self._epoch_begins:
+            scale = self._scale_now()
+            self._statistics.needs_pieces = _NEEDS_PIECES if scale != 1 else ""
+            self._scale.assign(scale)
+            if scale != self.scale:
+                self.scale = scale
+                self._rate.set_gain(self._gain_now())
+            self._unread = 0  # updates that cannot end the run yet
+        super().on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._unread -= self.model.steps_per_execution
+        if self._unread > 0:
+            return
+        left = self.base_updates - self._rate.progress
+        if left <= 0:
+            self.model.stop_training = True
+        self._unread = left / max(self._scale_now(), 1.0)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        self.gain, self.progress = self._rate.gain, self._rate.progress
+        if logs is not None:
+            logs.update(adascale_gain=self.gain, adascale_progress=self.progress)
+
+    def on_train_end(self, logs=None):
+        super().on_train_end(logs)
+        optimizer = base_optimizer(self.model.optimizer)
+        if learning_rate_of(optimizer) is self._rate:
+            set_learning_rate(optimizer, self._rate.number)
+        if self._rate.progress < self.base_updates:
+            warnings.warn(
+                f"AdaScale: fit ended at {self._rate.progress:.0f} of the base run's "
+                f"{self.base_updates} updates; to continue, call fit with more epochs and "
+                "initial_epoch",
+                stacklevel=2,
+            )
+
+    def _may_probe(self) -> bool:
+        return False
+
+    def _decay(self) -> float:
+        return max(1 - self._scale_now() / 1000, 0.0)
+
+    def _scale_now(self) -> float:
+        return self.pipeline.batch_size / self.base_batch_size
+
+    def _gain_now(self) -> float:
+        averages, scale = self._averages(), self._scale_now()
+        if not averages.updates:
+            return min(scale, 1.0)
+        variance = averages.variance / self.base_batch_size
+        return adascale_gain(variance, averages.squared_norm, scale)
+
+    def _advance(self) -> None:
+        """In a replica, in the graph, at the end of an update: `analysis.adascale_gain`."""
+        variance, squared_norm, known = self._statistics.means()
+        scale = tf.convert_to_tensor(self._scale)
+        variance = tf.maximum(variance / self.base_batch_size, 1e-6)
+        squared_norm = tf.maximum(squared_norm, 0.0)
+        gain = (variance + squared_norm) / (variance / scale + squared_norm)
+        gain = tf.where(known, gain, tf.minimum(scale, 1.0))
+        self._rate.advance(base_optimizer(self.model.optimizer).iterations, gain)

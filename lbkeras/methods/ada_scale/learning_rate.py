@@ -1,0 +1,95 @@
+"""A learning rate that goes along a base schedule at its own pace."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from lbkeras import checks
+
+
+@keras.saving.register_keras_serializable(package="lbkeras")
+class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
+    """AdaScale's learning rate: gain · base(⌊progress⌋), progress growing by the gain each update.
+
+    `lbkeras.callbacks.AdaScale` measures the gain and calls `advance`. It is evaluated for the
+    coming update or the one before, whatever the step beyond them. Make it under the model's
+    strategy. For TensorFlow.
+
+    Args:
+        base: a learning rate, at least 0, or a Keras schedule over the base run's updates.
+        gain: of the first update.
+        progress: updates of the base run that the ones so far were worth, at least 0.
+        owner: who calls `advance`, for messages.
+
+    >>> rate = AdaScaleLearningRate(base=0.1)
+    >>> rate.advance(step=0, gain=3.0)
+    >>> [round(float(rate(step)), 6) for step in (0, 1)], rate.progress
+    ([0.1, 0.3], 1.0)
+
+    Reference: Johnson et al., arXiv 2007.05105, section 3.
+    """
+
+    def __init__(self, base, gain: float = 1.0, progress: float = 0.0, owner: str = ""):
+        if isinstance(base, dict):
+            base = keras.saving.deserialize_keras_object(base)
+        self.base = checks.learning_rate("base", base)
+        self.owner = owner
+        self._state = keras.Variable(
+            _before_the_first_update(progress, gain),
+            dtype="float64",
+            trainable=False,
+            synchronization="on_read",
+            aggregation="only_first_replica",
+            name="ada_scale",
+        )
+
+    @property
+    def variables(self) -> list:
+        """What a checkpoint has to hold."""
+        return [self._state]
+
+    @property
+    def progress(self) -> float:
+        """Updates of the base run that the ones so far were worth."""
+        return float(ops.convert_to_numpy(self._state)[0])
+
+    @property
+    def gain(self) -> float:
+        """That of the coming update."""
+        return float(ops.convert_to_numpy(self._state)[1])
+
+    def restart(self) -> None:
+        """Goes back to the first update: progress 0 and gain 1."""
+        self._state.assign(_before_the_first_update(progress=0.0, gain=1.0))
+
+    def set_gain(self, gain: float) -> None:
+        """Sets the coming update's gain, between two updates."""
+        state = ops.convert_to_numpy(self._state).copy()
+        state[1] = gain
+        self._state.assign(state)
+
+    def advance(self, step, gain) -> None:
+        """Ends the update number `step`; `gain` is that of the next. In a replica, in the graph."""
+        state = ops.convert_to_tensor(self._state.value)
+        numbers = (state[0] + state[1], gain, self._rate(state), step)
+        self._state.assign(ops.stack([ops.cast(number, "float64") for number in numbers]))
+
+    def __call__(self, step):
+        """Learning rate, a float32 scalar, of the update number `step`."""
+        state = ops.convert_to_tensor(self._state.value)
+        is_done = ops.cast(step, "float64") <= state[3]
+        return ops.where(is_done, ops.cast(state[2], "float32"), self._rate(state))
+
+    def _rate(self, state):
+        base = self.base
+        if callable(base):
+            base = base(ops.cast(ops.floor(state[0]), "int64"))
+        return ops.cast(state[1], "float32") * ops.cast(base, "float32")
+
+    def get_config(self):
+        base = keras.saving.serialize_keras_object(self.base) if callable(self.base) else self.base
+        return {"base": base, "gain": self.gain, "progress": self.progress, "owner": self.owner}
+
+
+def _before_the_first_update(progress: float, gain: float) -> np.ndarray:
+    return np.array([progress, gain, 0.0, -1.0])  # and the last update's rate and number

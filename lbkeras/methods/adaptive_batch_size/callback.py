@@ -1,0 +1,286 @@
+"""The batch size follows what the gradients say, and the learning rate follows the batch size."""
+
+import math
+
+import keras
+
+from lbkeras import checks
+from lbkeras.callbacks.batch_size_scheduler import BatchSizeScheduler
+from lbkeras.callbacks.optimizer_settings import (
+    base_optimizer,
+    check_momentum,
+    check_ownership,
+    give_back_learning_rate,
+    last_learning_rate,
+    take_learning_rate,
+)
+from lbkeras.distribution.agreement import is_chief
+from lbkeras.errors import UserError
+from lbkeras.files import write_json
+from lbkeras.methods.adaptive_batch_size.decision import (
+    batch_size_ladder,
+    loss_rose,
+    next_batch_size,
+)
+from lbkeras.methods.noise_scale.callback import GradientNoiseScale
+from lbkeras.methods.noise_scale.estimates import adascale_gain, cabs_batch_size
+from lbkeras.methods.noise_scale.statistics import has_second_moments
+from lbkeras.planning.plan import Plan
+from lbkeras.planning.replicas import replica_batch_size
+from lbkeras.schedules.curve import steps
+from lbkeras.schedules.scaling import SCALING_RULES
+
+RULES = ("critical", "cabs")
+GAIN_POWERS = {"gain": 1.0, "square_root_gain": 0.5}
+SCALINGS = (*GAIN_POWERS, *SCALING_RULES)
+
+
+class AdaptiveBatchSize(BatchSizeScheduler):
+    """Grows the batch between epochs towards the critical batch size that `fit` itself shows.
+
+    At each epoch's end it measures the gradient noise scale (as `GradientNoiseScale`, which it
+    contains) and goes one rung up the ladder batch_size · factor^i where even the lower bound of
+    the target reaches that rung, or one down where even the upper bound is below the next smaller
+    one; in between, nothing moves. The target is
+
+        critical   tr(Σ) / |G|²                       McCandlish's critical batch size
+        cabs       learning_rate · tr(Σ) / loss       the CABS rule
+
+    and with k = batch size / first batch size the learning rate is that of the first batch size,
+    the optimizer's number or the plan's curve, times
+
+        gain              g = (variance + |G|²) / (variance / k + |G|²),
+                          variance = tr(Σ) / first batch size
+        square_root_gain  √g
+        linear            k
+        square_root       √k
+        none              1
+
+    g is AdaScale's gain, measured at each epoch's end: between 1 and k, near k as long as the batch
+    is far below the critical size. An optimizer that divides by the gradients' size, as Adam does,
+    takes larger steps by itself where they have less noise, so that √g is left. Where the training
+    loss rises by more than a fifth within two epochs of a larger batch, the run goes one size back,
+    and no further than there: the noise says how much a learning rate may grow, not how much the
+    model bears.
+
+    Logs `batch_size` and what `GradientNoiseScale` logs; `file` has each epoch's decision with its
+    reason, and a line says so whenever the size changes. Costs what `GradientNoiseScale` does, and
+    one trace for each new size.
+
+    Args:
+        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`; the size it has is the first.
+        plan: a Plan whose learning rates and first batch size the run begins with; None: the
+            optimizer's number all through.
+        min_batch_size, max_batch_size: bounds in examples; None: the first size, and a tenth of the
+            data, or the first size where that is larger.
+        rule: `"critical"` or `"cabs"`.
+        scaling: `"gain"`, `"square_root_gain"`, `"linear"`, `"square_root"` or `"none"`; None:
+            `"square_root_gain"` for an optimizer that divides by the gradients' size (Adam and its
+            kin, RMSprop, LARS, LAMB), else `"gain"`.
+        factor: from one size to the next, at least 2.
+        file: a path for the decisions as JSON; None: not written.
+
+    Attributes:
+        decisions: for each epoch that ended `epoch`, `batch_size`, `next_batch_size`, `lower`,
+            `upper` (of the target; None: not known or unbounded), `loss`, `learning_rate` and
+            `reason`.
+        largest: the size that the loss has sent it back to; None: it has not.
+
+    Raises:
+        UserError: an argument out of its range, a maximum below the minimum, a first size that the
+            replicas do not divide; in `fit`, an optimizer with a schedule or with another momentum
+            than the plan's (0 for one without), another callback that sets the learning rate, and
+            what `GradientNoiseScale` raises.
+
+    >>> import keras
+    >>> from lbkeras.data import Pipeline
+    >>> x = keras.random.normal((640, 4), seed=0).numpy()
+    >>> train, model = Pipeline((x, x[:, 0]), 8), keras.Sequential([keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(0.01), "mse")
+    >>> _ = model.fit(train, epochs=2, verbose=0, callbacks=[AdaptiveBatchSize(train, factor=4)])
+    gradient noise scale: ...
+
+    Differs from the papers: sizes change between epochs and by whole rungs; McCandlish measures,
+    he does not steer; AdaScale adapts the gain at each update (`AdaScale` does that here); CABS
+    sets the size at each update and leaves the learning rate alone (`scaling="none"`).
+
+    Reference: McCandlish et al., arXiv:1812.06162; Johnson et al., arXiv:2007.05105, section 3;
+    Balles, Romero and Hennig, arXiv:1612.05086, section 3.
+    """
+
+    owns_learning_rate = True
+    needs_checkpoint = True
+
+    def __init__(
+        self,
+        pipeline,
+        *,
+        plan=None,
+        min_batch_size: int | None = None,
+        max_batch_size: int | None = None,
+        rule: str = "critical",
+        scaling: str | None = None,
+        factor: int = 2,
+        file=None,
+    ):
+        super().__init__(pipeline, lambda epoch, size: self.next_size)
+        self.rule = checks.choice("rule", rule, RULES)
+        self.scaling = None if scaling is None else checks.choice("scaling", scaling, SCALINGS)
+        if plan is not None and not isinstance(plan, Plan):
+            raise UserError(f"plan: expected a Plan or None, received {plan!r}")
+        if plan is not None and len({phase.batch_size for phase in plan.phases}) > 1:
+            sizes = ", ".join(str(phase.batch_size) for phase in plan.phases)
+            raise UserError(f"plan: expected one with a single batch size, received {sizes}")
+        self.plan = plan
+        self.file = None if file is None else checks.path("file", file)
+        first = pipeline.batch_size if plan is None else plan.phases[0].batch_size
+        most = max(pipeline.num_examples // 10, first) if max_batch_size is None else max_batch_size
+        checks.whole("max_batch_size", most, least=1, most=pipeline.num_examples)
+        least = min(first, most) if min_batch_size is None else min_batch_size
+        self._ladder = batch_size_ladder(first, least, most, factor)
+        self._first = first
+        self.noise = GradientNoiseScale(pipeline)
+        self._reset()
+
+    def _reset(self):
+        # What a checkpoint holds.
+        self.next_size = self._first
+        self.gain = 1.0
+        self.largest = None
+        self.learning_rate = None  # of the first batch size
+        self.decisions = []
+
+    def set_params(self, params):
+        super().set_params(params)
+        self.noise.set_params(params)
+
+    def set_model(self, model):
+        super().set_model(model)
+        self._rate = take_learning_rate(model, self)
+        self.noise.set_model(model)
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        check_ownership(self.model, self._rate)
+        if self.plan is not None:
+            check_momentum(self.model.optimizer, self.plan)
+        replicas = self._num_replicas()
+        self._sizes = tuple(size for size in self._ladder if size % replicas == 0)
+        replica_batch_size(self._first, replicas)
+        if self.learning_rate is None:
+            self.learning_rate = last_learning_rate(self.model.optimizer)
+        self.noise.on_train_begin(logs)
+
+    def begin_anew(self):
+        super().begin_anew()
+        self._reset()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        curve = self.plan.learning_rate_curve if self.plan else steps([self.learning_rate], [], 1)
+        self._rate.follow(
+            curve.scaled(self._factor()), self.first_update, epoch, self.pipeline.steps_per_epoch
+        )
+        self.noise.on_epoch_begin(epoch, logs)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.noise.on_train_batch_begin(batch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, logs)
+        self.noise.on_epoch_end(epoch, logs)
+        self._decide(epoch, logs or {})
+
+    def on_train_end(self, logs=None):
+        super().on_train_end(logs)
+        self.noise.on_train_end(logs)
+        give_back_learning_rate(self.model, self._rate)
+
+    def _factor(self) -> float:
+        """What the learning rate of the first batch size is multiplied by."""
+        scaling = self.scaling or default_scaling(self.model.optimizer)
+        if scaling in GAIN_POWERS:
+            return self.gain ** GAIN_POWERS[scaling]
+        return SCALING_RULES[scaling](1.0, self.next_size, self._first)
+
+    def _decide(self, epoch: int, logs: dict) -> None:
+        rate = last_learning_rate(self.model.optimizer)
+        present = self.pipeline.batch_size
+        loss = float(logs.get("loss", math.nan))
+        lower, upper = self._target(rate, loss)
+        self.next_size, reason = self._next_size(present, loss, lower, upper)
+        noise = self.noise
+        if noise.gradient_variance is not None:
+            variance = noise.gradient_variance / self._first
+            scale = self.next_size / self._first
+            self.gain = adascale_gain(variance, noise.gradient_squared_norm, scale)
+        self.decisions.append(
+            {
+                "epoch": epoch,
+                "batch_size": present,
+                "next_batch_size": self.next_size,
+                "lower": _finite(lower),
+                "upper": _finite(upper),
+                "loss": _finite(loss),
+                "learning_rate": rate,
+                "reason": reason,
+            }
+        )
+        if not is_chief(getattr(self.model, "distribute_strategy", None)):
+            return
+        if self.next_size != present:
+            print(f"batch size {present} -> {self.next_size}: {reason}", flush=True)
+        if self.file is not None:
+            write_json(self.file, {"decisions": self.decisions})
+
+    def _next_size(self, present: int, loss: float, lower: float, upper: float):
+        rows = [*self.decisions, {"batch_size": present, "loss": _finite(loss)}]
+        rows = [row for row in rows if row["loss"] is not None]
+        losses, sizes = ([row[name] for row in rows] for name in ("loss", "batch_size"))
+        if losses and loss_rose(losses, sizes):
+            self.largest = self._sizes[max(self._sizes.index(present) - 1, 0)]
+            return self.largest, "the loss rose after the batch size did: back, and no further"
+        most = self.largest or self._sizes[-1]
+        sizes = tuple(size for size in self._sizes if size <= most)
+        return next_batch_size(present, sizes, lower, upper)
+
+    def _target(self, rate: float, loss) -> tuple[float, float]:
+        if self.rule == "critical":
+            return self.noise.bounds()
+        variance = self.noise.gradient_variance
+        if variance is None or not loss > 0:
+            return math.nan, math.nan
+        size = cabs_batch_size(rate, max(variance, 0.0), loss)
+        return size, size
+
+
+def default_scaling(optimizer) -> str:
+    """The scaling that suits an optimizer: `"gain"` or `"square_root_gain"`.
+
+    The latter where it divides by the size of the gradients, which shrinks with their noise.
+
+    Args:
+        optimizer: of a compiled model.
+    """
+    optimizer = base_optimizer(optimizer)
+    divides = (
+        has_second_moments(optimizer)
+        or hasattr(optimizer, "trust_ratios")
+        or isinstance(optimizer, _DIVIDE_BY_SIZE)
+    )
+    return "square_root_gain" if divides else "gain"
+
+
+# Beside those with second moments and those of lbkeras that scale each layer.
+_DIVIDE_BY_SIZE = (
+    keras.optimizers.RMSprop,
+    keras.optimizers.Adagrad,
+    keras.optimizers.Adadelta,
+    keras.optimizers.Adafactor,
+    keras.optimizers.Adamax,
+    keras.optimizers.Lion,
+)
+
+
+def _finite(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None

@@ -1,0 +1,97 @@
+"""Which batch size comes next: one rung of a ladder at a time, towards a measured target."""
+
+import math
+from collections.abc import Sequence
+
+from lbkeras import checks
+from lbkeras.errors import UserError
+
+
+def batch_size_ladder(
+    batch_size: int, smallest: int, largest: int, factor: int = 2
+) -> tuple[int, ...]:
+    """The batch sizes that a run may use: batch_size · factor^i, for i of any sign.
+
+    >>> batch_size_ladder(32, smallest=16, largest=143)
+    (16, 32, 64, 128)
+
+    Args:
+        batch_size: the size that the run begins with, between the two bounds.
+        smallest, largest: bounds; a smaller size must divide `batch_size`.
+        factor: from one rung to the next, at least 2.
+
+    Raises:
+        UserError: an argument is out of its range, or the largest is below the smallest.
+    """
+    batch_size = checks.whole("batch_size", batch_size, least=1)
+    smallest = checks.whole("min_batch_size", smallest, least=1)
+    largest = checks.whole("max_batch_size", largest, least=1)
+    factor = checks.whole("factor", factor, least=2)
+    if largest < smallest:
+        raise UserError(
+            f"max_batch_size: expected at least min_batch_size={smallest}, received {largest}"
+        )
+    if not smallest <= batch_size <= largest:
+        raise UserError(
+            f"batch_size: expected {smallest} to {largest} (min_batch_size to max_batch_size), "
+            f"received {batch_size}"
+        )
+    sizes = [batch_size]
+    while sizes[0] % factor == 0 and sizes[0] // factor >= smallest:
+        sizes.insert(0, sizes[0] // factor)
+    while sizes[-1] * factor <= largest:
+        sizes.append(sizes[-1] * factor)
+    return tuple(sizes)
+
+
+def next_batch_size(
+    batch_size: int, ladder: tuple[int, ...], lower: float, upper: float
+) -> tuple[int, str]:
+    """The next epoch's batch size, and why.
+
+    One rung up where even the target's lower bound reaches the next rung; one rung down where even
+    its upper bound is below the rung under this one. Between the two nothing happens: a target that
+    wavers by less than a factor of two rungs does not move the batch size to and fro.
+
+    >>> next_batch_size(64, (32, 64, 128), lower=150.0, upper=400.0)
+    (128, 'the target is at least 150, which the next size 128 does not exceed')
+
+    Args:
+        batch_size: the present size, one of the ladder's.
+        ladder: sizes in increasing order, from `batch_size_ladder`.
+        lower, upper: bounds of the target in examples, infinity and nan (not known) included.
+    """
+    rung = ladder.index(batch_size)
+    if math.isnan(lower) or math.isnan(upper):
+        return batch_size, "the target is not known yet"
+    if rung + 1 < len(ladder) and lower >= ladder[rung + 1]:
+        size = ladder[rung + 1]
+        return (
+            size,
+            f"the target is at least {lower:.0f}, which the next size {size} does not exceed",
+        )
+    if rung > 0 and upper < ladder[rung - 1]:
+        size = ladder[rung - 1]
+        return size, f"the target is at most {upper:.0f}, below the next smaller size {size}"
+    if rung + 1 == len(ladder) and lower >= batch_size:
+        return batch_size, f"the target is at least {lower:.0f}, {batch_size} is the largest size"
+    if rung == 0 and upper < batch_size:
+        return batch_size, f"the target is at most {upper:.0f}, {batch_size} is the smallest size"
+    return batch_size, f"the target lies between {lower:.0f} and {upper:.0f}"
+
+
+def loss_rose(losses: Sequence[float], batch_sizes: Sequence[int]) -> bool:
+    """Whether the last epoch says that the batch, and with it the learning rate, grew too far.
+
+    That is, its loss is more than a fifth above the lowest before, within two epochs of a larger
+    batch: the gradient noise says how much a learning rate may grow, not how much the model bears.
+
+    >>> loss_rose([0.5, 0.4, 0.6], batch_sizes=[8, 16, 16])
+    True
+
+    Args:
+        losses: training losses of the epochs so far.
+        batch_sizes: theirs.
+    """
+    grew = batch_sizes[-1] > batch_sizes[-3:][0]
+    return grew and losses[-1] > 1.2 * min(losses)

@@ -1,0 +1,249 @@
+"""AutoWU: finds the learning rate by warming up until the loss has passed its minimum."""
+
+import keras
+import numpy as np
+
+from lbkeras import checks, files
+from lbkeras.callbacks.optimizer_settings import (
+    check_momentum,
+    check_ownership,
+    give_back_learning_rate,
+    take_learning_rate,
+)
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
+from lbkeras.distribution.agreement import is_chief
+from lbkeras.errors import UserError
+from lbkeras.methods.auto_wu.judgement import GRID, judge
+from lbkeras.methods.auto_wu.plan import PATIENCE, decay_from
+from lbkeras.methods.auto_wu.step_losses import StepLosses
+from lbkeras.planning.plan import Plan
+from lbkeras.schedules.curve import EPOCH_TOLERANCE
+
+_LOSSES_IN_FILE = 2000
+_RATES_IN_FILE = 400
+_UPDATES_A_READING = 1024
+
+
+class AutoWU(PipelineCallback):
+    """Raises the learning rate exponentially until the loss rises, goes back, and decays.
+
+    At the end of each epoch of the warm-up, a Gaussian process over the losses of all updates so
+    far tests whether the minimum is behind (`judgement.judge`). When that holds in 3 epochs, one
+    after the other, the learning rate goes back to the one that it had at the minimum,
+
+        mean over the 5 tests of min_learning_rate · (now / min_learning_rate)^x
+
+    with x the place of the minimum in [0, 1], and decays from there; weights and momentum stay. If
+    the longest warm-up passes, it decays from the learning rate reached. The plan says the rest:
+
+        plan = planning.auto_wu_plan(epochs=20, batch_size=256, momentum=0.9,
+                                     num_examples=train.num_examples)
+        model.compile(keras.optimizers.SGD(momentum=0.9), ...)   # a number as learning rate
+        model.fit(train, epochs=plan.epochs, callbacks=[AutoWU(train, plan)])
+
+    The warm-up is counted in epochs: a batch size that changes (put its callback before this one)
+    leaves learning rates over epochs as they are. Works with any `steps_per_execution` and
+    strategy; all workers decide the same, and so does a run that goes on from a `Checkpoint`.
+    Losses that are NaN or infinite are left out, but nothing brings back weights that are lost:
+    beside `StopOnNaN` (and so in `lbkeras train`) the run ends there.
+
+    Logs at each epoch's end: `auto_wu_warming_up` (1 or 0); in the warm-up `auto_wu_votes` (of 5
+    tests, how many are positive) and `auto_wu_minimum_learning_rate` (at the posterior's minimum);
+    after it `auto_wu_warmup_epochs` and `auto_wu_peak_learning_rate`, from which it decays. Costs
+    about 10 ms an epoch of the warm-up and less than 50 microseconds an update.
+
+    Args:
+        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        plan: of `lbkeras.planning.auto_wu_plan`.
+        seed: of the tests' random subsets, the same in all workers.
+        file: JSON file for the report's picture; None: none.
+
+    Attributes:
+        warmup_epochs: how long the warm-up was; None while it lasts.
+        peak_learning_rate: what it decays from; None in the warm-up.
+
+    Raises:
+        UserError: a plan of another kind, or of fewer epochs than `fit` runs; an optimizer with
+            another momentum than the plan's (0 for one without) or a schedule, another callback
+            that sets the learning rate; a model whose train step does not hand its loss to Keras'
+            metric.
+
+    Differs from the paper: hyper-parameters and tests as in the authors' code, see `judge`. Counted
+    in epochs, so that the last test may fall on the very end of the longest warm-up, which the code
+    leaves out. Its further options are not here, one of which is without effect there (a decay
+    factor an epoch) and one of which halves the learning rate at once (`half_cosine`).
+
+    Reference: Kim et al., "Automated Learning Rate Scheduler for Large-batch Training",
+    arXiv 2107.05855, section 3 and algorithm 1.
+    """
+
+    owns_learning_rate = True
+    needs_checkpoint = True
+
+    def __init__(self, pipeline, plan: Plan, seed: int = 0, file=None):
+        super().__init__(pipeline)
+        segments = plan.curve.segments if isinstance(plan, Plan) and plan.curve else ()
+        if len(segments) < 2 or segments[0].shape != "exponential":
+            received = type(plan).__name__ if not isinstance(plan, Plan) else "another"
+            raise UserError(f"plan: expected one of auto_wu_plan, received {received}")
+        self.plan = plan
+        self.seed = checks.whole("seed", seed, least=0)
+        self.file = None if file is None else checks.path("file", file)
+        self._posterior = None  # of the last test, for the file
+        self._reset()
+
+    def _reset(self):
+        # What a checkpoint holds.
+        self.epoch = -1  # the running one
+        self.first_update = 0  # of the running epoch
+        self.losses = []  # an array an epoch of the warm-up
+        self.parts = []  # of the running epoch's losses, as far as they are read
+        self.state = None  # of the Gaussian process
+        self.decisions = []  # an entry an epoch of the warm-up
+        self.warmup_epochs = None
+        self.peak_learning_rate = None
+
+    @property
+    def variables(self) -> list:
+        """The losses that are still on the device, for a checkpoint inside an epoch."""
+        return self._recorder.variables
+
+    def set_model(self, model):
+        super().set_model(model)
+        self._rate = take_learning_rate(model, self)
+        self._recorder = StepLosses(model)
+
+    def on_train_begin(self, logs=None):
+        try:
+            super().on_train_begin(logs)
+            check_ownership(self.model, self._rate)
+            check_momentum(self.model.optimizer, self.plan)
+            epochs = (self.params or {}).get("epochs", self.plan.epochs)
+            if epochs > self.plan.epochs:
+                raise UserError(
+                    f"epochs: expected at most the plan's {self.plan.epochs}, "
+                    f"received fit(epochs={epochs})"
+                )
+        except UserError:
+            self.on_train_end()
+            raise
+        self._reset()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch != self.epoch:  # else a run goes on inside this epoch
+            self.epoch = epoch
+            self.first_update = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+            self.parts = []
+            self._recorder.clear()
+        self._updates = 0  # that this epoch is known to have made
+        # In every epoch, so that one that goes on after a resume has the same rounding errors.
+        self._rate.follow(self._curve(), self.first_update, epoch, self.pipeline.steps_per_epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        updates = self.pipeline.running_pass[1] + batch + 1
+        if updates // _UPDATES_A_READING != self._updates // _UPDATES_A_READING:
+            self.parts.append(self._recorder.read())
+        self._updates = updates
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {} if logs is None else logs
+        if self.warmup_epochs is None:
+            self._end_epoch_of_warmup(epoch + 1, logs)
+        logs["auto_wu_warming_up"] = int(self.warmup_epochs is None)
+        if self.warmup_epochs is not None:
+            logs["auto_wu_warmup_epochs"] = self.warmup_epochs
+            logs["auto_wu_peak_learning_rate"] = self.peak_learning_rate
+
+    def on_train_end(self, logs=None):
+        self._recorder.detach()
+        give_back_learning_rate(self.model, self._rate)
+
+    def _curve(self):
+        """The learning rates over epochs, as far as they are decided."""
+        if self.warmup_epochs is None:
+            return self.plan.curve
+        return decay_from(self.plan.curve, self.warmup_epochs, self.peak_learning_rate)
+
+    def _end_epoch_of_warmup(self, done: int, logs: dict) -> None:
+        longest = self.plan.curve.segments[0].stop
+        judgement = self._judge(done, logs) if done <= longest + EPOCH_TOLERANCE else None
+        last = self.decisions[-PATIENCE:]
+        if judgement and len(last) == PATIENCE and all(each["positive"] for each in last):
+            self._stop(done, last[-1]["minimum_learning_rate"])
+        elif done >= longest - EPOCH_TOLERANCE:
+            self._stop(longest, self.plan.curve.segments[0].final)
+        if self.file is not None and is_chief(self.model.distribute_strategy):
+            self._write(judgement)
+
+    def _judge(self, done: int, logs: dict):
+        """The judgement after `done` epochs of warm-up, which goes to the logs and decisions."""
+        losses = np.concatenate([*self.parts, self._recorder.read()])
+        if not len(losses):
+            raise UserError(
+                "model: expected one whose train step hands its loss to Keras' metric 'loss', "
+                f"received {type(self.model).__name__}, which does not"
+            )
+        self.losses = [*self.losses, losses]
+        judgement = judge(self.losses, self.state, self.seed)
+        self.state = judgement.state
+        rates = [self.plan.learning_rate(place * done) for place in judgement.minima]
+        minimum = float(np.mean(rates)) if rates else None
+        self.decisions.append(
+            {
+                "votes": judgement.votes,
+                "positive": judgement.is_positive,
+                "minimum_learning_rate": minimum,
+                "learning_rate": self.plan.learning_rate(done),
+            }
+        )
+        logs["auto_wu_votes"] = judgement.votes
+        if minimum is not None:
+            logs["auto_wu_minimum_learning_rate"] = minimum
+        return judgement
+
+    def _stop(self, epoch: float, learning_rate: float) -> None:
+        self.warmup_epochs, self.peak_learning_rate = epoch, learning_rate
+        if not is_chief(self.model.distribute_strategy):
+            return
+        now = self.plan.learning_rate(epoch)
+        if learning_rate < now:
+            why = f"the loss has passed its minimum: back from learning rate {now:.3g} to"
+        else:
+            why = "the longest warm-up is over without a minimum of the loss: decays from"
+        print(
+            f"AutoWU: after {epoch:g} of {self.plan.epochs} epochs {why} {learning_rate:.3g}",
+            flush=True,
+        )
+
+    def _write(self, judgement) -> None:
+        losses = np.concatenate([*self.losses, np.zeros(0)])
+        sizes = [len(each) for each in self.losses]
+        places = [number + np.arange(size) / size for number, size in enumerate(sizes)]
+        places = np.concatenate([*places, np.zeros(0)])
+        stride = max(1, -(-len(losses) // _LOSSES_IN_FILE))
+        content = {
+            "epochs": self.plan.epochs,
+            "warmup_epochs": self.warmup_epochs,
+            "peak_learning_rate": self.peak_learning_rate,
+            "decisions": self.decisions,
+            "learning_rate": self._points(),
+            "loss": {"epoch": _numbers(places[::stride]), "value": _numbers(losses[::stride])},
+        }
+        if judgement is not None and judgement.mean is not None:
+            self._posterior = {
+                "epoch": _numbers(GRID[::5] * len(self.losses)),
+                "mean": _numbers(judgement.mean[::5]),
+                "deviation": _numbers(judgement.deviation[::5]),
+            }
+        content["posterior"] = self._posterior
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        files.write_json(self.file, content)
+
+    def _points(self) -> dict:
+        curve, epochs = self._curve(), np.linspace(0, self.plan.epochs, _RATES_IN_FILE)
+        return {"epoch": _numbers(epochs), "value": _numbers([curve(each) for each in epochs])}
+
+
+def _numbers(values) -> list:
+    """Plain numbers of 6 digits, None for what is not finite."""
+    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]

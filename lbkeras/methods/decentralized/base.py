@@ -1,0 +1,258 @@
+"""What the decentralized optimizers share: the nodes, and how they exchange their weights."""
+
+import numpy as np
+from keras import ops
+
+from lbkeras import checks
+from lbkeras.errors import UserError
+from lbkeras.keras_internals.optimizer import OwnUpdate, variable_index
+from lbkeras.optimizers.base import WideRule, dense, variable_path, wide
+
+
+class Decentralized(OwnUpdate, WideRule):
+    """Nodes that each have weights of their own and average with neighbours, not with everyone.
+
+    The same rule runs in two ways, with the same numbers:
+
+    - the nodes are the replicas of a `tf.distribute` strategy: each keeps its own gradient (Keras
+      would sum them) and its own component of every variable;
+    - the nodes stand in the leading axis of every variable, `(num_nodes, ...)`, as
+      `lbkeras.trainers.StackedNodes` makes them; nothing is sent.
+
+    A subclass names its slots in `_slot_names` and writes `depart`, from a node's weights to what
+    it sends, and `arrive`, from what it received to its new weights. Both see either one node's
+    tensors or those of all nodes, so they go element by element. Between the two a node receives
+    sum_j w_ij sent_j, with the weights that `neighbours` gives. All of it is in float32 for a
+    variable of half precision, what is sent too.
+    """
+
+    def __init__(self, num_nodes, learning_rate, momentum=0.0, weight_decay=0.0, **kwargs):
+        super().__init__(learning_rate, weight_decay, **kwargs)
+        self.num_nodes = checks.whole("num_nodes", num_nodes, least=1)
+        self.momentum = checks.momentum("momentum", momentum)
+
+    @property
+    def _slot_names(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
+
+    def depart(self, weight, move, slots):
+        """What a node sends, and its new slots.
+
+        Args:
+            weight: the node's weights.
+            move: `learning_rate * (gradient + weight_decay * weight)`.
+            slots: its slots by name.
+        """
+        raise NotImplementedError
+
+    def arrive(self, weight, sent, received, slots):
+        """A node's new weights and slots; `received` is the weighted sum of what was sent."""
+        raise NotImplementedError
+
+    def neighbours(self):
+        """`(indices, weights)`, each `(num_nodes, K)`: node i receives from `indices[i]`.
+
+        `indices` is a NumPy array, or a tensor where the neighbours change from step to step;
+        None for both where everyone receives the mean of all.
+        """
+        raise NotImplementedError
+
+    def velocity(self, move, slots):
+        """`momentum * velocity + move`, and the slots with it."""
+        if not self.momentum:
+            return move, slots
+        velocity = slots["velocity"] * ops.cast(self.momentum, move.dtype) + move
+        return velocity, slots | {"velocity": velocity}
+
+    def build(self, variables):
+        """Makes the slots.
+
+        Raises:
+            UserError: the variables do not have the nodes in their leading axis, there are not as
+                many replicas as nodes, or an option is set that replicas do not have.
+        """
+        if self.built:
+            return
+        if self.num_replicas_in_sync > 1:
+            self._check_replicas(variables)
+        elif self.num_nodes > 1:
+            for variable in variables:
+                if tuple(variable.shape[:1]) != (self.num_nodes,):
+                    raise UserError(
+                        f"variables: expected a leading axis of the {self.num_nodes} nodes (as "
+                        "lbkeras.trainers.StackedNodes makes it) or as many replicas, received "
+                        f"{variable_path(variable)} of shape {tuple(variable.shape)}"
+                    )
+        super().build(variables)
+        names = list(self._slot_names)
+        slots = self.add_optimizer_variables(variables, names) if names else ()
+        self._slots = [dict(zip(names, each, strict=True)) for each in zip(*slots, strict=True)]
+        self._slots = self._slots or [{} for _ in variables]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """One update of one variable that holds all nodes."""
+        index = variable_index(self, variable)
+        slots = {name: ops.convert_to_tensor(s) for name, s in self._slots[index].items()}
+        weight = wide(variable)
+        sent, slots = self.depart(weight, self._move(index, gradient, weight, learning_rate), slots)
+        weight, slots = self.arrive(weight, sent, self._mixed(sent), slots)
+        for name, slot in self._slots[index].items():
+            self.assign(slot, slots[name])
+        self.assign(variable, ops.cast(weight, variable.dtype))
+
+    def get_config(self):
+        return super().get_config() | {"num_nodes": self.num_nodes, "momentum": self.momentum}
+
+    def _move(self, index, gradient, weight, learning_rate):
+        gradient = dense(gradient, weight)
+        decay = self.decay_of(index)
+        if decay:
+            gradient = gradient + weight * ops.cast(decay, gradient.dtype)
+        return gradient * ops.cast(learning_rate, gradient.dtype)
+
+    def _mixed(self, sent):
+        """sum_j w_ij sent_j along the leading axis.
+
+        By gathers, not as a matrix product: a GPU would round the weights to TensorFloat-32.
+        """
+        if self.num_nodes == 1:
+            return sent
+        indices, weights = self.neighbours()
+        if indices is None:
+            mean = ops.mean(sent, axis=0, keepdims=True)
+            return ops.broadcast_to(mean, sent.shape)
+        shape = (self.num_nodes, *[1] * (len(sent.shape) - 1))
+        terms = (
+            ops.take(sent, indices[:, k], axis=0)
+            * ops.reshape(ops.cast(weights[:, k], sent.dtype), shape)
+            for k in range(weights.shape[1])
+        )
+        return sum_in_order(terms)
+
+    # Nodes that are replicas.
+
+    def _check_replicas(self, variables) -> None:
+        if self.num_replicas_in_sync != self.num_nodes:
+            raise UserError(
+                f"num_nodes: expected the strategy's {self.num_replicas_in_sync} replicas, "
+                f"received {self.num_nodes}"
+            )
+        if self.use_ema:
+            raise UserError("use_ema: expected False where nodes are replicas, received True")
+        for variable in variables:
+            if getattr(variable, "constraint", None) is not None:
+                raise UserError(
+                    "constraint: expected none where nodes are replicas, received that of "
+                    f"{variable_path(variable)}"
+                )
+
+    def scale_gradients(self, gradients):
+        replicas = self.num_replicas_in_sync
+        if replicas == 1:
+            return gradients
+        # Keras has divided the loss by the replicas, to sum over them.
+        return [g if g is None else g * replicas for g in gradients]
+
+    def update_variables(self, gradients, variables, learning_rate):
+        if self.num_replicas_in_sync == 1:
+            return super().update_variables(gradients, variables, learning_rate)
+        from lbkeras.methods.decentralized import replica_exchange
+
+        if not replica_exchange.in_replica():
+            raise UserError(
+                "apply: expected to be called in each replica (by strategy.run, as fit does), "
+                "received a call outside"
+            )
+        kept, sent = [], []
+        for gradient, variable in zip(gradients, variables, strict=True):
+            index = variable_index(self, variable)
+            parts = {name: replica_exchange.own(s) for name, s in self._slots[index].items()}
+            own = replica_exchange.own(variable)
+            weight = wide(own)
+            slots = {name: ops.convert_to_tensor(part) for name, part in parts.items()}
+            move = self._move(index, gradient, weight, learning_rate)
+            leaves, slots = self.depart(weight, move, slots)
+            sent.append(leaves)
+            kept.append((own, weight, parts, slots))
+        received = replica_exchange.exchange(sent, *self.neighbours())
+        for (own, weight, parts, slots), leaves, arrives in zip(kept, sent, received, strict=True):
+            weight, slots = self.arrive(weight, leaves, arrives, slots)
+            for name, part in parts.items():
+                part.assign(slots[name])
+            own.assign(ops.cast(weight, own.dtype))
+
+    def clip_gradients(self, gradients):
+        """By each node's own norms."""
+        stacked = self.num_nodes > 1 and self.num_replicas_in_sync == 1
+        limit = self.clipnorm or self.global_clipnorm
+        if not stacked or not limit:
+            return super().clip_gradients(gradients)
+        gradients = [g if g is None else wide(g) for g in gradients]
+        squares = [
+            None if g is None else ops.sum(ops.square(ops.reshape(g, (self.num_nodes, -1))), axis=1)
+            for g in gradients
+        ]
+        if self.global_clipnorm:
+            total = sum(square for square in squares if square is not None)
+            squares = [total] * len(gradients)
+        clipped = []
+        for gradient, square in zip(gradients, squares, strict=True):
+            if gradient is not None:
+                factor = limit / ops.maximum(ops.sqrt(square), ops.cast(limit, square.dtype))
+                gradient = gradient * ops.reshape(factor, (-1, *[1] * (len(gradient.shape) - 1)))
+            clipped.append(gradient)
+        return clipped
+
+
+class WithMixing(Decentralized):
+    """A decentralized optimizer whose nodes average by a fixed mixing matrix."""
+
+    def __init__(self, learning_rate, mixing, momentum=0.9, weight_decay=0.0, **kwargs):
+        matrix = _checked(mixing)
+        super().__init__(len(matrix), learning_rate, momentum, weight_decay, **kwargs)
+        self.mixing = matrix.tolist()
+        self._neighbours = _table(matrix)
+
+    def neighbours(self):
+        return self._neighbours
+
+    def get_config(self):
+        config = super().get_config() | {"mixing": self.mixing}
+        del config["num_nodes"]
+        return config
+
+
+def sum_in_order(terms):
+    """Their sum from the first to the last, so that replicas round as stacked nodes do."""
+    total = None
+    for term in terms:
+        total = term if total is None else total + term
+    return total
+
+
+def _checked(mixing) -> np.ndarray:
+    try:
+        matrix = np.asarray(mixing, np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"mixing: expected a square matrix, received {mixing!r}") from None
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
+        raise UserError(f"mixing: expected a square matrix, received shape {matrix.shape}")
+    sums = np.concatenate([matrix.sum(axis=0), matrix.sum(axis=1)])
+    worst = sums[np.argmax(abs(sums - 1))]
+    if not abs(worst - 1) < 1e-6:
+        raise UserError(f"mixing: expected rows and columns that sum to 1, received {worst:g}")
+    if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-6):
+        raise UserError("mixing: expected a symmetric matrix, received one that is not")
+    return matrix
+
+
+def _table(matrix: np.ndarray):
+    """Each node's own index, then its neighbours', padded with itself and weight 0."""
+    if np.all(matrix == matrix[0, 0]):
+        return None, None
+    rows = [[i, *(j for j in np.flatnonzero(row) if j != i)] for i, row in enumerate(matrix)]
+    width = max(map(len, rows))
+    indices = np.array([row + [row[0]] * (width - len(row)) for row in rows], np.int32)
+    weights = np.take_along_axis(matrix, indices, axis=1)
+    weights[np.array([[k >= len(row) for k in range(width)] for row in rows])] = 0.0
+    return indices, weights

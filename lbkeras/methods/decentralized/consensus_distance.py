@@ -1,0 +1,62 @@
+"""How far the nodes of a decentralized training are apart."""
+
+import keras
+from keras import ops
+
+from lbkeras.errors import UserError
+from lbkeras.methods.decentralized.replica_nodes import distance_between_replicas
+from lbkeras.methods.decentralized.stacked_nodes import StackedNodes
+
+
+class ConsensusDistance(keras.callbacks.Callback):
+    """Logs the distance of the nodes' weights from their mean.
+
+        consensus_distance = sqrt(1/n * sum_i |x_i - mean_j x_j|^2)
+
+    with x_i all trainable weights of node i together, in the weights' own unit, at the end of each
+    epoch. Put it before callbacks that store logs. Costs a pass over the weights an epoch; where
+    nodes are replicas, an all-reduce of them.
+
+    Raises:
+        UserError: in `fit`: a model that is neither `lbkeras.trainers.StackedNodes` nor made under
+            a strategy with several replicas.
+
+    Example:
+
+    >>> from lbkeras import distribution, optimizers
+    >>> model = StackedNodes(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), 2)
+    >>> model.compile(optimizers.DmSGD(0.1, distribution.mixing.complete(2)), "mse")
+    >>> model.fit(ops.ones((4, 1)), ops.ones((4, 1)), verbose=0,
+    ...     callbacks=[ConsensusDistance()]).history["consensus_distance"]
+    [0.0]
+
+    Reference: Kong et al., arXiv 2102.04828, equation 4.
+    """
+
+    def on_train_begin(self, logs=None):
+        replicas = self.model.distribute_strategy.num_replicas_in_sync
+        if not isinstance(self.model, StackedNodes) and replicas == 1:
+            raise UserError(
+                "model: expected lbkeras.trainers.StackedNodes or several replicas, received "
+                f"{type(self.model).__name__} on one device"
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is None:
+            return
+        if isinstance(self.model, StackedNodes):
+            distance = _distance(self.model.node_weights)
+        else:
+            distance = distance_between_replicas(
+                self.model.distribute_strategy, self.model.trainable_variables
+            )
+        logs["consensus_distance"] = distance
+
+
+def _distance(variables) -> float:
+    squares = []
+    for variable in variables:
+        values = ops.cast(ops.convert_to_tensor(variable), "float32")
+        away = values - ops.mean(values, axis=0, keepdims=True)
+        squares.append(float(ops.sum(ops.square(away))))
+    return (sum(squares) / variables[0].shape[0]) ** 0.5 if variables else 0.0

@@ -1,0 +1,71 @@
+"""DecentLaM: decentralized large-batch momentum SGD."""
+
+import keras
+
+from lbkeras.methods.decentralized.base import WithMixing
+
+
+@keras.saving.register_keras_serializable(package="lbkeras")
+class DecentLaM(WithMixing):
+    """Momentum SGD along the direction in which a node's averaged step without momentum leads.
+
+    For the weights x_i and the gradient g_i of node i, with w = mixing:
+
+        d_i <- x_i - sum_j w_ij (x_j - learning_rate * (g_j + weight_decay * x_j))
+        m_i <- momentum * m_i + d_i
+        x_i <- x_i - m_i
+
+    Without momentum it is decentralized SGD, and with momentum it goes to the same point: the
+    distance from the optimum that comes from nodes with different data does not grow with
+    1 / (1 - momentum), as that of `DmSGD` does. With large batches, where little noise is left,
+    that distance decides. With the complete graph and equal weights at the start it is momentum SGD
+    on the mean gradient, as after an all-reduce.
+
+    The nodes are the replicas of a strategy, or stand in the leading axis of every variable, as
+    `lbkeras.trainers.StackedNodes` makes them. `lbkeras.callbacks.MeanOfNodes` evaluates and saves
+    the mean of replicas. Clipping is by each node's own norms.
+
+    Args:
+        learning_rate: float, schedule or callable.
+        mixing: symmetric, doubly stochastic matrix `(num_nodes, num_nodes)`, for example
+            `lbkeras.distribution.mixing.ring(8)`.
+        momentum: in [0, 1).
+        weight_decay: times the weights, added to the gradient, at least 0; of all variables, but
+            those of `exclude_from_weight_decay`.
+        name: name of the optimizer.
+        **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
+            loss_scale_factor; use_ema with stacked nodes only.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Differs from the paper: there the gradient is d_i / learning_rate and the learning rate
+    multiplies m_i. Here it is inside the momentum, as in Keras' SGD: the same weights while it is
+    constant, and nothing is divided by a rate that a warm-up begins or a decay ends with at 0.
+
+    Example:
+
+    >>> optimizer = DecentLaM(0.1, mixing=[[0.5, 0.5], [0.5, 0.5]], momentum=0.9)
+    >>> x = keras.Variable([[1.0], [3.0]])  # one weight of two nodes
+    >>> optimizer.apply([keras.ops.convert_to_tensor([[10.0], [0.0]])], [x])
+    >>> x.numpy().tolist()
+    [[1.5], [1.5]]
+
+    Reference: Yuan et al., "DecentLaM: Decentralized Momentum SGD for Large-batch Deep Training",
+    arXiv 2104.11981, section 4 and Algorithm 2.
+    """
+
+    def __init__(
+        self, learning_rate=0.01, mixing=((1.0,),), momentum=0.9, weight_decay=0.0,
+        name="decentlam", **kwargs,
+    ):  # fmt: skip
+        super().__init__(learning_rate, mixing, momentum, weight_decay, name=name, **kwargs)
+
+    def depart(self, weight, move, slots):
+        return weight - move, slots
+
+    def arrive(self, weight, sent, received, slots):
+        if not self.momentum:
+            return received, slots
+        velocity, slots = self.velocity(weight - received, slots)
+        return weight - velocity, slots

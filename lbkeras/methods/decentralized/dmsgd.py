@@ -1,0 +1,64 @@
+"""DmSGD: decentralized momentum SGD."""
+
+import keras
+
+from lbkeras.methods.decentralized.base import WithMixing
+
+
+@keras.saving.register_keras_serializable(package="lbkeras")
+class DmSGD(WithMixing):
+    """Each node makes a step of momentum SGD, then averages its weights with its neighbours'.
+
+    For the weights x_i and the gradient g_i of node i, with w = mixing:
+
+        m_i <- momentum * m_i + learning_rate * (g_i + weight_decay * x_i)
+        x_i <- sum_j w_ij (x_j - m_j)
+
+    With the complete graph and equal weights at the start it is momentum SGD on the mean gradient,
+    as after an all-reduce. Otherwise, where nodes have different data, it stops beside the optimum,
+    at a distance that grows as learning_rate^2 / (1 - momentum)^2; `DecentLaM` mends that.
+
+    The nodes are the replicas of a strategy, or stand in the leading axis of every variable, as
+    `lbkeras.trainers.StackedNodes` makes them. `lbkeras.callbacks.MeanOfNodes` evaluates and saves
+    the mean of replicas. Clipping is by each node's own norms.
+
+    Args:
+        learning_rate: float, schedule or callable.
+        mixing: symmetric, doubly stochastic matrix `(num_nodes, num_nodes)`, for example
+            `lbkeras.distribution.mixing.ring(8)`.
+        momentum: in [0, 1).
+        weight_decay: times the weights, added to the gradient, at least 0; of all variables, but
+            those of `exclude_from_weight_decay`.
+        name: name of the optimizer.
+        **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
+            loss_scale_factor; use_ema with stacked nodes only.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Differs from the paper: the learning rate is inside the momentum, as in Keras' SGD; while it is
+    constant the weights are the same.
+
+    Example:
+
+    >>> optimizer = DmSGD(0.1, mixing=[[0.5, 0.5], [0.5, 0.5]], momentum=0.9)
+    >>> x = keras.Variable([[1.0], [3.0]])  # one weight of two nodes
+    >>> optimizer.apply([keras.ops.convert_to_tensor([[10.0], [0.0]])], [x])
+    >>> x.numpy().tolist()
+    [[1.5], [1.5]]
+
+    Reference: Yuan et al., "DecentLaM", arXiv 2104.11981, section 3 and Algorithm 1.
+    """
+
+    def __init__(
+        self, learning_rate=0.01, mixing=((1.0,),), momentum=0.9, weight_decay=0.0, name="dmsgd",
+        **kwargs,
+    ):  # fmt: skip
+        super().__init__(learning_rate, mixing, momentum, weight_decay, name=name, **kwargs)
+
+    def depart(self, weight, move, slots):
+        velocity, slots = self.velocity(move, slots)
+        return weight - velocity, slots
+
+    def arrive(self, weight, sent, received, slots):
+        return received, slots

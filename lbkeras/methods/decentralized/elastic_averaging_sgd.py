@@ -1,0 +1,92 @@
+"""Elastic averaging SGD: nodes on springs around a common centre."""
+
+import keras
+from keras import ops
+
+from lbkeras import checks
+from lbkeras.errors import UserError
+from lbkeras.methods.decentralized.base import Decentralized
+
+
+@keras.saving.register_keras_serializable(package="lbkeras")
+class ElasticAveragingSGD(Decentralized):
+    """Each node makes a step of SGD, then it and a common centre pull at each other.
+
+    For the weights x_i and the gradient g_i of node i, and the centre c:
+
+        m_i <- momentum * m_i + learning_rate * (g_i + weight_decay * x_i)
+        x_i <- x_i - m_i
+        x_i <- x_i - elasticity * (x_i - c),   c <- c + elasticity * sum_i (x_i - c)
+
+    both from the values before the pull, so that the sum of the nodes' and the centre's weights
+    stays. The centre starts at the nodes' weights, which must be equal then, and each node keeps it
+    (a slot as large as the weights); the nodes' mean is sent by an all-reduce.
+
+    The nodes are the replicas of a strategy, or stand in the leading axis of every variable, as
+    `lbkeras.trainers.StackedNodes` makes them. `lbkeras.callbacks.MeanOfNodes` evaluates and saves
+    the mean of replicas. Clipping is by each node's own norms.
+
+    Args:
+        learning_rate: float, schedule or callable.
+        num_nodes: how many nodes, at least 1.
+        elasticity: in (0, 1 / num_nodes]; None: 0.9 / num_nodes, with which the centre goes nine
+            tenths of its way to the nodes' mean in each step.
+        momentum: of each node's own steps, in [0, 1).
+        weight_decay: times the weights, added to the gradient, at least 0; of all variables, but
+            those of `exclude_from_weight_decay`.
+        name: name of the optimizer.
+        **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
+            loss_scale_factor; use_ema with stacked nodes only.
+
+    Raises:
+        UserError: an argument is out of its range.
+
+    Differs from the paper: nodes pull in every step and at the same time; the model that is
+    evaluated is the nodes' mean, as with the other optimizers, and not the centre.
+
+    Example:
+
+    >>> optimizer = ElasticAveragingSGD(0.1, num_nodes=2, elasticity=0.5)
+    >>> x = keras.Variable([[2.0], [2.0]])  # one weight of two nodes
+    >>> optimizer.apply([keras.ops.convert_to_tensor([[10.0], [0.0]])], [x])
+    >>> x.numpy().tolist()
+    [[1.5], [2.0]]
+
+    Reference: Jin et al., "How to scale distributed deep learning?", arXiv 1611.04581, section 2;
+    Zhang, Choromanska, LeCun, arXiv 1412.6651, equations 5 and 6.
+    """
+
+    def __init__(
+        self, learning_rate=0.01, num_nodes=1, elasticity=None, momentum=0.0, weight_decay=0.0,
+        name="elastic_averaging_sgd", **kwargs,
+    ):  # fmt: skip
+        super().__init__(num_nodes, learning_rate, momentum, weight_decay, name=name, **kwargs)
+        if elasticity is None:
+            elasticity = 0.9 / self.num_nodes
+        self.elasticity = checks.positive("elasticity", elasticity)
+        if self.elasticity * self.num_nodes > 1 + 1e-6:
+            raise UserError(
+                f"elasticity: expected at most 1 / num_nodes = {1 / self.num_nodes:g}, "
+                f"received {elasticity!r}"
+            )
+
+    @property
+    def _slot_names(self):
+        return (*super()._slot_names, "centre")
+
+    def depart(self, weight, move, slots):
+        velocity, slots = self.velocity(move, slots)
+        return weight - velocity, slots
+
+    def arrive(self, weight, sent, received, slots):
+        centre = ops.where(self.iterations == 0, weight, slots["centre"])
+        pull = ops.cast(self.elasticity, sent.dtype)
+        pull_of_all = ops.cast(self.num_nodes * self.elasticity, sent.dtype)
+        slots = slots | {"centre": centre + (received - centre) * pull_of_all}
+        return sent - (sent - centre) * pull, slots
+
+    def neighbours(self):
+        return None, None
+
+    def get_config(self):
+        return super().get_config() | {"elasticity": self.elasticity}

@@ -1,0 +1,171 @@
+"""Keskar's sharpness of the minimum that a training ends in."""
+
+import time
+
+import numpy as np
+
+from lbkeras import checks
+from lbkeras.callbacks.pipeline_callback import PipelineCallback
+from lbkeras.errors import UserError
+from lbkeras.methods.sharpness.loss_of_weights import LossOfWeights
+from lbkeras.methods.sharpness.maximum import sharpness
+from lbkeras.methods.sharpness.random_subspace import RandomSubspace
+from lbkeras.metrics import sharpness_name
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class Sharpness(PipelineCallback):
+    """Logs how far the training loss rises in a small box around the weights.
+
+        sharpness = 100 (max_{z in C} f(x + A z) - f(x)) / (1 + f(x))
+        C = {z: |z_i| <= epsilon (|(A+ x)_i| + 1) for all i}
+
+    f is the training loss with its regularisation over the training data, not augmented, as
+    `lbkeras.trainers.LossOfWeights` computes it: in inference mode, with the moving statistics of
+    batch normalisation and without dropout. That is the function that predicts; in training mode it
+    would be another one for each division of the data into batches. L-BFGS-B looks for the maximum
+    as `lbkeras.analysis.sharpness` says. Weights and states stay as they are, bit for bit.
+
+    Logs, only at the end of epochs that are measured, in per cent of 1 + f: for each of
+    `subspace_dimensions`, `sharpness` (None, the full space) or `sharpness_subspace_DIMENSIONS`,
+    and for each other of `epsilons` than 1e-3 the same with `_EPSILON` at its end:
+    `sharpness_5e-4`, `sharpness_subspace_100_5e-4`. Infinite where the loss is, somewhere in the
+    box. Put it before callbacks that store logs. Where several workers train together, each of them
+    computes the same.
+
+    Args:
+        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        epsilons: half-widths of the box, positive.
+        subspace_dimensions: numbers of random directions, None for the full space.
+        examples: the first so many of the training data; None: all.
+        every_epochs: measure after each so many epochs too; 0: only at the end, after `fit`'s last
+            epoch or the one after which an earlier callback has set `model.stop_training`.
+        iterations: of L-BFGS-B.
+        batch_size: examples in one forward and backward pass; memory is all that depends on it.
+        seed: of the random directions, which are those of every epoch, and of the search.
+
+    Raises:
+        UserError: an argument out of range; in `fit`: `lbkeras.trainers.StackedNodes`, or more
+            dimensions than weights.
+
+    Cost: for each epsilon and each of `subspace_dimensions` about `iterations` + 1 forward and
+    backward passes over the examples on one device, 45 by default; memory for 25 float64 vectors of
+    the size of the weights, and up to 1 GiB for random directions. Unless `fit` is told
+    `verbose=0`, a line of progress comes every 30 seconds.
+
+    Differs from the paper: as `lbkeras.analysis.sharpness`; which statistics batch normalisation
+    had there is not said.
+
+    Example:
+
+    >>> import keras
+    >>> import lbkeras
+    >>> train = lbkeras.data.load("digits", "train", batch_size=128)
+    >>> model = lbkeras.models.mlp((8, 8, 1), 10, hidden_sizes=())
+    >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    >>> measure = Sharpness(train, epsilons=(1e-3,), subspace_dimensions=(None, 10))
+    >>> list(model.fit(train, callbacks=[measure], verbose=0).history)
+    ['loss', 'sharpness', 'sharpness_subspace_10']
+
+    Reference: Keskar, Mudigere, Nocedal, Smelyanskiy, Tang, "On Large-Batch Training for Deep
+    Learning: Generalization Gap and Sharp Minima", arXiv:1609.04836, section 2.2.2.
+    """
+
+    def __init__(
+        self,
+        pipeline,
+        *,
+        epsilons=(1e-3, 5e-4),
+        subspace_dimensions=(None, 100),
+        examples: int | None = None,
+        every_epochs: int = 0,
+        iterations: int = 10,
+        batch_size: int = 1000,
+        seed: int = 0,
+    ):
+        super().__init__(pipeline)
+        for name, values in (("epsilons", epsilons), ("subspace_dimensions", subspace_dimensions)):
+            if not isinstance(values, tuple | list) or not values:
+                raise UserError(f"{name}: expected a tuple of at least one, received {values!r}")
+        for epsilon in epsilons:
+            checks.positive("epsilons", epsilon)
+        most = pipeline.num_examples
+        if examples is not None:
+            checks.whole("examples", examples, least=1, most=most)
+        for name, number, least in (
+            *(("subspace_dimensions", n, 1) for n in subspace_dimensions if n is not None),
+            ("every_epochs", every_epochs, 0),
+            ("iterations", iterations, 1),
+            ("batch_size", batch_size, 1),
+        ):
+            checks.whole(name, number, least=least)
+        self.epsilons = tuple(epsilons)
+        self.subspace_dimensions = tuple(subspace_dimensions)
+        self.examples = examples
+        self.every_epochs = every_epochs
+        self.iterations = iterations
+        self.batch_size = batch_size
+        self.seed = checks.whole("seed", seed, least=0)
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        LossOfWeights.check(self.model)
+        weights = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
+        for dimensions in self.subspace_dimensions:
+            if dimensions is not None and dimensions > weights:
+                raise UserError(
+                    f"subspace_dimensions: expected at most the model's {weights} weights, "
+                    f"received {dimensions}"
+                )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is None:
+            return
+        # BatchSizeScheduler stops each epoch by another truthy value.
+        last = epoch + 1 == self.params.get("epochs") or self.model.stop_training is True
+        if last or self.every_epochs and (epoch + 1) % self.every_epochs == 0:
+            logs.update(self.measure())
+
+    def measure(self) -> dict[str, float]:
+        """What the callback logs, of the model as it is now."""
+        loss = LossOfWeights(self.model, self.pipeline, self.examples, self.batch_size)
+        progress = _Progress(loss, self._most_passes() if self.params.get("verbose") else None)
+        value = progress.value_and_gradient(loss.weights)[0]
+        measured = {}
+        for dimensions in self.subspace_dimensions:
+            subspace = None
+            if dimensions is not None:
+                subspace = RandomSubspace(len(loss.weights), dimensions, self.seed)
+            for epsilon in self.epsilons:
+                measured[sharpness_name(dimensions, epsilon)] = sharpness(
+                    progress.value_and_gradient,
+                    loss.weights,
+                    epsilon,
+                    subspace,
+                    iterations=self.iterations,
+                    seed=self.seed,
+                    value=value,
+                )
+        return measured
+
+    def _most_passes(self) -> int:
+        return 1 + len(self.epsilons) * len(self.subspace_dimensions) * (self.iterations + 1)
+
+
+class _Progress:
+    """The loss, which says now and then how many passes it has made of about how many."""
+
+    def __init__(self, loss: LossOfWeights, passes: int | None):
+        self._loss = loss
+        self._passes = passes
+        self._done = 0
+        self._spoke = time.monotonic()
+
+    def value_and_gradient(self, weights):
+        result = self._loss.value_and_gradient(weights)
+        self._done += 1
+        if self._passes and time.monotonic() - self._spoke > _SECONDS_BETWEEN_LINES:
+            self._spoke = time.monotonic()
+            print(f"sharpness: {self._done} of about {self._passes} passes", flush=True)
+        return result

@@ -1,0 +1,116 @@
+"""The loss over a data set as a function of the weights, all of them in one vector."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lbkeras.errors import UserError
+from lbkeras.methods.decentralized.stacked_nodes import StackedNodes
+
+
+class LossOfWeights:
+    """The compiled loss f(x) over a data set and its gradient, x the trainable weights as a vector.
+
+        f(x) = sum_b n_b / N * f_b(x)
+
+    over batches b of n_b examples, N in all: the loss that training minimises, with regularisation,
+    in inference mode (batch normalisation with its moving statistics, no dropout), so that f is one
+    function of x however the data are divided. The model is left as it is: weights and statistics
+    are read once, when this object is made, and a forward pass gets them as tensors. So f stays the
+    same function while the model is trained on.
+
+    Each pass runs on one device, also of a model under a strategy with several replicas or workers,
+    where every worker computes the same. The loss has to be a mean over examples.
+
+    Args:
+        model: built and compiled.
+        pipeline: an `lbkeras.data.Pipeline`; its examples are taken in the source's order and not
+            augmented.
+        examples: the first so many of them; None: all.
+        batch_size: examples in one forward and backward pass; memory is all that depends on it.
+
+    Attributes:
+        weights: x as it was when this object was made, float64 of shape (weights,).
+
+    Raises:
+        UserError: nodes that are stacked in one model, no trainable weights, a number of examples
+            that the data do not have, or Keras on another backend than TensorFlow.
+
+    Example:
+
+    >>> import lbkeras
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    >>> model.compile(loss="mse")
+    >>> data = np.array([[1.0], [3.0]]), np.array([[0.0], [0.0]])
+    >>> f = LossOfWeights(model, lbkeras.data.Pipeline(data, batch_size=1))
+    >>> f.value_and_gradient(np.array([2.0]))  # (1 + 9) / 2 * 2^2, and (1 + 9) * 2
+    (20.0, array([20.]))
+    """
+
+    def __init__(self, model, pipeline, examples: int | None = None, batch_size: int = 1000):
+        self.check(model)
+        data = pipeline.in_order(batch_size, examples)
+        self._examples = data.num_examples
+        self._batches = data.dataset()
+        self._model = model
+        self._variables = list(model.trainable_variables)
+        trainable = {id(variable) for variable in self._variables}
+        others = [variable for variable in model.variables if id(variable) not in trainable]
+        self._others = [(v, tf.convert_to_tensor(_array(v))) for v in others]
+        self._sizes = [int(np.prod(variable.shape)) for variable in self._variables]
+        values = [np.ravel(_array(v)).astype(np.float64) for v in self._variables]
+        self.weights = np.concatenate(values)
+        self._pass = tf.function(self._loss_and_gradient, reduce_retracing=True)
+
+    @staticmethod
+    def check(model) -> None:
+        """Whether a model has one loss of its weights: raises what making this object would."""
+        if keras.backend.backend() != "tensorflow":
+            raise UserError(
+                f"backend: expected Keras' TensorFlow backend, received {keras.backend.backend()}"
+            )
+        if isinstance(model, StackedNodes):
+            raise UserError(
+                "model: expected one set of weights, received lbkeras.trainers.StackedNodes, whose "
+                "nodes have weights of their own; measure its mean_model()"
+            )
+        if not model.trainable_variables:
+            raise UserError(f"model: expected trainable weights, received {model.name!r} without")
+
+    def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
+        """f and its gradient: one forward and backward pass over the data.
+
+        Args:
+            weights: of the shape of `self.weights`; taken as float32, summed in float64.
+        """
+        weights = tf.convert_to_tensor(np.asarray(weights, np.float32))
+        loss, gradient = 0.0, np.zeros(len(self.weights))
+        for batch in self._batches:
+            value, part, size = self._pass(weights, batch)
+            share = int(size) / self._examples
+            loss += share * float(value)
+            gradient += share * part.numpy().astype(np.float64)
+        return loss, gradient
+
+    def _loss_and_gradient(self, weights, batch):
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            value, size = self._loss(weights, batch)
+        return value, tape.gradient(value, weights, unconnected_gradients="zero"), size
+
+    def _loss(self, weights, batch):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        parts = tf.split(weights, self._sizes)
+        mapping = [
+            (variable, tf.cast(tf.reshape(part, variable.shape), variable.dtype))
+            for variable, part in zip(self._variables, parts, strict=True)
+        ]
+        model = self._model
+        with keras.StatelessScope(state_mapping=mapping + self._others, collect_losses=True):
+            predicted = model(x, training=False)
+            value = model.compute_loss(x, y, predicted, sample_weight, training=False)
+        return value, tf.shape(tf.nest.flatten(x)[0])[0]
+
+
+def _array(variable) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable))

@@ -1,0 +1,15 @@
+from lbkeras.models.alexnet import alexnet as alexnet
+from lbkeras.models.convolutional import small_cnn as small_cnn
+from lbkeras.models.inception_resnet_v2 import inception_resnet_v2 as inception_resnet_v2
+from lbkeras.models.keskar import keskar_c1 as keskar_c1
+from lbkeras.models.keskar import keskar_c2 as keskar_c2
+from lbkeras.models.keskar import keskar_c3 as keskar_c3
+from lbkeras.models.keskar import keskar_c4 as keskar_c4
+from lbkeras.models.keskar import keskar_f1 as keskar_f1
+from lbkeras.models.lstm_language_model import lstm_language_model as lstm_language_model
+from lbkeras.models.mlp import mlp as mlp
+from lbkeras.models.pyramidnet import pyramidnet as pyramidnet
+from lbkeras.models.resnet import cifar_resnet as cifar_resnet
+from lbkeras.models.resnet50 import resnet50 as resnet50
+from lbkeras.models.row_lstm import row_lstm as row_lstm
+from lbkeras.models.wide_resnet import wide_resnet as wide_resnet

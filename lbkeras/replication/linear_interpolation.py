@@ -1,0 +1,184 @@
+"""The straight line between two solutions: loss and accuracy along it."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from lbkeras import files
+from lbkeras.errors import UserError, unknown_name
+from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.runs import experiment
+
+POSITIONS = tuple(np.linspace(-1.0, 2.0, 25).tolist())
+_KEYS = ("start", "end", "examples")
+
+
+def evaluate_line(start, end, train, test, positions=POSITIONS) -> dict[str, list]:
+    """Loss and metrics of the models on the line through two solutions.
+
+        x(alpha) = alpha * x_end + (1 - alpha) * x_start
+
+    for all trainable weights x and for what batch normalisation has as its moving mean; its moving
+    variances lie on the line of their logarithms, v(alpha) = v_end^alpha * v_start^(1 - alpha),
+    and so stay positive beyond the ends. At alpha 0 and 1 the two models are what they are.
+
+    Args:
+        start, end: models of the same layers, built; `start` compiled. Both are left as they are.
+        train, test: `lbkeras.data.Pipeline`s for evaluation (`train.in_order(batch_size)`).
+        positions: the values of alpha.
+
+    Returns:
+        `{"alpha": [...], "loss": [...], "val_loss": [...]}` and for each metric of `start`, such as
+        accuracy, the same.
+
+    Raises:
+        UserError: the models differ in the shape of a weight.
+
+    Cost: for each position one pass of evaluation over both sets.
+
+    Differs from the paper: the authors' code interpolates the trainable weights alone and leaves to
+    batch normalisation the statistics of the large batch's run, so that its curve at alpha 0 is not
+    that of the small batch's model.
+
+    Example:
+
+    >>> import keras, lbkeras
+    >>> layers = [keras.layers.Dense(1, kernel_initializer=name) for name in ("zeros", "ones")]
+    >>> start, end = (keras.Sequential([keras.Input((1,)), layer]) for layer in layers)
+    >>> start.compile(loss="mse")
+    >>> data = lbkeras.data.Pipeline((np.ones((4, 1)), np.ones((4, 1))), 4, shuffle=False)
+    >>> evaluate_line(start, end, data, data, positions=[0.0, 1.0, 2.0])["loss"]
+    [1.0, 0.0, 1.0]
+
+    Reference: Keskar, Mudigere, Nocedal, Smelyanskiy, Tang, "On Large-Batch Training for Deep
+    Learning: Generalization Gap and Sharp Minima", arXiv:1609.04836, section 2.2.1;
+    keskarnitish/large-batch-training, plot_parametric_plot.py.
+    """
+    first, last = start.get_weights(), end.get_weights()
+    shapes = [[weight.shape for weight in weights] for weights in (first, last)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            f"end: expected a model with the weights of start, {_described(first)}, "
+            f"received {_described(last)}"
+        )
+    epsilons = _variances(start)
+    line = {"alpha": [float(alpha) for alpha in positions]}
+    try:
+        for alpha in line["alpha"]:
+            weights = [
+                _between(a, b, alpha, epsilons.get(index))
+                for index, (a, b) in enumerate(zip(first, last, strict=True))
+            ]
+            start.set_weights(weights)
+            for prefix, data in (("", train), ("val_", test)):
+                values = start.evaluate(data, verbose=0, return_dict=True)
+                for name, value in values.items():
+                    line.setdefault(prefix + name, []).append(float(value))
+    finally:
+        start.set_weights(first)
+    return line
+
+
+def check_line(config) -> None:
+    """Checks what a config says of a line between two of its arms, if it says anything.
+
+    `config.line` has `start` and `end`, names of arms, and `examples`, how many of the training
+    data the loss is taken over (the first so many in the source's order; 0: all).
+
+    Raises:
+        UserError: a missing or unknown key, no such arm, or the same one twice.
+    """
+    if "line" not in config:
+        return
+    for key in config.line:
+        if key not in _KEYS:
+            raise UserError(unknown_name("config.line", key, _KEYS))
+    for key in _KEYS:
+        if key not in config.line:
+            raise UserError(f"config.line.{key}: expected a value, received none")
+    arms = experiment.arm_names(config)
+    for key in ("start", "end"):
+        if config.line[key] not in arms:
+            raise UserError(unknown_name(f"config.line.{key}", config.line[key], arms))
+    if config.line.start == config.line.end:
+        raise UserError(
+            f"config.line.end: expected another arm than {config.line.start}, received the same"
+        )
+
+
+def write_lines(config, seeds, workdir: Path, data_dir: str | None = None) -> None:
+    """Evaluates the line between two arms of a replication, a file a seed.
+
+    Writes `line_seed_N.json` in the replication's folder for each seed that both arms have
+    finished: `arms`, and what `evaluate_line` returns. What is there already stays. Does nothing
+    for a config without `line`.
+
+    Args:
+        config: the replication's config.
+        seeds: those that it ran.
+        workdir: its folder, with the runs.
+        data_dir: where prepared TFDS data lie.
+
+    Raises:
+        UserError: as `check_line`, or models that differ.
+    """
+    check_line(config)
+    if "line" not in config:
+        return
+    arms = [config.line.start, config.line.end]
+    for seed in seeds:
+        file = workdir / f"line_seed_{seed}.json"
+        models = [workdir / arm / f"seed_{seed}" / "model.keras" for arm in arms]
+        if file.exists() or not all(model.exists() for model in models):
+            continue
+        print(f"line from {arms[0]} to {arms[1]}, seed {seed}: {len(POSITIONS)} models", flush=True)
+        settings = experiment.arm_settings(config, arms[0])
+        line = _evaluate_saved(models, settings, config.line.examples, seed, data_dir)
+        finite = {
+            name: [value if math.isfinite(value) else None for value in values]
+            for name, values in line.items()
+        }
+        files.write_json(file, {"arms": arms} | finite)
+
+
+def _evaluate_saved(models, settings: dict, examples: int, seed: int, data_dir) -> dict[str, list]:
+    load_tensorflow()
+    import keras
+
+    keras.backend.clear_session()
+    train, test = experiment.make_pipelines(settings, 1, seed, data_dir)
+    train = train.in_order(settings["data"]["test_batch_size"], examples or None)
+    start, end = (keras.models.load_model(model, compile=False) for model in models)
+    start.compile(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
+    )
+    with experiment.reading_data(settings):
+        return evaluate_line(start, end, train, test)
+
+
+def _between(start: np.ndarray, end: np.ndarray, alpha: float, epsilon: float | None) -> np.ndarray:
+    """The weight at alpha; with an epsilon on the line of logarithms of weight + epsilon."""
+    if alpha in (0, 1) or start.dtype.kind not in "fV":
+        return end if alpha == 1 else start
+    first, last = start.astype(np.float64), end.astype(np.float64)
+    if epsilon is None:
+        return (alpha * last + (1 - alpha) * first).astype(start.dtype)
+    exponent = alpha * np.log(last + epsilon) + (1 - alpha) * np.log(first + epsilon)
+    return np.maximum(np.exp(exponent) - epsilon, 0).astype(start.dtype)
+
+
+def _variances(model) -> dict[int, float]:
+    """The epsilon of the batch normalisation whose moving variance a weight is, by its place."""
+    from lbkeras.keras_internals.model import layers
+
+    places = {id(weight): index for index, weight in enumerate(model.weights)}
+    return {
+        places[id(layer.moving_variance)]: layer.epsilon
+        for layer in layers(model)
+        if id(getattr(layer, "moving_variance", None)) in places
+    }
+
+
+def _described(weights) -> str:
+    return f"{len(weights)} arrays of {sum(weight.size for weight in weights):,} numbers"

@@ -1,0 +1,55 @@
+"""The history of a run as a file that a kill cannot lose."""
+
+import keras
+
+from lbkeras import checks
+from lbkeras.distribution.agreement import is_chief
+from lbkeras.runs.record import append_history_row
+
+COLUMNS = (
+    "updates",
+    "examples_seen",
+    "batch_size",
+    "learning_rate",
+    "momentum",
+    "noise_scale",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "seconds",
+    "examples_per_second",
+)
+
+
+class HistoryWriter(keras.callbacks.Callback):
+    """Appends each epoch's logs to a JSON-lines file, on the disk before the next epoch begins.
+
+    A row is `epoch` (from 0), the columns of `COLUMNS` that the logs hold, in that order, then
+    whatever else they hold. Give `TrainingStatistics` before it for all of the columns. Where
+    several workers train together, the chief writes.
+
+    Args:
+        path: the file, `history.jsonl`; rows are added to what it holds.
+    """
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = checks.path("path", path)
+
+    def on_train_begin(self, logs=None):
+        if is_chief(getattr(self.model, "distribute_strategy", None)):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not is_chief(getattr(self.model, "distribute_strategy", None)):
+            return
+        logs = {name: _plain(value) for name, value in (logs or {}).items()}
+        row = {"epoch": epoch}
+        row |= {name: logs[name] for name in COLUMNS if name in logs}
+        row |= {name: value for name, value in logs.items() if name not in row}
+        append_history_row(self.path, row)
+
+
+def _plain(value):
+    return value if isinstance(value, int) else float(value)

@@ -1,0 +1,66 @@
+"""Each check is a process of its own: devices can be cut only before TensorFlow starts."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lbkeras.errors import UserError
+from lbkeras.keras_internals.devices import configure_devices
+
+
+def run(script):
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(num_logical_devices=0), "num_logical_devices: expected at least 1, received 0"),
+        (dict(memory_limit_mb=-1), "memory_limit_mb: expected at least 0, received -1"),
+    ],
+)
+def test_numbers_out_of_range(arguments, message):
+    with pytest.raises(UserError, match=message):
+        configure_devices(**arguments)
+
+
+@pytest.mark.slow
+def test_logical_cpus_and_a_memory_limit_that_holds():
+    script = """
+from concurrent.futures import ThreadPoolExecutor
+from lbkeras.keras_internals.devices import configure_devices
+configure_devices(num_logical_devices=3, memory_limit_mb=64)
+import tensorflow as tf
+configure_devices(num_logical_devices=3, memory_limit_mb=64)  # the same again is nothing new
+print(len(tf.config.list_logical_devices("CPU")))
+tf.zeros(4_000_000)  # 16 MB
+def too_large(device):
+    try:
+        with tf.device(device):
+            tf.zeros(20_000_000)  # 80 MB
+    except tf.errors.ResourceExhaustedError:
+        return "exhausted"
+with ThreadPoolExecutor() as threads:  # TensorFlow waits 10 s for each
+    print(*threads.map(too_large, ("CPU:0", "CPU:2")))
+"""
+    assert run(script).stdout.split() == ["3", "exhausted", "exhausted"]
+
+
+@pytest.mark.slow
+def test_too_late():
+    arguments = ("num_logical_devices", 2), ("memory_limit_mb", 64)
+    script = f"""
+import tensorflow as tf
+tf.zeros(1)
+from lbkeras.keras_internals.devices import configure_devices
+from lbkeras.errors import UserError
+for argument in {arguments}:
+    try:
+        configure_devices(**dict([argument]))
+    except UserError as error:
+        print(error)
+"""
+    lines = run(script).stdout.splitlines()
+    for (name, _), line in zip(arguments, lines, strict=True):
+        assert line.startswith(f"{name}: expected to be set before TensorFlow")

@@ -1,0 +1,50 @@
+"""Standard error while TensorFlow loads: notices are dropped, all else comes through."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, sys
+from lbkeras.keras_internals.tensorflow_start import _filtered_stderr
+with _filtered_stderr():
+    os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called ...\\n")
+    os.write(2, b"I0000 00:00:1795217803.309462   19718 port.cc:153] oneDNN custom operations\\n")
+    os.write(2, b"To enable the following instructions: AVX2, rebuild TensorFlow\\n")
+    os.write(2, b"E0000 00:00:1795217803.309462   19718 x.cc:1] a real error\\n")
+    print("a warning of Python", file=sys.stderr)
+    {last}
+print("afterwards", file=sys.stderr)
+"""
+
+
+def _stderr(last):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(last=last)], capture_output=True, text=True
+    )
+    return done.stderr.splitlines()
+
+
+def test_only_notices_are_dropped():
+    lines = _stderr("pass")
+    assert lines[0].endswith("a real error")
+    assert lines[1:] == ["a warning of Python", "afterwards"]
+
+
+def test_an_exception_comes_through():
+    assert _stderr("raise ImportError('no such library')")[-1] == "ImportError: no such library"
+
+
+def test_what_an_abort_says_comes_through():
+    lines = _stderr("os.write(2, b'F0000 needs AVX\\n'); sys.stderr.flush(); os.abort()")
+    assert "F0000 needs AVX" in lines
+
+
+@pytest.mark.slow
+def test_loading_tensorflow_prints_nothing():
+    program = (
+        "from lbkeras.keras_internals.tensorflow_start import load_tensorflow; load_tensorflow()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,102 @@
+import keras
+import numpy as np
+import pytest
+
+from lbkeras.callbacks import BatchSizeScheduler, MicroBatches
+from lbkeras.data import Pipeline
+from lbkeras.keras_internals.model import loss_metric
+from lbkeras.methods.auto_wu.step_losses import StepLosses
+
+
+class Recorder(keras.callbacks.Callback):
+    def set_model(self, model):
+        super().set_model(model)
+        self.recorder = StepLosses(model)
+        self.epochs = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.recorder.clear()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epochs.append(self.recorder.read())
+
+    def on_train_end(self, logs=None):
+        self.recorder.detach()
+
+
+class FromRunningMeans(keras.callbacks.Callback):
+    """The losses of equal batches, from the epoch's means that Keras logs after each."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.means = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.means.append(logs["loss"])
+
+    def on_epoch_end(self, epoch, logs=None):
+        sums = np.arange(1, len(self.means) + 1) * np.array(self.means)
+        self.epochs = [*getattr(self, "epochs", []), np.diff(sums, prepend=0)]
+
+
+@pytest.fixture
+def expected(compiled, digits):
+    plain = FromRunningMeans()
+    compiled().fit(Pipeline(digits, 128), epochs=2, verbose=0, callbacks=[plain])
+    return plain.epochs
+
+
+def fit(model, digits, more=()):
+    recorder, train = Recorder(), Pipeline(digits, 128)
+    callbacks = [*(make(train) for make in more), recorder]
+    unseen = Pipeline(digits, 128, shuffle=False)
+    model.fit(train, epochs=2, verbose=0, callbacks=callbacks, validation_data=unseen)
+    return recorder.epochs
+
+
+def assert_same(epochs, expected):
+    assert [len(losses) for losses in epochs] == [11, 11]
+    np.testing.assert_allclose(np.concatenate(epochs), np.concatenate(expected), rtol=2e-4)
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 4])
+def test_each_updates_loss_without_those_of_the_evaluation(
+    compiled, digits, expected, steps_per_execution
+):
+    assert_same(fit(compiled(steps_per_execution=steps_per_execution), digits), expected)
+
+
+@pytest.mark.slow
+def test_of_all_replicas(compiled, digits, expected, mirrored):
+    with mirrored.scope():
+        model = compiled()
+    assert_same(fit(model, digits), expected)
+
+
+def test_of_all_micro_batches(compiled, digits, expected):
+    own = compiled()  # has a train step of its own
+    model = keras.Model(own.inputs, own.outputs)
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), own.loss, metrics=["accuracy"])
+    more = [lambda train: BatchSizeScheduler(train, lambda epoch, size: size)]
+    more.append(lambda train: MicroBatches(train, 48))
+    assert_same(fit(model, digits, more), expected)
+
+
+def test_the_model_is_as_it_was(compiled, digits):
+    model = compiled()
+    before = set(vars(model)), set(vars(loss_metric(model)))
+    fit(model, digits)
+    recorded = fit(model, digits)
+    assert len(recorded) == 2 and all(len(losses) == 11 for losses in recorded)
+    assert "test_step" not in vars(model) and "update_state" not in vars(loss_metric(model))
+    assert set(vars(loss_metric(model))) == before[1]
+
+
+def test_a_fit_that_broke_off_does_not_count_twice(compiled, digits):
+    def fail(batch, logs):
+        raise RuntimeError("broken")
+
+    model = compiled()
+    stop = keras.callbacks.LambdaCallback(on_train_batch_end=fail)
+    with pytest.raises(RuntimeError):
+        model.fit(Pipeline(digits, 128), verbose=0, callbacks=[Recorder(), stop])
+    assert [len(losses) for losses in fit(model, digits)] == [11, 11]

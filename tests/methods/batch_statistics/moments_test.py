@@ -1,0 +1,40 @@
+import numpy as np
+
+from lbkeras.methods.batch_statistics.moments import masked_moments, pooled_moments
+
+
+def test_pooled_moments_are_those_of_all_values():
+    """Parts of 3, 5, 2 and 1 values with a mean far from 0 make groups of 8 and 3."""
+    generator = np.random.default_rng(0)
+    parts = [generator.normal(1000.0, 1.0, (n, 2)) for n in (3, 5, 2, 1)]
+    group = np.array([0, 0, 1, 1])
+
+    def add(*values):
+        values = map(np.asarray, values)
+        return [np.array([v[group == i].sum(0) for i in range(2)], "float32") for v in values]
+
+    mean, variance, count = pooled_moments(
+        np.array([p.mean(0) for p in parts], "float32"),
+        np.array([p.var(0) for p in parts], "float32"),
+        np.array([[len(p)] for p in parts], "float32"),
+        add,
+        lambda values: np.array(values)[group],
+    )
+    groups = np.concatenate(parts[:2]), np.concatenate(parts[2:])
+    np.testing.assert_array_equal(count, [[8], [3]])
+    np.testing.assert_allclose(mean, [g.mean(0) for g in groups], rtol=1e-6)
+    # float32 rounds the means of 1000 to 6e-5; E[x²] - E[x]² would be wrong by 0.1.
+    np.testing.assert_allclose(variance, [g.var(0) for g in groups], rtol=1e-3)
+
+
+def test_masked_moments():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(2, 6, 3)).astype("float32")
+    mask = generator.random((2, 6, 3)) < 0.5
+    mask[1, :, 2] = False  # nothing counted
+    mean, variance, count = masked_moments(x, mask, (1,))
+    np.testing.assert_array_equal(count, mask.sum(1))
+    for i, j in np.ndindex(2, 3):
+        seen = x[i, mask[i, :, j], j]
+        expected = (seen.mean(), seen.var()) if len(seen) else (0, 0)
+        np.testing.assert_allclose((mean[i, j], variance[i, j]), expected, rtol=1e-5, atol=1e-7)

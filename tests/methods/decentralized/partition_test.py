@@ -1,0 +1,95 @@
+"""Parts of nodes: every example once, shares as drawn, and pipelines that keep to them."""
+
+import numpy as np
+import pytest
+
+from lbkeras.data import Pipeline
+from lbkeras.data.order import order_of_parts
+from lbkeras.errors import UserError
+from lbkeras.methods.decentralized import partition
+
+LABELS = np.random.default_rng(0).integers(10, size=1003)
+
+
+@pytest.mark.parametrize("concentration", [None, 0.1, 1.0, 100.0])
+@pytest.mark.parametrize("num_nodes", [1, 4, 16])
+def test_equal_parts_without_overlap(concentration, num_nodes):
+    parts = partition(LABELS, num_nodes, concentration, seed=3)
+    assert parts.shape == (num_nodes, 1003 // num_nodes)
+    assert len(set(parts.ravel().tolist())) == parts.size
+    assert parts.min() >= 0 and parts.max() < 1003
+    np.testing.assert_array_equal(parts, partition(LABELS, num_nodes, concentration, seed=3))
+    assert np.any(parts != partition(LABELS, num_nodes, concentration, seed=4))
+
+
+def labels_of_a_node(concentration):
+    """The effective number of labels in a node, exp(entropy), on average."""
+    numbers = []
+    for part in partition(LABELS, 10, concentration):
+        shares = np.bincount(LABELS[part], minlength=10) / len(part)
+        numbers.append(np.exp(-np.sum(shares * np.log(np.maximum(shares, 1e-30)))))
+    return np.mean(numbers)
+
+
+def test_a_low_concentration_leaves_few_labels():
+    few, some, all_of_them = (labels_of_a_node(c) for c in (0.1, 1.0, None))
+    assert few < 4 < some < 8.5 < 9 < all_of_them <= 10
+
+
+@pytest.mark.parametrize("batch_size", [8, 12])
+def test_a_batch_has_each_nodes_rows_in_its_place(batch_size):
+    parts = partition(LABELS[:100], 4)
+    seen = []
+    for epoch in range(2):
+        order = order_of_parts(parts, batch_size, seed=1, epoch=epoch)
+        assert sorted(order) == sorted(parts.ravel())
+        steps, of_node = 100 // batch_size, batch_size // 4
+        whole = order[: steps * batch_size].reshape(steps, 4, of_node)
+        for i in range(4):
+            assert set(whole[:, i].ravel()) <= set(parts[i])
+        seen.append(order)
+    assert np.any(seen[0] != seen[1])
+    np.testing.assert_array_equal(seen[0], order_of_parts(parts, batch_size, 1, 0))
+
+
+def test_each_node_is_shuffled_by_itself():
+    """Where node i puts its k-th row says nothing of where node j puts its own."""
+    parts = np.arange(4 * 25).reshape(4, 25)
+    of_node = order_of_parts(parts, 4, seed=1, epoch=0).reshape(25, 4).T % 25
+    np.testing.assert_array_equal(np.sort(of_node), np.tile(np.arange(25), (4, 1)))
+    for i in range(4):
+        for j in range(i):
+            same = np.count_nonzero(of_node[i] == of_node[j])
+            assert same < 7, (i, j, same)  # Poisson of mean 1: 8e-5 for 7 or more
+
+
+def test_a_pipeline_keeps_to_the_parts():
+    x = np.arange(103)
+    train = Pipeline((x, x % 10), 20)
+    parts = partition(train.labels(), 4, concentration=0.1)
+    train.give_to_nodes(parts)
+    assert train.num_examples == 100 and train.steps_per_epoch == 5
+    batches = [batch.numpy().reshape(4, 5) for batch, _ in train.dataset(epoch=2)]
+    for i in range(4):
+        assert {row for batch in batches for row in batch[i]} == set(parts[i])
+    later = [batch.numpy() for batch, _ in train.dataset(epoch=2, start_step=3)]
+    np.testing.assert_array_equal(np.concatenate(later), np.concatenate(batches[3:]).ravel())
+
+
+def test_messages():
+    with pytest.raises(UserError, match="^num_nodes: expected 1 to 3 .examples., received 4"):
+        partition([0, 1, 2], 4)
+    with pytest.raises(UserError, match="^concentration: expected a number above 0 or none, .* 0"):
+        partition([0, 1, 2], 2, concentration=0)
+    parts = partition(np.arange(12), 4)
+    with pytest.raises(
+        UserError, match="^batch_size: expected a multiple of the 4 nodes, receiv.*"
+    ):
+        order_of_parts(parts, 6, 0, 0)
+    x = np.arange(10)
+    with pytest.raises(UserError, match="^parts: expected rows below 10 of shape"):
+        Pipeline((x, x), 4).give_to_nodes(parts)
+    with pytest.raises(UserError, match="^parts: expected shuffled data in memory"):
+        Pipeline((x, x), 4, shuffle=False).give_to_nodes(parts)
+    with pytest.raises(UserError, match="^batch_size: expected 1 to 8"):
+        Pipeline((x, x), 9).give_to_nodes(np.arange(8).reshape(4, 2))

@@ -1,0 +1,339 @@
+"""From names to objects: what an arm inherits, and what is refused."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from lbkeras import config as common
+from lbkeras import data
+from lbkeras.errors import UserError
+from lbkeras.runs import experiment
+
+
+def _config(**arms):
+    return common.experiment(
+        data=dict(name="digits", num_examples=1437),
+        model=dict(name="mlp", num_classes=10, hidden_sizes=(8,)),
+        optimizer=dict(name="SGD", nesterov=True),
+        plan=dict(
+            name="noise_scale_plan", strategy="hybrid", epochs=4, boundaries=(2,), factor=5.0,
+            learning_rate=0.1, momentum=0.9, batch_size=20,
+        ),
+        arms=arms or dict(first={}),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def settings():
+    return experiment.arm_settings(_config())
+
+
+@pytest.fixture(scope="module")
+def train():
+    return data.load("digits", batch_size=20)
+
+
+def test_arms_keep_the_order_they_are_written_in():
+    assert experiment.arm_names(_config(zebra={}, ant={})) == ["zebra", "ant"]
+
+
+def test_an_arm_adds_to_a_section_or_replaces_it_by_name():
+    config = _config(
+        base={}, added=dict(optimizer=dict(weight_decay=0.1)), replaced=dict(
+            optimizer=dict(name="SGD", nesterov=False)
+        ),
+    )  # fmt: skip
+    optimizers = [experiment.arm_settings(config, arm)["optimizer"] for arm in config.arms]
+    assert optimizers == [
+        {"name": "SGD", "nesterov": True},
+        {"name": "SGD", "nesterov": True, "weight_decay": 0.1},
+        {"name": "SGD", "nesterov": False},
+    ]
+
+
+def test_unknown_arm_names_the_nearest():
+    with pytest.raises(UserError) as raised:
+        experiment.arm_settings(_config(original={}, hybrid={}), "hybird")
+    assert str(raised.value) == (
+        "arm: expected one of original, hybrid, received 'hybird' (did you mean 'hybrid'?)"
+    )
+
+
+def test_an_arm_with_an_unknown_section():
+    with pytest.raises(UserError, match=r"arms\.a: expected one of data, .* \(did you mean 'plan'"):
+        experiment.arm_settings(_config(a=dict(plans=dict(epochs=3))), "a")
+
+
+def test_the_plan_knows_the_number_of_examples(settings):
+    assert experiment.make_plan(settings).num_examples == 1437
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (dict(name="noise_plan"), r"plan\.name: .*\(did you mean 'noise_scale_plan'\?\)"),
+        (dict(name=None), r"plan\.name: expected a name, received None"),
+        (dict(epoch=3), r"plan: expected one of .*received 'epoch' \(did you mean 'epochs'\?\)"),
+        (dict(strategy="increase_batc"), r"plan\.strategy: .*\(did you mean 'increase_batch'\?\)"),
+        (dict(momentum=1), r"plan\.momentum: expected a number in \[0, 1\), received 1"),
+    ],
+)
+def test_a_plan_that_cannot_be_made(changes, expected, settings):
+    settings["plan"] |= changes
+    with pytest.raises(UserError, match=expected):
+        experiment.make_plan(settings)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Lion", "LAMB", "AdamP"])
+def test_a_plans_momentum_for_an_optimizer_that_has_none(name, settings):
+    """The history would have another noise scale than the plan."""
+    settings["optimizer"] = dict(name=name)
+    with pytest.raises(UserError) as raised:
+        experiment.make_plan(settings)
+    assert str(raised.value) == (
+        f"plan.momentum: expected 0, as {name} has no momentum coefficient, received 0.9"
+    )
+    settings["plan"]["momentum"] = 0.0
+    assert experiment.make_plan(settings).momentum(0) == 0
+    settings["plan"]["increased_momentum"] = 0.8  # would raise the batch for nothing
+    with pytest.raises(UserError, match=r"^plan\.momentum: expected 0, .* received 0\.8$"):
+        experiment.make_plan(settings)
+
+
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "LARS", "SGDP", "RMSpropWarmup"])
+def test_a_plans_momentum_for_an_optimizer_that_has_one(name, settings):
+    settings["optimizer"] = dict(name=name)
+    assert experiment.make_plan(settings).momentum(0) == 0.9
+
+
+def test_a_plan_that_lacks_an_argument(settings):
+    del settings["plan"]["learning_rate"]
+    with pytest.raises(UserError, match=r"plan\.learning_rate: expected a value, received none"):
+        experiment.make_plan(settings)
+
+
+def test_is_replaced_in_every_arm():
+    config = _config(a=dict(plan=dict(epochs=3)), b=dict(plan=dict(epochs=4, factor=2.0)))
+    assert experiment.is_replaced_in_every_arm(config, "plan.epochs")
+    assert not experiment.is_replaced_in_every_arm(config, "plan.factor")
+    assert not experiment.is_replaced_in_every_arm(config, "seeds")
+    assert not experiment.is_replaced_in_every_arm(config, "arms.a.plan.epochs")
+
+
+def test_pipelines_have_their_batch_sizes(settings):
+    train, test = experiment.make_pipelines(settings, 20, seed=3, data_dir=None)
+    assert (train.batch_size, train.seed, train.shuffle) == (20, 3, True)
+    assert (test.batch_size, test.shuffle) == (360, False)
+
+
+def test_a_held_out_part_of_the_training_split(settings):
+    settings["data"] |= dict(train_split="train[:80%]", test_split="train[80%:]", num_examples=1150)
+    train, held_out = experiment.make_pipelines(settings, 20, seed=3, data_dir=None)
+    assert (train.num_examples, held_out.num_examples) == (1150, 287)
+    assert train.shuffle and not held_out.shuffle
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (dict(num_examples=1000), r"data\.num_examples: expected 1437 \(what digits 'train' holds\)"
+         ", received 1000"),
+        (dict(train_split="trian"), "'trian'"),
+        (dict(train_split="train[:0]"), r"expected some images, received the empty 'train\[:0\]'"),
+        (dict(test_split="validation"), "'validation'"),
+        (dict(name="mnsit"), "unknown data set 'mnsit'.*did you mean 'mnist'"),
+        (dict(augmentation="strong"), "augmentation: expected .*received 'strong'"),
+        (dict(test_batch_size=0), "batch_size: expected"),
+    ],
+)  # fmt: skip
+def test_data_that_cannot_be_had(changes, expected, settings, tmp_path):
+    settings["data"] |= changes
+    with pytest.raises(UserError, match=expected):
+        experiment.make_pipelines(settings, 20, seed=0, data_dir=str(tmp_path))
+
+
+def test_a_set_that_is_not_on_disk_says_where_it_was_sought_and_how_to_get_it(settings, tmp_path):
+    settings["data"] |= dict(name="cifar10")
+    with pytest.raises(UserError) as raised:
+        experiment.make_pipelines(settings, 20, seed=0, data_dir=str(tmp_path))
+    assert all(part in str(raised.value) for part in ("'cifar10'", str(tmp_path), "tfds build"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (dict(name="mpl"), r"model\.name: .*\(did you mean 'mlp'\?\)"),
+        (dict(widths=3), r"model: expected one of input_shape, .*received 'widths'"),
+        (dict(num_classes=5), r"model\.num_classes: expected at least 10 \(the labels of digits go "
+         r"up to 9\), received 5"),
+        (dict(num_classes=-1), "model: expected arguments that mlp takes, received .*=-1"),
+        (dict(hidden_sizes=("a",)), "model"),
+    ],
+)  # fmt: skip
+def test_a_model_that_cannot_be_made(changes, expected, settings, train):
+    settings["model"] |= changes
+    with pytest.raises(UserError, match=expected):
+        experiment.make_model(settings, train)
+
+
+def test_the_model_has_the_shape_of_the_data(settings, train):
+    model = experiment.make_model(settings, train)
+    assert (model.input_shape, model.output_shape) == ((None, 8, 8, 1), (None, 10))
+
+
+def test_the_optimizer_has_the_plans_momentum_and_learning_rate(settings):
+    plan = experiment.make_plan(settings)
+    optimizer = experiment.make_optimizer(settings, plan)
+    assert (optimizer.momentum, optimizer.nesterov) == (0.9, True)
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)
+
+
+def test_lbkeras_optimizers_come_before_those_of_keras(settings, monkeypatch):
+    import keras
+
+    import lbkeras.optimizers
+
+    class SGD(keras.optimizers.SGD):
+        pass
+
+    monkeypatch.setattr(lbkeras.optimizers, "SGD", SGD, raising=False)
+    monkeypatch.setattr(lbkeras.optimizers, "__all__", ["SGD"], raising=False)
+    assert type(experiment.make_optimizer(settings, experiment.make_plan(settings))) is SGD
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        (dict(name="SDG"), r"optimizer\.name: .*received 'SDG' \(did you mean 'SGD'\?\)"),
+        (dict(name="SGD", nestorov=True), "optimizer: .*nestorov"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_made(optimizer, expected, settings):
+    settings["optimizer"] = optimizer
+    with pytest.raises(UserError, match=expected):
+        experiment.make_optimizer(settings, experiment.make_plan(settings))
+
+
+@pytest.mark.parametrize(("size", "expected"), [(10, 10), (0, None), (None, None)])
+def test_any_model_can_have_ghost_batch_normalization(size, expected, settings, train):
+    settings["model"] = dict(
+        name="small_cnn", num_classes=10, width=2, batch_normalization=True, ghost_batch_size=size
+    )
+    model = experiment.make_model(settings, train)
+    norms = [layer for layer in model.layers if "BatchNorm" in type(layer).__name__]
+    assert [getattr(layer, "ghost_batch_size", None) for layer in norms] == [expected] * 2
+
+
+def test_a_model_that_takes_a_ghost_batch_size_gets_it(settings, train, monkeypatch):
+    from lbkeras import models
+
+    received = []
+
+    def own(input_shape, num_classes, ghost_batch_size=None):
+        received.append(ghost_batch_size)
+        return models.mlp(input_shape, num_classes)
+
+    monkeypatch.setattr(models, "own", own, raising=False)
+    monkeypatch.setattr(models, "__all__", [*models.__all__, "own"])
+    settings["model"] = dict(name="own", num_classes=10, ghost_batch_size=7)
+    experiment.make_model(settings, train)
+    assert received == [7]
+
+
+def test_ghosts_need_a_batch_normalization_and_a_size(settings, train):
+    settings["model"] |= dict(ghost_batch_size=10)
+    with pytest.raises(UserError, match="^model: expected one with batch normalisation, received"):
+        experiment.make_model(settings, train)
+    settings["model"] = dict(
+        name="small_cnn", num_classes=10, batch_normalization=True, ghost_batch_size=-1
+    )
+    with pytest.raises(UserError, match="^model.ghost_batch_size: expected .*received -1"):
+        experiment.make_model(settings, train)
+
+
+def test_seeds():
+    config = _config()
+    assert experiment.seeds(config) == [0, 1, 2]
+    assert experiment.seeds(config, 2) == [0, 1]
+    config.first_seed = 100
+    assert experiment.seeds(config, 2) == [100, 101]
+
+
+def test_settings_are_plain(settings):
+    assert not any(isinstance(section, ConfigDict) for section in settings.values())
+
+
+def test_callbacks_are_merged_by_name_and_get_what_the_run_knows(train, tmp_path):
+    config = _config(first={}, second=dict(callbacks=dict(MicroBatches=dict(micro_batch_size=4))))
+    assert "callbacks" not in experiment.arm_settings(config, "first")
+    settings = experiment.arm_settings(config, "second")
+    (callback,) = experiment.make_callbacks(settings, tmp_path, pipeline=train, seed=3)
+    assert callback.pipeline is train and callback.micro_batch_size == 4
+    assert callback.file == tmp_path / "micro_batches.json"
+
+    config.arms.second.callbacks.MicroBatches.unlock()
+    config.arms.second.callbacks.MicroBatches.micro_batch_size = 0
+    settings = experiment.arm_settings(config, "second")
+    with pytest.raises(UserError) as raised:
+        experiment.make_callbacks(settings, tmp_path, pipeline=train)
+    assert str(raised.value) == (
+        "callbacks.MicroBatches.micro_batch_size: expected at least 1, received 0"
+    )
+    with pytest.raises(UserError, match="callbacks: expected one of .*did you mean 'MicroBatches'"):
+        experiment.make_callbacks({"callbacks": {"MicroBatch": {}}}, tmp_path, pipeline=train)
+    with pytest.raises(UserError, match="callbacks.MicroBatches: expected one of .*'size'"):
+        arguments = {"callbacks": {"MicroBatches": {"size": 1}}}
+        experiment.make_callbacks(arguments, tmp_path, pipeline=train)
+
+
+def test_a_steered_optimizer_gets_a_number(settings):
+    optimizer = experiment.make_optimizer(settings, experiment.make_plan(settings), steered=True)
+    assert float(optimizer.learning_rate) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "momentum"])
+def test_what_the_plan_sets_is_refused_in_the_optimizer_section(key):
+    config = _config(first={}, second=dict(optimizer={key: 0.5}))
+    with pytest.raises(UserError) as error:
+        experiment.make_plans(config)
+    assert str(error.value) == (
+        f"arm second: optimizer.{key}: expected none, as the plan sets it (plan.{key}), "
+        "received 0.5"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(model=3), "config.model: expected a section of keys and values, received 3"),
+        (dict(arms={}), "config.arms: expected at least one arm, received none"),
+        (dict(arms=dict(a=1)), "config.arms.a: expected a section of keys and values, received 1"),
+        (
+            dict(arms=dict(a=dict(plan=1))),
+            "config.arms.a.plan: expected a section of keys and values, received 1",
+        ),
+        (
+            {"arms": {"/a": {}}},
+            "config.arms: expected names of folders, received '/a'",
+        ),
+        (dict(modle=dict(name="mlp")), "config: expected one of data, model, .*received 'modle'"),
+        (dict(seeds=0), "config.seeds: expected a whole number from 1 to .*, received 0"),
+        (dict(seeds=True), "config.seeds: expected a whole number .*, received True"),
+        (dict(first_seed=2**32), "config.first_seed: expected a whole number from 0 to 4294967295"),
+        (dict(steps_per_execution=-1), "config.steps_per_execution: expected .*, received -1"),
+        (dict(steps_per_execution=1.5), "config.steps_per_execution: expected .*, received 1.5"),
+        (dict(checkpoint_minutes="1"), "config.checkpoint_minutes: expected a number .*, rec"),
+        (dict(checkpoint_minutes=float("nan")), "config.checkpoint_minutes: expected a number"),
+    ],
+)
+def test_what_a_config_says_outside_of_its_sections(changes, message):
+    config = ConfigDict(_config().to_dict() | changes)
+    with pytest.raises(UserError, match=message):
+        experiment.check_config(config)
+
+
+def test_seeds_end_where_those_of_numpy_do():
+    config = _config()
+    config.first_seed = 2**32 - 2
+    assert experiment.seeds(config, 2) == [2**32 - 2, 2**32 - 1]
+    with pytest.raises(UserError, match="config.first_seed: expected 3 seeds up to 4294967295"):
+        experiment.seeds(config, 3)
