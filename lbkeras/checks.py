@@ -13,49 +13,51 @@ from lbkeras.errors import UserError
 _MOST = 2**53
 
 
-def whole(name: str, value, *, least: int | None = None, most: int | None = None) -> int:
-    """`value` as an int in [least, most], and of at most 2^53, which a float still counts."""
-    most = _MOST if most is None and hasattr(value, "__index__") and value > _MOST else most
+def integer(name: str, value, *, minimum: int | None = None, maximum: int | None = None) -> int:
+    """`value` as an int in [minimum, maximum], and of at most 2^53, which a float still counts."""
+    maximum = (
+        _MOST if maximum is None and hasattr(value, "__index__") and value > _MOST else maximum
+    )
     expected = "a whole number"
-    if least is not None:
-        expected += f" of at least {least:,}"
-    if most is not None:
-        expected += f"{' and' if least is not None else ' of'} at most {most:,}"
+    if minimum is not None:
+        expected += f" of at least {minimum:,}"
+    if maximum is not None:
+        expected += f"{' and' if minimum is not None else ' of'} at most {maximum:,}"
     try:
-        number = operator.index(value)
+        result = operator.index(value)
     except TypeError:
-        number = None
+        result = None
     if (
-        number is None
+        result is None
         or isinstance(value, bool)
-        or (least is not None and number < least)
-        or (most is not None and number > most)
+        or (minimum is not None and result < minimum)
+        or (maximum is not None and result > maximum)
     ):
         raise UserError(f"{name}: expected {expected}, received {value!r}")
-    return number
+    return result
 
 
-def real(name: str, value, *, expected: str, valid=lambda number: True) -> float:
+def number(name: str, value, *, expected: str, valid=lambda result: True) -> float:
     """`value` as a finite float for which `valid` holds; `expected` says so in words."""
     try:
-        number = float(value)
+        result = float(value)
     except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if isinstance(value, str | bytes | bool) or not math.isfinite(number) or not valid(number):
+        result = math.nan
+    if isinstance(value, str | bytes | bool) or not math.isfinite(result) or not valid(result):
         raise UserError(f"{name}: expected {expected}, received {value!r}")
-    return number
+    return result
 
 
 def positive(name: str, value) -> float:
-    return real(name, value, expected="a finite number above 0", valid=lambda x: x > 0)
+    return number(name, value, expected="a finite number above 0", valid=lambda x: x > 0)
 
 
 def not_negative(name: str, value) -> float:
-    return real(name, value, expected="a finite number of at least 0", valid=lambda x: x >= 0)
+    return number(name, value, expected="a finite number of at least 0", valid=lambda x: x >= 0)
 
 
 def momentum(name: str, value) -> float:
-    return real(name, value, expected="a number in [0, 1)", valid=lambda x: 0 <= x < 1)
+    return number(name, value, expected="a number in [0, 1)", valid=lambda x: 0 <= x < 1)
 
 
 def learning_rate(name: str, value):
@@ -64,7 +66,7 @@ def learning_rate(name: str, value):
 
 
 def batch_size(name: str, value, num_examples: int) -> int:
-    size = whole(name, value, least=1)
+    size = integer(name, value, minimum=1)
     if size > num_examples:
         raise UserError(f"{name}: expected at most num_examples={num_examples}, received {size}")
     return size

@@ -6,7 +6,7 @@ from lbkeras.errors import UserError
 
 
 def test_numpy_numbers_are_numbers():
-    assert checks.whole("x", np.int64(3)) == 3
+    assert checks.integer("x", np.int64(3)) == 3
     assert checks.positive("x", np.float32(0.5)) == 0.5
     assert checks.sequence("x", np.array([1, 2])) == (1, 2)
 
@@ -14,14 +14,14 @@ def test_numpy_numbers_are_numbers():
 @pytest.mark.parametrize(
     ("check", "message"),
     [
-        (lambda: checks.whole("n", 1.0), "n: expected a whole number, received 1.0"),
-        (lambda: checks.whole("n", True), "n: expected a whole number, received True"),
+        (lambda: checks.integer("n", 1.0), "n: expected a whole number, received 1.0"),
+        (lambda: checks.integer("n", True), "n: expected a whole number, received True"),
         (
-            lambda: checks.whole("n", 0, least=1, most=1000),
+            lambda: checks.integer("n", 0, minimum=1, maximum=1000),
             "n: expected a whole number of at least 1 and at most 1,000, received 0",
         ),
         (
-            lambda: checks.whole("n", 1, most=0),
+            lambda: checks.integer("n", 1, maximum=0),
             "n: expected a whole number of at most 0, received 1",
         ),
         (

@@ -83,7 +83,9 @@ class BatchSizeScheduler(PipelineCallback):
                 f"received {schedule!r}"
             )
         self.schedule = schedule
-        self.verbose = checks.whole("verbose", +verbose if verbose is True else verbose, least=0)
+        self.verbose = checks.integer(
+            "verbose", +verbose if verbose is True else verbose, minimum=0
+        )
         self._steered = None
         self._forget_epoch()
         if isinstance(schedule, Plan) and schedule.num_examples != pipeline.num_examples:

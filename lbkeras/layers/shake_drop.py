@@ -72,7 +72,7 @@ class ShakeDrop(keras.layers.Layer):
         self.alpha = _range("alpha", alpha)
         self.beta = _range("beta", beta)
         self.level = level
-        self.seed = None if seed is None else checks.whole("seed", seed)
+        self.seed = None if seed is None else checks.integer("seed", seed)
         self.seed_generator = _ReplicaSeedGenerator(seed)
         self.supports_masking = True
         self.built = True

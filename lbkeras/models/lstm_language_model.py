@@ -60,7 +60,7 @@ def lstm_language_model(
     """
     sizes = dict(vocabulary_size=vocabulary_size, embedding=embedding, units=units, layers=layers)
     for name, size in sizes.items():
-        checks.whole(name, size, least=1)
+        checks.integer(name, size, minimum=1)
     input_shape = checks.sequence("input_shape", input_shape)
     if len(input_shape) != 1:
         raise UserError(f"input_shape: expected (time,), received {input_shape}.")

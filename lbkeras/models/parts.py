@@ -53,7 +53,7 @@ def _a_channel(name, values, input_shape):
             f"{name}: expected a number or one for each channel of input_shape {input_shape}, "
             f"received {len(values)}."
         )
-    return [checks.real(name, value, expected="a finite number") for value in values]
+    return [checks.number(name, value, expected="a finite number") for value in values]
 
 
 def kernel_l2(weight_decay):
@@ -87,7 +87,7 @@ def he_fan_out():
 def logits(x, num_classes, weight_decay, *, kernel_initializer="glorot_uniform", fixed=False):
     """The last layer, always float32: a softmax over bfloat16 logits loses accuracy. Dense, or if
     `fixed` a `HadamardClassifier`, where `weight_decay` falls on the scale."""
-    checks.whole("num_classes", num_classes, least=1)
+    checks.integer("num_classes", num_classes, minimum=1)
     regularizer = kernel_l2(weight_decay)
     if fixed:
         return HadamardClassifier(

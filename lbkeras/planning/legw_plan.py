@@ -68,8 +68,8 @@ def legw_plan(
 
     Reference: You et al., "Large-Batch Training for LSTM and Beyond", arXiv 1901.08256, section 3.
     """
-    epochs = checks.whole("epochs", epochs, least=1)
-    num_examples = checks.whole("num_examples", num_examples, least=1)
+    epochs = checks.integer("epochs", epochs, minimum=1)
+    num_examples = checks.integer("num_examples", num_examples, minimum=1)
     batch_size = checks.batch_size("batch_size", batch_size, num_examples)
     base = checks.positive("base_learning_rate", base_learning_rate)
     peak = scaling_rule(scaling)(base, batch_size, base_batch_size)
@@ -96,7 +96,7 @@ def legw_plan(
 
 
 def _curve(decay, peak, warmup_epochs, epochs, power, factor, boundaries) -> Curve:
-    factor = checks.real("factor", factor, expected="a finite number above 1",
+    factor = checks.number("factor", factor, expected="a finite number above 1",
                          valid=lambda x: x > 1)  # fmt: skip
     if decay == "steps":
         rates = [peak / factor**index for index in range(len(boundaries) + 1)]

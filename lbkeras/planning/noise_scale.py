@@ -79,8 +79,8 @@ def accumulator_epochs(momentum: float, batch_size: int, num_examples: int) -> f
 
 def num_batches(batch_size: int, num_examples: int) -> float:
     """Batches in an epoch, unrounded: num_examples / batch_size."""
-    num_examples = checks.whole("num_examples", num_examples, least=1)
-    return num_examples / checks.whole("batch_size", batch_size, least=1)
+    num_examples = checks.integer("num_examples", num_examples, minimum=1)
+    return num_examples / checks.integer("batch_size", batch_size, minimum=1)
 
 
 def _amplification(learning_rate: float, momentum: float) -> float:

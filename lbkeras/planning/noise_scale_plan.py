@@ -71,10 +71,10 @@ def noise_scale_plan(
     Reference: Smith, Kindermans, Ying, Le, arXiv 1711.00489, sections 3 and 5.
     """
     checks.choice("strategy", strategy, STRATEGIES)
-    epochs = checks.whole("epochs", epochs, least=1)
+    epochs = checks.integer("epochs", epochs, minimum=1)
     boundaries = checked_boundaries(boundaries, epochs)
     factors = _checked_factors(factor, len(boundaries))
-    num_examples = checks.whole("num_examples", num_examples, least=1)
+    num_examples = checks.integer("num_examples", num_examples, minimum=1)
     batch_size = checks.batch_size("batch_size", batch_size, num_examples)
     learning_rate = checks.positive("learning_rate", learning_rate)
     momentum = checks.momentum("momentum", momentum)
@@ -118,7 +118,7 @@ def noise_scale_plan(
 def checked_boundaries(boundaries: Sequence[int], epochs: int) -> tuple[int, ...]:
     """Boundaries as whole epochs in increasing order inside (0, epochs)."""
     checked = tuple(
-        checks.whole(f"boundaries[{index}]", boundary)
+        checks.integer(f"boundaries[{index}]", boundary)
         for index, boundary in enumerate(checks.sequence("boundaries", boundaries))
     )
     edges = (0, *checked, epochs)
@@ -131,7 +131,7 @@ def checked_boundaries(boundaries: Sequence[int], epochs: int) -> tuple[int, ...
 def _checked_factors(factor, count: int) -> tuple[Fraction, ...]:
     def check(name, value):
         return _exact(
-            checks.real(name, value, expected="a finite number above 1", valid=lambda x: x > 1)
+            checks.number(name, value, expected="a finite number above 1", valid=lambda x: x > 1)
         )
 
     if not hasattr(factor, "__len__") or isinstance(factor, str):
@@ -158,7 +158,7 @@ def _largest_batch_size(strategy, max_batch_size, start: int, num_examples: int)
             return num_examples
         largest, received = num_examples // 10, "the default num_examples//10="
     else:
-        largest, received = checks.whole("max_batch_size", max_batch_size, least=1), ""
+        largest, received = checks.integer("max_batch_size", max_batch_size, minimum=1), ""
     if largest > num_examples:
         raise UserError(f"max_batch_size: expected at most num_examples={num_examples}, "
                         f"received {largest}")  # fmt: skip

@@ -59,7 +59,7 @@ class Plan:
     curve: Curve | None = None
 
     def __post_init__(self):
-        num_examples = checks.whole("num_examples", self.num_examples, least=1)
+        num_examples = checks.integer("num_examples", self.num_examples, minimum=1)
         phases = checks.sequence("phases", self.phases)
         if not phases:
             raise UserError("phases: expected at least one Phase, received none")
@@ -111,7 +111,7 @@ class Plan:
 
     def first_update(self, epoch: int) -> int:
         """Updates made before a whole `epoch`, the remainder dropped."""
-        epoch = min(checks.whole("epoch", epoch, least=0), self.epochs)
+        epoch = min(checks.integer("epoch", epoch, minimum=0), self.epochs)
         after = bisect_right(self.phases, epoch, key=lambda phase: phase.first_epoch)
         phase = self.phases[after - 1]
         steps = (epoch - phase.first_epoch) * (self.num_examples // phase.batch_size)
@@ -267,11 +267,11 @@ def check_without_momentum(plan: Plan, optimizer: str) -> None:
 
 
 def _checked_phase(phase: Phase, name: str, epoch: int, num_examples: int, curve) -> Phase:
-    first_epoch = checks.whole(f"{name}.first_epoch", phase.first_epoch)
+    first_epoch = checks.integer(f"{name}.first_epoch", phase.first_epoch)
     if first_epoch != epoch:
         why = ", where the phase before it ends" if epoch else ""
         raise UserError(f"{name}.first_epoch: expected {epoch}{why}, received {first_epoch}")
-    epochs = checks.whole(f"{name}.epochs", phase.epochs, least=1)
+    epochs = checks.integer(f"{name}.epochs", phase.epochs, minimum=1)
     batch_size = checks.batch_size(f"{name}.batch_size", phase.batch_size, num_examples)
     momentum = checks.momentum(f"{name}.momentum", phase.momentum)
     if curve is None:

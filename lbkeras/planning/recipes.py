@@ -42,7 +42,7 @@ def curve_plan(*, curve: Curve, batch_size: int, momentum: float, num_examples: 
     """
     if not isinstance(curve, Curve) or not curve.end.is_integer():
         raise UserError(f"curve: expected a Curve that ends at a whole epoch, received {curve!r}")
-    num_examples = checks.whole("num_examples", num_examples, least=1)
+    num_examples = checks.integer("num_examples", num_examples, minimum=1)
     batch_size = checks.batch_size("batch_size", batch_size, num_examples)
     momentum = checks.momentum("momentum", momentum)
     edges = [int(segment.start) for segment in curve.segments if segment.start.is_integer()]
@@ -86,7 +86,7 @@ def steps_plan(
     Raises:
         UserError: an argument is out of its range.
     """
-    epochs = checks.whole("epochs", epochs, least=1)
+    epochs = checks.integer("epochs", epochs, minimum=1)
     values = tuple(
         checks.positive(f"learning_rates[{index}]", value)
         for index, value in enumerate(checks.sequence("learning_rates", learning_rates))
@@ -147,8 +147,8 @@ def warmup_steps_plan(
 
     Reference: Goyal et al., arXiv 1706.02677, sections 2.1, 2.2 and 5.1.
     """
-    epochs = checks.whole("epochs", epochs, least=1)
-    factor = checks.real("factor", factor, expected="a finite number above 1",
+    epochs = checks.integer("epochs", epochs, minimum=1)
+    factor = checks.number("factor", factor, expected="a finite number above 1",
                          valid=lambda x: x > 1)  # fmt: skip
     base = checks.positive("base_learning_rate", base_learning_rate)
     peak = scaling_rule(scaling)(base, batch_size, base_batch_size)
@@ -289,8 +289,8 @@ def linear_plan(
 
 def _decay(epochs: int, learning_rate: float, warmup_epochs: float) -> tuple[float, float]:
     """Length of the decay after the warm-up, and where it starts."""
-    epochs = checks.whole("epochs", epochs, least=1)
-    warmup_epochs = checks.real(
+    epochs = checks.integer("epochs", epochs, minimum=1)
+    warmup_epochs = checks.number(
         "warmup_epochs",
         warmup_epochs,
         expected=f"a number of at least 0 and below epochs={epochs}",

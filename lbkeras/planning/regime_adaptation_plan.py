@@ -54,10 +54,10 @@ def regime_adaptation_plan(
 
     Reference: Hoffer, Hubara, Soudry, arXiv 1705.08741, sections 4 and 5.
     """
-    epochs = checks.whole("epochs", epochs, least=1)
+    epochs = checks.integer("epochs", epochs, minimum=1)
     boundaries = checked_boundaries(boundaries, epochs)
-    batch_size = checks.whole("batch_size", batch_size, least=1)
-    base_batch_size = checks.whole("base_batch_size", base_batch_size, least=1)
+    batch_size = checks.integer("batch_size", batch_size, minimum=1)
+    base_batch_size = checks.integer("base_batch_size", base_batch_size, minimum=1)
     rule = scaling_rule(scaling)
     if not isinstance(adapt_regime, bool):
         raise UserError(f"adapt_regime: expected True or False, received {adapt_regime!r}")

@@ -48,7 +48,7 @@ def slow_start_plan(
 
     Reference: Akiba, Suzuki, Fukuda, arXiv 1711.04325, section 3.
     """
-    epochs = checks.whole("epochs", epochs, least=1)
+    epochs = checks.integer("epochs", epochs, minimum=1)
     checks.positive("base_learning_rate", base_learning_rate)
     peak = linear_scaling(base_learning_rate, batch_size, base_batch_size)
     values = [factor * peak for factor in _FACTORS]

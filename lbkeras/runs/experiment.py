@@ -250,7 +250,7 @@ def _check_settings(settings: dict) -> None:
     for key in ("name", "train_split", "test_split"):
         if not isinstance(data[key], str):
             raise UserError(f"data.{key}: expected text, received {data[key]!r}")
-    checks.whole("data.test_batch_size", data["test_batch_size"], least=1)
+    checks.integer("data.test_batch_size", data["test_batch_size"], minimum=1)
     checks.not_negative("data.label_concentration", data.get("label_concentration", 0.0))
     if data["augmentation"] not in ("default", "none"):
         valid = ("default", "none")

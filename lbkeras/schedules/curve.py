@@ -341,7 +341,7 @@ def _check_curve(curve) -> None:
 
 def _warmup_epochs(warmup_epochs: float, end: float = math.inf) -> float:
     below = "" if end == math.inf else f" and below {end:g}, where the curve ends"
-    return checks.real(
+    return checks.number(
         "warmup_epochs",
         warmup_epochs,
         expected=f"a number of at least 0{below}",

@@ -160,9 +160,13 @@ def _checked_phases(phases) -> tuple[tuple[int, int, int], ...]:
             raise UserError(f"{name}: expected (first_update, first_epoch, steps_per_epoch), "
                             f"received {phase!r}")  # fmt: skip
         most = 0 if index == 0 else None
-        first_update = checks.whole(f"{name}: first_update", phase[0], least=least[0], most=most)
-        first_epoch = checks.whole(f"{name}: first_epoch", phase[1], least=least[1], most=most)
-        steps_per_epoch = checks.whole(f"{name}: steps_per_epoch", phase[2], least=1)
+        first_update = checks.integer(
+            f"{name}: first_update", phase[0], minimum=least[0], maximum=most
+        )
+        first_epoch = checks.integer(
+            f"{name}: first_epoch", phase[1], minimum=least[1], maximum=most
+        )
+        steps_per_epoch = checks.integer(f"{name}: steps_per_epoch", phase[2], minimum=1)
         checked.append((first_update, first_epoch, steps_per_epoch))
         least = (first_update + 1, first_epoch + 1)
     return tuple(checked)

@@ -82,6 +82,6 @@ def scaling_rule(name: str):
 
 
 def _ratio(batch_size: int, base_batch_size: int) -> float:
-    return checks.whole("batch_size", batch_size, least=1) / checks.whole(
-        "base_batch_size", base_batch_size, least=1
+    return checks.integer("batch_size", batch_size, minimum=1) / checks.integer(
+        "base_batch_size", base_batch_size, minimum=1
     )

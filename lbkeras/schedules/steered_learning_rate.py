@@ -75,9 +75,9 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
             raise UserError(f"curve: expected a Curve, received {curve!r}")
         self._followed = (
             curve,
-            checks.whole("first_update", first_update, least=0),
+            checks.integer("first_update", first_update, minimum=0),
             checks.not_negative("first_epoch", first_epoch),
-            checks.whole("steps_per_epoch", steps_per_epoch, least=1),
+            checks.integer("steps_per_epoch", steps_per_epoch, minimum=1),
         )
         integers, floats = learning_rate_table(curve, [self._followed[1:]])
         if len(integers) > _ROWS and integers[_ROWS, 0] < first_update + steps_per_epoch:

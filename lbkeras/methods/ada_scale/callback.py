@@ -98,7 +98,7 @@ class AdaScale(GradientNoiseScale):
         self.base_batch_size = checks.batch_size(
             "base_batch_size", base_batch_size, pipeline.num_examples
         )
-        self.base_epochs = checks.whole("base_epochs", base_epochs, least=1)
+        self.base_epochs = checks.integer("base_epochs", base_epochs, minimum=1)
         if learning_rate is not None:
             learning_rate = checks.learning_rate("learning_rate", learning_rate)
         self.learning_rate = learning_rate

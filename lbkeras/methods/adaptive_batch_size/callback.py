@@ -135,7 +135,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         self.file = None if file is None else checks.path("file", file)
         first = pipeline.batch_size if plan is None else plan.phases[0].batch_size
         most = max(pipeline.num_examples // 10, first) if max_batch_size is None else max_batch_size
-        checks.whole("max_batch_size", most, least=1, most=pipeline.num_examples)
+        checks.integer("max_batch_size", most, minimum=1, maximum=pipeline.num_examples)
         least = min(first, most) if min_batch_size is None else min_batch_size
         self._ladder = batch_size_ladder(first, least, most, factor)
         self._first = first

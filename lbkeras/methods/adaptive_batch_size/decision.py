@@ -23,10 +23,10 @@ def batch_size_ladder(
     Raises:
         UserError: an argument is out of its range, or the largest is below the smallest.
     """
-    batch_size = checks.whole("batch_size", batch_size, least=1)
-    smallest = checks.whole("min_batch_size", smallest, least=1)
-    largest = checks.whole("max_batch_size", largest, least=1)
-    factor = checks.whole("factor", factor, least=2)
+    batch_size = checks.integer("batch_size", batch_size, minimum=1)
+    smallest = checks.integer("min_batch_size", smallest, minimum=1)
+    largest = checks.integer("max_batch_size", largest, minimum=1)
+    factor = checks.integer("factor", factor, minimum=2)
     if largest < smallest:
         raise UserError(
             f"max_batch_size: expected at least min_batch_size={smallest}, received {largest}"

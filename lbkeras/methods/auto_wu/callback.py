@@ -87,7 +87,7 @@ class AutoWU(PipelineCallback):
             received = type(plan).__name__ if not isinstance(plan, Plan) else "another"
             raise UserError(f"plan: expected one of auto_wu_plan, received {received}")
         self.plan = plan
-        self.seed = checks.whole("seed", seed, least=0)
+        self.seed = checks.integer("seed", seed, minimum=0)
         self.file = None if file is None else checks.path("file", file)
         self._posterior = None  # of the last test, for the file
         self._reset()

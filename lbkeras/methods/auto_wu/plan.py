@@ -55,12 +55,12 @@ def auto_wu_plan(
     Reference: Kim et al., "Automated Learning Rate Scheduler for Large-batch Training",
     arXiv 2107.05855, section 3.
     """
-    epochs = checks.whole("epochs", epochs, least=1)
+    epochs = checks.integer("epochs", epochs, minimum=1)
     low = checks.positive("min_learning_rate", min_learning_rate)
-    high = checks.real("max_learning_rate", max_learning_rate,
+    high = checks.number("max_learning_rate", max_learning_rate,
                        expected=f"a finite number above min_learning_rate={low:g}",
                        valid=lambda rate: rate > low)  # fmt: skip
-    fraction = checks.real("max_warmup_fraction", max_warmup_fraction,
+    fraction = checks.number("max_warmup_fraction", max_warmup_fraction,
                            expected="a number in (0, 1)", valid=lambda x: 0 < x < 1)  # fmt: skip
     checks.choice("decay", decay, DECAYS)
     warmup = fraction * epochs
@@ -72,7 +72,7 @@ def auto_wu_plan(
     segments = [Segment(0, warmup, low, high, "exponential")]
     if decay == "constant_then_cosine":
         rest = 1 - fraction
-        cooldown = checks.real("cooldown_fraction", cooldown_fraction,
+        cooldown = checks.number("cooldown_fraction", cooldown_fraction,
                                expected=f"a number above 0, below {rest:g} (what the warm-up "
                                "leaves)", valid=lambda x: 0 < x < rest)  # fmt: skip
         start = (1 - cooldown) * epochs

@@ -66,8 +66,8 @@ def check_arguments(axis, arguments: dict) -> None:
         UserError: `axis` is no whole number, `epsilon` no finite number of at least 0, or
             `momentum` none in [0, 1].
     """
-    checks.whole("axis", axis)
+    checks.integer("axis", axis)
     checks.not_negative("epsilon", arguments.get("epsilon", 0.0))
     expected = "a number in [0, 1]"
     momentum = arguments.get("momentum", 0.0)
-    checks.real("momentum", momentum, expected=expected, valid=lambda value: 0 <= value <= 1)
+    checks.number("momentum", momentum, expected=expected, valid=lambda value: 0 <= value <= 1)

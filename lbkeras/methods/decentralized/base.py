@@ -28,7 +28,7 @@ class Decentralized(OwnUpdate, WideRule):
 
     def __init__(self, num_nodes, learning_rate, momentum=0.0, weight_decay=0.0, **kwargs):
         super().__init__(learning_rate, weight_decay, **kwargs)
-        self.num_nodes = checks.whole("num_nodes", num_nodes, least=1)
+        self.num_nodes = checks.integer("num_nodes", num_nodes, minimum=1)
         self.momentum = checks.momentum("momentum", momentum)
 
     @property

@@ -61,7 +61,7 @@ class GossipSGD(Decentralized):
         name="gossip_sgd", **kwargs,
     ):  # fmt: skip
         super().__init__(num_nodes, learning_rate, momentum, weight_decay, name=name, **kwargs)
-        self.seed = checks.whole("seed", seed)
+        self.seed = checks.integer("seed", seed)
         steps = range(_PERIOD)
         self._partners = np.stack([random_matching(num_nodes, seed, step) for step in steps])
 

@@ -96,11 +96,13 @@ class GradientNoiseScale(PipelineCallback):
     ):
         super().__init__(pipeline)
         self.window_epochs = checks.positive("window_epochs", window_epochs)
-        self.probe_every_epochs = checks.whole("probe_every_epochs", probe_every_epochs, least=1)
+        self.probe_every_epochs = checks.integer(
+            "probe_every_epochs", probe_every_epochs, minimum=1
+        )
         if probe_examples is not None:
             least = min(_PROBED_BATCHES * _PROBED_PIECES * 2, pipeline.num_examples)
             most = pipeline.num_examples
-            checks.whole("probe_examples", probe_examples, least=least, most=most)
+            checks.integer("probe_examples", probe_examples, minimum=least, maximum=most)
         self.probe_examples = probe_examples
         self.per_layer = checks.flag("per_layer", per_layer)
         if preconditioned is not None:

@@ -92,21 +92,21 @@ class Sharpness(PipelineCallback):
             checks.positive("epsilons", epsilon)
         most = pipeline.num_examples
         if examples is not None:
-            checks.whole("examples", examples, least=1, most=most)
+            checks.integer("examples", examples, minimum=1, maximum=most)
         for name, number, least in (
             *(("subspace_dimensions", n, 1) for n in subspace_dimensions if n is not None),
             ("every_epochs", every_epochs, 0),
             ("iterations", iterations, 1),
             ("batch_size", batch_size, 1),
         ):
-            checks.whole(name, number, least=least)
+            checks.integer(name, number, minimum=least)
         self.epsilons = tuple(epsilons)
         self.subspace_dimensions = tuple(subspace_dimensions)
         self.examples = examples
         self.every_epochs = every_epochs
         self.iterations = iterations
         self.batch_size = batch_size
-        self.seed = checks.whole("seed", seed, least=0)
+        self.seed = checks.integer("seed", seed, minimum=0)
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
