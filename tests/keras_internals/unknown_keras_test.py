@@ -19,6 +19,7 @@ WITHOUT_ADAPTER = """
 hidden = vars(data_adapter).pop("DataAdapter")
 import lbkeras
 from lbkeras import callbacks, data, layers, models, optimizers, planning, trainers
+callbacks.BatchSizeScheduler, data.Pipeline, trainers.GradientStatistics  # load what reads it
 data_adapter.DataAdapter = hidden  # Keras itself reads it in `fit`
 model = models.mlp((8, 8, 1), 2)
 model.compile(optimizers.LARS(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))

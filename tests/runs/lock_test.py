@@ -12,7 +12,7 @@ from lbkeras.runs import lock
 
 HOLDER = """
 import sys, pathlib
-from lbkeras import workdir
+from lbkeras.runs import lock
 with lock.locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -6,8 +6,11 @@ import pytest
 
 from lbkeras import data as lbdata
 from lbkeras.errors import UserError
-from lbkeras.layers import BatchNormalizationWithoutMovingAverages, GhostBatchNormalization
-from lbkeras.methods.batch_statistics import recompute_statistics
+from lbkeras.layers import (
+    BatchNormalizationWithoutMovingAverages,
+    GhostBatchNormalization,
+    recompute_statistics,
+)
 
 
 def data(*shape, seed=0):
