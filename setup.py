@@ -1,12 +1,19 @@
 """Packaging of lbkeras: `pip install -e .` for use, `pip install -e .[test]` to work on it."""
 
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+# Read, not imported: what the package needs is not there yet.
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "lbkeras/__init__.py").read_text(), re.M)[1]
 
 setup(
     name="lbkeras",
-    version="0.1.0",
+    version=VERSION,
     description="Large-batch training for Keras: schedules, callbacks and replications that hold.",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",

@@ -15,7 +15,7 @@ Keras is imported already, the layers, optimizers and schedules load too, so tha
 import importlib
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _SUBPACKAGES = (
     "analysis",

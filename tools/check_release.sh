@@ -94,9 +94,10 @@ part_wheel() { # nothing of the clone may be on the path: another folder, withou
   unset PYTHONPATH
   export PATH="$folder/venv/bin:$PATH" TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=-1
   python -c "
-import pathlib, sys, lbkeras, lbkeras.callbacks, lbkeras.optimizers
-where = pathlib.Path(lbkeras.__file__).resolve()
-sys.exit(0 if where.is_relative_to(sys.prefix) else f'lbkeras is imported from {where}')"
+import importlib.metadata, pathlib, sys, lbkeras, lbkeras.callbacks, lbkeras.optimizers
+where, installed = pathlib.Path(lbkeras.__file__).resolve(), importlib.metadata.version('lbkeras')
+if not where.is_relative_to(sys.prefix): sys.exit(f'lbkeras is imported from {where}')
+if installed != lbkeras.__version__: sys.exit(f'the wheel says {installed}')"
   lbkeras --help > help.txt
   grep -q "usage: lbkeras COMMAND" help.txt
   lbkeras doctor
