@@ -26,7 +26,7 @@ from lbkeras.errors import UserError, unknown_name
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.replication import linear_interpolation
 from lbkeras.replication.claims import Claim
-from lbkeras.replication.folder import read_replication, write_replication
+from lbkeras.replication.replication_folder import read_replication, write_replication
 from lbkeras.runs import experiment
 
 _SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run

@@ -19,7 +19,11 @@ from typing import Any
 
 from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.replication.folder import Workdir, read_replication, read_workdir
+from lbkeras.replication.replication_folder import (
+    ReplicationFolder,
+    read_replication,
+    read_replication_folder,
+)
 from lbkeras.runs.record import RunFolder
 
 _RUN_FILES = ("config.json", "plan.json", "record.json", "auto_wu.json")  # and the history
@@ -47,7 +51,7 @@ def keep_results(
         UserError: the folder is no replication's, or a file in it is malformed; a run has not
             ended; or what is kept under that name is another replication.
     """
-    source = read_workdir(workdir)
+    source = read_replication_folder(workdir)
     kept = Path(results) / source.path.resolve().name
     if not unfinished:
         _check_ended(source)
@@ -102,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _check_ended(source: Workdir) -> None:
+def _check_ended(source: ReplicationFolder) -> None:
     others = [
         f"{arm} seed {seed} ({run.status})"
         for arm, runs in source.runs.items()
@@ -116,7 +120,7 @@ def _check_ended(source: Workdir) -> None:
         )
 
 
-def _check_title(source: Workdir, kept: Path) -> None:
+def _check_title(source: ReplicationFolder, kept: Path) -> None:
     before, title = read_replication(kept).get("title"), source.replication.get("title")
     if before not in (None, title):
         raise UserError(
@@ -125,7 +129,7 @@ def _check_title(source: Workdir, kept: Path) -> None:
         )
 
 
-def _copy(source: Workdir, copy: Path, notes_before: Path) -> None:
+def _copy(source: ReplicationFolder, copy: Path, notes_before: Path) -> None:
     copy.mkdir()
     names = ["replication.json", *sorted(p.name for p in source.path.glob("line_seed_*.json"))]
     _copy_json(source.path, copy, names)

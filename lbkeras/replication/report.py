@@ -10,7 +10,7 @@ from lbkeras import files
 from lbkeras.metrics import NOISE_SCALE, noise_scale_is_lower_bound
 from lbkeras.replication import rendering
 from lbkeras.replication.claims import Claim
-from lbkeras.replication.folder import Workdir, read_workdir
+from lbkeras.replication.replication_folder import ReplicationFolder, read_replication_folder
 from lbkeras.replication.verdicts import Evidence, judge
 from lbkeras.runs.record import RunFolder
 
@@ -39,7 +39,7 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
     Raises:
         UserError: a file is missing or malformed.
     """
-    return _build(read_workdir(workdir))
+    return _build(read_replication_folder(workdir))
 
 
 def write_report(workdir: Path | str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def write_report(workdir: Path | str) -> dict[str, Any]:
     """
     from lbkeras.replication.plots import figures as plots
 
-    folder = read_workdir(workdir)
+    folder = read_replication_folder(workdir)
     report = _build(folder)
     pictures = plots.write_plots(folder)
     files.write_json(folder.path / "report.json", report)
@@ -75,7 +75,7 @@ def format_table(report: dict[str, Any]) -> str:
     return rendering.format_table(report)
 
 
-def _build(folder: Workdir) -> dict[str, Any]:
+def _build(folder: ReplicationFolder) -> dict[str, Any]:
     replication = folder.replication
     metric = replication.get("metric", "val_accuracy")
     arms = {arm: _build_arm(folder, arm, metric) for arm in folder.runs}
@@ -109,7 +109,7 @@ def _build(folder: Workdir) -> dict[str, Any]:
     }
 
 
-def _build_arm(folder: Workdir, arm: str, metric: str) -> dict[str, Any]:
+def _build_arm(folder: ReplicationFolder, arm: str, metric: str) -> dict[str, Any]:
     runs, described = folder.runs[arm], folder.replication["arms"][arm] or {}
     plan = (folder.replication.get("plans") or {}).get(arm) or {}
     seeds = _outcomes(runs, metric)
@@ -162,7 +162,7 @@ def _outcomes(runs: dict[int, RunFolder], metric: str) -> dict[str, list[int]]:
     return outcomes
 
 
-def _judge(folder: Workdir) -> list[dict[str, Any]]:
+def _judge(folder: ReplicationFolder) -> list[dict[str, Any]]:
     """The claims with their verdicts, which are corrected for each other."""
     results = judge([_gather(folder, claim) for claim in folder.claims])
     for claim, result in zip(folder.claims, results, strict=True):
@@ -180,7 +180,7 @@ def _judge(folder: Workdir) -> list[dict[str, Any]]:
     ]
 
 
-def _gather(folder: Workdir, claim: Claim) -> Evidence:
+def _gather(folder: ReplicationFolder, claim: Claim) -> Evidence:
     values, diverged, examples = [], [], []
     for runs in (folder.runs[claim.arm], folder.runs[claim.baseline]):
         outcomes = _outcomes(runs, claim.metric)
@@ -191,7 +191,7 @@ def _gather(folder: Workdir, claim: Claim) -> Evidence:
     return Evidence(claim, *values, *diverged, resolution)
 
 
-def _list_not_finished(folder: Workdir) -> list[dict[str, Any]]:
+def _list_not_finished(folder: ReplicationFolder) -> list[dict[str, Any]]:
     listed = []
     for arm, runs in folder.runs.items():
         for seed, run in runs.items():
@@ -202,7 +202,7 @@ def _list_not_finished(folder: Workdir) -> list[dict[str, Any]]:
     return listed
 
 
-def _note(folder: Workdir, hardware: list, versions: list) -> list[str]:
+def _note(folder: ReplicationFolder, hardware: list, versions: list) -> list[str]:
     notes = folder.own_notes() + _note_seeds(folder.replication)
     if len(hardware) > 1:
         notes.append(

@@ -12,9 +12,9 @@ from typing import Any
 from lbkeras import files
 from lbkeras.methods.auto_wu.plot import draw_auto_wu, read_auto_wu
 from lbkeras.metrics import NOISE_SCALE, noise_scale_is_lower_bound
-from lbkeras.replication.folder import read_workdir
 from lbkeras.replication.plots.linear_interpolation import draw_line, read_lines
 from lbkeras.replication.plots.sweep import draw_sweep, sweeps
+from lbkeras.replication.replication_folder import read_replication_folder
 from lbkeras.runs.record import RunFolder
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow left out (too light).
@@ -52,7 +52,7 @@ def write_plots(workdir) -> list[Path]:
     `auto_wu_ARM_seed_N.png`, for a run with AutoWU: losses, its Gaussian process, learning rate.
 
     Args:
-        workdir: the folder, or what `folder.read_workdir` read from it.
+        workdir: the folder, or what `read_replication_folder` read from it.
 
     Returns:
         The files written; a picture with nothing to draw is left out.
@@ -61,7 +61,7 @@ def write_plots(workdir) -> list[Path]:
         UserError: a file of the workdir is missing or malformed.
     """
     if isinstance(workdir, (str, Path)):
-        workdir = read_workdir(workdir)
+        workdir = read_replication_folder(workdir)
     metric = workdir.replication.get("metric", "val_accuracy")
     folder = workdir.path / "plots"
     written = []

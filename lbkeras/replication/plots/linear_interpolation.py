@@ -14,7 +14,7 @@ def read_lines(workdir) -> list[dict[str, Any]]:
     """What `lbkeras replicate` wrote of the line between two arms, one entry a seed.
 
     Args:
-        workdir: what `folder.read_workdir` read.
+        workdir: what `read_replication_folder` read.
 
     Raises:
         UserError: a file is malformed, or lacks a column.

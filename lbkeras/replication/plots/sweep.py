@@ -15,7 +15,7 @@ def sweeps(workdir, column: str) -> dict[str, dict[str, list[tuple[float, float,
     """What the arms of a replication vary, by their names.
 
     Args:
-        workdir: what `folder.read_workdir` read.
+        workdir: what `read_replication_folder` read.
         column: a metric of the runs' final values.
 
     Returns:

@@ -4,8 +4,8 @@ import pytest
 
 from lbkeras.errors import UserError
 from lbkeras.replication import build_report, write_plots, write_report
-from lbkeras.replication.folder import read_workdir
 from lbkeras.replication.plots.linear_interpolation import draw_line, read_lines
+from lbkeras.replication.replication_folder import read_replication_folder
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -27,7 +27,7 @@ def test_the_curve_is_the_mean_over_seeds(workdir):
     from matplotlib.figure import Figure
 
     panels = Figure().subplots(2, 1)
-    draw_line(panels, read_lines(read_workdir(workdir)), ("red", "blue"))
+    draw_line(panels, read_lines(read_replication_folder(workdir)), ("red", "blue"))
     for axes, factor in zip(panels, (1, 100), strict=True):
         training, unseen = axes.get_lines()[:2]
         for curve in (training, unseen):

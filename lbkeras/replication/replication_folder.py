@@ -24,7 +24,7 @@ _PARTS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Workdir:
+class ReplicationFolder:
     """A replication's folder: replication.json and the run folders it names.
 
     Attributes:
@@ -46,7 +46,7 @@ class Workdir:
         return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def read_workdir(path: Path | str) -> Workdir:
+def read_replication_folder(path: Path | str) -> ReplicationFolder:
     """Reads replication.json and every run folder it names.
 
     Raises:
@@ -98,7 +98,7 @@ def read_workdir(path: Path | str) -> Workdir:
         arm: {seed: read_run(path / arm / f"seed_{seed}") for seed in replication["seeds"]}
         for arm in arms
     }
-    return Workdir(path, replication, claims, runs)
+    return ReplicationFolder(path, replication, claims, runs)
 
 
 def write_replication(path: Path | str, replication: dict[str, Any]) -> None:
