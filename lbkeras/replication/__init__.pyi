@@ -1,6 +1,6 @@
 from lbkeras.replication.claims import Claim as Claim
 from lbkeras.replication.keep import keep_results as keep_results
-from lbkeras.replication.plots.figures import write_plots as write_plots
+from lbkeras.replication.pictures import write_plots as write_plots
 from lbkeras.replication.report import build_report as build_report
 from lbkeras.replication.report import format_table as format_table
 from lbkeras.replication.report import write_report as write_report

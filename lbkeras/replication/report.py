@@ -54,11 +54,11 @@ def write_report(workdir: Path | str) -> dict[str, Any]:
     Raises:
         UserError: a file is missing or malformed.
     """
-    from lbkeras.replication.plots import figures as plots
+    from lbkeras.replication.pictures import write_plots
 
     folder = read_replication_folder(workdir)
     report = _build(folder)
-    pictures = plots.write_plots(folder)
+    pictures = write_plots(folder)
     files.write_json(folder.path / "report.json", report)
     names = [picture.relative_to(folder.path).as_posix() for picture in pictures]
     text = rendering.render_report(report, names)

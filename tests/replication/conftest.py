@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lbkeras.replication.plots import figures as plots
+from lbkeras.replication import pictures
 
 HARDWARE = {
     "machine": "x86_64",
@@ -138,8 +138,8 @@ def write_workdir(path, statuses, claims=CLAIMS, **settings):
 @pytest.fixture
 def no_curves(monkeypatch):
     """Leaves out the pictures of every report, which take a second; plots_test draws them."""
-    for draw in ("_draw_curves", "_draw_schedule"):
-        monkeypatch.setattr(plots, draw, lambda *arguments: None)
+    for draw in ("draw_curves", "draw_schedule"):
+        monkeypatch.setattr(pictures, draw, lambda *arguments: None)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from matplotlib import colors, image
 
 from lbkeras.errors import UserError
 from lbkeras.replication import write_plots, write_report
-from lbkeras.replication.plots.figures import arm_style
+from lbkeras.replication.plots.style import arm_style
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

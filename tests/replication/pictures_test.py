@@ -5,7 +5,8 @@ import pytest
 from matplotlib import colors, image
 
 from lbkeras.replication import write_plots
-from lbkeras.replication.plots.figures import _draw_curves, arm_style
+from lbkeras.replication.plots.curves import draw_curves
+from lbkeras.replication.plots.style import arm_style
 from lbkeras.replication.replication_folder import read_replication_folder
 
 NAMES = {
@@ -66,7 +67,7 @@ def test_the_noise_scale_of_the_arms_that_measured_it(make_workdir):
             error = scale if row["epoch"] >= 58 else 0.1 * scale
             row |= {"gradient_noise_scale": scale, "gradient_noise_scale_error": error}
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    (axes,) = _draw_curves(read_replication_folder(folder), "gradient_noise_scale", "epochs").axes
+    (axes,) = draw_curves(read_replication_folder(folder), "gradient_noise_scale", "epochs").axes
     entry, mean, bounds = axes.get_lines()
     assert entry.get_label() == "original: 120 ± 85 (n=2)"
     assert list(mean.get_ydata()) == [2.0 * epoch for epoch in range(1, 61)]

@@ -1,0 +1,60 @@
+"""The picture of batch size, learning rate and noise scale against epochs."""
+
+from typing import Any
+
+from lbkeras.replication.plots.style import (
+    arm_style,
+    finish,
+    label_axes,
+    new_figure,
+    plain_ticks,
+    points_of,
+)
+
+
+def draw_schedule(workdir):
+    """Three panels against epochs, from the first run's history or else the plan."""
+    columns = ("batch_size", "learning_rate", "noise_scale")
+    figure, panels = new_figure(3, height=7.2)
+    drawn = 0
+    for index, (arm, runs) in enumerate(workdir.runs.items()):
+        style = arm_style(index, len(workdir.runs), widening=1.4)
+        history = next((run.history for run in runs.values() if run.status == "finished"), None)
+        plan = (workdir.replication.get("plans") or {}).get(arm) or {}
+        steps = _history_steps(history) if history else _plan_steps(plan)
+        panels[0].plot([], [], label=arm if history else f"{arm} (planned)", **style)
+        for axes, column in zip(panels, columns, strict=True):
+            points = [(start, end, row[column]) for start, end, row in steps if row.get(column)]
+            if points:
+                x = [point for start, end, _ in points for point in (start, end)]
+                y = [value for _, _, value in points for _ in range(2)]
+                axes.plot(x, y, **style, solid_joinstyle="miter", solid_capstyle="butt")
+                drawn += 1
+    if not drawn:
+        return None
+    for axes, column in zip(panels, columns, strict=True):
+        axes.set_yscale("log")
+        _limit_decades(axes)
+        plain_ticks(axes.yaxis)
+        label_axes(axes, "epochs" if axes is panels[-1] else "", column)
+    finish(figure, panels[0], workdir)
+    return figure
+
+
+def _history_steps(history):
+    return [(row.get("epoch", i), row.get("epoch", i) + 1, row) for i, row in enumerate(history)]
+
+
+def _plan_steps(plan: dict[str, Any]):
+    return [
+        (phase["first_epoch"], phase["first_epoch"] + phase["epochs"], phase)
+        for phase in plan.get("phases") or []
+    ]
+
+
+def _limit_decades(axes) -> None:
+    """Four decades below the highest: what a decay to zero ends at is no news."""
+    highest = max((y for _, y in points_of(axes)), default=0.0)
+    bottom, top = axes.get_ylim()
+    if highest > 0:
+        axes.set_ylim(max(bottom, 1e-4 * highest), top)
