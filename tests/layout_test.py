@@ -133,6 +133,33 @@ def test_no_module_imports_through_a_package(module):
     assert ours(module) <= set(MODULES_OF_OURS)
 
 
+def cycle(imports: dict[str, set[str]]) -> list[str]:
+    """Names each of which imports the next, the last the first; [] where there are none."""
+
+    def search(path, done):
+        for each in imports.get(path[-1], ()):
+            if each in path:
+                return path[path.index(each) :]
+            if each not in done and (found := search([*path, each], done)):
+                return found
+        done.add(path[-1])
+        return []
+
+    done = set()
+    return next((found for name in imports if (found := search([name], done))), [])
+
+
+def test_no_two_modules_and_no_two_folders_import_each_other():
+    modules = {module: ours(module) - {module} for module in MODULES_OF_OURS}
+    folders = {}
+    for module, imports in modules.items():
+        others = {part_of(each) for each in imports} - {part_of(module)}
+        folders.setdefault(part_of(module), set()).update(others)
+    assert not cycle(modules) and not cycle(folders)
+    planted = {"a": {"b", "c"}, "b": {"c"}, "c": {"d"}, "d": {"b"}}
+    assert sorted(cycle(planted)) == ["b", "c", "d"]
+
+
 def test_a_planted_import_is_found():
     top, inside = imports_of(
         "import tensorflow as tf\nfrom lbkeras.data import pipeline\n"

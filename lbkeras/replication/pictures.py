@@ -1,28 +1,22 @@
 """Pictures of a replication: all arms in each, drawn from the histories and plans."""
 
 import io
+from functools import partial
 from pathlib import Path
 
 from lbkeras import files
 from lbkeras.methods.auto_wu.plot import draw_auto_wu, read_auto_wu
 from lbkeras.metrics import NOISE_SCALE
 from lbkeras.replication.plots.curves import draw_curves
-from lbkeras.replication.plots.linear_interpolation import draw_line, read_lines
+from lbkeras.replication.plots.linear_interpolation import draw_line
 from lbkeras.replication.plots.schedule import draw_schedule
-from lbkeras.replication.plots.style import (
-    COLORS,
-    arm_style,
-    finish,
-    label_axes,
-    limit_accuracy,
-    new_figure,
-)
+from lbkeras.replication.plots.style import COLORS, finish, new_figure
 from lbkeras.replication.plots.sweep import draw_sweep, sweeps
-from lbkeras.replication.replication_folder import read_replication_folder
+from lbkeras.replication.replication_folder import ReplicationFolder, read_replication_folder
 from lbkeras.runs.record import RunFolder
 
 
-def write_plots(workdir) -> list[Path]:
+def write_plots(workdir: Path | str | ReplicationFolder) -> list[Path]:
     """Writes plots/*.png in a replication's folder, each atomically.
 
     `METRIC_against_epochs.png`, `METRIC_against_updates.png` (logarithmic where arms differ much),
@@ -47,32 +41,29 @@ def write_plots(workdir) -> list[Path]:
     Raises:
         UserError: a file of the workdir is missing or malformed.
     """
-    if isinstance(workdir, (str, Path)):
+    if isinstance(workdir, Path | str):
         workdir = read_replication_folder(workdir)
+    arms, title = workdir.runs, workdir.replication.get("title")
     metric = workdir.replication.get("metric", "val_accuracy")
+    plans = workdir.replication.get("plans") or {}
     folder = workdir.path / "plots"
     written = []
+    curves = [(metric, "epochs"), (metric, "updates"), (metric, "seconds")]
+    curves += [("loss", "epochs"), (NOISE_SCALE, "epochs")]
     pictures = [
-        (f"{metric}_against_epochs", lambda: draw_curves(workdir, metric, "epochs")),
-        (f"{metric}_against_updates", lambda: draw_curves(workdir, metric, "updates")),
-        (f"{metric}_against_seconds", lambda: draw_curves(workdir, metric, "seconds")),
-        ("loss_against_epochs", lambda: draw_curves(workdir, "loss", "epochs")),
-        (f"{NOISE_SCALE}_against_epochs", lambda: draw_curves(workdir, NOISE_SCALE, "epochs")),
-        ("schedule", lambda: draw_schedule(workdir)),
+        (f"{column}_against_{against}", partial(draw_curves, arms, column, against))
+        for column, against in curves
     ]
-    for quantity, groups in sweeps(workdir, metric).items():
-        pictures.append(
-            (
-                f"{metric}_against_{quantity}",
-                lambda q=quantity, g=groups: _draw_sweep(workdir, metric, q, g),
-            )
-        )
-    pictures.append(("line", lambda: _draw_line(workdir)))
-    for arm, runs in workdir.runs.items():
+    pictures.append(("schedule", partial(draw_schedule, arms, plans)))
+    for quantity, groups in sweeps(arms, metric).items():
+        name = f"{metric}_against_{quantity}"
+        pictures.append((name, partial(draw_sweep, groups, metric, quantity)))
+    pictures.append(("line", lambda title: draw_line(workdir.lines(), title)))
+    for arm, runs in arms.items():
         for seed, run in runs.items():
-            pictures.append((f"auto_wu_{arm}_seed_{seed}", lambda r=run: _draw_auto_wu(workdir, r)))
+            pictures.append((f"auto_wu_{arm}_seed_{seed}", partial(_draw_auto_wu, run)))
     for name, draw in pictures:
-        figure = draw()
+        figure = draw(title)
         if figure is None:
             continue
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,42 +74,12 @@ def write_plots(workdir) -> list[Path]:
     return written
 
 
-def _draw_sweep(workdir, column: str, quantity: str, groups):
-    """The figure of `column`'s last values against what the arms vary."""
-    figure, (axes,) = new_figure(1, height=4.3)
-    draw_sweep(axes, groups, lambda *place: arm_style(*place, widening=0.0))
-    if column.endswith("accuracy"):
-        if quantity == "learning_rate":  # too high ones fail: the best are the point
-            shown = [max(mean for _, mean, _, _ in points) for points in groups.values()]
-        else:
-            shown = [mean - sd for points in groups.values() for _, mean, sd, _ in points]
-        limit_accuracy(axes, shown)
-    label_axes(axes, quantity, column)
-    finish(figure, axes, workdir)
-    if quantity == "batch_size":
-        sizes = sorted({point[0] for points in groups.values() for point in points})
-        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
-        axes.set_xticks([], minor=True)
-    return figure
-
-
-def _draw_line(workdir):
-    """The figure of the line between two arms' solutions, or None without data."""
-    lines = read_lines(workdir)
-    if not lines:
-        return None
-    figure, panels = new_figure(2, height=6.0)
-    draw_line(panels, lines, COLORS[:2])
-    finish(figure, panels[0], workdir)
-    return figure
-
-
-def _draw_auto_wu(workdir, run: RunFolder):
+def _draw_auto_wu(run: RunFolder, title: str | None):
     """The figure of what AutoWU saw and did in a run, or None for a run without it."""
     content = read_auto_wu(run)
     if content is None:
         return None
     figure, (axes,) = new_figure(1, height=4.3)
     draw_auto_wu(axes, content, run.history, COLORS[:3])
-    finish(figure, axes, workdir)
+    finish(figure, axes, title)
     return figure

@@ -21,6 +21,7 @@ _PARTS = {
     "plans": {"updates": float, "phases": list},
     "arms": {"description": str, "paper": dict},
 }
+_LINE = ("alpha", "loss", "val_loss", "accuracy", "val_accuracy")  # columns of line_seed_N.json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,27 @@ class ReplicationFolder:
         path = self.path / "notes.txt"
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         return [line.strip() for line in text.splitlines() if line.strip()]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What `lbkeras replicate` wrote of the line between two arms, one entry a seed.
+
+        Raises:
+            UserError: a file is malformed, or lacks a column.
+        """
+        lines = []
+        for seed in self.replication["seeds"]:
+            path = self.path / f"line_seed_{seed}.json"
+            if not path.exists():
+                continue
+            line = files.read_json_object(path)
+            if not isinstance(line.get("arms"), list) or len(line["arms"]) != 2:
+                raise UserError(f"{path}: expected two 'arms', received {line.get('arms')!r}")
+            for column in _LINE:
+                values = line.get(column)
+                if not isinstance(values, list) or len(values) != len(line["alpha"]):
+                    raise UserError(f"{path}: expected a value of {column!r} for each alpha")
+            lines.append(line)
+        return lines
 
 
 def read_replication_folder(path: Path | str) -> ReplicationFolder:

@@ -5,6 +5,7 @@ from typing import Any
 
 from lbkeras.metrics import NOISE_SCALE, noise_scale_is_lower_bound
 from lbkeras.replication.plots.style import (
+    Arms,
     arm_style,
     finish,
     label_axes,
@@ -16,12 +17,12 @@ from lbkeras.replication.plots.style import (
 from lbkeras.runs.record import RunFolder
 
 
-def draw_curves(workdir, column: str, against: str):
+def draw_curves(arms: Arms, column: str, against: str, title: str | None = None):
     """The figure of `column` against epochs, updates or seconds, or None without data."""
     figure, (axes,) = new_figure(1, height=4.3)
     drawn, ends, finals = 0, [], []
-    for index, (arm, runs) in enumerate(workdir.runs.items()):
-        style = arm_style(index, len(workdir.runs))
+    for index, (arm, runs) in enumerate(arms.items()):
+        style = arm_style(index, len(arms))
         if column == NOISE_SCALE and not any(
             column in row for run in runs.values() for row in run.history
         ):
@@ -61,7 +62,7 @@ def draw_curves(workdir, column: str, against: str):
         bottom = axes.get_ylim()[0]
         axes.set_xlim(left=0.8 * min(x for x, y in points_of(axes) if y >= bottom))
     label_axes(axes, against, column)
-    finish(figure, axes, workdir)
+    finish(figure, axes, title)
     return figure
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lbkeras.replication.plots.style import (
+    Arms,
     arm_style,
     finish,
     label_axes,
@@ -12,15 +13,15 @@ from lbkeras.replication.plots.style import (
 )
 
 
-def draw_schedule(workdir):
+def draw_schedule(arms: Arms, plans: dict[str, Any], title: str | None = None):
     """Three panels against epochs, from the first run's history or else the plan."""
     columns = ("batch_size", "learning_rate", "noise_scale")
     figure, panels = new_figure(3, height=7.2)
     drawn = 0
-    for index, (arm, runs) in enumerate(workdir.runs.items()):
-        style = arm_style(index, len(workdir.runs), widening=1.4)
+    for index, (arm, runs) in enumerate(arms.items()):
+        style = arm_style(index, len(arms), widening=1.4)
         history = next((run.history for run in runs.values() if run.status == "finished"), None)
-        plan = (workdir.replication.get("plans") or {}).get(arm) or {}
+        plan = plans.get(arm) or {}
         steps = _history_steps(history) if history else _plan_steps(plan)
         panels[0].plot([], [], label=arm if history else f"{arm} (planned)", **style)
         for axes, column in zip(panels, columns, strict=True):
@@ -37,7 +38,7 @@ def draw_schedule(workdir):
         _limit_decades(axes)
         plain_ticks(axes.yaxis)
         label_axes(axes, "epochs" if axes is panels[-1] else "", column)
-    finish(figure, panels[0], workdir)
+    finish(figure, panels[0], title)
     return figure
 
 

@@ -7,6 +7,9 @@ import textwrap
 from typing import Any
 
 from lbkeras.metrics import NOISE_SCALE
+from lbkeras.runs.record import RunFolder
+
+Arms = dict[str, dict[int, RunFolder]]  # the runs of each arm, by seed
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow left out (too light).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -64,13 +67,12 @@ def label_axes(axes, x: str, y: str) -> None:
     axes.set_ylabel(_LABELS.get(y, y.replace("_", " ")))
 
 
-def finish(figure, axes, workdir) -> None:
+def finish(figure, axes, title: str | None) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(len(labels), 2), frameon=False,
         handlelength=4.5, fontsize=9,
     )  # fmt: skip
-    title = workdir.replication.get("title")
     if title:
         figure.suptitle(textwrap.fill(str(title), 80), fontsize=11)
     if axes.get_xscale() == "log":

@@ -4,6 +4,17 @@ import re
 import statistics
 from typing import Any
 
+from lbkeras.replication.plots.style import (
+    Arms,
+    arm_style,
+    finish,
+    label_axes,
+    limit_accuracy,
+    new_figure,
+)
+
+Groups = dict[str, list[tuple[float, float, float, int]]]  # value, mean, standard deviation, n
+
 # An arm's name says which line it belongs to and where: lars_4096, sgd_32_rate_0_01.
 _NAMES = {
     "learning_rate": re.compile(r"(?P<group>.+)_rate_(?P<value>\d+(_\d+)?)"),
@@ -11,11 +22,11 @@ _NAMES = {
 }
 
 
-def sweeps(workdir, column: str) -> dict[str, dict[str, list[tuple[float, float, float, int]]]]:
+def sweeps(arms: Arms, column: str) -> dict[str, Groups]:
     """What the arms of a replication vary, by their names.
 
     Args:
-        workdir: what `read_replication_folder` read.
+        arms: the runs of each arm, by seed.
         column: a metric of the runs' final values.
 
     Returns:
@@ -24,12 +35,12 @@ def sweeps(workdir, column: str) -> dict[str, dict[str, list[tuple[float, float,
         or an arm has another name. Accuracies are in per cent.
     """
     for quantity, pattern in _NAMES.items():
-        matches = {arm: pattern.fullmatch(arm) for arm in workdir.runs}
+        matches = {arm: pattern.fullmatch(arm) for arm in arms}
         if not matches or not all(matches.values()):
             continue
         groups: dict[str, list] = {}
         for arm, match in matches.items():
-            finished = [run for run in workdir.runs[arm].values() if run.status == "finished"]
+            finished = [run for run in arms[arm].values() if run.status == "finished"]
             values = [run.value(column) for run in finished]
             values = [value for value in values if value is not None]
             if values:
@@ -40,21 +51,37 @@ def sweeps(workdir, column: str) -> dict[str, dict[str, list[tuple[float, float,
     return {}
 
 
-def draw_sweep(axes, groups: dict[str, list], style) -> None:
+def draw_sweep(groups: Groups, column: str, quantity: str, title: str | None = None):
     """A line a group with a bar of one standard deviation up and down at each point.
 
     Args:
-        axes: of matplotlib; its x axis becomes logarithmic.
         groups: one quantity's entry of what `sweeps` returns.
-        style: function of a group's number and the number of groups to matplotlib's line style.
+        column: the metric.
+        quantity: what the arms vary, on a logarithmic axis.
+        title: above the figure.
     """
+    figure, (axes,) = new_figure(1, height=4.3)
     axes.set_xscale("log")
     for index, (group, points) in enumerate(groups.items()):
         x, mean, deviation, n = zip(*points, strict=True)
-        settings: dict[str, Any] = style(index, len(groups)) | {"marker": "o", "markersize": 5}
+        settings: dict[str, Any] = arm_style(index, len(groups), widening=0.0)
+        settings |= {"marker": "o", "markersize": 5}
         counts = sorted(set(n))
         label = f"{group} (n={'/'.join(map(str, counts))})"
         axes.errorbar(x, mean, deviation, capsize=3, elinewidth=1, label=label, **settings)
+    if column.endswith("accuracy"):
+        if quantity == "learning_rate":  # too high ones fail: the best are the point
+            shown = [max(mean for _, mean, _, _ in points) for points in groups.values()]
+        else:
+            shown = [mean - sd for points in groups.values() for _, mean, sd, _ in points]
+        limit_accuracy(axes, shown)
+    label_axes(axes, quantity, column)
+    finish(figure, axes, title)
+    if quantity == "batch_size":
+        sizes = sorted({point[0] for points in groups.values() for point in points})
+        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+        axes.set_xticks([], minor=True)
+    return figure
 
 
 def _statistics(values: list[float], column: str) -> tuple[float, float, int]:

@@ -36,7 +36,7 @@ def test_a_point_is_the_mean_over_an_arms_finished_seeds(workdir_of):
     workdir = workdir_of(
         {"sgd_1024": [0.8, None], "sgd_32": [0.9, 0.92], "lars_32": [0.91], "lars_1024": [0.95]}
     )
-    assert sweeps(read_replication_folder(workdir), "val_accuracy") == {
+    assert sweeps(read_replication_folder(workdir).runs, "val_accuracy") == {
         "batch_size": {
             "sgd": [
                 (32, pytest.approx(91), pytest.approx(100 * 0.02 / 2**0.5), 2),
@@ -51,7 +51,7 @@ def test_a_point_is_the_mean_over_an_arms_finished_seeds(workdir_of):
 
 def test_a_tunings_rates(workdir_of):
     workdir = workdir_of({"sgd_32_rate_0_01": [0.9], "sgd_32_rate_2": [0.8]})
-    result = sweeps(read_replication_folder(workdir), "val_accuracy")
+    result = sweeps(read_replication_folder(workdir).runs, "val_accuracy")
     assert result == {"learning_rate": {"sgd_32": [(0.01, 90, 0, 1), (2, 80, 0, 1)]}}
     names = {path.name for path in write_plots(workdir)}
     assert "val_accuracy_against_learning_rate.png" in names
@@ -67,5 +67,5 @@ def test_a_tunings_rates(workdir_of):
 )
 def test_no_picture_of_other_arms(workdir_of, accuracies):
     workdir = workdir_of(accuracies)
-    assert sweeps(read_replication_folder(workdir), "val_accuracy") == {}
+    assert sweeps(read_replication_folder(workdir).runs, "val_accuracy") == {}
     assert not any("batch_size" in path.name for path in write_plots(workdir))

@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from lbkeras.replication import build_report
+from lbkeras.replication.rendering import render_report
+
+
+@pytest.fixture
+def workdir(make_workdir):
+    """Two arms of three seeds."""
+    return make_workdir({arm: ["finished"] * 3 for arm in ("small", "large")}, claims=[])
+
+
+def test_what_callbacks_measured_is_in_the_report(workdir):
+    for arm, values in (("small", (1.0, 3.0, None)), ("large", (10.0, 10.0, 40.0))):
+        for seed, value in enumerate(values):
+            path = workdir / arm / f"seed_{seed}" / "record.json"
+            record = json.loads(path.read_text())
+            record["final"] |= {"sharpness": value, "sharpness_5e-4": 0.5}
+            path.write_text(json.dumps(record))
+    report = build_report(workdir)
+    assert report["arms"]["small"]["measured"]["sharpness"]["values"] == [1.0, 3.0]
+    text = render_report(report)
+    assert "| arm | ours: sharpness | ours: sharpness_5e-4 |" in text
+    assert "| `small` | 2 ± 1.414 | 0.5 ± 0 |" in text
+    assert "| `large` | 20 ± 17.32 | 0.5 ± 0 |" in text
+
+
+def test_the_noise_scale_is_in_the_report_with_its_lower_bounds(workdir):
+    for seed, (value, error) in enumerate(((30.0, 4.0), (50.0, 50.0), (70.0, 70.0))):
+        path = workdir / "small" / f"seed_{seed}" / "record.json"
+        record = json.loads(path.read_text())
+        noise = {"gradient_noise_scale": value, "gradient_noise_scale_error": error}
+        record["final"] |= noise | {"gradient_variance": 1.0}
+        path.write_text(json.dumps(record))
+    text = render_report(build_report(workdir))
+    assert "| arm | ours: gradient_noise_scale |\n" in text
+    assert "| `small` | 50 ± 20 (2 of 3 are lower bounds) |" in text
+    assert "| `large` | – |" in text
+
+
+def test_without_measurements_there_is_no_table(workdir):
+    assert "Measured at the end" not in render_report(build_report(workdir))
