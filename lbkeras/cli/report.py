@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> int:
 
 def report(workdir: Path) -> None:
     """Writes the report of a replication and prints its table."""
-    from lbkeras.replication.report import format_table, write_report
+    from lbkeras.replication.report import write_report
+    from lbkeras.replication.terminal import format_table
 
     print(format_table(write_report(workdir)))
     print(f"\nreport: {workdir / 'report.md'}, plots: {workdir / 'plots'}")

@@ -2,11 +2,11 @@ from lbkeras.replication.claims import Claim as Claim
 from lbkeras.replication.keep import keep_results as keep_results
 from lbkeras.replication.pictures import write_plots as write_plots
 from lbkeras.replication.report import build_report as build_report
-from lbkeras.replication.report import format_table as format_table
 from lbkeras.replication.report import write_report as write_report
 from lbkeras.replication.results import render_results as render_results
 from lbkeras.replication.selection import render_selection as render_selection
 from lbkeras.replication.selection import select_arms as select_arms
+from lbkeras.replication.terminal import format_table as format_table
 from lbkeras.replication.verdicts import Evidence as Evidence
 from lbkeras.replication.verdicts import judge as judge
 from lbkeras.replication.verdicts import verdict as verdict

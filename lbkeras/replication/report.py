@@ -1,6 +1,5 @@
 """The report of a replication: every number in it comes from the run records of a workdir."""
 
-import re
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,16 +7,14 @@ from typing import Any
 
 from lbkeras import files
 from lbkeras.metrics import NOISE_SCALE, noise_scale_is_lower_bound
-from lbkeras.replication import rendering
 from lbkeras.replication.claims import Claim
+from lbkeras.replication.notes import notes_on
 from lbkeras.replication.replication_folder import ReplicationFolder, read_replication_folder
 from lbkeras.replication.verdicts import Evidence, judge
 from lbkeras.runs.record import RunFolder
 
 # What callbacks measure at the end of a run, beside loss and accuracy.
 _MEASURED = ("sharpness", "consensus_distance")
-# In a command, for a replication.json without `seeds_in_config`.
-_SEED_FLAGS = re.compile(r"--?(?:config\.(?:first_seed|seeds)|seeds)[= ]\d+")
 
 
 def build_report(workdir: Path | str) -> dict[str, Any]:
@@ -54,6 +51,7 @@ def write_report(workdir: Path | str) -> dict[str, Any]:
     Raises:
         UserError: a file is missing or malformed.
     """
+    from lbkeras.replication.markdown import render_report
     from lbkeras.replication.pictures import write_plots
 
     folder = read_replication_folder(workdir)
@@ -61,18 +59,9 @@ def write_report(workdir: Path | str) -> dict[str, Any]:
     pictures = write_plots(folder)
     files.write_json(folder.path / "report.json", report)
     names = [picture.relative_to(folder.path).as_posix() for picture in pictures]
-    text = rendering.render_report(report, names)
+    text = render_report(report, names)
     files.write_atomically(folder.path / "report.md", text.encode())
     return report
-
-
-def format_table(report: dict[str, Any]) -> str:
-    """The report as aligned plain text for a terminal: arms, then claims with their verdicts.
-
-    Args:
-        report: what `build_report` returns.
-    """
-    return rendering.format_table(report)
 
 
 def _build(folder: ReplicationFolder) -> dict[str, Any]:
@@ -105,7 +94,7 @@ def _build(folder: ReplicationFolder) -> dict[str, Any]:
         "arms": arms,
         "claims": _judge(folder),
         "runs_not_finished": _list_not_finished(folder),
-        "notes": _note(folder, hardware, versions),
+        "notes": notes_on(folder, hardware, versions),
     }
 
 
@@ -200,58 +189,6 @@ def _list_not_finished(folder: ReplicationFolder) -> list[dict[str, Any]]:
                 row = {"arm": arm, "seed": seed, "status": run.status, "epochs": epochs}
                 listed.append(row | {"error": run.record.get("error")})
     return listed
-
-
-def _note(folder: ReplicationFolder, hardware: list, versions: list) -> list[str]:
-    notes = folder.own_notes() + _note_seeds(folder.replication)
-    if len(hardware) > 1:
-        notes.append(
-            f"The runs come from {len(hardware)} different machines; "
-            "their wall-clock times are not comparable."
-        )
-    if len(versions) > 1:
-        notes.append(f"The runs come from {len(versions)} different sets of versions.")
-    commands = {
-        run.record.get("config")
-        for runs in folder.runs.values()
-        for run in runs.values()
-        if isinstance(run.record.get("config"), str)
-    }
-    if len(commands) > 1:
-        notes.append(f"The runs name different configs: {', '.join(sorted(commands))}.")
-    extra = [
-        f"{arm}/{path.name}"
-        for arm, runs in folder.runs.items()
-        for path in sorted((folder.path / arm).glob("seed_*"))
-        if path.name not in {f"seed_{seed}" for seed in runs}
-    ]
-    if extra:
-        notes.append(
-            f"Left out, since replication.json does not list these seeds: {', '.join(extra)}."
-        )
-    return notes
-
-
-def _note_seeds(replication: dict[str, Any]) -> list[str]:
-    """Where the seeds are not those that the config fixes."""
-    seeds, fixed = replication["seeds"], replication.get("seeds_in_config")
-    if isinstance(fixed, list):
-        if seeds == fixed:
-            return []
-        return [
-            f"The config fixes {_describe_seeds(fixed)}; this replication has "
-            f"{_describe_seeds(seeds)}."
-        ]
-    flags = _SEED_FLAGS.findall(str(replication.get("command")))
-    if not flags:
-        return []
-    return [f"The seeds were chosen on the command line ({' '.join(flags)}), not by the config."]
-
-
-def _describe_seeds(seeds: list[int]) -> str:
-    if len(seeds) < 2:
-        return f"n={len(seeds)} (seed {', '.join(map(str, seeds)) or 'none'})"
-    return f"n={len(seeds)} (seeds {seeds[0]} to {seeds[-1]})"
 
 
 def _summarize(values: list[float]) -> dict[str, Any]:

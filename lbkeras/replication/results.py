@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.replication import rendering
+from lbkeras.replication import markdown
+from lbkeras.replication.formats import describe_outcome
 from lbkeras.replication.report import build_report
 from lbkeras.replication.verdicts import ALPHA, holm
 
@@ -69,7 +70,7 @@ def _section(folder: Path) -> tuple[str, str]:
     return (
         _read_old_section(old)
         if old.exists()
-        else _render_section(rendering.as_markdown(build_report(folder)))
+        else _render_section(markdown.as_markdown(build_report(folder)))
     )
 
 
@@ -77,12 +78,12 @@ def _render_section(report: dict) -> tuple[str, str]:
     heading = f"## {report['title'] or report['config']}"
     blocks = [
         heading,
-        rendering.render_paper(report),
-        "\n".join(f"- {sentence}" for sentence in rendering.headline(report)),
-        rendering.render_arms(report),
-        rendering.render_claims(report),
+        markdown.render_paper(report),
+        "\n".join(f"- {sentence}" for sentence in markdown.headline(report)),
+        markdown.render_arms(report),
+        markdown.render_claims(report),
         _render_outcomes(report),
-        rendering.render_circumstances(report),
+        markdown.render_circumstances(report),
     ]
     return heading, "\n\n".join(block for block in blocks if block)
 
@@ -123,7 +124,7 @@ def _correct(text: str) -> str:
 def _render_outcomes(report: dict) -> str:
     """The runs that did not finish; without error texts, which can name this machine's paths."""
     lines = [
-        f"`{row['arm']}` seed {row['seed']} {rendering.describe_outcome(row)}"
+        f"`{row['arm']}` seed {row['seed']} {describe_outcome(row)}"
         for row in report["runs_not_finished"]
     ]
     return f"Runs that did not finish: {'; '.join(lines)}." if lines else ""

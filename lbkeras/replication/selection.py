@@ -11,7 +11,7 @@ from typing import Any
 
 from lbkeras import metrics
 from lbkeras.errors import UserError
-from lbkeras.replication import rendering
+from lbkeras.replication.formats import describe_runs, format_metric
 from lbkeras.replication.report import build_report
 
 SEPARATOR = "_rate_"
@@ -71,8 +71,8 @@ def render_selection(report: dict[str, Any]) -> str:
         )
         tried = ", ".join(
             f"{_group_and_rate(arm)[1]:g}: "
-            f"{rendering.format_metric(report['arms'][arm]['metric'], report['metric'])} "
-            f"({rendering.describe_runs(report['arms'][arm])})"
+            f"{format_metric(report['arms'][arm]['metric'], report['metric'])} "
+            f"({describe_runs(report['arms'][arm])})"
             for arm in arms
         )
         edge = " (at the edge of those tried)" if best in (arms[0], arms[-1]) else ""

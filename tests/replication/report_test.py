@@ -8,7 +8,7 @@ import pytest
 
 from lbkeras.errors import UserError
 from lbkeras.replication import build_report, format_table, write_report
-from lbkeras.replication.rendering import render_claims
+from lbkeras.replication.markdown import render_claims
 
 WRITTEN_BY_0_1_0 = Path(__file__).parents[1] / "written_by_0_1_0"
 
@@ -121,37 +121,6 @@ def test_claims_are_corrected_for_each_other(make_workdir):
     assert "3 pairs" in render_claims(report)
 
 
-@pytest.mark.parametrize(
-    ("settings", "note"),
-    [
-        ({"seeds_in_config": [0, 1]}, None),
-        ({"seeds_in_config": [0, 1], "command": "lbkeras replicate --seeds=2"}, None),
-        (
-            {"seeds_in_config": [0, 1, 2, 3]},
-            "The config fixes n=4 (seeds 0 to 3); this replication has n=2 (seeds 0 to 1).",
-        ),
-        (
-            {"seeds_in_config": [5, 6]},
-            "The config fixes n=2 (seeds 5 to 6); this replication has n=2 (seeds 0 to 1).",
-        ),
-        (
-            {"seeds_in_config": [7]},
-            "The config fixes n=1 (seed 7); this replication has n=2 (seeds 0 to 1).",
-        ),
-        # Before 0.2.0 only the command tells.
-        (
-            {"command": "lbkeras replicate --config.first_seed=5 --seeds=20 --data_dir=d"},
-            "The seeds were chosen on the command line (--config.first_seed=5 --seeds=20), not by "
-            "the config.",
-        ),
-        ({"command": "lbkeras replicate --config=seeds.py"}, None),
-    ],
-)
-def test_seeds_that_the_config_does_not_fix_are_noted(make_workdir, settings, note):
-    workdir = make_workdir({"original": ["finished"] * 2}, claims=[], **settings)
-    assert build_report(workdir)["notes"] == ([note] if note else [])
-
-
 def test_missing_seeds_are_named_in_the_reason(full_workdir):
     claim = {"name": "c", "statement": "s", "test": "worse", "baseline": "original"}
     claim["arm"] = "increase_learning_rate"
@@ -171,17 +140,6 @@ def test_a_finished_run_without_a_finite_metric_counts_as_diverged(make_workdir)
     workdir_claims = json.loads((workdir / "replication.json").read_text()) | {"claims": []}
     (workdir / "replication.json").write_text(json.dumps(workdir_claims))
     assert build_report(workdir)["arms"]["original"]["seeds"]["diverged"] == [1]
-
-
-def test_seeds_left_out_and_mixed_machines_are_noted(make_workdir):
-    workdir = make_workdir({"original": ["finished"] * 3}, seeds=[0, 1], claims=[])
-    path = workdir / "original/seed_1/record.json"
-    record = json.loads(path.read_text())
-    record["hardware"]["cpu_count"] = 64
-    path.write_text(json.dumps(record))
-    notes = " ".join(build_report(workdir)["notes"])
-    assert "original/seed_2" in notes
-    assert "2 different machines" in notes
 
 
 def test_a_persons_notes_go_into_the_report(make_workdir, no_curves):
@@ -226,15 +184,6 @@ def test_the_report_is_written(full_workdir):
     ):
         assert expected in text
     assert not list(full_workdir.rglob("*.tmp"))
-
-
-def test_the_table_fits_a_terminal(full_workdir):
-    text = format_table(build_report(full_workdir))
-    table = text.splitlines()[1:6]
-    assert all(len(line) <= 110 for line in table)
-    assert "94.30" in text
-    assert "INCONCLUSIVE: Increasing the batch keeps the accuracy." in text
-    assert "increase_batch seed 2: diverged after 13 epochs" in text
 
 
 def test_nothing_run_yet_is_a_report_too(make_workdir):

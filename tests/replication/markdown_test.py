@@ -3,7 +3,7 @@ import json
 import pytest
 
 from lbkeras.replication import build_report
-from lbkeras.replication.rendering import render_report
+from lbkeras.replication.markdown import render_report
 
 
 @pytest.fixture

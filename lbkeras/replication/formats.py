@@ -1,0 +1,155 @@
+"""Numbers and runs of a report in words; no number is computed here but units."""
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+NONE = "–"
+
+
+def format_metric(summary: dict[str, Any], metric: str, unit: bool = True) -> str:
+    """`94.30 ± 0.12 %`; a single run has no spread: `94.30 (n=1)`."""
+    if not summary["n"]:
+        return NONE
+    mean = format_number(summary["mean"], metric)
+    percent = " %" if unit and is_percent(metric) else ""
+    if summary["standard_deviation"] is None:
+        return f"{mean}{percent} (n=1)" if not unit else f"{mean}{percent}"
+    return f"{mean} ± {format_number(summary['standard_deviation'], metric)}{percent}"
+
+
+def format_count(summary: dict[str, Any]) -> str:
+    """`1,234`, with the spread if seeds differ."""
+    if not summary["n"]:
+        return NONE
+    text = f"{summary['mean']:,.0f}"
+    deviation = summary["standard_deviation"]
+    return f"{text} ± {deviation:,.0f}" if deviation else text
+
+
+def format_seconds(summary: dict[str, Any]) -> str:
+    """`123.4 ± 1.2`."""
+    if not summary["n"]:
+        return NONE
+    digits = 0 if summary["mean"] >= 1000 else 1 if summary["mean"] >= 10 else 2
+    text = f"{summary['mean']:,.{digits}f}"
+    deviation = summary["standard_deviation"]
+    return text if deviation is None else f"{text} ± {deviation:,.{digits}f}"
+
+
+def format_ratio(ratio: float | None) -> str:
+    """`2.8x`, or a dash."""
+    return NONE if ratio is None else f"{ratio:.2f}x"
+
+
+def format_paper(paper: dict[str, Any], key: str, tag: bool = False) -> str:
+    """The paper's number as it stands there, with its tag in brackets if asked for."""
+    value = paper.get(key)
+    if value is None:
+        return NONE
+    number = isinstance(value, (int, float))
+    text = str(value)
+    if number:
+        text = f"{100 * value:.2f}" if key == "accuracy" else f"{value:,.0f}"
+    label = paper.get(f"{key}_tag", paper.get("tag"))
+    return f"{text} [{label}]" if tag and label else text
+
+
+def describe_effect(claim: dict[str, Any]) -> str:
+    """The effect with its interval, in points for accuracies: `-0.10 points (-0.60 to 0.40)`."""
+    result, metric = claim["result"], claim["metric"]
+    effect, interval = result["effect"], result["confidence_interval"]
+    if effect is None:
+        return NONE
+    if claim["test"] == "ratio_at_least":
+        text, form = f"{effect:.2f}x {metric}", (lambda value: f"{value:.2f}")
+    elif is_percent(metric):
+        text, form = f"{_signed_points(effect)} points", _signed_points
+    else:
+        text, form = f"{effect:+.4g}", (lambda value: f"{value:+.4g}")
+    if interval and interval[0] != interval[1]:
+        text += f" ({form(interval[0])} to {form(interval[1])})"
+    return text
+
+
+def _signed_points(value: float) -> str:
+    return f"{round(100 * value, 2) + 0.0:+.2f}"  # never -0.00
+
+
+def describe_runs(arm: dict[str, Any]) -> str:
+    """`n=3`, with the seeds that did not get there: `n=2, 1 diverged`."""
+    seeds = arm["seeds"]
+    others = [
+        f"{len(seeds[key])} {key.replace('_', ' ')}"
+        for key in ("diverged", "unfinished", "not_run")
+        if seeds[key]
+    ]
+    return ", ".join([f"n={len(seeds['finished'])}", *others])
+
+
+def describe_outcome(row: dict[str, Any]) -> str:
+    """`diverged after 3 epochs`, `not run`."""
+    if row["status"] == "not run":
+        return "not run"
+    return f"{row['status']} after {row['epochs']} {'epoch' if row['epochs'] == 1 else 'epochs'}"
+
+
+def describe_date(date: dict[str, Any]) -> str:
+    """The first start and the last end, to the day."""
+    days = [str(date[key])[:10] for key in ("started", "finished") if date[key]]
+    return " to ".join(dict.fromkeys(days)) or NONE
+
+
+def describe_hardware(hardware: dict[str, Any]) -> str:
+    """One machine in a line."""
+    accelerators = hardware.get("accelerators") or []
+    names = ", ".join(map(str, accelerators)) or "no accelerator"
+    parts = [
+        " ".join(str(hardware[key]) for key in ("machine", "processor") if hardware.get(key)),
+        f"{hardware['cpu_count']} CPUs" if hardware.get("cpu_count") else "",
+        f"{hardware['memory_gb']:g} GB memory" if hardware.get("memory_gb") else "",
+        names,
+    ]
+    return f"{', '.join(part for part in parts if part)} ({_count_runs(hardware['runs'])})"
+
+
+def describe_versions(versions: dict[str, Any]) -> str:
+    """One set of versions in a line."""
+    listed = ", ".join(f"{name} {value}" for name, value in versions.items() if name != "runs")
+    return f"{listed} ({_count_runs(versions['runs'])})"
+
+
+def _count_runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"
+
+
+def is_percent(metric: str) -> bool:
+    return metric.endswith("accuracy")
+
+
+def unit_of(metric: str) -> str:
+    return " %" if is_percent(metric) else ""
+
+
+def format_number(value: float, metric: str) -> str:
+    if is_percent(metric):
+        return f"{100 * value:.2f}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
+
+
+def with_texts(data: Any, change: Callable[[str], str]) -> Any:
+    """Nested data with `change` of every text in it, keys too."""
+    if isinstance(data, str):
+        return change(data)
+    if isinstance(data, dict):
+        return {with_texts(k, change): with_texts(v, change) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [with_texts(each, change) for each in data]
+    return data
+
+
+def printable(text: str) -> str:
+    """White space as spaces, and no control character that a terminal would obey."""
+    return "".join(
+        " " if c.isspace() else "�" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text
+    )

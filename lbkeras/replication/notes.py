@@ -1,0 +1,67 @@
+"""What a reader of a report has to know of how its runs were made."""
+
+import re
+from typing import Any
+
+from lbkeras.replication.replication_folder import ReplicationFolder
+
+# In a command, for a replication.json without `seeds_in_config`.
+_SEED_FLAGS = re.compile(r"--?(?:config\.(?:first_seed|seeds)|seeds)[= ]\d+")
+
+
+def notes_on(folder: ReplicationFolder, hardware: list, versions: list) -> list[str]:
+    """Notes of a person, then what of seeds, machines, versions and configs is not as it should be.
+
+    Args:
+        folder: the replication.
+        hardware, versions: the distinct ones of its runs.
+    """
+    notes = folder.own_notes() + _note_seeds(folder.replication)
+    if len(hardware) > 1:
+        notes.append(
+            f"The runs come from {len(hardware)} different machines; "
+            "their wall-clock times are not comparable."
+        )
+    if len(versions) > 1:
+        notes.append(f"The runs come from {len(versions)} different sets of versions.")
+    commands = {
+        run.record.get("config")
+        for runs in folder.runs.values()
+        for run in runs.values()
+        if isinstance(run.record.get("config"), str)
+    }
+    if len(commands) > 1:
+        notes.append(f"The runs name different configs: {', '.join(sorted(commands))}.")
+    extra = [
+        f"{arm}/{path.name}"
+        for arm, runs in folder.runs.items()
+        for path in sorted((folder.path / arm).glob("seed_*"))
+        if path.name not in {f"seed_{seed}" for seed in runs}
+    ]
+    if extra:
+        notes.append(
+            f"Left out, since replication.json does not list these seeds: {', '.join(extra)}."
+        )
+    return notes
+
+
+def _note_seeds(replication: dict[str, Any]) -> list[str]:
+    """Where the seeds are not those that the config fixes."""
+    seeds, fixed = replication["seeds"], replication.get("seeds_in_config")
+    if isinstance(fixed, list):
+        if seeds == fixed:
+            return []
+        return [
+            f"The config fixes {_describe_seeds(fixed)}; this replication has "
+            f"{_describe_seeds(seeds)}."
+        ]
+    flags = _SEED_FLAGS.findall(str(replication.get("command")))
+    if not flags:
+        return []
+    return [f"The seeds were chosen on the command line ({' '.join(flags)}), not by the config."]
+
+
+def _describe_seeds(seeds: list[int]) -> str:
+    if len(seeds) < 2:
+        return f"n={len(seeds)} (seed {', '.join(map(str, seeds)) or 'none'})"
+    return f"n={len(seeds)} (seeds {seeds[0]} to {seeds[-1]})"

@@ -1,0 +1,50 @@
+"""A report as aligned plain text."""
+
+from typing import Any
+
+from lbkeras.replication.formats import (
+    describe_outcome,
+    format_count,
+    format_metric,
+    format_paper,
+    format_ratio,
+    format_seconds,
+    printable,
+    unit_of,
+    with_texts,
+)
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """The report as aligned plain text for a terminal: arms, then claims with their verdicts.
+
+    Args:
+        report: what `build_report` returns.
+    """
+    report = with_texts(report, printable)
+    metric = report["metric"]
+    header = ["arm", "n", f"{metric}{unit_of(metric)}", "updates", "fewer", "wall clock s",
+              "faster", "paper acc.%", "paper upd."]  # fmt: skip
+    rows = [
+        [
+            name if len(name) <= 28 else name[:27] + "…", str(arm["metric"]["n"]),
+            format_metric(arm["metric"], metric, unit=False), format_count(arm["updates"]),
+            format_ratio(arm["updates_ratio"]), format_seconds(arm["seconds"]),
+            format_ratio(arm["seconds_ratio"]), format_paper(arm["paper"], "accuracy"),
+            format_paper(arm["paper"], "updates"),
+        ]
+        for name, arm in report["arms"].items()
+    ]  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [str(report["title"] or "")] if report["title"] else []
+    for row in [header, ["-" * width for width in widths], *rows]:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    lines.append("mean ± standard deviation over n finished seeds")
+    for row in report["runs_not_finished"]:
+        lines.append(f"{row['arm']} seed {row['seed']}: {describe_outcome(row)}")
+    for claim in report["claims"]:
+        lines += ["", f"{claim['result']['verdict'].upper()}: {claim['statement']}"]
+        lines.append(f"    {claim['result']['reason']}")
+    return "\n".join([*lines, *(f"note: {note}" for note in report["notes"])]) + "\n"
