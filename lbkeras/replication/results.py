@@ -16,9 +16,9 @@ from pathlib import Path
 from lbkeras import files
 from lbkeras.errors import UserError
 from lbkeras.replication import markdown
+from lbkeras.replication.comparison import ALPHA, holm
 from lbkeras.replication.formats import describe_outcome
 from lbkeras.replication.report import build_report
-from lbkeras.replication.verdicts import ALPHA, holm
 
 _INTRODUCTION = """# Results
 

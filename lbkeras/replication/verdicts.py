@@ -9,10 +9,16 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lbkeras import metrics
 from lbkeras.replication.claims import Claim
+from lbkeras.replication.comparison import ALPHA, compare, holm, p_values_of
+from lbkeras.replication.reasons import (
+    bar_to_support,
+    cannot_vary,
+    format_p,
+    name_diverged,
+    sentence,
+)
 
-ALPHA = 0.05
 TEST_STATED = (
     "one-sided t-tests over seeds, alpha 0.05: of the differences between the two arms, seed by "
     "seed, where at least two seeds finished in both (pairs), else Welch's. The corrected p-value "
@@ -27,8 +33,6 @@ TEST_STATED = (
     "examples and epochs that no seed changes are compared exactly. Other values that do not vary "
     "are inconclusive. Intervals are 90 %, which matches the one-sided tests, and not corrected."
 )
-# Records hold float32: a standard deviation below this share of the values is rounding.
-_ROUNDING = 2.0**-22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,21 +135,6 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     return [test.result() for test in tests]
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p-values: the k-th smallest of m times m - k + 1, in the same order.
-
-    None is below that of a smaller p-value, nor above 1.
-
-    >>> holm([0.25, 0.125, 0.5])
-    [0.5, 0.375, 0.5]
-    """
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = largest
-    return corrected
-
-
 class _Test:
     """One claim's test: its two p-values, and the verdict once they are corrected."""
 
@@ -169,12 +158,12 @@ class _Test:
         if self.decided:
             return
         self.n["pairs"] = len(seeds)
-        self.comparison = _compare(evidence, arm, baseline, paired=bool(seeds))
+        self.comparison = compare(evidence.claim, arm, baseline, bool(seeds), evidence.resolution)
         if self.comparison is None:
-            self.decided = "inconclusive", _cannot_vary(evidence)
+            self.decided = "inconclusive", cannot_vary(evidence.claim)
             return
         self.exact = self.comparison.error == 0
-        self.supports, self.against = _p_values(evidence.claim, self.comparison)
+        self.supports, self.against = p_values_of(evidence.claim, self.comparison)
         if self.exact:
             self.corrected = {"supports": self.supports, "against": self.against}
 
@@ -182,7 +171,7 @@ class _Test:
         """What `judge` returns of the claim."""
         evidence, claim = self.evidence, self.evidence.claim
         word, reason = self.decided or self._decide()
-        diverged = _name_diverged(claim, evidence.diverged_arm, evidence.diverged_baseline)
+        diverged = name_diverged(claim, evidence.diverged_arm, evidence.diverged_baseline)
         tested = not (self.decided or self.exact)
         return {
             "verdict": word,
@@ -206,97 +195,16 @@ class _Test:
         if self.exact:
             how = "exact: no seed changes these counts"
         else:
-            how = _format_p(getattr(self, key))
+            how = format_p(getattr(self, key))
             if not self.alone:
-                how += f", corrected {_format_p(self.corrected[key])}"
+                how += f", corrected {format_p(self.corrected[key])}"
             if comparison.floored:
                 how += "; spread taken as one example"
-        reason = f"{_sentence(claim, word)} ({claim.metric}; {how})"
-        barred = _bar_support(claim, self.evidence.diverged_arm, self.evidence.diverged_baseline)
+        reason = f"{sentence(claim, word)} ({claim.metric}; {how})"
+        barred = bar_to_support(claim, self.evidence.diverged_arm, self.evidence.diverged_baseline)
         if word == "supported" and barred:
             return "inconclusive", f"{reason}, but {barred}, which rules out support."
         return word, f"{reason}."
-
-
-@dataclasses.dataclass(frozen=True)
-class _Comparison:
-    """The difference of two means with its standard error; 0: exact."""
-
-    difference: float
-    error: float
-    freedom: float
-    rounding: float
-    floored: bool
-
-    def p_above(self, bound: float, strict: bool = False) -> float:
-        """p of "difference <= bound"; 0 or 1 if exact.
-
-        Then a difference that equals the bound counts as above it unless `strict`.
-        """
-        if not self.error:
-            rounding = self.rounding if strict else -self.rounding
-            return 0.0 if self.difference - bound > rounding else 1.0
-        return _student_cdf(self.freedom, -(self.difference - bound) / self.error)
-
-    def p_below(self, bound: float, strict: bool = False) -> float:
-        """p of "difference >= bound", as `p_above`."""
-        if not self.error:
-            rounding = self.rounding if strict else -self.rounding
-            return 0.0 if bound - self.difference > rounding else 1.0
-        return _student_cdf(self.freedom, (self.difference - bound) / self.error)
-
-    def interval(self, claim: Claim) -> list[float]:
-        """The 90 % confidence interval of the claim's effect."""
-        half = 0.0
-        if self.error:
-            from scipy.special import stdtrit
-
-            half = float(stdtrit(self.freedom, 1 - ALPHA)) * self.error
-        low, high = self.difference - half, self.difference + half
-        return [math.exp(-high), math.exp(-low)] if claim.test == "ratio_at_least" else [low, high]
-
-
-def _compare(evidence: Evidence, arm, baseline, paired: bool) -> _Comparison | None:
-    """The comparison, on logarithms for a ratio; None where nothing tells how much values vary."""
-    claim, least = evidence.claim, evidence.resolution or 0.0
-    exact = claim.metric in metrics.COUNTS and not (_varies(arm) or _varies(baseline))
-    if claim.test == "ratio_at_least":
-        least /= min(arm + baseline)
-        arm, baseline = ([math.log(value) for value in values] for values in (arm, baseline))
-    difference = statistics.fmean(arm) - statistics.fmean(baseline)
-    if exact:
-        rounding = 1e-12 * max(1.0, abs(arm[0]), abs(baseline[0]))
-        return _Comparison(difference, 0.0, math.inf, rounding, floored=False)
-    largest = 1.0 if claim.test == "ratio_at_least" else max(map(abs, arm + baseline))
-    samples = [[a - b for a, b in zip(arm, baseline, strict=True)]] if paired else [arm, baseline]
-    found = [statistics.stdev(values) for values in samples]
-    taken = [max(deviation, least) for deviation in found]
-    parts = [s * s / len(values) for s, values in zip(taken, samples, strict=True)]
-    if max(taken) <= _ROUNDING * largest:
-        return None
-    freedom = sum(parts) ** 2 / sum(
-        part * part / (len(values) - 1) for part, values in zip(parts, samples, strict=True)
-    )
-    return _Comparison(difference, math.sqrt(sum(parts)), freedom, 0.0, floored=found != taken)
-
-
-def _p_values(claim: Claim, comparison: _Comparison) -> tuple[float, float]:
-    """The p-value that supports the claim and the one that speaks against it."""
-    margin = claim.margin or 0.0
-    if claim.test == "ratio_at_least":  # log arm - log baseline <= -log ratio
-        bound = -math.log(claim.ratio)
-        return comparison.p_below(bound), comparison.p_above(bound, strict=True)
-    if claim.test == "equivalent":
-        supports = max(comparison.p_above(-margin), comparison.p_below(margin))
-        outside = comparison.p_below(-margin, strict=True), comparison.p_above(margin, strict=True)
-        return supports, min(outside)
-    better = (comparison.p_above, comparison.p_below)
-    if claim.lower_is_better:
-        better, margin = better[::-1], -margin
-    # worse: a difference of exactly -margin is not below it, so it speaks against
-    above = better[0](-margin)
-    below = better[1](-margin, strict=True)
-    return (above, below) if claim.test == "not_worse" else (below, above)
 
 
 def _decide_unmeasured(evidence: Evidence, arm, baseline) -> tuple[str, str] | None:
@@ -323,17 +231,6 @@ def _decide_unmeasured(evidence: Evidence, arm, baseline) -> tuple[str, str] | N
     return None
 
 
-def _cannot_vary(evidence: Evidence) -> str:
-    claim = evidence.claim
-    why = "how many examples it was measured on is not known"
-    if claim.metric not in metrics.ACCURACIES:
-        why = "without a spread there is no test"
-    return (
-        f"{claim.metric} does not vary between the seeds of {claim.arm} and {claim.baseline}, and "
-        f"{why}."
-    )
-
-
 def _common_seeds(evidence: Evidence) -> list[int]:
     """The seeds that finished in both arms; none if there are fewer than two to pair."""
     arm, baseline = evidence.arm, evidence.baseline
@@ -341,48 +238,6 @@ def _common_seeds(evidence: Evidence) -> list[int]:
         return []
     seeds = [seed for seed in arm if seed in baseline]
     return seeds if len(seeds) > 1 else []
-
-
-def _bar_support(claim: Claim, diverged_arm, diverged_baseline) -> str:
-    """Why diverged seeds rule out support, or an empty string."""
-    if claim.test != "worse" and diverged_arm:
-        return f"a seed of {claim.arm} diverged"
-    if claim.test in ("worse", "equivalent") and diverged_baseline:
-        return f"a seed of {claim.baseline} diverged"
-    return ""
-
-
-def _sentence(claim: Claim, word: str) -> str:
-    """What the verdict says of the two arms, without a full stop."""
-    margin = f"{claim.margin or 0:g} {claim.metric}"
-    if claim.metric.endswith("accuracy"):
-        points = 100 * (claim.margin or 0)
-        margin = f"{points:g} point{'' if points == 1 else 's'}"
-    worse = f"more than {margin} worse than" if claim.margin else "worse than"
-    subject, other = claim.arm, claim.baseline
-    if claim.test == "ratio_at_least":
-        subject, other = other, subject
-        yes, no = (
-            f"has {text} {claim.ratio:g}x the {claim.metric} of"
-            for text in ("at least", "less than")
-        )
-    elif claim.test == "equivalent":
-        yes, no = f"is within {margin} of", f"is not within {margin} of"
-    elif claim.test == "not_worse":
-        yes, no = f"is at most {margin} worse than", f"is {worse}"
-    else:
-        yes, no = f"is {worse}", f"is not {worse}"
-    if word == "inconclusive":
-        return f"The seeds do not decide whether {subject} {yes} {other}"
-    return f"{subject} {yes if word == 'supported' else no} {other}"
-
-
-def _name_diverged(claim: Claim, diverged_arm, diverged_baseline) -> str:
-    return "".join(
-        f" Diverged, left out of the means: {name} seed {', '.join(map(str, seeds))}."
-        for name, seeds in ((claim.arm, diverged_arm), (claim.baseline, diverged_baseline))
-        if seeds
-    )
 
 
 def _effect(claim: Claim, arm: list[float], baseline: list[float]) -> float | None:
@@ -398,17 +253,3 @@ def _effect(claim: Claim, arm: list[float], baseline: list[float]) -> float | No
 
 def _values(values: Mapping[int, float] | Sequence[float]) -> list[float]:
     return list(values.values() if isinstance(values, Mapping) else values)
-
-
-def _varies(values: list[float]) -> bool:
-    return min(values) != max(values)
-
-
-def _student_cdf(freedom: float, t: float) -> float:
-    from scipy.special import stdtr  # a tenth of scipy.stats' import time
-
-    return float(stdtr(freedom, t))
-
-
-def _format_p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

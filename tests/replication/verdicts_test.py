@@ -3,7 +3,6 @@ import pytest
 from scipy import stats
 
 from lbkeras.replication import Claim, Evidence, judge, verdict
-from lbkeras.replication.verdicts import holm
 
 A, B = [0.93, 0.95, 0.94, 0.945], [0.944, 0.941, 0.946, 0.943]
 MARGIN, RATIO = {"margin": 0.01}, {"ratio": 2.0}
@@ -296,12 +295,6 @@ def test_tiny_values_that_vary_are_tested():
     arm, baseline = by_seed([2e-9, 2.1e-9, 2.2e-9]), by_seed([1e-9, 1.2e-9, 1.1e-9])
     result = verdict(claim("worse", "consensus_distance"), arm, baseline)
     assert result["verdict"] == "supported"
-
-
-def test_holms_correction():
-    # R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert (holm([]), holm([0.9, 0.8])) == ([], [1.0, 1.0])
 
 
 def test_claims_of_one_replication_are_corrected_together():

@@ -1,0 +1,60 @@
+"""The reason of a verdict in words."""
+
+from lbkeras import metrics
+from lbkeras.replication.claims import Claim
+
+
+def sentence(claim: Claim, word: str) -> str:
+    """What the verdict says of the two arms, without a full stop."""
+    margin = f"{claim.margin or 0:g} {claim.metric}"
+    if claim.metric.endswith("accuracy"):
+        points = 100 * (claim.margin or 0)
+        margin = f"{points:g} point{'' if points == 1 else 's'}"
+    worse = f"more than {margin} worse than" if claim.margin else "worse than"
+    subject, other = claim.arm, claim.baseline
+    if claim.test == "ratio_at_least":
+        subject, other = other, subject
+        yes, no = (
+            f"has {text} {claim.ratio:g}x the {claim.metric} of"
+            for text in ("at least", "less than")
+        )
+    elif claim.test == "equivalent":
+        yes, no = f"is within {margin} of", f"is not within {margin} of"
+    elif claim.test == "not_worse":
+        yes, no = f"is at most {margin} worse than", f"is {worse}"
+    else:
+        yes, no = f"is {worse}", f"is not {worse}"
+    if word == "inconclusive":
+        return f"The seeds do not decide whether {subject} {yes} {other}"
+    return f"{subject} {yes if word == 'supported' else no} {other}"
+
+
+def bar_to_support(claim: Claim, diverged_arm, diverged_baseline) -> str:
+    """Why diverged seeds rule out support, or an empty string."""
+    if claim.test != "worse" and diverged_arm:
+        return f"a seed of {claim.arm} diverged"
+    if claim.test in ("worse", "equivalent") and diverged_baseline:
+        return f"a seed of {claim.baseline} diverged"
+    return ""
+
+
+def cannot_vary(claim: Claim) -> str:
+    why = "how many examples it was measured on is not known"
+    if claim.metric not in metrics.ACCURACIES:
+        why = "without a spread there is no test"
+    return (
+        f"{claim.metric} does not vary between the seeds of {claim.arm} and {claim.baseline}, and "
+        f"{why}."
+    )
+
+
+def name_diverged(claim: Claim, diverged_arm, diverged_baseline) -> str:
+    return "".join(
+        f" Diverged, left out of the means: {name} seed {', '.join(map(str, seeds))}."
+        for name, seeds in ((claim.arm, diverged_arm), (claim.baseline, diverged_baseline))
+        if seeds
+    )
+
+
+def format_p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
