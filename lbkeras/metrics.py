@@ -1,22 +1,83 @@
-"""A run's final values by name: which a run has, which way each is better, which are counts."""
+"""What a run logs: of each quantity the name, label, unit, better direction and cost, once."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
 
 HIGHER, LOWER = "higher", "lower"
-ACCURACIES = ("accuracy", "val_accuracy")  # shares of the examples
-# What the plan fixes: the same for every seed, unless a callback steers the batch size.
-COUNTS = ("updates", "examples_seen", "epochs")
-COSTS = (*COUNTS, "seconds")
-_OF_EVERY_RUN = {
-    **dict.fromkeys(ACCURACIES, HIGHER),
-    **dict.fromkeys(("loss", "val_loss", *COSTS), LOWER),
-}
+VALIDATION = "val_"  # begins the name of what is measured on unseen examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A quantity that a run logs.
+
+    Attributes:
+        name: in the history, the record, TensorBoard and claims.
+        label: in a picture, without its unit.
+        unit: in which it is shown; "%": values are shares of 1.
+        better: `"higher"` or `"lower"` for what lbkeras measures; None for another: who names it
+            says it.
+        cost: whether it counts what a run spent rather than how good its model is.
+        count: whether the plan fixes it: the same for every seed, unless a callback steers the
+            batch size.
+    """
+
+    name: str
+    label: str
+    unit: str = ""
+    better: str | None = None
+    cost: bool = False
+    count: bool = False
+
+    @property
+    def axis(self) -> str:
+        """The label with its unit."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is shown in per cent."""
+        return self.unit == "%"
+
+    @property
+    def factor(self) -> int:
+        """How many of its unit a value of 1 is."""
+        return 100 if self.is_share else 1
+
+
+NOISE_SCALE = "gradient_noise_scale"
+_COUNT = dict(better=LOWER, cost=True, count=True)
+_LOGGED_BY_EVERY_RUN = (  # but for the number of epochs the columns of its history, in order
+    Metric("updates", "parameter updates", **_COUNT),
+    Metric("examples_seen", "examples seen", **_COUNT),
+    Metric("epochs", "epochs", **_COUNT),
+    Metric("batch_size", "batch size", "examples"),
+    Metric("learning_rate", "learning rate"),
+    Metric("momentum", "momentum"),
+    Metric("noise_scale", "noise scale ε·N/(B·(1−m))"),
+    Metric("loss", "training loss", better=LOWER),
+    Metric("accuracy", "training accuracy", "%", HIGHER),
+    Metric("val_loss", "loss on unseen examples", better=LOWER),
+    Metric("val_accuracy", "accuracy on unseen examples", "%", HIGHER),
+    Metric("seconds", "wall clock", "s, training", LOWER, cost=True),
+    Metric("examples_per_second", "examples per second"),
+)
+_LOGGED_BY_SOME = (
+    Metric("consensus_distance", "consensus distance", better=LOWER),
+    Metric(NOISE_SCALE, "gradient noise scale", "examples"),
+)
+_KNOWN = {metric.name: metric for metric in (*_LOGGED_BY_EVERY_RUN, *_LOGGED_BY_SOME)}
 _SHARPNESS = re.compile(r"sharpness(_subspace_\d+)?(_\d+(\.\d+)?e[+-]?\d+)?")
 _USUAL = 1e-3  # the box that a sharpness without one in its name means
 
-NOISE_SCALE = "gradient_noise_scale"
+COLUMNS = tuple(metric.name for metric in _LOGGED_BY_EVERY_RUN if metric.name != "epochs")
+ACCURACIES = tuple(metric.name for metric in _LOGGED_BY_EVERY_RUN if metric.is_share)
+COSTS = tuple(metric.name for metric in _LOGGED_BY_EVERY_RUN if metric.cost)
+# How good the model is: the final values of every run.
+FINALS = tuple(m.name for m in _LOGGED_BY_EVERY_RUN if m.better and not m.cost)
+
 _NOISE_SCALE = (
     NOISE_SCALE,
     f"{NOISE_SCALE}_error",
@@ -37,11 +98,18 @@ _LOGGED = {
 }
 
 
-def better(metric: str) -> str | None:
-    """`"higher"` or `"lower"` for what lbkeras measures; None for another: who names it says it."""
-    if metric == "consensus_distance" or _SHARPNESS.fullmatch(metric):
-        return LOWER
-    return _OF_EVERY_RUN.get(metric)
+def of(name: str) -> Metric:
+    """What is known of a quantity; of one that lbkeras does not log, what its name says."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    unit = "%" if name.endswith("accuracy") else ""
+    better = LOWER if _SHARPNESS.fullmatch(name) else None
+    return Metric(name, name.replace("_", " "), unit, better)
+
+
+def measured_at_the_end(name: str) -> bool:
+    """Whether callbacks measure it at the end of a run, beside loss and accuracy."""
+    return name.startswith(("sharpness", "consensus_distance")) or name == NOISE_SCALE
 
 
 def noise_scale_is_lower_bound(values: Mapping[str, Any]) -> bool:
@@ -59,7 +127,7 @@ def measured(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     Args:
         settings: the arm's sections, as `experiment.arm_settings` returns them.
     """
-    names = list(_OF_EVERY_RUN)
+    names = [*ACCURACIES, *(name for name in FINALS if name not in ACCURACIES), *COSTS]
     if settings["optimizer"].get("num_nodes"):
         names.append("consensus_distance")
     for callback, arguments in settings.get("callbacks", {}).items():

@@ -26,7 +26,21 @@ from lbkeras.runs import experiment
     ],
 )
 def test_only_what_lbkeras_measures_has_a_known_direction(metric, better):
-    assert metrics.better(metric) == better
+    assert metrics.of(metric).better == better
+
+
+@pytest.mark.parametrize(
+    ("metric", "axis", "factor"),
+    [
+        ("updates", "parameter updates", 1),
+        ("batch_size", "batch size (examples)", 1),
+        ("val_accuracy", "accuracy on unseen examples (%)", 100),
+        ("top_5_accuracy", "top 5 accuracy (%)", 100),
+        ("accuracy_gap", "accuracy gap", 1),
+    ],
+)
+def test_how_a_quantity_is_shown(metric, axis, factor):
+    assert (metrics.of(metric).axis, metrics.of(metric).factor) == (axis, factor)
 
 
 def test_what_an_arm_measures():

@@ -9,6 +9,7 @@ import keras
 from lbkeras import checks
 from lbkeras.callbacks.optimizer_settings import last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
+from lbkeras.metrics import COLUMNS, FINALS
 
 _WIDTH = 24
 _SECONDS_BETWEEN_DRAWINGS = 0.2
@@ -98,17 +99,7 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
 
 
 # Columns of the history that the line shows in its own way, or that say nothing at a glance.
-_IN_THE_HISTORY_ONLY = {
-    "batch_size",
-    "examples_per_second",
-    "examples_seen",
-    "learning_rate",
-    "momentum",
-    "noise_scale",
-    "seconds",
-    "updates",
-    "trust_ratio",
-}
+_IN_THE_HISTORY_ONLY = {*COLUMNS, "trust_ratio"} - {*FINALS}
 
 
 def _on_terminal() -> bool:

@@ -14,6 +14,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from lbkeras import checks, files
 from lbkeras.distribution.agreement import is_chief
 from lbkeras.errors import UserError
+from lbkeras.metrics import VALIDATION
 
 _NUMBERS = itertools.count()  # of the files of this process
 
@@ -59,8 +60,8 @@ class TensorBoardScalars(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         values = {"train": [], "validation": []}
         for name, value in (logs if self._writers and logs else {}).items():
-            run = "validation" if name.startswith("val_") else "train"
-            scalar = Summary.Value(tag=name.removeprefix("val_"), simple_value=float(value))
+            run = "validation" if name.startswith(VALIDATION) else "train"
+            scalar = Summary.Value(tag=name.removeprefix(VALIDATION), simple_value=float(value))
             values[run].append(scalar)
         for run, scalars in values.items():
             if scalars:

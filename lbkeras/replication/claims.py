@@ -49,7 +49,7 @@ class Claim:
         paper: the paper's own values, for the report only: `{"arm": 0.944, "baseline": 0.943}`.
         note: a remark for the report.
         better: `"higher"` or `"lower"`; required for a metric that lbkeras does not measure itself
-            (`metrics.better`), unless the test is a ratio.
+            (`metrics.of`), unless the test is a ratio.
 
     Raises:
         UserError: a value is missing or unusable.
@@ -78,7 +78,10 @@ class Claim:
             raise self._error("tag", "S, T, ST, A or M", self.tag)
         if self.better not in (metrics.HIGHER, metrics.LOWER, None):
             raise self._error("better", "higher or lower", self.better)
-        if self.test != "ratio_at_least" and (self.better or metrics.better(self.metric)) is None:
+        if (
+            self.test != "ratio_at_least"
+            and (self.better or metrics.of(self.metric).better) is None
+        ):
             raise self._error("better", f"higher or lower for the metric {self.metric!r}", None)
         if self.arm == self.baseline:
             raise self._error("baseline", "another arm than the claim's", self.baseline)
@@ -128,17 +131,21 @@ class Claim:
     @property
     def lower_is_better(self) -> bool:
         """Whether less of it is better: what the claim says, else what is known of the metric."""
-        return (self.better or metrics.better(self.metric)) == metrics.LOWER
+        return self._direction == metrics.LOWER
 
     @property
     def is_cost(self) -> bool:
         """Whether the metric counts what a run spent rather than how good its model is."""
-        return self.metric in metrics.COSTS
+        return metrics.of(self.metric).cost
 
     def to_dict(self) -> dict[str, Any]:
         """The claim as plain data, without the fields that are not set."""
         data = {**dataclasses.asdict(self), "paper": dict(self.paper)}
         return {key: value for key, value in data.items() if value not in (None, "", {})}
+
+    @property
+    def _direction(self) -> str | None:
+        return self.better or metrics.of(self.metric).better
 
     def _error(self, key: str, expected: str, received: Any) -> UserError:
         return UserError(

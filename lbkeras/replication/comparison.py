@@ -56,7 +56,7 @@ def compare(
 ) -> Comparison | None:
     """The comparison, on logarithms for a ratio; None where nothing tells how much values vary."""
     least = resolution or 0.0
-    exact = claim.metric in metrics.COUNTS and not (_varies(arm) or _varies(baseline))
+    exact = metrics.of(claim.metric).count and not (_varies(arm) or _varies(baseline))
     if claim.test == "ratio_at_least":
         least /= min(arm + baseline)
         arm, baseline = ([math.log(value) for value in values] for values in (arm, baseline))

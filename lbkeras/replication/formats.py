@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+from lbkeras import metrics
+
 NONE = "–"
 
 
@@ -12,7 +14,7 @@ def format_metric(summary: dict[str, Any], metric: str, unit: bool = True) -> st
     if not summary["n"]:
         return NONE
     mean = format_number(summary["mean"], metric)
-    percent = " %" if unit and is_percent(metric) else ""
+    percent = " %" if unit and metrics.of(metric).is_share else ""
     if summary["standard_deviation"] is None:
         return f"{mean}{percent} (n=1)" if not unit else f"{mean}{percent}"
     return f"{mean} ± {format_number(summary['standard_deviation'], metric)}{percent}"
@@ -63,7 +65,7 @@ def describe_effect(claim: dict[str, Any]) -> str:
         return NONE
     if claim["test"] == "ratio_at_least":
         text, form = f"{effect:.2f}x {metric}", (lambda value: f"{value:.2f}")
-    elif is_percent(metric):
+    elif metrics.of(metric).is_share:
         text, form = f"{_signed_points(effect)} points", _signed_points
     else:
         text, form = f"{effect:+.4g}", (lambda value: f"{value:+.4g}")
@@ -123,16 +125,12 @@ def _count_runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
-def is_percent(metric: str) -> bool:
-    return metric.endswith("accuracy")
-
-
 def unit_of(metric: str) -> str:
-    return " %" if is_percent(metric) else ""
+    return " %" if metrics.of(metric).is_share else ""
 
 
 def format_number(value: float, metric: str) -> str:
-    if is_percent(metric):
+    if metrics.of(metric).is_share:
         return f"{100 * value:.2f}"
     return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
 

@@ -7,7 +7,7 @@ from lbkeras.replication.claims import Claim
 def sentence(claim: Claim, word: str) -> str:
     """What the verdict says of the two arms, without a full stop."""
     margin = f"{claim.margin or 0:g} {claim.metric}"
-    if claim.metric.endswith("accuracy"):
+    if metrics.of(claim.metric).is_share:
         points = 100 * (claim.margin or 0)
         margin = f"{points:g} point{'' if points == 1 else 's'}"
     worse = f"more than {margin} worse than" if claim.margin else "worse than"

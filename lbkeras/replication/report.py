@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from lbkeras import files
-from lbkeras.metrics import NOISE_SCALE, noise_scale_is_lower_bound
+from lbkeras.metrics import NOISE_SCALE, measured_at_the_end, noise_scale_is_lower_bound
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.notes import notes_on
 from lbkeras.replication.replication_folder import ReplicationFolder, read_replication_folder
 from lbkeras.replication.verdicts import Evidence, judge
 from lbkeras.runs.record import RunFolder
-
-# What callbacks measure at the end of a run, beside loss and accuracy.
-_MEASURED = ("sharpness", "consensus_distance")
 
 
 def build_report(workdir: Path | str) -> dict[str, Any]:
@@ -130,7 +127,7 @@ def _summarize_measured(done: list[RunFolder]) -> dict[str, Any]:
     measured = {
         name: _summarize([run.value(name) for run in done if name in run.record["final"]])
         for name in names
-        if name.startswith(_MEASURED) or name == NOISE_SCALE
+        if measured_at_the_end(name)
     }
     if NOISE_SCALE in measured:
         finals = [run.record.get("final", {}) for run in done]

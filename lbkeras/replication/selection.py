@@ -38,7 +38,7 @@ def select_arms(report: dict[str, Any]) -> dict[str, str]:
         UserError: it is not known which way the metric is better, an arm has another name, or no
             arm of a group finished all its seeds.
     """
-    better = metrics.better(report["metric"])
+    better = metrics.of(report["metric"]).better
     if better is None:
         raise UserError(
             "metric: expected one of which lbkeras knows which way is better, received "

@@ -4,29 +4,15 @@ import keras
 
 from lbkeras import checks
 from lbkeras.distribution.agreement import is_chief
+from lbkeras.metrics import COLUMNS
 from lbkeras.runs.record import append_history_row
-
-COLUMNS = (
-    "updates",
-    "examples_seen",
-    "batch_size",
-    "learning_rate",
-    "momentum",
-    "noise_scale",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "seconds",
-    "examples_per_second",
-)
 
 
 class HistoryWriter(keras.callbacks.Callback):
     """Appends each epoch's logs to a JSON-lines file, on the disk before the next epoch begins.
 
-    A row is `epoch` (from 0), the columns of `COLUMNS` that the logs hold, in that order, then
-    whatever else they hold. Give `TrainingStatistics` before it for all of the columns. Where
+    A row is `epoch` (from 0), the columns of `metrics.COLUMNS` that the logs hold, in that order,
+    then whatever else they hold. Give `TrainingStatistics` before it for all of the columns. Where
     several workers train together, the chief writes.
 
     Args:

@@ -9,6 +9,7 @@ from pathlib import Path
 from lbkeras import files
 from lbkeras.errors import UserError, one_line
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.metrics import COLUMNS, FINALS
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.runs import experiment, lock, machine
 from lbkeras.runs.record import read_history, read_record, truncate_history, write_record
@@ -312,13 +313,10 @@ def _new_record(run: Run, model, strategy, previous: dict) -> dict:
 
 def _close_record(run: Run, record: dict, status: str, **more) -> dict:
     """Completes the record from the history that is on the disk."""
-    from lbkeras.runs.history_writer import COLUMNS
-
     history_file = run.folder / "history.jsonl"
     rows = read_history(history_file) if history_file.exists() else []
     last = rows[-1] if rows else {}
-    metrics = ["loss", "accuracy", "val_loss", "val_accuracy"]
-    metrics += [name for name in last if "/" not in name and name not in ("epoch", *COLUMNS)]
+    measured = [name for name in last if "/" not in name and name not in ("epoch", *COLUMNS)]
     record = record | {
         "status": status,
         "finished": _now(),
@@ -326,7 +324,7 @@ def _close_record(run: Run, record: dict, status: str, **more) -> dict:
         "updates": last.get("updates", 0),
         "examples_seen": last.get("examples_seen", 0),
         "seconds": sum(row.get("seconds") or 0.0 for row in rows),
-        "final": {name: last.get(name) for name in metrics},
+        "final": {name: last.get(name) for name in (*FINALS, *measured)},
         **more,
     }
     return write_record(run.folder, record)

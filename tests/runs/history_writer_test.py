@@ -4,7 +4,7 @@ import keras
 
 from lbkeras.callbacks import BatchSizeScheduler, HistoryWriter, TrainingStatistics
 from lbkeras.data import Pipeline
-from lbkeras.runs.history_writer import COLUMNS
+from lbkeras.metrics import COLUMNS
 
 
 class ReadEachEpoch(keras.callbacks.Callback):

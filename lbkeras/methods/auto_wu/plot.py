@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from lbkeras import files
+from lbkeras import files, metrics
 from lbkeras.errors import UserError
 from lbkeras.runs.record import RunFolder
 
@@ -58,8 +58,8 @@ def draw_auto_wu(axes, content: dict[str, Any], history, colors) -> None:
     means = (content["posterior"] or {}).get("mean", [])
     bottom = min([0.0, *y, *means])
     axes.set_ylim(bottom if top is None else max(bottom, -0.25 * top), top)
-    axes.set_xlabel("epochs")
-    axes.set_ylabel("training loss")
+    axes.set_xlabel(metrics.of("epochs").axis)
+    axes.set_ylabel(metrics.of("loss").axis)
     _draw_rate(axes, content, of_rate)
 
 
@@ -80,7 +80,7 @@ def _draw_rate(axes, content, color) -> None:
     axes.plot([], [], color=color, linestyle="--", linewidth=1.4, label="learning rate (right)")
     second.set_yscale("log")
     second.set_ylim(0.7 * rates[0], 2 * max(rates))
-    second.set_ylabel("learning rate")
+    second.set_ylabel(metrics.of("learning_rate").axis)
     second.spines["top"].set_visible(False)
 
 

@@ -3,6 +3,7 @@
 import statistics
 from typing import Any
 
+from lbkeras import metrics
 from lbkeras.metrics import NOISE_SCALE, noise_scale_is_lower_bound
 from lbkeras.replication.plots.style import (
     Arms,
@@ -55,13 +56,15 @@ def draw_curves(arms: Arms, column: str, against: str, title: str | None = None)
         plain_ticks(axes.yaxis)
     elif column.endswith("loss") and _spans_decades(axes):
         axes.set_yscale("log")
-    elif column.endswith("accuracy"):
+    elif metrics.of(column).is_share:
         limit_accuracy(axes, finals)
     if against == "updates" and max(ends) > 3 * min(ends):
         axes.set_xscale("log")
         bottom = axes.get_ylim()[0]
         axes.set_xlim(left=0.8 * min(x for x, y in points_of(axes) if y >= bottom))
     label_axes(axes, against, column)
+    if column == NOISE_SCALE:
+        axes.set_ylabel(f"{axes.get_ylabel()}\n▲ a lower bound in most runs")
     finish(figure, axes, title)
     return figure
 
@@ -73,7 +76,7 @@ def _legend(arm: str, runs: dict[int, RunFolder], finished, column: str) -> str:
     counts = f"n={len(lasts)}{f', {diverged} diverged' if diverged else ''}"
     if not lasts:
         return f"{arm} ({counts})"
-    form = "{:.2f}" if column.endswith("accuracy") else "{:.3g}"
+    form = "{:.2f}" if metrics.of(column).is_share else "{:.3g}"
     form = "{:,.0f}" if column == NOISE_SCALE else form
     spread = f" ± {form.format(statistics.stdev(lasts))}" if len(lasts) > 1 else ""
     return f"{arm}: {form.format(statistics.fmean(lasts))}{spread} ({counts})"
@@ -112,7 +115,7 @@ def _curve(run: RunFolder, column: str, against: str) -> list[tuple[int, float, 
     A history's `seconds` are the epoch's own, so the wall clock is their running sum.
     """
     points, seconds = [], 0.0
-    factor = 100 if column.endswith("accuracy") else 1
+    factor = metrics.of(column).factor
     for number, row in enumerate(run.history):
         epoch = row.get("epoch", number)
         seconds += row.get("seconds") or 0.0

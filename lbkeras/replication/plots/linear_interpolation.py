@@ -3,6 +3,7 @@
 import statistics
 from typing import Any
 
+from lbkeras import metrics
 from lbkeras.replication.plots.style import COLORS, finish, new_figure
 
 # Columns of a panel: training as a whole line, unseen examples dashed.
@@ -23,7 +24,7 @@ def draw_line(lines: list[dict[str, Any]], title: str | None = None):
     alphas = lines[0]["alpha"]
     for axes, columns in zip(panels, _PANELS, strict=True):
         for column, color, dashes in zip(columns, COLORS[:2], ("-", "--"), strict=True):
-            factor = 100 if column.endswith("accuracy") else 1
+            factor = metrics.of(column).factor
             points = []
             for number, alpha in enumerate(alphas):
                 values = [line[column][number] for line in lines]
@@ -31,7 +32,7 @@ def draw_line(lines: list[dict[str, Any]], title: str | None = None):
                 if values:
                     points.append((alpha, min(values), statistics.fmean(values), max(values)))
             x, low, mean, high = zip(*points, strict=True) if points else [()] * 4
-            where = "unseen" if column.startswith("val_") else "training"
+            where = "unseen" if column.startswith(metrics.VALIDATION) else "training"
             label = f"{where} examples, mean of n={len(lines)}"
             axes.plot(x, mean, color=color, linestyle=dashes, linewidth=1.8, label=label)
             if len(lines) > 1:

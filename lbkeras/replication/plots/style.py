@@ -6,7 +6,7 @@ Drawn with matplotlib's objects on the Agg canvas: no window, no global state.
 import textwrap
 from typing import Any
 
-from lbkeras.metrics import NOISE_SCALE
+from lbkeras import metrics
 from lbkeras.runs.record import RunFolder
 
 Arms = dict[str, dict[int, RunFolder]]  # the runs of each arm, by seed
@@ -14,19 +14,6 @@ Arms = dict[str, dict[int, RunFolder]]  # the runs of each arm, by seed
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow left out (too light).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
-_LABELS = {
-    "val_accuracy": "accuracy on unseen examples (%)",
-    "accuracy": "training accuracy (%)",
-    "val_loss": "loss on unseen examples",
-    "loss": "training loss",
-    "epochs": "epochs",
-    "updates": "parameter updates",
-    "seconds": "wall clock (s, training)",
-    "batch_size": "batch size (examples)",
-    "learning_rate": "learning rate",
-    "noise_scale": "noise scale ε·N/(B·(1−m))",
-    NOISE_SCALE: "gradient noise scale (examples)\n▲ a lower bound in most runs",
-}
 
 
 def arm_style(index: int, count: int, widening: float = 0.8) -> dict[str, Any]:
@@ -59,12 +46,12 @@ def new_figure(rows: int, height: float):
 
 def label_axes(axes, x: str, y: str) -> None:
     if x:
-        axes.set_xlabel(_LABELS.get(x, x))
+        axes.set_xlabel(metrics.of(x).axis)
     if x == "epochs":
         from matplotlib.ticker import MaxNLocator
 
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel(_LABELS.get(y, y.replace("_", " ")))
+    axes.set_ylabel(metrics.of(y).axis)
 
 
 def finish(figure, axes, title: str | None) -> None:

@@ -4,6 +4,7 @@ import re
 import statistics
 from typing import Any
 
+from lbkeras import metrics
 from lbkeras.replication.plots.style import (
     Arms,
     arm_style,
@@ -69,7 +70,7 @@ def draw_sweep(groups: Groups, column: str, quantity: str, title: str | None = N
         counts = sorted(set(n))
         label = f"{group} (n={'/'.join(map(str, counts))})"
         axes.errorbar(x, mean, deviation, capsize=3, elinewidth=1, label=label, **settings)
-    if column.endswith("accuracy"):
+    if metrics.of(column).is_share:
         if quantity == "learning_rate":  # too high ones fail: the best are the point
             shown = [max(mean for _, mean, _, _ in points) for points in groups.values()]
         else:
@@ -85,6 +86,6 @@ def draw_sweep(groups: Groups, column: str, quantity: str, title: str | None = N
 
 
 def _statistics(values: list[float], column: str) -> tuple[float, float, int]:
-    factor = 100 if column.endswith("accuracy") else 1
+    factor = metrics.of(column).factor
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
     return factor * statistics.fmean(values), factor * deviation, len(values)
