@@ -83,7 +83,9 @@ def _experiment(*, data, model, batch_sizes, epochs, examples, seeds, prefix="")
         arms=arms,
         seeds=seeds,
     )
-    config.line = dict(start=f"{prefix}small_batch", end=f"{prefix}large_batch", examples=examples)
+    config.linear_interpolation = dict(
+        start=f"{prefix}small_batch", end=f"{prefix}large_batch", examples=examples
+    )
     return config
 
 

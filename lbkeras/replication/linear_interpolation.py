@@ -83,27 +83,28 @@ def evaluate_line(start, end, train, test, positions=POSITIONS) -> dict[str, lis
 def check_line(config) -> None:
     """Checks what a config says of a line between two of its arms, if it says anything.
 
-    `config.line` has `start` and `end`, names of arms, and `examples`, how many of the training
-    data the loss is taken over (the first so many in the source's order; 0: all).
+    `config.linear_interpolation` has `start` and `end`, names of arms, and `examples`, how many of
+    the training data the loss is taken over (the first so many in the source's order; 0: all).
 
     Raises:
         UserError: a missing or unknown key, no such arm, or the same one twice.
     """
-    if "line" not in config:
+    section, where = config.get("linear_interpolation"), "config.linear_interpolation"
+    if section is None:
         return
-    for key in config.line:
+    for key in section:
         if key not in _KEYS:
-            raise UserError(unknown_name("config.line", key, _KEYS))
+            raise UserError(unknown_name(where, key, _KEYS))
     for key in _KEYS:
-        if key not in config.line:
-            raise UserError(f"config.line.{key}: expected a value, received none")
+        if key not in section:
+            raise UserError(f"{where}.{key}: expected a value, received none")
     arms = experiment.arm_names(config)
     for key in ("start", "end"):
-        if config.line[key] not in arms:
-            raise UserError(unknown_name(f"config.line.{key}", config.line[key], arms))
-    if config.line.start == config.line.end:
+        if section[key] not in arms:
+            raise UserError(unknown_name(f"{where}.{key}", section[key], arms))
+    if section.start == section.end:
         raise UserError(
-            f"config.line.end: expected another arm than {config.line.start}, received the same"
+            f"{where}.end: expected another arm than {section.start}, received the same"
         )
 
 
@@ -112,7 +113,7 @@ def write_lines(config, seeds, workdir: Path, data_dir: str | None = None) -> No
 
     Writes `line_seed_N.json` in the replication's folder for each seed that both arms have
     finished: `arms`, and what `evaluate_line` returns. What is there already stays. Does nothing
-    for a config without `line`.
+    for a config without `linear_interpolation`.
 
     Args:
         config: the replication's config.
@@ -124,9 +125,10 @@ def write_lines(config, seeds, workdir: Path, data_dir: str | None = None) -> No
         UserError: as `check_line`, or models that differ.
     """
     check_line(config)
-    if "line" not in config:
+    section = config.get("linear_interpolation")
+    if section is None:
         return
-    arms = [config.line.start, config.line.end]
+    arms = [section.start, section.end]
     for seed in seeds:
         file = workdir / f"line_seed_{seed}.json"
         models = [workdir / arm / f"seed_{seed}" / "model.keras" for arm in arms]
@@ -134,7 +136,7 @@ def write_lines(config, seeds, workdir: Path, data_dir: str | None = None) -> No
             continue
         print(f"line from {arms[0]} to {arms[1]}, seed {seed}: {len(POSITIONS)} models", flush=True)
         settings = experiment.arm_settings(config, arms[0])
-        line = _evaluate_saved(models, settings, config.line.examples, seed, data_dir)
+        line = _evaluate_saved(models, settings, section.examples, seed, data_dir)
         finite = {
             name: [value if math.isfinite(value) else None for value in values]
             for name, values in line.items()

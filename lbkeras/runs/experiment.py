@@ -73,12 +73,12 @@ def check_config(config) -> None:
     Raises:
         UserError: an unknown or missing key, a value of another type or out of its range.
     """
-    known = (*SECTIONS, _OPTIONAL, "arms", "line", *_RANGES)
+    known = (*SECTIONS, _OPTIONAL, "arms", "linear_interpolation", *_RANGES)
     for key in config:
         if key not in known:
             raise UserError(unknown_name("config", key, known))
-    for key in (*SECTIONS, _OPTIONAL, "arms", "line"):
-        if key in config or key not in (_OPTIONAL, "line"):
+    for key in (*SECTIONS, _OPTIONAL, "arms", "linear_interpolation"):
+        if key in config or key not in (_OPTIONAL, "linear_interpolation"):
             _check_section(f"config.{key}", config.get(key))
     if not config.arms:
         raise UserError("config.arms: expected at least one arm, received none")

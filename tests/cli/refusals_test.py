@@ -161,7 +161,7 @@ FILES = [
     ("made.callbacks = dict(Checkpoint=dict(directory='/x'))", "callbacks.Checkpoint: expected"),
     ("made.callbacks = dict(HistoryWriter=dict(path='x'))", "callbacks.HistoryWriter: expected"),
     ("made.callbacks = dict(MicroBatches={})", "callbacks.MicroBatches: expected"),
-    ("made.line = 3", "config.line: expected a section"),
+    ("made.linear_interpolation = 3", "config.linear_interpolation: expected a section"),
     ("made.seeds = True", "config.seeds: expected a whole number from 1"),
     ("made.first_seed = 2**32", "config.first_seed: expected a whole number from 0"),
     ("del made.data.num_examples", "data.num_examples: expected a value, received none"),

@@ -23,7 +23,7 @@ def test_arms_differ_in_the_batch_alone(variant):
     assert sizes[0] == VARIANTS[variant]
     assert sizes[1] == small["data"]["num_examples"] // 10
     linear_interpolation.check_line(config)
-    assert [config.line.start, config.line.end] == list(config.arms)
+    assert [config.linear_interpolation.start, config.linear_interpolation.end] == list(config.arms)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -83,7 +83,8 @@ CONFIG = dict(
 
 
 def config(**line):
-    return ConfigDict(CONFIG | dict(line=dict(start="one", end="two", examples=200) | line))
+    line = dict(start="one", end="two", examples=200) | line
+    return ConfigDict(CONFIG | dict(linear_interpolation=line))
 
 
 @pytest.mark.slow
@@ -114,12 +115,15 @@ def test_a_config_without_a_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+SECTION = "config.linear_interpolation"
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (dict(start="on"), "config.line.start"),
-        (dict(end="one"), "^config.line.end: expected another arm than one, received the same"),
-        (dict(ends="one"), "config.line"),
+        (dict(start="on"), f"^{SECTION}.start"),
+        (dict(end="one"), f"^{SECTION}.end: expected another arm than one, received the same"),
+        (dict(ends="one"), f"^{SECTION}: expected one of"),
     ],
 )
 def test_lines_that_a_config_cannot_have(line, message):
@@ -129,6 +133,6 @@ def test_lines_that_a_config_cannot_have(line, message):
 
 def test_a_line_without_an_end():
     broken = config()
-    del broken.line.end
-    with pytest.raises(UserError, match="^config.line.end: expected a value, received none"):
+    del broken.linear_interpolation.end
+    with pytest.raises(UserError, match=f"^{SECTION}.end: expected a value, received none"):
         linear_interpolation.check_line(broken)
