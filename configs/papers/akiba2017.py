@@ -34,7 +34,7 @@ PAPER = dict(
     title="Extremely Large Minibatch SGD: Training ResNet-50 on ImageNet in 15 Minutes",
     arxiv="1711.04325",
     setting="ImageNet, ResNet-50, a batch of 32,768",
-    arms=dict(without_moving_averages=dict(accuracy=0.749, tag="T")),
+    arms=dict(without_moving_averages=dict(accuracy=0.749, tag="secondary")),
 )
 
 
@@ -192,7 +192,7 @@ def get_claims(variant="digits"):
             statement="With all three the extremely large batch has an accuracy near the small "
             "batch's after the same epochs.",
             source=source,
-            tag="T",
+            tag="secondary",
             test="not_worse",
             arm="without_moving_averages",
             baseline="small_batch",
@@ -207,7 +207,7 @@ def get_claims(variant="digits"):
                 name=name,
                 statement=statement,
                 source=source,
-                tag="T",
+                tag="secondary",
                 test="worse",
                 arm=arm,
                 baseline=baseline,

@@ -50,7 +50,8 @@ PAPER = dict(
     arxiv="1705.08741",
     setting="CIFAR-10, ResNet-44, batches of 128 and 4,096 (Table 1)",
     arms={
-        arm: dict(accuracy=accuracy, tag="M") for arm, accuracy in _ACCURACIES["resnet44"].items()
+        arm: dict(accuracy=accuracy, tag="recalled")
+        for arm, accuracy in _ACCURACIES["resnet44"].items()
     },
 )
 
@@ -244,7 +245,7 @@ def get_claims(variant="digits"):
         ),
     ]
     common_to_all = dict(
-        source=f"{PAPER['citation']}, section 5, Table 1", tag="M", metric="val_accuracy"
+        source=f"{PAPER['citation']}, section 5, Table 1", tag="recalled", metric="val_accuracy"
     )
     return [
         claim

@@ -120,7 +120,7 @@ def get_claims(variant="digits"):
                 statement=f"With {few} nodes {words} has the test accuracy of an all-reduce after "
                 "the same epochs.",
                 source=source,
-                tag="T",
+                tag="secondary",
                 test="not_worse",
                 arm=f"{method}_{few}",
                 baseline=f"all_reduce_{few}",
@@ -131,7 +131,7 @@ def get_claims(variant="digits"):
                 statement=f"With {many} nodes {words} has a lower test accuracy than an all-reduce "
                 "after the same epochs.",
                 source=source,
-                tag="T",
+                tag="secondary",
                 test="worse",
                 arm=f"{method}_{many}",
                 baseline=f"all_reduce_{many}",
@@ -141,7 +141,7 @@ def get_claims(variant="digits"):
                 statement=f"With {many} nodes those of {words} are further from their mean at the "
                 f"end than with {few}.",
                 source=source,
-                tag="M",
+                tag="recalled",
                 test="worse",
                 arm=f"{method}_{many}",
                 baseline=f"{method}_{few}",

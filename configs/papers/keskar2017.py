@@ -32,10 +32,10 @@ PAPER = dict(
     arxiv="1609.04836",
     setting="F1 on MNIST and, as c1, C1 on CIFAR-10, 5 runs each (tables 2 and 3)",
     arms=dict(
-        small_batch=dict(accuracy=0.9803, tag="M", note="sharpness 1.23 ± 0.83"),
-        large_batch=dict(accuracy=0.9781, tag="M", note="sharpness 205.14 ± 69.52"),
-        c1_small_batch=dict(accuracy=0.8004, tag="M", note="sharpness 28.58 ± 3.13"),
-        c1_large_batch=dict(accuracy=0.7726, tag="M", note="sharpness 707.23 ± 43.04"),
+        small_batch=dict(accuracy=0.9803, tag="recalled", note="sharpness 1.23 ± 0.83"),
+        large_batch=dict(accuracy=0.9781, tag="recalled", note="sharpness 205.14 ± 69.52"),
+        c1_small_batch=dict(accuracy=0.8004, tag="recalled", note="sharpness 28.58 ± 3.13"),
+        c1_large_batch=dict(accuracy=0.7726, tag="recalled", note="sharpness 707.23 ± 43.04"),
     ),
 )
 
@@ -194,7 +194,7 @@ def _claim(name, statement, variant, metric="sharpness", test="worse", **more):
         name=name,
         statement=statement,
         source=f"{PAPER['citation']}, section 2, {_TABLES.get(metric, 'table 3')}",
-        tag="M",
+        tag="recalled",
         test=test,
         arm=arms[0],
         baseline=arms[1],

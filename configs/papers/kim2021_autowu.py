@@ -41,8 +41,12 @@ PAPER = dict(
     arxiv="2107.05855",
     setting="ImageNet, ResNet-50 after 120 epochs",
     arms=dict(
-        auto_wu_4096=dict(accuracy=0.7570, tag="T", note="75.54 with the authors' released code"),
-        auto_wu_16384=dict(accuracy=0.7522, tag="T", note="74.87 with the authors' released code"),
+        auto_wu_4096=dict(
+            accuracy=0.7570, tag="secondary", note="75.54 with the authors' released code"
+        ),
+        auto_wu_16384=dict(
+            accuracy=0.7522, tag="secondary", note="74.87 with the authors' released code"
+        ),
     ),
 )
 
@@ -195,7 +199,7 @@ def get_claims(variant="digits"):
                 name="a_batch_of_16384_keeps_accuracy",
                 statement="With AutoWU a batch of 16,384 keeps the accuracy of one of 4,096.",
                 source=f"{PAPER['citation']}, table of results, as the authors' README has it",
-                tag="T",
+                tag="secondary",
                 test="not_worse",
                 arm="auto_wu_16384",
                 baseline="auto_wu_4096",
@@ -210,7 +214,7 @@ def get_claims(variant="digits"):
             statement=f"At batch {batch_size:,} AutoWU, untuned, is as good as the best of five "
             "learning rates with warm-up and the same decay.",
             source=f"{PAPER['citation']}, abstract",
-            tag="S",
+            tag="stated",
             test="not_worse",
             arm=f"auto_wu_{batch_size}",
             baseline=f"tuned_{batch_size}",

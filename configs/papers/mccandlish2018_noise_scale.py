@@ -252,4 +252,4 @@ def get_claims(variant="digits"):
         ),
         *of_power,
     ]
-    return [dict(source=source, tag="T") | claim for claim in claims]
+    return [dict(source=source, tag="secondary") | claim for claim in claims]

@@ -31,12 +31,12 @@ PAPER = dict(
     arxiv="1711.00489",
     setting="CIFAR-10, WRN-16-4, 200 epochs (section 5.2, Table 1)",
     arms=dict(
-        original=dict(accuracy=0.943, updates=80_000, tag="T"),
-        increase_batch=dict(accuracy=0.944, updates=29_000, tag="T"),
+        original=dict(accuracy=0.943, updates=80_000, tag="secondary"),
+        increase_batch=dict(accuracy=0.944, updates=29_000, tag="secondary"),
         increased_learning_rate=dict(
-            accuracy=0.945, updates=6_500, accuracy_tag="T", updates_tag="M"
+            accuracy=0.945, updates=6_500, accuracy_tag="secondary", updates_tag="recalled"
         ),
-        increased_momentum=dict(accuracy=0.933, updates=2_500, tag="T"),
+        increased_momentum=dict(accuracy=0.933, updates=2_500, tag="secondary"),
     ),
 )
 
@@ -281,20 +281,20 @@ def get_claims(variant="digits"):
             name="increased_momentum_loses_accuracy",
             statement="Increased momentum needs the fewest updates and costs test accuracy.",
             source=f"{PAPER['citation']}, {table}",
-            tag="T",
+            tag="secondary",
             test="worse",
             arm="increased_momentum",
             baseline="original",
             metric="val_accuracy",
             paper=_papers("accuracy", "increased_momentum", "original"),
         ),
-        _saves_updates("increase_batch", 2.3, table, "T"),
-        _saves_updates("increased_learning_rate", 8.0, table, "A"),
+        _saves_updates("increase_batch", 2.3, table, "secondary"),
+        _saves_updates("increased_learning_rate", 8.0, table, "arithmetic"),
         dict(
             name="large_batch_naive_loses_accuracy",
             statement="A large batch from the start, with nothing else changed, loses accuracy.",
             source=f"{PAPER['citation']}, section 1",
-            tag="S",
+            tag="stated",
             test="worse",
             arm="large_batch_naive",
             baseline="original",
@@ -308,7 +308,7 @@ def _keeps_accuracy(arm, baseline, where):
         name=f"{arm}_keeps_accuracy",
         statement=f"The test accuracy of {arm} equals that of {baseline} after the same epochs.",
         source=f"{PAPER['citation']}, {where}",
-        tag="S",
+        tag="stated",
         test="not_worse",
         arm=arm,
         baseline=baseline,

@@ -36,18 +36,24 @@ PAPER = dict(
     arxiv="1708.03888",
     setting="ImageNet, AlexNet-BN after 100 epochs and ResNet-50 after 90",
     arms=dict(
-        alexnet_bn_sgd_512=dict(accuracy=0.602, tag="M"),
-        alexnet_bn_sgd_4096=dict(accuracy=0.589, tag="M"),
-        alexnet_bn_sgd_8192=dict(accuracy=0.580, tag="M"),
-        alexnet_bn_lars_512=dict(accuracy=0.602, tag="M"),
-        alexnet_bn_lars_4096=dict(accuracy=0.604, tag="M"),
-        alexnet_bn_lars_8192=dict(accuracy=0.601, tag="M"),
-        alexnet_bn_lars_16384=dict(accuracy=0.593, tag="M"),
-        alexnet_bn_lars_32768=dict(accuracy=0.578, tag="M"),
-        resnet50_sgd_256=dict(accuracy=0.730, tag="M", note="73.79 in a reproduction [T]"),
-        resnet50_lars_8192=dict(accuracy=0.727, tag="M", note="73.78 in that reproduction [T]"),
-        resnet50_lars_16384=dict(accuracy=0.730, tag="M", note="73.36 in that reproduction [T]"),
-        resnet50_lars_32768=dict(accuracy=0.723, tag="M", note="72.26 in that reproduction [T]"),
+        alexnet_bn_sgd_512=dict(accuracy=0.602, tag="recalled"),
+        alexnet_bn_sgd_4096=dict(accuracy=0.589, tag="recalled"),
+        alexnet_bn_sgd_8192=dict(accuracy=0.580, tag="recalled"),
+        alexnet_bn_lars_512=dict(accuracy=0.602, tag="recalled"),
+        alexnet_bn_lars_4096=dict(accuracy=0.604, tag="recalled"),
+        alexnet_bn_lars_8192=dict(accuracy=0.601, tag="recalled"),
+        alexnet_bn_lars_16384=dict(accuracy=0.593, tag="recalled"),
+        alexnet_bn_lars_32768=dict(accuracy=0.578, tag="recalled"),
+        resnet50_sgd_256=dict(accuracy=0.730, tag="recalled", note="73.79 in a reproduction [T]"),
+        resnet50_lars_8192=dict(
+            accuracy=0.727, tag="recalled", note="73.78 in that reproduction [T]"
+        ),
+        resnet50_lars_16384=dict(
+            accuracy=0.730, tag="recalled", note="73.36 in that reproduction [T]"
+        ),
+        resnet50_lars_32768=dict(
+            accuracy=0.723, tag="recalled", note="72.26 in that reproduction [T]"
+        ),
     ),
 )
 
@@ -293,7 +299,7 @@ def get_claims(variant="digits"):
             statement=f"Momentum SGD with batch {largest:,} loses test accuracy against batch "
             f"{smallest:,}, also with a tuned learning rate and warm-up.",
             source=f"{PAPER['citation']}, section 3",
-            tag="M",
+            tag="recalled",
             test="worse",
             arm=f"{prefix}sgd_{largest}",
             baseline=baseline,
@@ -312,7 +318,7 @@ def _keeps_accuracy(arm, baseline, is_largest=False):
         name=f"{arm}_keeps_accuracy",
         statement=f"The test accuracy of {arm} equals that of {baseline} after the same epochs.",
         source=f"{PAPER['citation']}, abstract and section 6",
-        tag="S",
+        tag="stated",
         test="not_worse",
         arm=arm,
         baseline=baseline,
@@ -329,7 +335,7 @@ def _beats_sgd(prefix, batch_size, is_largest):
         statement=f"At batch {batch_size:,} momentum SGD, with a tuned learning rate and warm-up, "
         "has a lower test accuracy than LARS.",
         source=f"{PAPER['citation']}, sections 3 and 6",
-        tag="M",
+        tag="recalled",
         test="worse",
         arm=f"{prefix}sgd_{batch_size}",
         baseline=f"{prefix}lars_{batch_size}",

@@ -220,7 +220,7 @@ def get_claims(variant="digits"):
             statement=f"With LEGW and no tuning, batch {int(arm.split('_')[1]):,} has the test "
             f"accuracy of batch {int(base.split('_')[1]):,} after the same epochs.",
             source=f"{PAPER['citation']}, abstract",
-            tag="S",
+            tag="stated",
             test="not_worse",
             arm=arm,
             baseline=base,
@@ -235,7 +235,7 @@ def get_claims(variant="digits"):
             statement=f"The largest batch {words[rival.rsplit('_', 1)[0]]} has a lower test "
             "accuracy than with LEGW.",
             source=f"{PAPER['citation']}, comparison with other tuning",
-            tag="M",
+            tag="recalled",
             test="worse",
             arm=rival,
             baseline=larger[-1],

@@ -10,14 +10,16 @@ from lbkeras import metrics
 from lbkeras.errors import UserError
 
 TESTS = ("not_worse", "worse", "equivalent", "ratio_at_least")
+# How sure a source is, with the letter that a report has for it, and records before 0.2.0 have.
 TAGS = {
-    "S": "stated in the source",
-    "T": "from a secondary text, a reproduction or public code",
-    "ST": "stated in the source and in a secondary text",
-    "A": "arithmetic",
-    "M": "recalled, not looked up",
-    "M?": "recalled with doubt",
+    "stated": ("S", "stated in the source"),
+    "secondary": ("T", "from a secondary text, a reproduction or public code"),
+    "both": ("ST", "stated in the source and in a secondary text"),
+    "arithmetic": ("A", "arithmetic"),
+    "recalled": ("M", "recalled, not looked up"),
+    "doubted": ("M?", "recalled with doubt"),
 }
+LETTERS = dict(TAGS.values())
 _TEXTS = ("name", "statement", "test", "arm", "baseline", "source", "metric", "note", "tag")
 
 
@@ -40,8 +42,8 @@ class Claim:
         arm: the arm the claim is about.
         baseline: the arm it is compared with.
         source: paper, section and table.
-        tag: how sure the source is: S, T, ST, A (arithmetic) or M. `M?` is refused: a number
-            recalled with doubt is no base for a test.
+        tag: how sure the source is: stated, secondary, both, arithmetic or recalled (`TAGS`).
+            `doubted` is refused: a number recalled with doubt is no base for a test.
         metric: a key of the record's `final` values, or `updates`, `examples_seen`, `seconds`.
         margin: absolute, in the metric's unit (0.01 is one point of accuracy); required and
             positive for `not_worse` and `equivalent`.
@@ -61,7 +63,7 @@ class Claim:
     arm: str
     baseline: str
     source: str = ""
-    tag: str = "T"
+    tag: str = "secondary"
     metric: str = "val_accuracy"
     margin: float | None = None
     ratio: float | None = None
@@ -74,8 +76,8 @@ class Claim:
             if not isinstance(getattr(self, key), str):
                 raise self._error(key, "text", getattr(self, key))
         _check_known(f"claim {self.name!r}: test", self.test, TESTS)
-        if self.tag not in TAGS or self.tag == "M?":
-            raise self._error("tag", "S, T, ST, A or M", self.tag)
+        if letter_of(self.tag) not in LETTERS or letter_of(self.tag) == "M?":
+            raise self._error("tag", "stated, secondary, both, arithmetic or recalled", self.tag)
         if self.better not in (metrics.HIGHER, metrics.LOWER, None):
             raise self._error("better", "higher or lower", self.better)
         if (
@@ -151,6 +153,11 @@ class Claim:
         return UserError(
             f"claim {self.name!r}: expected {expected} for {key!r}, received {received!r}"
         )
+
+
+def letter_of(tag: str) -> str:
+    """The letter of a tag in a report; another text, such as the letter itself, as it is."""
+    return TAGS[tag][0] if tag in TAGS else tag
 
 
 def _is_number(value: Any) -> bool:

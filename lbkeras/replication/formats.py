@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lbkeras import metrics
+from lbkeras.replication.claims import letter_of
 
 NONE = "–"
 
@@ -54,7 +55,7 @@ def format_paper(paper: dict[str, Any], key: str, tag: bool = False) -> str:
     if number:
         text = f"{100 * value:.2f}" if key == "accuracy" else f"{value:,.0f}"
     label = paper.get(f"{key}_tag", paper.get("tag"))
-    return f"{text} [{label}]" if tag and label else text
+    return f"{text} [{letter_of(str(label))}]" if tag and label else text
 
 
 def describe_effect(claim: dict[str, Any]) -> str:

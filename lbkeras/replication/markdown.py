@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from lbkeras.replication.claims import TAGS
+from lbkeras.replication.claims import LETTERS, letter_of
 from lbkeras.replication.formats import (
     NONE,
     describe_date,
@@ -181,7 +181,7 @@ def render_claims(report: dict[str, Any]) -> str:
     rows = []
     for claim in report["claims"]:
         result = claim["result"]
-        source = f"{claim.get('source', '')} [{claim['tag']}]".strip()
+        source = f"{claim.get('source', '')} [{letter_of(claim['tag'])}]".strip()
         rows.append([
             f"{claim['statement']} ({source})", f"**{result['verdict']}**",
             describe_effect(claim), _claimed(claim), _describe_n(result["n"]),
@@ -247,8 +247,8 @@ def _render_not_finished(report: dict[str, Any]) -> list[str]:
 
 def _explain_tags(papers) -> str:
     keys = ("tag", "accuracy_tag", "updates_tag")
-    used = {str(paper[key]) for paper in papers for key in keys if paper.get(key)}
-    known = [f"[{tag}] {TAGS[tag]}" for tag in sorted(used) if tag in TAGS]
+    used = {letter_of(str(paper[key])) for paper in papers for key in keys if paper.get(key)}
+    known = [f"[{letter}] {LETTERS[letter]}" for letter in sorted(used) if letter in LETTERS]
     return f"The paper's numbers: {'; '.join(known)}." if known else ""
 
 

@@ -31,7 +31,7 @@ CLAIMS = [
         "name": "keeps_accuracy",
         "statement": "Increasing the batch keeps the accuracy.",
         "source": "Smith et al. 2018, section 5.2, Table 1",
-        "tag": "T",
+        "tag": "secondary",
         "test": "not_worse",
         "arm": "increase_batch",
         "baseline": "original",
@@ -43,7 +43,7 @@ CLAIMS = [
         "name": "fewer_updates",
         "statement": "It needs 1.8 times fewer updates.",
         "source": "Table 1",
-        "tag": "T",
+        "tag": "secondary",
         "test": "ratio_at_least",
         "arm": "increase_batch",
         "baseline": "original",
@@ -97,7 +97,12 @@ def write_workdir(path, statuses, claims=CLAIMS, **settings):
     path.mkdir(parents=True, exist_ok=True)
     arms = {arm: {"description": f"the arm {arm}", "paper": {}} for arm in statuses}
     first = next(iter(arms))
-    arms[first]["paper"] = {"accuracy": 0.943, "updates": 80000, "tag": "T", "note": "one run"}
+    arms[first]["paper"] = {
+        "accuracy": 0.943,
+        "updates": 80000,
+        "tag": "secondary",
+        "note": "one run",
+    }
     plans = {}
     for arm in statuses:
         phases = [

@@ -12,6 +12,17 @@ def workdir(make_workdir):
     return make_workdir({arm: ["finished"] * 3 for arm in ("small", "large")}, claims=[])
 
 
+def test_records_with_the_letters_of_0_1_0_are_rendered_the_same(full_workdir):
+    """Claims and papers' numbers had the letter of their tag."""
+    report = build_report(full_workdir)
+    file = full_workdir / "replication.json"
+    before = file.read_text().replace('"tag": "secondary"', '"tag": "T"')
+    assert before.count('"tag": "T"') == 3 and '"tag": "secondary"' not in before
+    file.write_text(before)
+    assert render_report(build_report(full_workdir)) == render_report(report)
+    assert "[T] from a secondary text" in render_report(report)
+
+
 def test_what_callbacks_measured_is_in_the_report(workdir):
     for arm, values in (("small", (1.0, 3.0, None)), ("large", (10.0, 10.0, 40.0))):
         for seed, value in enumerate(values):
