@@ -141,8 +141,14 @@ def write_workdir(path, statuses, claims=CLAIMS, **settings):
 
 
 @pytest.fixture
+def only_the_schedule(monkeypatch):
+    """Leaves out the curves of every report, each a third of a second; curves_test draws them."""
+    monkeypatch.setattr(pictures, "draw_curves", lambda *arguments: None)
+
+
+@pytest.fixture
 def no_curves(monkeypatch):
-    """Leaves out the pictures of every report, which take a second; plots_test draws them."""
+    """Leaves out the pictures of every report, the schedule too."""
     for draw in ("draw_curves", "draw_schedule"):
         monkeypatch.setattr(pictures, draw, lambda *arguments: None)
 

@@ -32,16 +32,3 @@ def test_every_arm_is_in_every_picture(full_workdir):
 def test_planned_schedules_are_drawn_before_any_run(make_workdir):
     workdir = make_workdir({"original": [None], "increase_batch": [None]})
     assert [path.name for path in write_plots(workdir)] == ["schedule.png"]
-
-
-def test_diverged_runs_alone_are_drawn(make_workdir):
-    workdir = make_workdir({"original": ["diverged"] * 2}, claims=[])
-    assert {path.name for path in write_plots(workdir)} == NAMES
-
-
-def test_a_diverged_epoch_without_values_is_left_out(make_workdir):
-    workdir = make_workdir({"original": ["diverged"]}, claims=[])
-    history = workdir / "original/seed_0/history.jsonl"
-    last = '{"epoch": 13, "updates": 630, "loss": NaN, "val_accuracy": null, "seconds": 1}\n'
-    history.write_text(history.read_text() + last)
-    assert {path.name for path in write_plots(workdir)} == NAMES

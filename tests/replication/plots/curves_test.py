@@ -1,7 +1,30 @@
 import json
 
+import pytest
+
 from lbkeras.replication.plots.curves import draw_curves
 from lbkeras.replication.replication_folder import read_replication_folder
+
+CURVES = [
+    *(("val_accuracy", against) for against in ("epochs", "updates", "seconds")),
+    ("loss", "epochs"),
+]
+
+
+@pytest.mark.parametrize(("column", "against"), CURVES)
+def test_diverged_runs_alone_are_drawn(make_workdir, column, against):
+    """Without the mean of finished runs; the last epochs have no values."""
+    workdir = make_workdir({"original": ["diverged"] * 2}, claims=[])
+    for seed in range(2):
+        history = workdir / f"original/seed_{seed}/history.jsonl"
+        last = '{"epoch": 13, "updates": 630, "loss": NaN, "val_accuracy": null, "seconds": 1}\n'
+        history.write_text(history.read_text() + last)
+    (axes,) = draw_curves(read_replication_folder(workdir).runs, column, against).axes
+    _, *lines = axes.get_lines()
+    assert [len(line.get_xdata()) for line in lines] == [13, 1, 13, 1]
+    assert [line.get_marker() for line in lines] == ["None", "x", "None", "x"]
+    for line, end in zip(lines[::2], lines[1::2], strict=True):
+        assert (line.get_xdata()[-1], line.get_ydata()[-1]) == (*end.get_xdata(), *end.get_ydata())
 
 
 def test_the_noise_scale_of_the_arms_that_measured_it(make_workdir):
