@@ -127,10 +127,12 @@ def _count_runs(count: int) -> str:
 
 
 def unit_of(metric: str) -> str:
+    """` %`, or an empty string."""
     return " %" if metrics.of(metric).is_share else ""
 
 
 def format_number(value: float, metric: str) -> str:
+    """`94.30`, `1,234` or `0.01235`."""
     if metrics.of(metric).is_share:
         return f"{100 * value:.2f}"
     return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"

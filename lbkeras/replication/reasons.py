@@ -39,6 +39,7 @@ def bar_to_support(claim: Claim, diverged_arm, diverged_baseline) -> str:
 
 
 def cannot_vary(claim: Claim) -> str:
+    """Why values that do not vary decide nothing."""
     why = "how many examples it was measured on is not known"
     if claim.metric not in metrics.ACCURACIES:
         why = "without a spread there is no test"
@@ -49,6 +50,7 @@ def cannot_vary(claim: Claim) -> str:
 
 
 def name_diverged(claim: Claim, diverged_arm, diverged_baseline) -> str:
+    """A sentence for each arm with diverged seeds, or an empty string."""
     return "".join(
         f" Diverged, left out of the means: {name} seed {', '.join(map(str, seeds))}."
         for name, seeds in ((claim.arm, diverged_arm), (claim.baseline, diverged_baseline))
@@ -57,4 +59,5 @@ def name_diverged(claim: Claim, diverged_arm, diverged_baseline) -> str:
 
 
 def format_p(p: float) -> str:
+    """`p = 0.012`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

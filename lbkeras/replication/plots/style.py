@@ -31,6 +31,7 @@ def arm_style(index: int, count: int, widening: float = 0.8) -> dict[str, Any]:
 
 
 def new_figure(rows: int, height: float):
+    """A figure and its panels, one below the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -45,6 +46,7 @@ def new_figure(rows: int, height: float):
 
 
 def label_axes(axes, x: str, y: str) -> None:
+    """Names what is on the axes; the x axis of a panel above another has no label: ''."""
     if x:
         axes.set_xlabel(metrics.of(x).axis)
     if x == "epochs":
@@ -55,6 +57,7 @@ def label_axes(axes, x: str, y: str) -> None:
 
 
 def finish(figure, axes, title: str | None) -> None:
+    """Adds the legend of what is in `axes` below, and the title above."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(len(labels), 2), frameon=False,
@@ -85,4 +88,5 @@ def limit_accuracy(axes, finals: list[float]) -> None:
 
 
 def points_of(axes) -> list[tuple[float, float]]:
+    """The points of all lines."""
     return [point for line in axes.get_lines() for point in zip(*line.get_data(), strict=True)]
