@@ -33,7 +33,7 @@ from interleaved import ratio_of, timed_pairs  # noqa: E402
 
 from configs.papers import smith2018  # noqa: E402
 from lbkeras import callbacks, data, models, planning  # noqa: E402
-from lbkeras.runs import experiment  # noqa: E402
+from lbkeras.runs import build, experiment  # noqa: E402
 from lbkeras.runs.steps_per_execution import choose_steps_per_execution  # noqa: E402
 
 
@@ -122,10 +122,10 @@ def executions(rounds: int):
     for arm in experiment.arm_names(config):
         settings = experiment.arm_settings(config, arm)
         plan = experiment.make_plan(settings)
-        train, _ = experiment.make_pipelines(settings, plan.phases[0].batch_size, 0, None)
-        chosen_model = experiment.make_model(settings, train)
+        train, _ = build.make_pipelines(settings, plan.phases[0].batch_size, 0, None)
+        chosen_model = build.make_model(settings, train)
         chosen = choose_steps_per_execution(chosen_model, plan)
-        one_model = experiment.make_model(settings, train)
+        one_model = build.make_model(settings, train)
         for model, steps in ((chosen_model, chosen), (one_model, 1)):
             _compile(model, plan.phases[0].learning_rate, plan.phases[0].momentum, steps)
         scheduler = callbacks.BatchSizeScheduler(train, plan)

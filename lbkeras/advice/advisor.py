@@ -14,7 +14,7 @@ from lbkeras.advice.probe import Probe, probe_batch_sizes
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.plan import Plan
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 
 _FEWEST_EPOCHS = 2  # measured
 _SHARE_OF_EPOCHS = 0.25
@@ -265,11 +265,11 @@ def _measure(settings: dict, own: Plan, strategy: str, data_dir, say):
     plan = measured_plan(own)
     chosen = make_strategy(strategy)
     check_replicas(own, chosen.num_replicas_in_sync)
-    train, _ = experiment.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
+    train, _ = build.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
     with chosen.scope():
-        model = experiment.make_model(settings, train)
+        model = build.make_model(settings, train)
         model.compile(
-            optimizer=experiment.make_optimizer(settings, plan, steered=True),
+            optimizer=build.make_optimizer(settings, plan, steered=True),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=choose_steps_per_execution(model, plan),

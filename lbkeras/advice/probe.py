@@ -8,7 +8,7 @@ import time
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.replicas import replica_batch_size
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 
 _SECONDS_OF_TIMING = 1.5  # a batch size
 _FEWEST_CALLS, _MOST_CALLS = 3, 50
@@ -94,11 +94,11 @@ def probe_batch_sizes(
     keras.utils.set_random_seed(0)
     plan = experiment.make_plan(settings)
     chosen = make_strategy(strategy)
-    pipeline, _ = experiment.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
+    pipeline, _ = build.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
     with chosen.scope():
-        model = experiment.make_model(settings, pipeline)
+        model = build.make_model(settings, pipeline)
         model.compile(
-            optimizer=experiment.make_optimizer(settings, plan),
+            optimizer=build.make_optimizer(settings, plan),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=choose_steps_per_execution(model, plan),

@@ -9,7 +9,7 @@ from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale import noise_scale
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 
 HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of every arm of a config
 
@@ -166,7 +166,7 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
     from lbkeras.advice import advisor
 
     advisor.check_arm(settings, arm)
-    with experiment.reading_data(settings):
+    with build.reading_data(settings):
         found = advisor.advise(
             settings, flags.strategy, flags.data_dir, budget_mb, say=_say_on_stderr
         )
@@ -223,7 +223,7 @@ def _probe(flags, plans: dict) -> dict:
     probes = {}
     for settings, arms in groups.values():
         batch_sizes = [phase.batch_size for arm in arms for phase in plans[arm].phases]
-        with experiment.reading_data(settings):
+        with build.reading_data(settings):
             found = probe_batch_sizes(
                 settings,
                 sorted(set(batch_sizes)),

@@ -8,7 +8,7 @@ import numpy as np
 from lbkeras import files
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 
 POSITIONS = tuple(np.linspace(-1.0, 2.0, 25).tolist())
 _KEYS = ("start", "end", "examples")
@@ -149,13 +149,13 @@ def _evaluate_saved(models, settings: dict, examples: int, seed: int, data_dir) 
     import keras
 
     keras.backend.clear_session()
-    train, test = experiment.make_pipelines(settings, 1, seed, data_dir)
+    train, test = build.make_pipelines(settings, 1, seed, data_dir)
     train = train.in_order(settings["data"]["test_batch_size"], examples or None)
     start, end = (keras.models.load_model(model, compile=False) for model in models)
     start.compile(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"]
     )
-    with experiment.reading_data(settings):
+    with build.reading_data(settings):
         return evaluate_line(start, end, train, test)
 
 

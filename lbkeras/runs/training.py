@@ -11,7 +11,7 @@ from lbkeras.errors import UserError, one_line
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.metrics import COLUMNS, FINALS
 from lbkeras.planning.replicas import check_replicas
-from lbkeras.runs import experiment, lock, machine
+from lbkeras.runs import build, experiment, lock, machine
 from lbkeras.runs.record import read_history, read_record, truncate_history, write_record
 
 
@@ -134,10 +134,10 @@ def _train(run: Run, plan, record: dict, check_held) -> dict:
         print(f"strategy: {describe(strategy)}", flush=True)
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
-    train_data, test_data = experiment.make_pipelines(
+    train_data, test_data = build.make_pipelines(
         run.settings, plan.phases[0].batch_size, run.seed, run.data_dir
     )
-    chosen = experiment.make_callbacks(
+    chosen = build.make_callbacks(
         run.settings,
         run.folder,
         pipeline=train_data,
@@ -181,7 +181,7 @@ def _train(run: Run, plan, record: dict, check_held) -> dict:
     still_ours = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: check_held())
     with _recording(run, record, check_held) if chief else contextlib.nullcontext():
         if first_epoch < plan.epochs:
-            reading = experiment.reading_data(run.settings)
+            reading = build.reading_data(run.settings)
             with stop.catching(), _memory(run, "data.test_batch_size"), reading:
                 model.fit(
                     train_data,
@@ -203,9 +203,9 @@ def _compiled_model(run: Run, plan, strategy, train_data, steered: bool):
     from lbkeras.runs.steps_per_execution import choose_steps_per_execution
 
     with strategy.scope():
-        model = experiment.make_model(run.settings, train_data)
+        model = build.make_model(run.settings, train_data)
         model.compile(
-            optimizer=experiment.make_optimizer(run.settings, plan, steered),
+            optimizer=build.make_optimizer(run.settings, plan, steered),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
             steps_per_execution=run.steps_per_execution or choose_steps_per_execution(model, plan),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lbkeras.cli.command_flags import config_module, load_config
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 from lbkeras.schedules import rmsprop_to_sgd_fraction
 
 AKIBA = Path(__file__).parents[2] / "configs" / "papers" / "akiba2017.py"
@@ -58,6 +58,6 @@ def test_published_rates():
 def test_optimizers_and_callbacks_can_be_made():
     config = load_config(f"{AKIBA}:digits")
     settings = experiment.arm_settings(config, "without_moving_averages")
-    optimizer = experiment.make_optimizer(settings, experiment.make_plan(settings))
+    optimizer = build.make_optimizer(settings, experiment.make_plan(settings))
     assert optimizer.momentum == 0.9 and optimizer.rmsprop_learning_rate == 3e-4
     assert settings["callbacks"] == {"LastBatchStatistics": {}}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lbkeras.cli.command_flags import config_module, load_config
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 
 GOYAL = Path(__file__).parents[2] / "configs" / "papers" / "goyal2017.py"
 VARIANTS = list(config_module(str(GOYAL))._VARIANTS)
@@ -52,14 +52,14 @@ def test_batch_normalisation_is_over_32_examples_at_any_batch_size():
     config = load_config(f"{GOYAL}:digits")
     for arm in ("small_batch", "gradual_warmup"):
         settings = experiment.arm_settings(config, arm)
-        train, _ = experiment.make_pipelines(settings, 32, seed=0, data_dir=None)
+        train, _ = build.make_pipelines(settings, 32, seed=0, data_dir=None)
         sizes = {
             layer.ghost_batch_size
-            for layer in experiment.make_model(settings, train).layers
+            for layer in build.make_model(settings, train).layers
             if type(layer).__name__ == "GhostBatchNormalization"
         }
         assert sizes == {32}
-        optimizer = experiment.make_optimizer(settings, experiment.make_plan(settings))
+        optimizer = build.make_optimizer(settings, experiment.make_plan(settings))
         assert optimizer.nesterov and optimizer.momentum == 0.9
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lbkeras.cli.command_flags import config_module, load_config
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 
 HOFFER = Path(__file__).parents[2] / "configs" / "papers" / "hoffer2017_ghost_batch.py"
 VARIANTS = list(config_module(str(HOFFER))._VARIANTS)
@@ -65,8 +65,8 @@ def test_models_have_ghosts_only_where_an_arm_says_so():
     config = load_config(f"{HOFFER}:digits")
     for arm in ("learning_rate", "ghost_batch"):
         settings = experiment.arm_settings(config, arm)
-        train, _ = experiment.make_pipelines(settings, 16, seed=0, data_dir=None)
-        names = {type(layer).__name__ for layer in experiment.make_model(settings, train).layers}
+        train, _ = build.make_pipelines(settings, 16, seed=0, data_dir=None)
+        names = {type(layer).__name__ for layer in build.make_model(settings, train).layers}
         assert ("GhostBatchNormalization" in names) == (arm == "ghost_batch")
 
 
@@ -74,5 +74,5 @@ def test_gradients_are_clipped_in_every_arm():
     config = load_config(f"{HOFFER}:digits")
     for arm in config.arms:
         settings = experiment.arm_settings(config, arm)
-        optimizer = experiment.make_optimizer(settings, experiment.make_plan(settings))
+        optimizer = build.make_optimizer(settings, experiment.make_plan(settings))
         assert (optimizer.global_clipnorm, optimizer.momentum) == (5.0, 0.9)

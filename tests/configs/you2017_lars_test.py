@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lbkeras.cli.command_flags import config_module, load_config
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 
 YOU = Path(__file__).parents[2] / "configs" / "papers" / "you2017_lars.py"
 SMALL = ["digits", "mnist", "cifar10"]
@@ -56,7 +56,7 @@ def test_tuning_tries_as_many_rates_for_each_arm_away_from_the_test_split(varian
 
 def test_the_held_out_part_of_digits_has_the_size_that_the_config_says():
     settings = next(iter(_settings("digits_tuning").values()))
-    train, held_out = experiment.make_pipelines(settings, 32, seed=100, data_dir=None)
+    train, held_out = build.make_pipelines(settings, 32, seed=100, data_dir=None)
     assert train.num_examples + held_out.num_examples == 1437
 
 

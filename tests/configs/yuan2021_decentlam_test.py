@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lbkeras.cli.command_flags import config_module, load_config
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 
 YUAN = Path(__file__).parents[2] / "configs" / "papers" / "yuan2021_decentlam.py"
 
@@ -34,7 +34,7 @@ def test_arms_of_a_batch_size_differ_in_the_exchange_only(variant):
 
 def test_the_nodes_parts_of_digits_have_the_size_that_the_config_says():
     settings = next(iter(_settings("digits").values()))
-    train, test = experiment.make_pipelines(settings, 64, seed=0, data_dir=None)
+    train, test = build.make_pipelines(settings, 64, seed=0, data_dir=None)
     assert (train.num_examples, test.num_examples) == (1424, 360)
 
 

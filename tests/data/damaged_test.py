@@ -13,7 +13,7 @@ from lbkeras.cli.main import main
 from lbkeras.data import imagenet
 from lbkeras.data.images import load_images
 from lbkeras.errors import UserError
-from lbkeras.runs import experiment
+from lbkeras.runs import build
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/papers/smith2018.py"
 NAME = "tiny"
@@ -158,7 +158,7 @@ def test_of_a_stream_the_rest_when_it_is_read(case, folder):
     train = data.Pipeline(stream, 4, decode=imagenet.center_crop(8, 8), shuffle_bytes=0)
 
     def read():
-        with experiment.reading_data({"data": {"name": NAME}}):
+        with build.reading_data({"data": {"name": NAME}}):
             list(train.dataset())
 
     assert refused(read).match(message)
@@ -166,7 +166,7 @@ def test_of_a_stream_the_rest_when_it_is_read(case, folder):
 
 def test_what_is_not_of_the_data_stays():
     with pytest.raises(tf.errors.InvalidArgumentError):
-        with experiment.reading_data({"data": {"name": NAME}}):
+        with build.reading_data({"data": {"name": NAME}}):
             tf.debugging.assert_equal(1, 2)
 
 

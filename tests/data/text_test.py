@@ -7,7 +7,7 @@ import pytest
 from lbkeras import data
 from lbkeras.data.text import load_text
 from lbkeras.errors import UserError
-from lbkeras.runs import experiment
+from lbkeras.runs import build
 
 TEXT = "".join(
     f"{number} green bottles, hanging on the wall;\nand if one should fall: {number - 1} — là!\n"
@@ -93,8 +93,8 @@ def _settings(folder, **model):
 @pytest.mark.slow
 def test_a_language_model_learns_it_with_the_accuracy_of_each_character(folder):
     settings = _settings(folder, vocabulary_size=len(set(TEXT)))
-    train, test = experiment.make_pipelines(settings, 16, 0, folder)
-    model = experiment.make_model(settings, train)
+    train, test = build.make_pipelines(settings, 16, 0, folder)
+    model = build.make_model(settings, train)
     assert model.input_shape == (None, 16)
     model.compile(
         keras.optimizers.Adam(0.02),
@@ -115,9 +115,9 @@ def test_a_language_model_learns_it_with_the_accuracy_of_each_character(folder):
 
 def test_a_vocabulary_that_is_too_small(folder):
     settings = _settings(folder, vocabulary_size=len(set(TEXT)) - 1)
-    train, _ = experiment.make_pipelines(settings, 16, 0, folder)
+    train, _ = build.make_pipelines(settings, 16, 0, folder)
     with pytest.raises(UserError, match=f"expected at least {len(set(TEXT))} "):
-        experiment.make_model(settings, train)
+        build.make_model(settings, train)
 
 
 @pytest.mark.parametrize(

@@ -296,3 +296,15 @@ def test_a_run_that_cannot_write_has_died_and_can_go_on(make_run):
     assert training.has_ended(run) is None
     (run.folder / "checkpoints").unlink()
     assert training.train(run)["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_a_run_records_the_distance_of_its_nodes(make_run):
+    settings = _settings(batch_size=256)
+    settings["data"] |= dict(num_examples=1436, label_concentration=0.1)
+    settings["optimizer"] = dict(name="DecentLaM", num_nodes=4, topology="ring")
+    run = make_run(settings)
+    record = training.train(run)
+    rows = read_history(run.folder / "history.jsonl")
+    assert record["status"] == "finished" and record["updates"] == 10
+    assert record["final"]["consensus_distance"] == rows[-1]["consensus_distance"] > 0
