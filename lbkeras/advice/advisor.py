@@ -258,7 +258,6 @@ def _measure(settings: dict, own: Plan, strategy: str, data_dir, say):
     )
     from lbkeras.methods.micro_batches.callback import MicroBatches
     from lbkeras.planning.replicas import check_replicas
-    from lbkeras.runs.steps_per_execution import choose_steps_per_execution
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
@@ -266,14 +265,7 @@ def _measure(settings: dict, own: Plan, strategy: str, data_dir, say):
     chosen = make_strategy(strategy)
     check_replicas(own, chosen.num_replicas_in_sync)
     train, _ = build.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
-    with chosen.scope():
-        model = build.make_model(settings, train)
-        model.compile(
-            optimizer=build.make_optimizer(settings, plan, steered=True),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            steps_per_execution=choose_steps_per_execution(model, plan),
-        )
+    model = build.compiled_model(settings, plan, chosen, train, steered=True)
     adaptive = AdaptiveBatchSize(train, plan=plan)
     epochs = min(max(_FEWEST_EPOCHS, math.ceil(_SHARE_OF_EPOCHS * plan.epochs)), plan.epochs - 1)
     say(f"measuring: trains {epochs} of {plan.epochs} epochs, no more than about {_SECONDS:.0f} s "

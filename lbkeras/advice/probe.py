@@ -88,21 +88,14 @@ def probe_batch_sizes(
     import tensorflow as tf
 
     from lbkeras.distribution.strategy import strategy as make_strategy
-    from lbkeras.runs.steps_per_execution import choose_steps_per_execution
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     plan = experiment.make_plan(settings)
     chosen = make_strategy(strategy)
     pipeline, _ = build.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
+    model = build.compiled_model(settings, plan, chosen, pipeline)
     with chosen.scope():
-        model = build.make_model(settings, pipeline)
-        model.compile(
-            optimizer=build.make_optimizer(settings, plan),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            steps_per_execution=choose_steps_per_execution(model, plan),
-        )
         model.optimizer.build(model.trainable_variables)
     found = {}
     for batch_size in dict.fromkeys(batch_sizes):

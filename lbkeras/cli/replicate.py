@@ -84,9 +84,9 @@ def main(arguments: list[str]) -> int:
 
 def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
     from lbkeras.cli.report import report
-    from lbkeras.runs import lock as folders
+    from lbkeras.runs import run_lock
 
-    with folders.locked(workdir):
+    with run_lock.locked(workdir):
         _check_arms(workdir, list(description["arms"]))
         print(f"strategy: {_start(flags)}", flush=True)
         if description["claims"] and len(description["seeds"]) < 2:

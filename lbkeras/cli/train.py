@@ -62,10 +62,10 @@ def main(arguments: list[str]) -> int:
 
 def compared_settings(run) -> dict:
     """What the commands of all workers must agree on."""
-    from lbkeras.runs.training import identity
+    from lbkeras.runs.run_spec import run_settings
 
     names = ("steps_per_execution", "checkpoint_minutes", "micro_batch_size")
-    return identity(run) | {name: getattr(run, name) for name in names}
+    return run_settings(run) | {name: getattr(run, name) for name in names}
 
 
 def strategy_name(flags) -> str:
@@ -100,12 +100,12 @@ def define_training_flags(command: CommandFlags) -> None:
 
 
 def make_run(flags, arguments: list[str], *, arm: str, seed: int, folder: Path, **more):
-    """The Run of one arm and seed, from the flags of `train` or `replicate`, and `more` of it."""
-    from lbkeras.runs.training import Run
+    """The run of one arm and seed, from the flags of `train` or `replicate`, and `more` of it."""
+    from lbkeras.runs.run_spec import RunSpec
 
     named = flags["config"].config_filename
     paper = getattr(config_module(named), "PAPER", {})
-    return Run(
+    return RunSpec(
         settings=experiment.arm_settings(flags.config, arm),
         arm=arm,
         seed=seed,

@@ -129,6 +129,42 @@ def make_optimizer(settings: dict, plan: Plan, steered: bool = False):
     return _build("optimizer", build, arguments)
 
 
+def compiled_model(
+    settings: dict, plan: Plan, strategy, train, *, steered: bool = False, steps_per_execution=0
+):
+    """The compiled model of an arm, made under a strategy.
+
+    Args:
+        settings: the arm's sections.
+        plan: its Plan.
+        strategy: of tf.distribute.
+        train: its training Pipeline.
+        steered: as for `make_optimizer`.
+        steps_per_execution: updates in one call of the graph; 0: chosen.
+
+    Raises:
+        UserError: as `make_model` and `make_optimizer`.
+    """
+    from lbkeras.runs.steps_per_execution import choose_steps_per_execution
+
+    with strategy.scope():
+        model = make_model(settings, train)
+        compile_model(
+            model,
+            optimizer=make_optimizer(settings, plan, steered),
+            steps_per_execution=steps_per_execution or choose_steps_per_execution(model, plan),
+        )
+    return model
+
+
+def compile_model(model, **more) -> None:
+    """Compiles a model of ours: its outputs are logits of classes that are numbers."""
+    import keras
+
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy"], **more)
+
+
 def make_callbacks(settings: dict, folder, **known) -> list:
     """The callbacks that an arm asks for.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.runs import lock
+from lbkeras.runs import run_lock
 
 RECORD_FORMAT = 1  # of record.json
 # The examples of a test set, for records without `test_examples`.
@@ -119,7 +119,7 @@ def read_run(path: Path | str) -> RunFolder:
     """
     path = Path(path)
     record = read_record(path)
-    if record.get("status") == "running" and not lock.is_held(path):
+    if record.get("status") == "running" and not run_lock.is_held(path):
         record = record | {"status": "died"}
     history_path = path / "history.jsonl"
     over = record.get("status") in ("finished", "diverged")

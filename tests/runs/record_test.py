@@ -13,7 +13,7 @@ from lbkeras.replication import (
     truncate_history,
     write_record,
 )
-from lbkeras.runs import lock
+from lbkeras.runs import run_lock
 from tests.disk import largest_file
 
 
@@ -188,7 +188,7 @@ def test_how_many_examples_an_accuracy_is_the_share_of(tmp_path, metric, record,
 def test_a_run_that_died_is_not_running(tmp_path):
     write_record(tmp_path, {"status": "running"})
     assert read_run(tmp_path).status == "died"
-    with lock.locked(tmp_path):
+    with run_lock.locked(tmp_path):
         assert read_run(tmp_path).status == "running"
     assert read_run(tmp_path).status == "died"
 

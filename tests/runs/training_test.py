@@ -18,6 +18,7 @@ from lbkeras.cli.main import main
 from lbkeras.errors import UserError
 from lbkeras.replication import read_history, write_record
 from lbkeras.runs import training
+from lbkeras.runs.run_spec import RunSpec, hyper_parameters
 
 WRITTEN_BY_0_1_0 = Path(__file__).parents[1] / "written_by_0_1_0"
 
@@ -41,7 +42,7 @@ def _settings(**plan):
 @pytest.fixture
 def make_run(tmp_path):
     def make(settings=None, **more):
-        return training.Run(
+        return RunSpec(
             settings=settings or _settings(), arm="a", seed=1, folder=tmp_path / "run",
             config="c.py", command="lbkeras train", **more,
         )  # fmt: skip
@@ -53,7 +54,7 @@ def make_run(tmp_path):
 def trained(tmp_path_factory):
     """A finished run of two epochs with a title: the run, its record, and what it printed."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    run = training.Run(
+    run = RunSpec(
         settings=_settings(), arm="a", seed=1, folder=folder, config="c.py",
         command="lbkeras train", title="a 1",
     )  # fmt: skip
@@ -113,7 +114,7 @@ def test_a_run_that_0_1_0_left_behind_is_resumed(tmp_path):
     shutil.copytree(WRITTEN_BY_0_1_0 / "killed", folder)
     settings = json.loads((folder / "config.json").read_text())
     arm, seed, config = (settings.pop(name) for name in ("arm", "seed", "config"))
-    run = training.Run(settings=settings, arm=arm, seed=seed, folder=folder, config=config,
+    run = RunSpec(settings=settings, arm=arm, seed=seed, folder=folder, config=config,
                        command="")  # fmt: skip
     before = read_history(folder / "history.jsonl")
     record = training.train(run)
@@ -164,7 +165,7 @@ def test_progress_on_a_terminal_can_stay_on_one_line(make_run, capsys, monkeypat
 
 
 def test_settings_for_tensorboard_are_flat(make_run):
-    flat = training._hyper_parameters(make_run(_settings(increased_momentum=None)))
+    flat = hyper_parameters(make_run(_settings(increased_momentum=None)))
     assert flat["plan.batch_size"] == 120 and flat["model.hidden_sizes"] == "(16,)"
     assert "plan.increased_momentum" not in flat
     assert (flat["arm"], flat["seed"]) == ("a", 1)

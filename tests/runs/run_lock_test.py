@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from lbkeras.errors import UserError
-from lbkeras.runs import lock
+from lbkeras.runs import run_lock
 
 HOLDER = """
 import sys, pathlib
-from lbkeras.runs import lock
-with lock.locked(pathlib.Path(sys.argv[1])):
+from lbkeras.runs import run_lock
+with run_lock.locked(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -21,7 +21,7 @@ with lock.locked(pathlib.Path(sys.argv[1])):
 
 def test_a_folder_is_made_and_let_go_of(tmp_path):
     for _ in range(2):
-        with lock.locked(tmp_path / "a" / "b"):
+        with run_lock.locked(tmp_path / "a" / "b"):
             assert (tmp_path / "a" / "b").is_dir()
 
 
@@ -34,19 +34,19 @@ def test_a_live_process_that_holds_the_folder_is_named(tmp_path):
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(UserError, match=f"in use by the live process {holder.pid}$"):
-            with lock.locked(tmp_path):
+            with run_lock.locked(tmp_path):
                 pass
         holder.kill()
         holder.wait()
-    with lock.locked(tmp_path):  # a dead process holds nothing
+    with run_lock.locked(tmp_path):  # a dead process holds nothing
         pass
 
 
 def test_a_folder_is_held_as_long_as_its_process_lives(tmp_path):
-    assert not lock.is_held(tmp_path)
-    with lock.locked(tmp_path):
-        assert lock.is_held(tmp_path)
-    assert not lock.is_held(tmp_path)
+    assert not run_lock.is_held(tmp_path)
+    with run_lock.locked(tmp_path):
+        assert run_lock.is_held(tmp_path)
+    assert not run_lock.is_held(tmp_path)
 
 
 def test_what_killed_writers_left_is_removed(tmp_path):
@@ -54,17 +54,17 @@ def test_what_killed_writers_left_is_removed(tmp_path):
     for path in left:
         path.parent.mkdir(exist_ok=True)
         path.write_text("half")
-    with lock.locked(tmp_path):
+    with run_lock.locked(tmp_path):
         assert not any(path.exists() for path in left)
 
 
 def test_a_folder_that_was_removed_or_replaced_is_no_longer_held(tmp_path):
-    with lock.locked(tmp_path / "run") as check_held:
+    with run_lock.locked(tmp_path / "run") as check_held:
         check_held()
         shutil.rmtree(tmp_path / "run")
         with pytest.raises(UserError, match="run: expected the folder that the run began in"):
             check_held()
-        with lock.locked(tmp_path / "run") as check_other:
+        with run_lock.locked(tmp_path / "run") as check_other:
             check_other()
             with pytest.raises(UserError, match="removed or replaced"):
                 check_held()
@@ -73,13 +73,13 @@ def test_a_folder_that_was_removed_or_replaced_is_no_longer_held(tmp_path):
 def test_a_place_below_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="expected a folder that can be written, received: Not a"):
-        with lock.locked(tmp_path / "file" / "run"):
+        with run_lock.locked(tmp_path / "file" / "run"):
             pass
 
 
 def test_claim_writes_settings_and_notes_once(tmp_path):
-    lock.claim(tmp_path, "config.json", {"plan": {"epochs": 3}}, {"config": "a.py"})
-    lock.claim(tmp_path, "config.json", {"plan": {"epochs": 3}}, {"config": "./a.py"})
+    run_lock.claim(tmp_path, "config.json", {"plan": {"epochs": 3}}, {"config": "a.py"})
+    run_lock.claim(tmp_path, "config.json", {"plan": {"epochs": 3}}, {"config": "./a.py"})
     written = json.loads((tmp_path / "config.json").read_text())
     assert written == {"config": "a.py", "plan": {"epochs": 3}}
 
@@ -98,11 +98,11 @@ def test_claim_writes_settings_and_notes_once(tmp_path):
 )  # fmt: skip
 def test_the_first_setting_that_differs_is_named(settings, expected, tmp_path):
     before = {"arm": "a", "plan": {"epochs": 3, "boundaries": (1, 2)}}
-    assert not lock.check_claim(tmp_path, "config.json", before)
-    lock.claim(tmp_path, "config.json", before, {})
-    assert lock.check_claim(tmp_path, "config.json", before)
+    assert not run_lock.check_claim(tmp_path, "config.json", before)
+    run_lock.claim(tmp_path, "config.json", before, {})
+    assert run_lock.check_claim(tmp_path, "config.json", before)
     with pytest.raises(UserError) as raised:
-        lock.check_claim(tmp_path, "config.json", settings)
+        run_lock.check_claim(tmp_path, "config.json", settings)
     assert expected in str(raised.value)
     assert str(tmp_path) in str(raised.value)
 
@@ -113,4 +113,4 @@ def test_the_first_setting_that_differs_is_named(settings, expected, tmp_path):
 def test_a_malformed_file_is_named(text, expected, tmp_path):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(UserError, match=rf"config\.json.*: .*{expected}"):
-        lock.check_claim(tmp_path, "config.json", {"arm": "a"})
+        run_lock.check_claim(tmp_path, "config.json", {"arm": "a"})

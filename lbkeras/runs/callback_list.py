@@ -1,0 +1,38 @@
+"""The callbacks of a run, in the order in which they act."""
+
+from lbkeras.callbacks.batch_size_scheduler import BatchSizeScheduler
+from lbkeras.callbacks.progress_bar import ProgressBar
+from lbkeras.callbacks.stop_on_nan import StopOnNaN
+from lbkeras.callbacks.tensorboard import TensorBoardScalars
+from lbkeras.callbacks.training_statistics import TrainingStatistics
+from lbkeras.methods.batch_statistics.average_statistics import AverageStatistics
+from lbkeras.methods.decentralized.consensus_distance import ConsensusDistance
+from lbkeras.runs.experiment import num_nodes
+from lbkeras.runs.history_writer import HistoryWriter
+from lbkeras.runs.run_spec import RunSpec, hyper_parameters
+
+
+def callback_list(run: RunSpec, plan, train_data, chosen: list, micro_batches) -> list:
+    """What a run measures, steers and writes with, checkpoints and signals apart.
+
+    Args:
+        run: the run.
+        plan: its Plan.
+        train_data: its training Pipeline.
+        chosen: the callbacks that its config names.
+        micro_batches: its `MicroBatches`; nodes take it only where the user gives a size.
+    """
+    nodes = num_nodes(run.settings)
+    batch_size = [each for each in chosen if getattr(each, "owns_batch_size", False)]
+    return [
+        StopOnNaN(),
+        *(batch_size or [BatchSizeScheduler(train_data, plan)]),
+        *([] if nodes and not run.micro_batch_size else [micro_batches]),
+        AverageStatistics(),
+        *(each for each in chosen if each not in batch_size),
+        TrainingStatistics(train_data),
+        *([ConsensusDistance()] if nodes else []),
+        HistoryWriter(run.folder / "history.jsonl"),
+        TensorBoardScalars(run.folder / "tensorboard", hyper_parameters(run)),
+        ProgressBar(train_data, run.title, run.seconds_between_lines),
+    ]

@@ -1,0 +1,95 @@
+"""The record of a run: begun when it starts, closed however it ends."""
+
+import contextlib
+import datetime
+from pathlib import Path
+
+from lbkeras.errors import UserError, one_line
+from lbkeras.metrics import COLUMNS, FINALS
+from lbkeras.runs import machine
+from lbkeras.runs.record import read_history, write_record
+from lbkeras.runs.run_spec import RunSpec
+
+
+@contextlib.contextmanager
+def recording(run: RunSpec, record: dict, check_held):
+    """Writes how the run ended into its record when it does not end well."""
+    from lbkeras.callbacks.stop_on_nan import Diverged
+    from lbkeras.callbacks.stop_on_signal import Interrupted
+
+    try:
+        yield
+    except Diverged as error:
+        checkpoints = sorted((run.folder / "checkpoints").glob("*.npz"))
+        kept = f"the last good checkpoint is {checkpoints[-1]}" if checkpoints else "none was saved"
+        message = f"{error}; {kept}; lower the learning rate or warm up"
+        close_record(run, record, "diverged", error=message)
+        raise Diverged(message) from None
+    except (Interrupted, KeyboardInterrupt):
+        close_record(run, record, "interrupted")
+        raise
+    except Exception as error:
+        check_held()
+        message = one_line(str(error))[:500]
+        with contextlib.suppress(OSError, UserError):  # the disk may be what is at fault
+            close_record(run, record, "died", error=message)
+        raise
+
+
+def new_record(run: RunSpec, model, strategy, test_data, previous: dict) -> dict:
+    from lbkeras.distribution.agreement import num_workers
+    from lbkeras.distribution.strategy import describe
+
+    return {
+        "status": "running",
+        "arm": run.arm,
+        "seed": run.seed,
+        "config": run.config,
+        "command": run.command,
+        "references": list(run.references),
+        "versions": machine.versions(),
+        "hardware": machine.hardware(),
+        "started": previous.get("started") or _now(),
+        "finished": None,
+        "parameters": model.count_params(),
+        "steps_per_execution": model.steps_per_execution,
+        "strategy": describe(strategy),
+        "replicas": strategy.num_replicas_in_sync,
+        "workers": num_workers(strategy),
+        "sessions": previous.get("sessions", 0) + 1,
+        "micro_batch_size": run.micro_batch_size or None,
+        "test_examples": test_data.num_examples,
+    }
+
+
+def close_record(run: RunSpec, record: dict, status: str, **more) -> dict:
+    """Completes the record from the history that is on the disk."""
+    history_file = run.folder / "history.jsonl"
+    rows = read_history(history_file) if history_file.exists() else []
+    last = rows[-1] if rows else {}
+    measured = [name for name in last if "/" not in name and name not in ("epoch", *COLUMNS)]
+    record = record | {
+        "status": status,
+        "finished": _now(),
+        "epochs": len(rows),
+        "updates": last.get("updates", 0),
+        "examples_seen": last.get("examples_seen", 0),
+        "seconds": sum(row.get("seconds") or 0.0 for row in rows),
+        "final": {name: last.get(name) for name in (*FINALS, *measured)},
+        **more,
+    }
+    return write_record(run.folder, record)
+
+
+def check_history(path: Path, epochs: int) -> None:
+    """Every epoch before the checkpoint must have its row."""
+    rows = read_history(path) if path.exists() else []
+    if [row["epoch"] for row in rows] != list(range(epochs)):
+        raise UserError(
+            f"{path}: expected one row for each of the {epochs} epochs that the checkpoint holds, "
+            f"received {len(rows)} rows"
+        )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,58 @@
+"""One run: which arm and seed, from what, and where it goes."""
+
+import dataclasses
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSpec:
+    """What identifies a run and where it goes.
+
+    Attributes:
+        settings: the arm's sections, from `experiment.arm_settings`.
+        arm: its name.
+        seed: of initialization, order and augmentation.
+        folder: the run's folder.
+        config: the config as the user named it, FILE[:VARIANT].
+        command: the command that started it, for the record.
+        references: the papers it replicates.
+        data_dir: where prepared TFDS data lie.
+        strategy: a name for `lbkeras.distribution.strategy`.
+        micro_batch_size: examples that a replica computes at once; 0: its whole share of a batch,
+            halved when memory runs out.
+        steps_per_execution: updates in one call of the graph; 0: chosen.
+        checkpoint_minutes: the longest time unsaved inside an epoch.
+        title: shown before each line of progress.
+        seconds_between_lines: of progress, at least; 0: a line an epoch.
+    """
+
+    settings: dict
+    arm: str
+    seed: int
+    folder: Path
+    config: str
+    command: str
+    references: tuple[str, ...] = ()
+    data_dir: str | None = None
+    strategy: str = "auto"
+    micro_batch_size: int = 0
+    steps_per_execution: int = 0
+    checkpoint_minutes: float = 10.0
+    title: str = ""
+    seconds_between_lines: float = 0.0
+
+
+def run_settings(run: RunSpec) -> dict:
+    """What a run's folder, and every worker's command, must agree on."""
+    return {"arm": run.arm, "seed": run.seed, **run.settings}
+
+
+def hyper_parameters(run: RunSpec) -> dict:
+    """The settings as flat names for TensorBoard's HParams tab."""
+    flat = {"arm": run.arm, "seed": run.seed}
+    for section, values in run.settings.items():
+        for name, value in values.items():
+            if value is not None:
+                plain = isinstance(value, bool | int | float | str)
+                flat[f"{section}.{name}"] = value if plain else str(value)
+    return flat
