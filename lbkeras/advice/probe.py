@@ -42,21 +42,6 @@ class Probe:
         return self.batch_size / self.seconds_a_step
 
 
-def predicted_seconds(plan, probes: dict[int, Probe]) -> list[float]:
-    """The time of each phase of a plan, evaluation left out.
-
-    steps * seconds_a_step, and seconds_to_start where a batch size comes for the first time.
-    """
-    seconds, started = [], set()
-    for phase in plan.phases:
-        probe = probes[phase.batch_size]
-        steps = phase.epochs * plan.steps_per_epoch(phase.first_epoch)
-        to_start = 0.0 if phase.batch_size in started else probe.seconds_to_start
-        seconds.append(to_start + steps * probe.seconds_a_step)
-        started.add(phase.batch_size)
-    return seconds
-
-
 def probe_batch_sizes(
     settings: dict,
     batch_sizes,

@@ -77,9 +77,15 @@ def format_reasons(sentences: list[str], width: int = 100) -> str:
     )
 
 
-def _measurement(advice) -> str:
-    from lbkeras.advice.advisor import bounds_in_words
+def bounds_in_words(lower: float, upper: float) -> str:
+    """Bounds of the critical batch size: "between 17 and 31", "at least 10" or "not known"."""
+    if math.isnan(lower) or math.isnan(upper) or (lower < 1 and math.isinf(upper)):
+        return "not known"
+    known = f"between {lower:,.0f} and {upper:,.0f}"
+    return f"at least {lower:,.0f}" if math.isinf(upper) else known
 
+
+def _measurement(advice) -> str:
     first, last, count = advice.measured[0], advice.measured[-1], len(advice.measured)
     seconds = sum(row.seconds for row in advice.measured)
     early, late = (bounds_in_words(row.lower, row.upper) for row in (first, last))

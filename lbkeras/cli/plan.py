@@ -120,7 +120,7 @@ def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> s
         predicted: for each arm the seconds of each phase; None: by `predicted_seconds`.
     """
     header = ("arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time")
-    from lbkeras.advice.probe import predicted_seconds
+    from lbkeras.advice.predict import predicted_seconds
 
     rows, summaries = [header], []
     for arm, plan in plans.items():
@@ -238,7 +238,7 @@ def _probe(flags, plans: dict) -> dict:
 
 def _add_probes(rows: list[dict], plan, probes: dict) -> None:
     """Adds to each phase of a plan's JSON what it takes on this machine."""
-    from lbkeras.advice.probe import predicted_seconds
+    from lbkeras.advice.predict import predicted_seconds
 
     for row, seconds in zip(rows, predicted_seconds(plan, probes), strict=True):
         probe = probes[row["batch_size"]]

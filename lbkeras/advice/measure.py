@@ -1,0 +1,128 @@
+"""Trains an arm for a while and measures: the noise scale of each epoch, and what takes time."""
+
+import contextlib
+import itertools
+import math
+import statistics
+import sys
+import time
+
+from lbkeras.advice.plan import MeasuredEpoch, measured_plan
+from lbkeras.advice.words import bounds_in_words
+from lbkeras.errors import UserError
+from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.planning.plan import Plan
+from lbkeras.runs import build
+
+FEWEST_EPOCHS = 2  # measured
+_SHARE_OF_EPOCHS = 0.25
+_SECONDS = 60.0
+
+
+def measure(settings: dict, own: Plan, strategy: str, data_dir, say):
+    """Measured epochs, an epoch's seconds beside its steps, whether XLA compiles, gain's power."""
+    load_tensorflow()
+    import keras
+
+    from lbkeras.callbacks.stop_on_nan import Diverged, StopOnNaN
+    from lbkeras.callbacks.training_statistics import TrainingStatistics
+    from lbkeras.distribution.strategy import strategy as make_strategy
+    from lbkeras.methods.adaptive_batch_size.callback import (
+        GAIN_POWERS,
+        AdaptiveBatchSize,
+        default_scaling,
+    )
+    from lbkeras.methods.micro_batches.callback import MicroBatches
+    from lbkeras.planning.replicas import check_replicas
+
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+    plan = measured_plan(own)
+    chosen = make_strategy(strategy)
+    check_replicas(own, chosen.num_replicas_in_sync)
+    train, _ = build.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
+    model = build.compiled_model(settings, plan, chosen, train, steered=True)
+    adaptive = AdaptiveBatchSize(train, plan=plan)
+    epochs = min(max(FEWEST_EPOCHS, math.ceil(_SHARE_OF_EPOCHS * plan.epochs)), plan.epochs - 1)
+    say(f"measuring: trains {epochs} of {plan.epochs} epochs, no more than about {_SECONDS:.0f} s "
+        f"unless {FEWEST_EPOCHS} take longer")  # fmt: skip
+    rows = _rows(adaptive, epochs, say)
+    listed = [
+        StopOnNaN(),
+        adaptive,
+        MicroBatches(train),
+        TrainingStatistics(train),
+        rows,
+    ]
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            model.fit(train, epochs=epochs, verbose=0, callbacks=listed)
+        except Diverged as error:
+            raise UserError(
+                f"{error} while measuring: expected learning rates with which the config's own "
+                "plan trains, received higher ones"
+            ) from None
+    power = GAIN_POWERS[default_scaling(model.optimizer)]
+    return rows.measured, _seconds_an_epoch(train, chosen), bool(model.jit_compile), power
+
+
+def _rows(adaptive, epochs: int, say):
+    import keras
+
+    class Rows(keras.callbacks.Callback):
+        """Takes each epoch's row, and ends the measurement when it has taken long enough."""
+
+        def __init__(self):
+            super().__init__()
+            self.measured = []
+            self._began = time.monotonic()
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self._epoch_began = time.monotonic()
+            self._moments = [time.perf_counter()]
+
+        def on_train_batch_end(self, batch, logs=None):
+            self._moments.append(time.perf_counter())
+
+        def on_epoch_end(self, epoch, logs=None):
+            noise = adaptive.noise
+            lower, upper = noise.bounds()
+            variance = noise.gradient_variance
+            self.measured.append(
+                MeasuredEpoch(
+                    batch_size=logs["batch_size"],
+                    lower=lower,
+                    upper=upper,
+                    variance=math.nan if variance is None else variance,
+                    squared_norm=noise.gradient_squared_norm or 0.0,
+                    loss=logs["loss"],
+                    seconds=logs["seconds"],
+                    seconds_to_start=_beyond_median(self._moments),
+                )
+            )
+            now = time.monotonic()
+            say(f"epoch {epoch + 1} of {epochs}: batch {logs['batch_size']:,}, loss "
+                f"{logs['loss']:.4g}, critical batch size {bounds_in_words(lower, upper)}, "
+                f"{now - self._epoch_began:.1f} s")  # fmt: skip
+            next_ends = now - self._began + (now - self._epoch_began)
+            if epoch + 1 >= FEWEST_EPOCHS and next_ends > _SECONDS:
+                self.model.stop_training = True
+
+    return Rows()
+
+
+def _beyond_median(moments: list[float]) -> float | None:
+    """What the first of several intervals took beyond the others; None where it is the only one."""
+    first, *others = (after - before for before, after in itertools.pairwise(moments))
+    return max(first - statistics.median(others), 0.0) if others else None
+
+
+def _seconds_an_epoch(train, strategy) -> float:
+    """How long it takes from an epoch's begin to its first batch, median of three."""
+    seconds = []
+    for epoch in range(3):
+        begin = time.perf_counter()
+        batches = train.dataset(epoch)
+        next(iter(strategy.experimental_distribute_dataset(batches)))
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
