@@ -21,20 +21,20 @@ class Advice:
     """What was measured, and the plan that follows from it.
 
     Attributes:
-        own: the arm's plan.
+        baseline: the arm's plan.
         plan: the recommended one; the same where nothing better is known.
         measured: the epochs that were measured.
         probes: a Probe for each batch size of both plans.
-        own_seconds, seconds: predicted for each phase of both plans, evaluation left out.
+        baseline_seconds, seconds: predicted for each phase of both plans, evaluation left out.
         clipping: how the optimizer clips gradients, such as "global_clipnorm=1.0"; "": it doesn't.
         gain_power: of AdaScale's gain, that the learning rate grows by: 1 or 0.5.
     """
 
-    own: Plan
+    baseline: Plan
     plan: Plan
     measured: list[MeasuredEpoch]
     probes: dict[int, Probe]
-    own_seconds: list[float]
+    baseline_seconds: list[float]
     seconds: list[float]
     clipping: str = ""
     gain_power: float = 1.0
@@ -92,21 +92,21 @@ def advise(
         UserError: a setting or data set is not usable, memory does not suffice, or the loss is no
             number.
     """
-    own = experiment.make_plan(settings)
-    measured, an_epoch, compiles, power = measure(settings, own, strategy, data_dir, say)
-    plan = advised_plan(own, measured, power)
-    sizes = sorted({phase.batch_size for each in (own, plan) for phase in each.phases})
+    baseline = experiment.make_plan(settings)
+    measured, overhead, compiles, power = measure(settings, baseline, strategy, data_dir, say)
+    plan = advised_plan(baseline, measured, power)
+    sizes = sorted({phase.batch_size for each in (baseline, plan) for phase in each.phases})
     probes = {}
     for group in similar_sizes(sizes):
-        alike = settings | {"plan": _one_size(own, group[0])}
+        alike = settings | {"plan": _one_size(baseline, group[0])}
         probes |= probe_batch_sizes(alike, group, strategy, data_dir, budget_mb, say)
-    times = fit_times(own.num_examples, measured, probes, an_epoch, compiles)
+    times = fit_times(baseline.num_examples, measured, probes, overhead, compiles)
     return Advice(
-        own=own,
+        baseline=baseline,
         plan=plan,
         measured=measured,
         probes=probes,
-        own_seconds=predicted_seconds(own, probes, times),
+        baseline_seconds=predicted_seconds(baseline, probes, times),
         seconds=predicted_seconds(plan, probes, times),
         clipping=_clipping(settings["optimizer"]),
         gain_power=power,
@@ -147,8 +147,8 @@ def _clipping(optimizer: dict) -> str:
     return ", ".join(f"{name}={optimizer[name]}" for name in names if optimizer.get(name))
 
 
-def _one_size(own: Plan, batch_size: int) -> dict:
+def _one_size(baseline: Plan, batch_size: int) -> dict:
     """A plan section with that batch size alone; only its steps are of interest."""
     phase = dict(first_epoch=0, epochs=1, batch_size=batch_size, learning_rate=1e-3)
-    phases = (phase | dict(momentum=own.phases[0].momentum),)
-    return dict(name="written_plan", phases=phases)
+    phases = (phase | dict(momentum=baseline.phases[0].momentum),)
+    return dict(name="explicit_plan", phases=phases)

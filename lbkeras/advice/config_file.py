@@ -53,7 +53,7 @@ def write_config(file: Path, config, arm: str, named: str, command: str, advice,
                                         "momentum")}
         for phase in plan["phases"]
     ]  # fmt: skip
-    written = {"name": "written_plan", "phases": tuple(phases)}
+    written = {"name": "explicit_plan", "phases": tuple(phases)}
     if "curve" in plan:
         written["curve"] = tuple(plan["curve"])
     arms = {

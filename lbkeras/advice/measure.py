@@ -19,7 +19,7 @@ _SHARE_OF_EPOCHS = 0.25
 _SECONDS = 60.0
 
 
-def measure(settings: dict, own: Plan, strategy: str, data_dir, say):
+def measure(settings: dict, baseline: Plan, strategy: str, data_dir, say):
     """Measured epochs, an epoch's seconds beside its steps, whether XLA compiles, gain's power."""
     load_tensorflow()
     import keras
@@ -37,9 +37,9 @@ def measure(settings: dict, own: Plan, strategy: str, data_dir, say):
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    plan = measured_plan(own)
+    plan = measured_plan(baseline)
     chosen = make_strategy(strategy)
-    check_replicas(own, chosen.num_replicas_in_sync)
+    check_replicas(baseline, chosen.num_replicas_in_sync)
     train, _ = build.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
     model = build.compiled_model(settings, plan, chosen, train, steered=True)
     adaptive = AdaptiveBatchSize(train, plan=plan)
@@ -63,7 +63,7 @@ def measure(settings: dict, own: Plan, strategy: str, data_dir, say):
                 "plan trains, received higher ones"
             ) from None
     power = GAIN_POWERS[default_scaling(model.optimizer)]
-    return rows.measured, _seconds_an_epoch(train, chosen), bool(model.jit_compile), power
+    return rows.measured, _epoch_overhead_seconds(train, chosen), bool(model.jit_compile), power
 
 
 def _rows(adaptive, epochs: int, say):
@@ -97,7 +97,7 @@ def _rows(adaptive, epochs: int, say):
                     squared_norm=noise.gradient_squared_norm or 0.0,
                     loss=logs["loss"],
                     seconds=logs["seconds"],
-                    seconds_to_start=_beyond_median(self._moments),
+                    startup_seconds=_beyond_median(self._moments),
                 )
             )
             now = time.monotonic()
@@ -117,7 +117,7 @@ def _beyond_median(moments: list[float]) -> float | None:
     return max(first - statistics.median(others), 0.0) if others else None
 
 
-def _seconds_an_epoch(train, strategy) -> float:
+def _epoch_overhead_seconds(train, strategy) -> float:
     """How long it takes from an epoch's begin to its first batch, median of three."""
     seconds = []
     for epoch in range(3):

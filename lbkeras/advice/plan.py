@@ -6,7 +6,7 @@ import math
 
 from lbkeras.methods.adaptive_batch_size.decision import (
     batch_size_ladder,
-    loss_rose,
+    loss_regressed,
     next_batch_size,
 )
 from lbkeras.methods.noise_scale.estimates import adascale_gain
@@ -27,7 +27,7 @@ class MeasuredEpoch:
         variance, squared_norm: tr(Σ) and |G|², the means that it is worked out from.
         loss: the epoch's mean.
         seconds: of its training.
-        seconds_to_start: of them, what it took to the end of the first call of the graph, beyond
+        startup_seconds: of them, what it took to the end of the first call of the graph, beyond
             the median of the other calls; None where there was one call.
     """
 
@@ -38,7 +38,7 @@ class MeasuredEpoch:
     squared_norm: float
     loss: float
     seconds: float
-    seconds_to_start: float | None = None
+    startup_seconds: float | None = None
 
     def gain(self, batch_size: int, base_batch_size: int) -> float:
         """AdaScale's gain of a batch size over another."""
@@ -46,68 +46,68 @@ class MeasuredEpoch:
         return adascale_gain(self.variance / base_batch_size, self.squared_norm, scale)
 
 
-def largest_borne(measured: list[MeasuredEpoch]) -> float:
+def largest_stable_batch_size(measured: list[MeasuredEpoch]) -> float:
     """The batch size below those at which the loss rose; infinity where it did not.
 
     >>> rows = [MeasuredEpoch(size, 0, 0, 0, 0, loss, 1) for size, loss in ((8, 1.0), (16, 2.0))]
-    >>> largest_borne(rows)
+    >>> largest_stable_batch_size(rows)
     8
     """
     losses = [row.loss for row in measured]
     sizes = [row.batch_size for row in measured]
-    rises = [n for n in range(1, len(sizes)) if loss_rose(losses[: n + 1], sizes[: n + 1])]
+    rises = [n for n in range(1, len(sizes)) if loss_regressed(losses[: n + 1], sizes[: n + 1])]
     return min(
         (max((size for size in sizes if size < sizes[n]), default=sizes[n]) for n in rises),
         default=math.inf,
     )
 
 
-def measured_plan(own: Plan) -> Plan:
+def measured_plan(baseline: Plan) -> Plan:
     """The plan that is measured: all of a plan's learning rates, at its first batch size."""
-    first = own.phases[0]
-    phases = [dataclasses.replace(phase, batch_size=first.batch_size) for phase in own.phases]
-    return Plan(tuple(phases), own.num_examples, own.learning_rate_curve)
+    first = baseline.phases[0]
+    phases = [dataclasses.replace(phase, batch_size=first.batch_size) for phase in baseline.phases]
+    return Plan(tuple(phases), baseline.num_examples, baseline.learning_rate_curve)
 
 
-def advised_plan(own: Plan, measured: list[MeasuredEpoch], gain_power: float = 1.0) -> Plan:
-    """The plan that measured epochs recommend instead of a plan of one's own.
+def advised_plan(baseline: Plan, measured: list[MeasuredEpoch], gain_power: float = 1.0) -> Plan:
+    """The plan that measured epochs recommend instead of the baseline.
 
     The batch sizes are those that `AdaptiveBatchSize` takes by what was measured, one rung of its
-    ladder an epoch; after the last measured epoch by that one's bounds. Never less than the own
-    plan has in that epoch, and none at which the measured loss rose (`loss_rose`). Where already
-    the first epoch allows four times the first batch size, the run begins one rung below what it
-    allows, and the learning rate warms up in one epoch from the own plan's, unless that begins with
-    a warm-up itself.
+    ladder an epoch; after the last measured epoch by that one's bounds. Never less than the
+    baseline has in that epoch, and none at which the measured loss rose (`loss_regressed`). Where
+    already the first epoch allows four times the first batch size, the run begins one rung below
+    what it allows, and the learning rate warms up in one epoch from the baseline's, unless that
+    begins with a warm-up itself.
 
-    The learning rate is the own plan's times AdaScale's gain of a batch size over the own plan's to
+    The learning rate is the baseline's times AdaScale's gain of a batch size over the baseline's to
     the power `gain_power`, by the last measurement before a size is left; to three digits.
 
     Args:
-        own: the plan that was measured, with all its batch sizes.
+        baseline: the plan that was measured, with all its batch sizes.
         measured: the epochs from the first, at least one; that of an epoch decides about the next.
         gain_power: 1, or 0.5 for an optimizer that divides by the gradients' size.
     """
-    sizes, begins_larger = _batch_sizes(own, measured)
-    if all(size == own.batch_size(epoch) for epoch, size in enumerate(sizes)):
-        return own
-    stretches = _stretches(own, sizes)
+    sizes, begins_larger = _batch_sizes(baseline, measured)
+    if all(size == baseline.batch_size(epoch) for epoch, size in enumerate(sizes)):
+        return baseline
+    stretches = _stretches(baseline, sizes)
     factors = []
-    for _, stop, size, own_size, _ in stretches:
+    for _, stop, size, baseline_size, _ in stretches:
         last = measured[max(min(stop - 2, len(measured) - 1), 0)]
-        gain = last.gain(size, own_size) ** gain_power if size != own_size else 1.0
+        gain = last.gain(size, baseline_size) ** gain_power if size != baseline_size else 1.0
         factors.append(float(f"{gain:.3g}"))
     edges = [0, *(stop for _, stop, *_ in stretches)]
-    curve = scaled_in_stretches(own.learning_rate_curve, edges, factors)
+    curve = scaled_in_stretches(baseline.learning_rate_curve, edges, factors)
     if begins_larger:
-        curve = warm_up(curve, _WARMUP_EPOCHS, own.learning_rate(0))
-        final = factors[0] * own.learning_rate(_WARMUP_EPOCHS)  # not that of the next size
+        curve = warm_up(curve, _WARMUP_EPOCHS, baseline.learning_rate(0))
+        final = factors[0] * baseline.learning_rate(_WARMUP_EPOCHS)  # not that of the next size
         ramp = dataclasses.replace(curve.segments[0], final=final)
         curve = _rounded(Curve((ramp, *curve.segments[1:])))
     phases = [
         Phase(start, stop - start, size, curve(start), momentum)
         for start, stop, size, _, momentum in _merged(stretches)
     ]
-    return Plan(tuple(phases), own.num_examples, curve)
+    return Plan(tuple(phases), baseline.num_examples, curve)
 
 
 def scaled_in_stretches(curve: Curve, edges: list[int], factors: list[float]) -> Curve:
@@ -136,28 +136,33 @@ def scaled_in_stretches(curve: Curve, edges: list[int], factors: list[float]) ->
     return _rounded(Curve(tuple(pieces)))
 
 
-def _batch_sizes(own: Plan, measured: list[MeasuredEpoch]) -> tuple[list[int], bool]:
-    """The batch size of each epoch, and whether the first is larger than the own plan's."""
-    first = own.batch_size(0)
-    largest = min(max(own.num_examples // 10, first), largest_borne(measured))
+def _batch_sizes(baseline: Plan, measured: list[MeasuredEpoch]) -> tuple[list[int], bool]:
+    """The batch size of each epoch, and whether the first is larger than the baseline's."""
+    first = baseline.batch_size(0)
+    largest = min(max(baseline.num_examples // 10, first), largest_stable_batch_size(measured))
     ladder = batch_size_ladder(first, first, max(largest, first))
     size = first
-    if own.learning_rate(0) >= own.learning_rate(_WARMUP_EPOCHS) > 0 and own.epochs > 1:
+    if (
+        baseline.learning_rate(0) >= baseline.learning_rate(_WARMUP_EPOCHS) > 0
+        and baseline.epochs > 1
+    ):
         reached = [rung for rung in ladder if rung <= measured[0].lower]
         if len(reached) > _RUNGS_TO_START_LARGER:
             size = reached[-2]
     begins_larger = size > first
     sizes = [size]
-    for epoch in range(1, own.epochs):
+    for epoch in range(1, baseline.epochs):
         last = measured[min(epoch, len(measured)) - 1]
         size, _ = next_batch_size(size, ladder, last.lower, last.upper)
         sizes.append(size)
-    return [max(size, own.batch_size(epoch)) for epoch, size in enumerate(sizes)], begins_larger
+    return [
+        max(size, baseline.batch_size(epoch)) for epoch, size in enumerate(sizes)
+    ], begins_larger
 
 
-def _stretches(own: Plan, sizes: list[int]) -> list[tuple]:
-    """`(start, stop, batch size, the own one, momentum)` for epochs that share the last three."""
-    keys = [(size, own.batch_size(e), own.momentum(e)) for e, size in enumerate(sizes)]
+def _stretches(baseline: Plan, sizes: list[int]) -> list[tuple]:
+    """`(start, stop, batch size, the baseline's, momentum)` where the last three are the same."""
+    keys = [(size, baseline.batch_size(e), baseline.momentum(e)) for e, size in enumerate(sizes)]
     stretches, start = [], 0
     for key, group in itertools.groupby(keys):
         stop = start + len(list(group))
@@ -169,10 +174,10 @@ def _stretches(own: Plan, sizes: list[int]) -> list[tuple]:
 def _merged(stretches: list[tuple]) -> list[tuple]:
     """The stretches, neighbours of the same batch size and momentum as one."""
     merged = []
-    for start, stop, size, own_size, momentum in stretches:
+    for start, stop, size, baseline_size, momentum in stretches:
         if merged and merged[-1][2] == size and merged[-1][4] == momentum:
             start = merged.pop()[0]
-        merged.append((start, stop, size, own_size, momentum))
+        merged.append((start, stop, size, baseline_size, momentum))
     return merged
 
 

@@ -15,14 +15,14 @@ class FitTimes:
     """What a `fit` takes beside the bare steps that a Probe times.
 
     Attributes:
-        an_epoch: seconds from an epoch's begin to its first batch.
-        traces: seconds for tracing the model at the first batch size, and at each later one.
+        epoch_overhead_seconds: seconds from an epoch's begin to its first batch.
+        trace_seconds: seconds for tracing the model at the first batch size, and at each later one.
         slowdown: time of an epoch's steps in `fit`, over that of as many bare ones.
         compiles: whether XLA compiles the model, which it does for each shape.
     """
 
-    an_epoch: float
-    traces: tuple[float, float]
+    epoch_overhead_seconds: float
+    trace_seconds: tuple[float, float]
     slowdown: float
     compiles: bool
 
@@ -31,7 +31,7 @@ def fit_times(
     num_examples: int,
     measured: list[MeasuredEpoch],
     probes: dict[int, Probe],
-    an_epoch: float,
+    epoch_overhead_seconds: float,
     compiles: bool,
 ) -> FitTimes:
     """What the measured epochs say about `fit`, against what the probes say about bare steps.
@@ -40,7 +40,7 @@ def fit_times(
         num_examples: examples an epoch.
         measured: the epochs, the first of them the process' first.
         probes: a Probe for each batch size of the plans.
-        an_epoch: seconds from an epoch's begin to its first batch.
+        epoch_overhead_seconds: seconds from an epoch's begin to its first batch.
         compiles: whether XLA compiles the model.
     """
     sizes = [row.batch_size for row in measured]
@@ -48,20 +48,22 @@ def fit_times(
     traces, took, bare = [], 0.0, 0.0
     for epoch, row in enumerate(measured):
         probe = probes.get(row.batch_size)
-        steps = num_examples // row.batch_size * probe.seconds_a_step if probe else 0.0
-        training = row.seconds - an_epoch
+        steps = num_examples // row.batch_size * probe.seconds_per_step if probe else 0.0
+        training = row.seconds - epoch_overhead_seconds
         if epoch in firsts:
-            one_call = row.seconds_to_start is None
-            started = training - steps if one_call else row.seconds_to_start - an_epoch
+            one_call = row.startup_seconds is None
+            started = training - steps if one_call else row.startup_seconds - epoch_overhead_seconds
             traces.append(max(started, 0.0))
             training = steps if one_call else training - traces[-1]
         if probe:
             took += max(training, 0.0)
             bare += steps
     if len(traces) == 1:  # as long as in a process that has traced it before
-        traces.append(statistics.median(probe.seconds_to_start for probe in probes.values()))
+        traces.append(statistics.median(probe.startup_seconds for probe in probes.values()))
     slowdown = took / bare if took >= _SECONDS_TO_COMPARE else 1.0
-    return FitTimes(an_epoch, (traces[0], statistics.median(traces[1:])), slowdown, compiles)
+    return FitTimes(
+        epoch_overhead_seconds, (traces[0], statistics.median(traces[1:])), slowdown, compiles
+    )
 
 
 def predicted_seconds(
@@ -69,12 +71,12 @@ def predicted_seconds(
 ) -> list[float]:
     """The time of each phase of a plan, evaluation left out.
 
-    Of the bare steps: steps * seconds_a_step, and seconds_to_start where a batch size comes for the
-    first time.
+    Of the bare steps: steps * seconds_per_step, and startup_seconds where a batch size comes for
+    the first time.
 
-    In a `fit`: epochs * (an_epoch + steps * seconds_a_step * slowdown), and the trace of each batch
-    size; of one after the second that is computed in pieces, or where XLA compiles, the Probe's
-    seconds_to_start.
+    In a `fit`: epochs * (epoch_overhead_seconds + steps * seconds_per_step * slowdown), and the
+    trace of each batch size; of one after the second that is computed in pieces, or where XLA
+    compiles, the Probe's startup_seconds.
 
     Args:
         plan: whose phases.
@@ -85,9 +87,9 @@ def predicted_seconds(
     for phase in plan.phases:
         probe = probes[phase.batch_size]
         steps = phase.epochs * plan.steps_per_epoch(phase.first_epoch)
-        total = steps * probe.seconds_a_step
+        total = steps * probe.seconds_per_step
         if times is not None:
-            total = total * times.slowdown + phase.epochs * times.an_epoch
+            total = total * times.slowdown + phase.epochs * times.epoch_overhead_seconds
         if phase.batch_size not in started:
             total += _start(probe, len(started), times)
             started.append(phase.batch_size)
@@ -98,5 +100,5 @@ def predicted_seconds(
 def _start(probe: Probe, before: int, times: FitTimes | None) -> float:
     """What the first call at a batch size takes, after so many other sizes."""
     if times is None or (before > 1 and (times.compiles or probe.pieces > 1)):
-        return probe.seconds_to_start
-    return times.traces[min(before, 1)]
+        return probe.startup_seconds
+    return times.trace_seconds[min(before, 1)]

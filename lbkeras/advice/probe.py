@@ -24,8 +24,8 @@ class Probe:
         micro_batch_size: the largest per replica that fits: the whole share, or that divided by the
             smallest number of pieces that fits.
         pieces: of each replica's share.
-        seconds_a_step: of one update, median of the timed calls.
-        seconds_to_start: of the first call, tracing and compiling included.
+        seconds_per_step: of one update, median of the timed calls.
+        startup_seconds: of the first call, tracing and compiling included.
         memory_mb: the most that tensors took on the first device, in MB of 2^20 bytes, data in
             memory included; None where TensorFlow does not count it.
     """
@@ -33,13 +33,13 @@ class Probe:
     batch_size: int
     micro_batch_size: int
     pieces: int
-    seconds_a_step: float
-    seconds_to_start: float
+    seconds_per_step: float
+    startup_seconds: float
     memory_mb: float | None
 
     @property
     def examples_per_second(self) -> float:
-        return self.batch_size / self.seconds_a_step
+        return self.batch_size / self.seconds_per_step
 
 
 def probe_batch_sizes(
@@ -184,7 +184,7 @@ class _Trial:
         _reset_peak_memory()
         begin = time.perf_counter()
         self._call()
-        self._seconds_to_start = time.perf_counter() - begin
+        self._startup_seconds = time.perf_counter() - begin
         for _ in range(_FEWEST_CALLS - 1):
             self._call()
 
@@ -202,8 +202,8 @@ class _Trial:
             batch_size=self.pipeline.batch_size,
             micro_batch_size=self.micro_batch_size(pieces),
             pieces=pieces,
-            seconds_a_step=a_call / self.model.steps_per_execution,
-            seconds_to_start=max(self._seconds_to_start - a_call, 0.0),
+            seconds_per_step=a_call / self.model.steps_per_execution,
+            startup_seconds=max(self._startup_seconds - a_call, 0.0),
             memory_mb=_peak_memory_mb(),
         )
 

@@ -3,7 +3,7 @@
 import math
 import textwrap
 
-from lbkeras.advice.plan import largest_borne
+from lbkeras.advice.plan import largest_stable_batch_size
 
 _MORE_EXAMPLES = 1.2  # times as many a second: below it a larger batch saves hardly any time
 
@@ -17,11 +17,11 @@ def advice_data(arm: str, advice) -> dict:
     return {
         "arm": arm,
         "plan": advice.plan.to_dict(),
-        "own_plan": advice.own.to_dict(),
+        "own_plan": advice.baseline.to_dict(),
         "updates": advice.plan.updates(),
-        "own_updates": advice.own.updates(),
+        "own_updates": advice.baseline.updates(),
         "predicted_seconds": sum(advice.seconds),
-        "own_predicted_seconds": sum(advice.own_seconds),
+        "own_predicted_seconds": sum(advice.baseline_seconds),
         "reasons": reasons(advice),
         "measured": [
             {
@@ -42,8 +42,8 @@ def advice_data(arm: str, advice) -> dict:
                 "micro_batch_size": probe.micro_batch_size,
                 "memory_mb": probe.memory_mb,
                 "examples_per_second": probe.examples_per_second,
-                "seconds_a_step": probe.seconds_a_step,
-                "seconds_to_start": probe.seconds_to_start,
+                "seconds_a_step": probe.seconds_per_step,
+                "seconds_to_start": probe.startup_seconds,
             }
             for probe in advice.probes.values()
         ],
@@ -52,7 +52,7 @@ def advice_data(arm: str, advice) -> dict:
 
 def reasons(advice) -> list[str]:
     """Why that plan: sentences with the numbers that were measured."""
-    if advice.plan == advice.own:
+    if advice.plan == advice.baseline:
         return [_measurement(advice), *_why_kept(advice), _memory(advice), _one_run()]
     return [
         _measurement(advice),
@@ -98,16 +98,16 @@ def _measurement(advice) -> str:
 
 
 def _why_kept(advice) -> list[str]:
-    own, last = advice.own, advice.measured[-1]
-    size = own.batch_size(0)
-    largest = max(phase.batch_size for phase in own.phases)
+    baseline, last = advice.baseline, advice.measured[-1]
+    size = baseline.batch_size(0)
+    largest = max(phase.batch_size for phase in baseline.phases)
     sentences = ["The recommended plan is the config's own."]
     if math.isnan(last.lower):
         sentences.append("Nothing is known of the critical batch size, so nothing is changed.")
-    elif 2 * largest > own.num_examples // 10 and last.lower >= largest:
+    elif 2 * largest > baseline.num_examples // 10 and last.lower >= largest:
         sentences.append(
             f"Twice the batch size of {largest:,} would be above a tenth of the data "
-            f"({own.num_examples // 10:,}), beyond which accuracy is usually lost."
+            f"({baseline.num_examples // 10:,}), beyond which accuracy is usually lost."
         )
     elif last.upper < size:
         sentences.append(
@@ -123,7 +123,7 @@ def _why_kept(advice) -> list[str]:
 
 
 def _batch_sizes(advice) -> list[str]:
-    own, plan = advice.own, advice.plan
+    baseline, plan = advice.baseline, advice.plan
     sizes = [phase.batch_size for phase in plan.phases]
     steps = ", ".join(f"{phase.batch_size:,} {_epochs(phase)}" for phase in plan.phases)
     sentences = [
@@ -131,18 +131,18 @@ def _batch_sizes(advice) -> list[str]:
         "least, twice the size before it, and a tenth of the data; where the config's own is "
         "larger, it is that."
     ]
-    borne = largest_borne(advice.measured)
-    if not math.isinf(borne):
+    stable = largest_stable_batch_size(advice.measured)
+    if not math.isinf(stable):
         sentences.append(
-            f"The training loss rose when batch and learning rate grew beyond {borne:,}, so that "
+            f"The training loss rose when batch and learning rate grew beyond {stable:,}, so that "
             "is where they stop: the noise would allow more, the model does not bear it."
         )
-    if sizes[0] > own.batch_size(0):
+    if sizes[0] > baseline.batch_size(0):
         sentences.append(
-            f"Already the first epoch allows {sizes[0]:,} instead of {own.batch_size(0):,}; since "
-            "the noise scale is smallest at the very beginning, one size below what was measured "
-            "is taken, and the learning rate warms up for one epoch from "
-            f"{own.learning_rate(0):.4g}."
+            f"Already the first epoch allows {sizes[0]:,} instead of {baseline.batch_size(0):,}; "
+            "since the noise scale is smallest at the very beginning, one size below what was "
+            "measured is taken, and the learning rate warms up for one epoch from "
+            f"{baseline.learning_rate(0):.4g}."
         )
     return sentences
 
@@ -153,15 +153,15 @@ def _epochs(phase) -> str:
 
 
 def _learning_rates(advice) -> list[str]:
-    own, plan = advice.own, advice.plan
+    baseline, plan = advice.baseline, advice.plan
     factors = []
     for phase in plan.phases:
         epoch = phase.first_epoch + phase.epochs - 0.5
-        present = own.batch_size(math.floor(epoch))
+        present = baseline.batch_size(math.floor(epoch))
         warms_up = epoch < 1 and phase.batch_size > present
-        if phase.batch_size == present or warms_up or not own.learning_rate(epoch):
+        if phase.batch_size == present or warms_up or not baseline.learning_rate(epoch):
             continue
-        gain = plan.learning_rate(epoch) / own.learning_rate(epoch)
+        gain = plan.learning_rate(epoch) / baseline.learning_rate(epoch)
         times = phase.batch_size / present
         factors.append(f"{gain:.3g} at {phase.batch_size:,} ({times:.3g} times the batch)")
     if not factors:
@@ -185,11 +185,12 @@ def _learning_rates(advice) -> list[str]:
 
 
 def _savings(advice) -> str:
-    own, plan = advice.own, advice.plan
-    before, after = sum(advice.own_seconds), sum(advice.seconds)
+    baseline, plan = advice.baseline, advice.plan
+    before, after = sum(advice.baseline_seconds), sum(advice.seconds)
     return (
-        f"Updates: {plan.updates():,} instead of {own.updates():,}, "
-        f"{own.updates() / plan.updates():.2f} times fewer in the same {own.epochs} epochs; "
+        f"Updates: {plan.updates():,} instead of {baseline.updates():,}, "
+        f"{baseline.updates() / plan.updates():.2f} times fewer in the same {baseline.epochs} "
+        "epochs; "
         f"predicted time {_seconds(after)} instead of {_seconds(before)}, "
         f"{before / after:.2f} times faster on this machine, evaluation left out."
     )
@@ -198,7 +199,7 @@ def _savings(advice) -> str:
 def _speed(advice) -> str:
     speeds = {size: probe.examples_per_second for size, probe in sorted(advice.probes.items())}
     listed = ", ".join(f"{speed:,.0f} at {size:,}" for size, speed in speeds.items())
-    small = speeds[advice.own.batch_size(0)]
+    small = speeds[advice.baseline.batch_size(0)]
     large = speeds[max(phase.batch_size for phase in advice.plan.phases)]
     if large >= _MORE_EXAMPLES * small:
         return f"Examples a second: {listed}; larger batches use this machine better."
@@ -229,6 +230,6 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
-def recommended_and_own(arm: str, advice) -> dict:
+def recommended_and_baseline(arm: str, advice) -> dict:
     """Both plans by the names under which they are shown, the config's own first."""
-    return {f"own ({arm})": advice.own, "recommended": advice.plan}
+    return {f"own ({arm})": advice.baseline, "recommended": advice.plan}

@@ -170,12 +170,12 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
         found = advisor.advise(
             settings, flags.strategy, flags.data_dir, budget_mb, say=_say_on_stderr
         )
-    compared = advice.recommended_and_own(arm, found)
+    compared = advice.recommended_and_baseline(arm, found)
     own, recommended = compared
     times = format_probes(
         compared,
         {name: found.probes for name in compared},
-        {own: found.own_seconds, recommended: found.seconds},
+        {own: found.baseline_seconds, recommended: found.seconds},
     )
     table = f"{format_plans(compared)}\n\n{times}"
     if flags.format == "json":

@@ -1,4 +1,5 @@
 from lbkeras.methods.auto_wu.plan import auto_wu_plan as auto_wu_plan
+from lbkeras.planning.explicit_plan import explicit_plan as explicit_plan
 from lbkeras.planning.legw_plan import legw_plan as legw_plan
 from lbkeras.planning.noise_scale import accumulator_epochs as accumulator_epochs
 from lbkeras.planning.noise_scale import exact_noise_scale as exact_noise_scale
@@ -17,4 +18,3 @@ from lbkeras.planning.replicas import check_replicas as check_replicas
 from lbkeras.planning.replicas import replica_batch_size as replica_batch_size
 from lbkeras.planning.slow_start_plan import slow_start_plan as slow_start_plan
 from lbkeras.planning.updates import count_updates as count_updates
-from lbkeras.planning.written_plan import written_plan as written_plan

@@ -11,7 +11,7 @@ SETTINGS = config.experiment(
     model=dict(name="mlp"),
     optimizer=dict(name="SGD"),
     plan=dict(
-        name="written_plan",
+        name="explicit_plan",
         phases=[dict(first_epoch=0, epochs=6, batch_size=10, learning_rate=0.1, momentum=0.9)],
     ),
     arms={},

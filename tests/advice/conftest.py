@@ -1,3 +1,3 @@
-"""Commands in this process and others, as for the command line's own tests."""
+"""The config of the command line's own tests."""
 
-from tests.cli.conftest import fails, forked, process, smith, succeeds  # noqa: F401
+from tests.cli.conftest import smith  # noqa: F401

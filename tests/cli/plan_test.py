@@ -152,3 +152,47 @@ def test_probe_finds_what_fits_into_the_memory_limit_and_predicts_the_time(proce
     assert second[:2] == ["2-2", "512"] and third[:2] == ["3-3", "512"]
     assert 1 < int(second[2]) < 512 and int(second[3]) <= 15 and second[4] == "MB"
     assert second[6] == str(1437 // 512)
+
+
+def test_flags_that_do_not_go_together(fails, smith, tmp_path):
+    config = f"--config={smith}:digits"
+    assert "--auto: expected either it or --probe" in fails("plan", config, "--auto", "--probe")
+    assert (
+        fails("plan", config, "--write=x.py") == "--write: expected beside --auto, received without"
+    )
+    assert fails("plan", config, "--arm=original").startswith("--arm: expected beside --auto")
+    there = tmp_path / "there.py"
+    there.write_text("")
+    message = fails("plan", config, "--auto", f"--write={there}")
+    assert message == f"--write: expected a new file, received '{there}', which is there already"
+    assert "ends in .py" in fails("plan", config, "--auto", f"--write={tmp_path}")
+    missing = tmp_path / "no" / "x.py"
+    assert "a folder that is there" in fails("plan", config, "--auto", f"--write={missing}")
+    assert "expected one of original" in fails("plan", config, "--auto", "--arm=orignal")
+
+
+@pytest.mark.slow
+def test_auto_measures_writes_and_the_rest_takes_it(process, forked, succeeds, smith, tmp_path):
+    file = tmp_path / "recommended.py"
+    config = smith.replace("smith2018", "mccandlish2018_noise_scale")
+    started = process(
+        "plan", f"--config={config}:digits", "--config.plan.epochs=6", "--auto", "--format=json",
+        f"--write={file}",
+    )  # fmt: skip
+    output, error = started.communicate(timeout=400)
+    assert started.returncode == 0, error
+    found = json.loads(output)["recommendation"]
+    assert [row["batch_size"] for row in found["measured"]] == [8, 16]
+    assert all(row["lower"] > 0 for row in found["measured"])
+    assert found["updates"] < found["own_updates"] == 6 * (1437 // 8)
+    assert found["predicted_seconds"] > 0 and len(found["reasons"]) >= 6
+    sizes = {phase["batch_size"] for phase in found["plan"]["phases"]}
+    assert sizes | {8} == {row["batch_size"] for row in found["batch_sizes"]}
+    shown = json.loads(succeeds("plan", f"--config={file}", "--format=json"))["arms"]
+    assert shown == {"recommended": found["plan"], "own": found["own_plan"]}
+    run = tmp_path / "run"
+    trained = forked("train", f"--config={file}", f"--workdir={run}")
+    _, error = trained.communicate(timeout=400)
+    assert trained.returncode == 0, error
+    record = json.loads((run / "record.json").read_text())
+    assert record["arm"] == "recommended" and record["updates"] == found["updates"]

@@ -19,7 +19,7 @@ from lbkeras.errors import UserError
 from lbkeras.files import write_json
 from lbkeras.methods.adaptive_batch_size.decision import (
     batch_size_ladder,
-    loss_rose,
+    loss_regressed,
     next_batch_size,
 )
 from lbkeras.methods.noise_scale.callback import GradientNoiseScale
@@ -237,7 +237,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         rows = [*self.decisions, {"batch_size": present, "loss": _finite(loss)}]
         rows = [row for row in rows if row["loss"] is not None]
         losses, sizes = ([row[name] for row in rows] for name in ("loss", "batch_size"))
-        if losses and loss_rose(losses, sizes):
+        if losses and loss_regressed(losses, sizes):
             self.largest = self._sizes[max(self._sizes.index(present) - 1, 0)]
             return self.largest, "the loss rose after the batch size did: back, and no further"
         most = self.largest or self._sizes[-1]

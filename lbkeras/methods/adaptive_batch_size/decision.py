@@ -80,13 +80,13 @@ def next_batch_size(
     return batch_size, f"the target lies between {lower:.0f} and {upper:.0f}"
 
 
-def loss_rose(losses: Sequence[float], batch_sizes: Sequence[int]) -> bool:
+def loss_regressed(losses: Sequence[float], batch_sizes: Sequence[int]) -> bool:
     """Whether the last epoch says that the batch, and with it the learning rate, grew too far.
 
     That is, its loss is more than a fifth above the lowest before, within two epochs of a larger
     batch: the gradient noise says how much a learning rate may grow, not how much the model bears.
 
-    >>> loss_rose([0.5, 0.4, 0.6], batch_sizes=[8, 16, 16])
+    >>> loss_regressed([0.5, 0.4, 0.6], batch_sizes=[8, 16, 16])
     True
 
     Args:

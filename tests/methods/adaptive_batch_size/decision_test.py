@@ -5,7 +5,7 @@ import pytest
 from lbkeras.errors import UserError
 from lbkeras.methods.adaptive_batch_size.decision import (
     batch_size_ladder,
-    loss_rose,
+    loss_regressed,
     next_batch_size,
 )
 
@@ -85,4 +85,4 @@ def test_a_target_that_wavers_moves_nothing():
     ],
 )
 def test_a_loss_that_rises_after_growth(losses, sizes, expected):
-    assert loss_rose(losses, sizes) == expected
+    assert loss_regressed(losses, sizes) == expected

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lbkeras.errors import UserError
-from lbkeras.planning import cosine_plan, noise_scale_plan, written_plan
+from lbkeras.planning import cosine_plan, explicit_plan, noise_scale_plan
 
 GROWN = noise_scale_plan(
     strategy="increase_batch", epochs=40, boundaries=(12, 24, 32), factor=5, learning_rate=0.0025,
@@ -20,7 +20,7 @@ COSINE = cosine_plan(
 @pytest.mark.parametrize("plan", [GROWN, COSINE])
 def test_what_to_dict_writes_comes_back(plan):
     data = json.loads(json.dumps(plan.to_dict()))
-    again = written_plan(
+    again = explicit_plan(
         phases=data["phases"], num_examples=data["num_examples"], curve=data.get("curve")
     )
     assert again == plan
@@ -28,7 +28,7 @@ def test_what_to_dict_writes_comes_back(plan):
 
 def test_a_phase_without_a_value():
     with pytest.raises(UserError, match=r"phases\[0\]: expected the key 'momentum', received"):
-        written_plan(
+        explicit_plan(
             phases=[dict(first_epoch=0, epochs=1, batch_size=8, learning_rate=0.1)],
             num_examples=64,
         )

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from lbkeras.planning.plan import Plan
 
 
-def written_plan(
+def explicit_plan(
     *, phases: Sequence[dict], num_examples: int, curve: Sequence[dict] | None = None
 ) -> Plan:
     """The plan that `Plan.to_dict` wrote out.
 
     >>> phase = dict(first_epoch=0, epochs=2, batch_size=32, learning_rate=0.1, momentum=0.9)
-    >>> plan = written_plan(
+    >>> plan = explicit_plan(
     ...     phases=[phase, phase | dict(first_epoch=2, batch_size=64)], num_examples=640)
     >>> plan.batch_size(2), plan.updates()
     (64, 60)
