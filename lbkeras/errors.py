@@ -5,7 +5,30 @@ import difflib
 
 class UserError(ValueError):
     """A setting, file or data set is not usable; the message is one line that names it,
-    what was expected and what was received."""
+    what was expected and what was received.
+
+    >>> error = UserError("epochs: expected at least 1, received 0")
+    >>> error.key, error.said
+    ('epochs', 'expected at least 1, received 0')
+    >>> str(error.of("plan"))
+    'plan.epochs: expected at least 1, received 0'
+
+    Args:
+        message: the line, "KEY: expected ..., received ...".
+
+    Attributes:
+        key: what is at fault: a setting, argument or file.
+        said: what was expected and what was received.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        key, colon, said = message.partition(": ")
+        self.key, self.said = (key, said) if colon else ("", message)
+
+    def of(self, section: str) -> "UserError":
+        """The same error about a key of `section`."""
+        return UserError(f"{section}.{self}")
 
 
 def unknown_name(key: str, received, valid) -> str:

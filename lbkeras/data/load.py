@@ -74,10 +74,9 @@ def load(
             source, batch_size, shuffle=training, augment=augment, decode=decode, seed=seed
         )
     except UserError as error:
-        key, _, said = str(error).partition(": ")
-        if key not in ("source", "decode"):
+        if error.key not in ("source", "decode"):
             raise
-        raise UserError(f"data set {name!r}: {said}") from error
+        raise UserError(f"data set {name!r}: {error.said}") from error
 
 
 def describe(name: str, data_dir: str | None = None) -> str:

@@ -189,7 +189,7 @@ def make_callbacks(settings: dict, folder, **known) -> list:
         try:
             made.append(build(**from_run | arguments))
         except UserError as error:  # names the argument
-            raise UserError(f"{where}.{error}") from None
+            raise error.of(where) from None
     return made
 
 
@@ -203,7 +203,7 @@ def _mixing(arguments: dict):
     try:
         return mixing.mixing_matrix(arguments.pop("topology"), arguments.pop("num_nodes"))
     except UserError as error:  # names the argument
-        raise UserError(f"optimizer.{error}") from None
+        raise error.of("optimizer") from None
 
 
 def _with_nodes(model, nodes: int):
@@ -228,9 +228,7 @@ def _with_ghosts(model, ghost_batch_size):
     try:
         return with_ghost_batch_normalization(model, ghost_batch_size)
     except UserError as error:  # names the argument, which may be the model
-        message = str(error)
-        prefix = "" if message.startswith("model:") else "model."
-        raise UserError(f"{prefix}{message}") from None
+        raise (error if error.key == "model" else error.of("model")) from None
 
 
 def _find(key: str, name: str, *modules: str):

@@ -214,15 +214,11 @@ def make_plan(settings: dict) -> Plan:
     try:
         plan = functions[name](**arguments)
     except UserError as error:  # names the argument
-        section = "data" if str(error).startswith("num_examples:") else "plan"
-        raise UserError(f"{section}.{error}") from None
+        raise error.of("data" if error.key == "num_examples" else "plan") from None
     _check_momentum(settings, plan)
     nodes = num_nodes(settings)
     if nodes:
-        try:
-            check_replicas(plan, nodes)
-        except UserError as error:
-            raise UserError(str(error).replace("replicas", "nodes")) from None
+        check_replicas(plan, nodes, "nodes")
     return plan
 
 
@@ -287,7 +283,7 @@ def _check_momentum(settings: dict, plan: Plan) -> None:
                 try:
                     check_without_momentum(plan, name)
                 except UserError as error:
-                    raise UserError(f"plan.{error}") from None
+                    raise error.of("plan") from None
             return
 
 
