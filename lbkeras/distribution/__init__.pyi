@@ -1,6 +1,6 @@
+from lbkeras.distribution.agreement import is_chief as is_chief
+from lbkeras.distribution.agreement import num_workers as num_workers
 from lbkeras.distribution.cluster import Cluster as Cluster
-from lbkeras.distribution.cluster import is_chief as is_chief
-from lbkeras.distribution.cluster import num_workers as num_workers
 from lbkeras.distribution.cluster import present_cluster as present_cluster
 from lbkeras.distribution.cluster import set_cluster as set_cluster
 from lbkeras.distribution.cluster import worker_index as worker_index

@@ -129,21 +129,10 @@ def set_cluster(workers: str, worker_index: int) -> Cluster:
     return cluster
 
 
-def num_workers() -> int:
-    """How many processes train together; 1 without TF_CONFIG."""
-    cluster = present_cluster()
-    return cluster.num_workers if cluster else 1
-
-
 def worker_index() -> int:
-    """This process's place among them, from 0."""
+    """This process's place among those that train together, from 0; 0 without TF_CONFIG."""
     cluster = present_cluster()
     return cluster.worker_index if cluster else 0
-
-
-def is_chief() -> bool:
-    """Whether this process is the one that writes what all share."""
-    return worker_index() == 0
 
 
 def _check_address(worker: str) -> None:

@@ -6,7 +6,7 @@ import os
 
 import tensorflow as tf
 
-from lbkeras.distribution.cluster import num_workers, present_cluster, worker_index
+from lbkeras.distribution.cluster import present_cluster, worker_index
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.repairs import repair_keras
 
@@ -63,7 +63,8 @@ def _number(devices) -> str:
 
 
 def _automatic() -> str:
-    if num_workers() > 1:
+    cluster = present_cluster()
+    if cluster is not None and cluster.num_workers > 1:
         return "multi_worker"
     if _tpu_is_configured():
         return "tpu"
