@@ -1,8 +1,10 @@
 """What configs share. A config imports this module and ml_collections, nothing else."""
 
-import difflib
-
 from ml_collections import ConfigDict
+
+from lbkeras.errors import UserError, unknown_name
+
+FIRST_TUNING_SEED = 100
 
 
 def experiment(
@@ -16,6 +18,7 @@ def experiment(
     seeds=3,
     first_seed=0,
     checkpoint_minutes=10.0,
+    tuning=False,
 ):
     """A config: the sections of an experiment and the arms that differ from it.
 
@@ -32,11 +35,14 @@ def experiment(
         first_seed: the first of them; one that chooses a setting takes other seeds than the one
             that reports with it.
         checkpoint_minutes: how long a run may be unsaved inside an epoch.
+        tuning: it chooses a setting: on `held_out` data, with seeds from 100 on.
     """
     defaults = dict(
         train_split="train", test_split="test", test_batch_size=1000, augmentation="default"
     )
     more = dict(callbacks=callbacks) if callbacks else {}
+    if tuning:
+        data, first_seed = held_out(data), FIRST_TUNING_SEED
     return ConfigDict(
         more
         | dict(
@@ -44,7 +50,7 @@ def experiment(
             model=model,
             optimizer=optimizer,
             plan=plan,
-            arms=in_order(arms),
+            arms=ConfigDict(arms, sort_keys=False),  # as `arms` does
             seeds=seeds,
             first_seed=first_seed,
             checkpoint_minutes=checkpoint_minutes,
@@ -53,15 +59,47 @@ def experiment(
     )
 
 
-def in_order(arms):
+def arms(settings):
     """Arms in the order they are written in: the first is the one that others compare with."""
-    return ConfigDict(arms, sort_keys=False)
+    return ConfigDict(settings, sort_keys=False)
 
 
-def choose(variants, variant):
-    """The entry of a dict of variants, or an error that names the valid ones and the nearest."""
-    if variant in variants:
-        return variants[variant]
-    nearest = difflib.get_close_matches(variant, variants, n=1)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-    raise ValueError(f"variant: expected one of {', '.join(variants)}, received {variant!r}{hint}")
+def variants(**functions):
+    """The `get_config` of a config that has variants.
+
+    >>> get_config = variants(digits=lambda: "small", mnist=lambda: "larger")
+    >>> get_config(), get_config("mnist"), list(get_config.variants)
+    ('small', 'larger', ['digits', 'mnist'])
+
+    Args:
+        **functions: for each variant the function that makes its config; the first is the default.
+    """
+
+    def get_config(variant=""):
+        """The config of a variant; an empty name is the first."""
+        name = variant or next(iter(functions))
+        if name not in functions:
+            raise UserError(unknown_name("variant", name, functions))
+        return functions[name]()
+
+    get_config.variants = functions
+    return get_config
+
+
+def held_out(data):
+    """The section `data` with a fifth of the training split held out, which is tested on."""
+    return data | dict(
+        train_split="train[:80%]",
+        test_split="train[80%:]",
+        num_examples=round(0.8 * data["num_examples"]),
+    )
+
+
+def rates_around(middle):
+    """Five learning rates, a factor of 2 apart."""
+    return [middle * multiple for multiple in (0.25, 0.5, 1.0, 2.0, 4.0)]
+
+
+def rate_arm(group, rate):
+    """The name of a tuning's arm, GROUP_rate_RATE; a ConfigDict's keys have no dots."""
+    return f"{group}_rate_{rate:g}".replace(".", "_")

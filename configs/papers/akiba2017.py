@@ -174,17 +174,11 @@ def imagenet():
     )
 
 
-_VARIANTS = dict(digits=digits, mnist=mnist, cifar10=cifar10, imagenet=imagenet)
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
+get_config = common.variants(digits=digits, mnist=mnist, cifar10=cifar10, imagenet=imagenet)
 
 
 def get_claims(variant="digits"):
     """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
-    common.choose(_VARIANTS, variant or "digits")
     source = f"{PAPER['citation']}, abstract and section 3"
     return [
         dict(

@@ -185,18 +185,13 @@ def paper_cifar10():
     )
 
 
-_VARIANTS = dict(
+get_config = common.variants(
     digits=digits,
     mnist=mnist,
     cifar10=cifar10,
     paper_mnist=paper_mnist,
     paper_cifar10=paper_cifar10,
 )
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
 
 
 def get_claims(variant="digits"):

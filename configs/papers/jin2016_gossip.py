@@ -99,12 +99,7 @@ def mnist():
     )
 
 
-_VARIANTS = dict(digits=digits, mnist=mnist)
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
+get_config = common.variants(digits=digits, mnist=mnist)
 
 
 def get_claims(variant="digits"):

@@ -126,12 +126,7 @@ def cifar10():
     )
 
 
-_VARIANTS = dict(digits=digits, mnist=mnist, cifar10=cifar10)
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
+get_config = common.variants(digits=digits, mnist=mnist, cifar10=cifar10)
 
 
 def get_claims(variant="digits"):

@@ -59,7 +59,6 @@ _RATES = dict(
     mnist={256: (0.004, 0.008), 2048: (0.016, 0.032), 8192: (0.016, 0.032)},
     cifar10={128: (0.004, None), 1024: (0.008, None), 5120: (0.016, None)},
 )
-_MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 _OPTIMIZER = dict(name="AdamP", weight_decay=0.1, delta=0.1, weight_decay_ratio=0.1)
 
@@ -96,16 +95,8 @@ def _experiment(*, data, model, epochs, tuning, **more):
             arms[f"tuned_{batch_size}"] = _tuned(batch_size, chosen or middle)
             arms[f"auto_wu_{batch_size}"] = _auto_wu(epochs, batch_size)
             continue
-        for rate in (middle * multiple for multiple in _MULTIPLES):
-            name = f"tuned_{batch_size}_rate_{rate:g}".replace(".", "_")
-            arms[name] = _tuned(batch_size, rate)
-    if tuning:
-        data = data | dict(
-            train_split="train[:80%]",
-            test_split="train[80%:]",
-            num_examples=round(0.8 * data["num_examples"]),
-        )
-        more["first_seed"] = 100
+        for rate in common.rates_around(middle):
+            arms[common.rate_arm(f"tuned_{batch_size}", rate)] = _tuned(batch_size, rate)
     first_batch, (first_rate, _) = next(iter(rates.items()))
     return common.experiment(
         data=data,
@@ -121,6 +112,7 @@ def _experiment(*, data, model, epochs, tuning, **more):
             warmup_initial=1e-5,
         ),
         arms=arms,
+        tuning=tuning,
         **more,
     )
 
@@ -171,7 +163,7 @@ def imagenet():
     )
 
 
-_VARIANTS = dict(
+get_config = common.variants(
     digits=digits,
     digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
@@ -180,11 +172,6 @@ _VARIANTS = dict(
     cifar10_tuning=lambda: cifar10(tuning=True),
     imagenet=imagenet,
 )
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
 
 
 def get_claims(variant="digits"):

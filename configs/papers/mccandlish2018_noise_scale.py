@@ -153,7 +153,7 @@ def _with_optimizer(config, optimizer):
             description=f"from {small} towards the critical batch size, the rate by the {words}",
             callbacks=dict(AdaptiveBatchSize=dict(scaling=scaling)),
         )
-    config.arms = common.in_order(arms)
+    config.arms = common.arms(arms)
     config.first_seed = 10
     config.seeds = 10 if config.data.name == "digits" else 3
     return config
@@ -162,23 +162,22 @@ def _with_optimizer(config, optimizer):
 def _tuning(config, optimizer):
     """The small batch's learning rate under that optimizer, on a held-out fifth."""
     config = _with_optimizer(config, optimizer)
-    config.data.update(train_split="train[:80%]", test_split="train[80%:]")
-    config.data.num_examples = round(0.8 * config.data.num_examples)
-    config.arms = common.in_order(
+    config.data.update(common.held_out(config.data.to_dict()))
+    config.arms = common.arms(
         {
-            f"small_batch_rate_{rate:g}".replace(".", "_"): dict(
+            common.rate_arm("small_batch", rate): dict(
                 description=f"batch {config.plan.batch_size}, from {rate:g}",
                 plan=dict(learning_rate=rate),
             )
             for rate in _RATES[config.data.name][optimizer][0]
         }
     )
-    config.first_seed = 100
+    config.first_seed = common.FIRST_TUNING_SEED
     config.seeds = 2 if config.data.name == "digits" else 1
     return config
 
 
-_VARIANTS = dict(
+get_config = common.variants(
     digits=digits,
     mnist=mnist,
     digits_adam=lambda: _with_optimizer(digits(), "adam"),
@@ -190,11 +189,6 @@ _VARIANTS = dict(
     mnist_lars=lambda: _with_optimizer(mnist(), "lars"),
     mnist_lars_tuning=lambda: _tuning(mnist(), "lars"),
 )
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
 
 
 def get_claims(variant="digits"):

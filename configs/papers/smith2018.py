@@ -92,9 +92,9 @@ _TUNING_RATES = (0.00125, 0.0025, 0.005, 0.01, 0.02)
 
 
 def _tuning_arms():
-    """The first arm with each rate; a ConfigDict's keys have no dots."""
+    """The first arm with each rate."""
     return {
-        f"original_rate_{rate:g}".replace(".", "_"): dict(
+        common.rate_arm("original", rate): dict(
             description=f"{_DESCRIPTIONS['original']}, from {rate:g}",
             plan=dict(strategy="decay_learning_rate", learning_rate=rate),
         )
@@ -109,11 +109,8 @@ def digits(tuning=False):
     2 apart the best mean val_accuracy of `original` on the held-out fifth; 0.0025 and 0.01 were
     equal, and of equal ones the smaller counts. The 20 seeds had not been looked at before.
     """
-    data = dict(name="digits", num_examples=1437)
-    if tuning:
-        data |= dict(train_split="train[:80%]", test_split="train[80%:]", num_examples=1150)
     return common.experiment(
-        data=data,
+        data=dict(name="digits", num_examples=1437),
         model=dict(name="small_cnn", num_classes=10, width=16, weight_decay=5e-4),
         optimizer=_NESTEROV,
         plan=_plan(
@@ -125,7 +122,8 @@ def digits(tuning=False):
         ),
         arms=_tuning_arms() if tuning else _arms(0.0025, 140),
         seeds=5 if tuning else 20,
-        first_seed=100 if tuning else 10,
+        first_seed=10,
+        tuning=tuning,
     )
 
 
@@ -199,7 +197,7 @@ _SCHEDULES = dict(original="decay_learning_rate", hybrid="hybrid", increase_batc
 def optimizers():
     """Figures 3 and 4: the three schedules under four optimizers."""
     config = digits()
-    config.arms = common.in_order(
+    config.arms = common.arms(
         {
             f"{optimizer}_{schedule}": dict(
                 description=f"{optimizer}: {_DESCRIPTIONS[schedule]}",
@@ -237,11 +235,11 @@ def learning_rates():
         )
         for k in _MULTIPLES[1:]
     }
-    config.arms = common.in_order(fixed | proportional)
+    config.arms = common.arms(fixed | proportional)
     return config
 
 
-_VARIANTS = dict(
+get_config = common.variants(
     digits=digits,
     digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
@@ -250,11 +248,6 @@ _VARIANTS = dict(
     optimizers=optimizers,
     learning_rates=learning_rates,
 )
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
 
 
 def get_claims(variant="digits"):

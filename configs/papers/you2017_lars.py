@@ -78,7 +78,6 @@ _RATES = dict(
         lars={128: (0.04, None), 1024: (0.08, None), 5_120: (0.16, None), 12_500: (0.16, None)},
     ),
 )
-_MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 # Layers see only the product of learning rate and trust coefficient; biases and batch-norm
 # variables take the learning rate as it is. With the paper's 0.001 the product that these small
@@ -112,23 +111,16 @@ def _experiment(*, data, model, epochs, warmup_epochs, tuning, **more):
             if not tuning:
                 arms[arm] = _arm(optimizer, batch_size, chosen or middle, **settings)
                 continue
-            for rate in (middle * multiple for multiple in _MULTIPLES):
-                name = f"{arm}_rate_{rate:g}".replace(".", "_")  # a ConfigDict's keys have no dots
-                arms[name] = _arm(optimizer, batch_size, rate, **settings)
+            for rate in common.rates_around(middle):
+                arms[common.rate_arm(arm, rate)] = _arm(optimizer, batch_size, rate, **settings)
     first_batch, (first_rate, _) = next(iter(rates["sgd"].items()))
-    if tuning:
-        data = data | dict(
-            train_split="train[:80%]",
-            test_split="train[80%:]",
-            num_examples=round(0.8 * data["num_examples"]),
-        )
-        more["first_seed"] = 100
     return common.experiment(
         data=data,
         model=model,
         optimizer=dict(name="SGD"),
         plan=_plan(epochs, first_batch, first_rate, warmup_epochs),
         arms=arms,
+        tuning=tuning,
         **more,
     )
 
@@ -256,7 +248,7 @@ def imagenet_resnet50():
     )
 
 
-_VARIANTS = dict(
+get_config = common.variants(
     digits=digits,
     digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
@@ -266,11 +258,6 @@ _VARIANTS = dict(
     imagenet_alexnet_bn=imagenet_alexnet_bn,
     imagenet_resnet50=imagenet_resnet50,
 )
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
 
 
 def get_claims(variant="digits"):

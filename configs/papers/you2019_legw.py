@@ -189,7 +189,7 @@ def imagenet():
     )
 
 
-_VARIANTS = dict(
+get_config = common.variants(
     digits=digits,
     mnist=mnist,
     characters=characters,
@@ -197,11 +197,6 @@ _VARIANTS = dict(
     paper_mnist=paper_mnist,
     imagenet=imagenet,
 )
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
 
 
 def get_claims(variant="digits"):

@@ -173,12 +173,7 @@ def imagenet_resnet50():
     )
 
 
-_VARIANTS = dict(digits=digits, mnist=mnist, imagenet_resnet50=imagenet_resnet50)
-
-
-def get_config(variant="digits"):
-    """The config of a variant; an empty name is `digits`."""
-    return common.choose(_VARIANTS, variant or "digits")()
+get_config = common.variants(digits=digits, mnist=mnist, imagenet_resnet50=imagenet_resnet50)
 
 
 def get_claims(variant="digits"):

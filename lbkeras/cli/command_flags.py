@@ -191,7 +191,9 @@ def load_config(value: str) -> ConfigDict:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        if isinstance(error, ValueError) and "expected" in str(error):  # as `config.choose` says it
+        if isinstance(error, ValueError) and "expected" in str(
+            error
+        ):  # as `config.variants` says it
             raise UserError(f"--config={value}: {error}") from error
         message = error.msg if isinstance(error, SyntaxError) else error
         what = f"{path}{_line(error, path)}: {type(error).__name__}: {message}"

@@ -20,7 +20,7 @@ def get_config(variant=""):
     config.plan.boundaries = (1, 2, 3)
     config.plan.batch_size = 70
     config.plan.max_batch_size = 700
-    config.arms = common.in_order(dict(
+    config.arms = common.arms(dict(
         original=dict(description="falls", plan=dict(strategy="decay_learning_rate")),
         diverging=dict(description="too fast", plan=dict(learning_rate=1e30)),
         increase_batch=dict(description="grows", plan=dict(strategy="increase_batch")),

@@ -9,7 +9,7 @@ from lbkeras.runs import build, experiment
 from lbkeras.schedules import rmsprop_to_sgd_fraction
 
 AKIBA = Path(__file__).parents[2] / "configs" / "papers" / "akiba2017.py"
-VARIANTS = list(config_module(str(AKIBA))._VARIANTS)
+VARIANTS = list(config_module(str(AKIBA)).get_config.variants)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -8,7 +8,7 @@ from lbkeras.cli.command_flags import config_module, load_config
 from lbkeras.runs import build, experiment
 
 GOYAL = Path(__file__).parents[2] / "configs" / "papers" / "goyal2017.py"
-VARIANTS = list(config_module(str(GOYAL))._VARIANTS)
+VARIANTS = list(config_module(str(GOYAL)).get_config.variants)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -8,7 +8,7 @@ from lbkeras.cli.command_flags import config_module, load_config
 from lbkeras.runs import build, experiment
 
 HOFFER = Path(__file__).parents[2] / "configs" / "papers" / "hoffer2017_ghost_batch.py"
-VARIANTS = list(config_module(str(HOFFER))._VARIANTS)
+VARIANTS = list(config_module(str(HOFFER)).get_config.variants)
 
 
 def _differences(one, other):

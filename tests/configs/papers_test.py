@@ -11,7 +11,11 @@ from lbkeras.runs import experiment
 
 PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 FILES = sorted(path for path in PAPERS.glob("*.py") if path.name != "__init__.py")
-VARIANTS = [f"{path}:{variant}" for path in FILES for variant in config_module(str(path))._VARIANTS]
+VARIANTS = [
+    f"{path}:{variant}"
+    for path in FILES
+    for variant in config_module(str(path)).get_config.variants
+]
 
 
 def _claims(named):
@@ -59,4 +63,4 @@ def test_claims_load_and_name_arms_that_exist(named):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_header_names_every_variant(path):
     module = config_module(str(path))
-    assert all(f"\n    {variant} " in module.__doc__ for variant in module._VARIANTS)
+    assert all(f"\n    {variant} " in module.__doc__ for variant in module.get_config.variants)

@@ -8,7 +8,7 @@ from lbkeras.cli.command_flags import config_module, load_config
 from lbkeras.runs import experiment
 
 LEGW = Path(__file__).parents[2] / "configs" / "papers" / "you2019_legw.py"
-VARIANTS = list(config_module(str(LEGW))._VARIANTS)
+VARIANTS = list(config_module(str(LEGW)).get_config.variants)
 
 
 def _sizes(plans):
