@@ -172,6 +172,12 @@ def config_module(value: str):
     return module
 
 
+def config_of(module, value: str) -> ConfigDict:
+    """The config of a FILE[:VARIANT], whose module is `module`."""
+    variant = config_variant(value)
+    return module.get_config(variant) if variant else module.get_config()
+
+
 def load_config(value: str) -> ConfigDict:
     """The config of a FILE[:VARIANT].
 
@@ -185,9 +191,7 @@ def load_config(value: str) -> ConfigDict:
         raise UserError(f"--config: expected a Python file, received {str(path)!r}, "
                         f"which is {'no .py file' if path.exists() else 'not there'}")  # fmt: skip
     try:
-        get_config = config_module(value).get_config
-        variant = config_variant(value)
-        config = get_config(variant) if variant else get_config()
+        config = config_of(config_module(value), value)
     except KeyboardInterrupt:
         raise
     except BaseException as error:

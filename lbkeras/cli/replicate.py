@@ -10,8 +10,8 @@ from lbkeras.cli.command_flags import (
     HelpShown,
     command_line,
     config_module,
+    config_of,
     config_variant,
-    load_config,
 )
 from lbkeras.cli.signals import raise_if_received
 from lbkeras.cli.train import (
@@ -70,10 +70,11 @@ def main(arguments: list[str]) -> int:
     seeds = experiment.seeds(flags.config, flags.seeds)
     arms = experiment.arm_names(flags.config)
     linear_interpolation.check_line(flags.config)
-    description = _description(flags, arguments, arms, seeds)
+    module = config_module(flags["config"].config_filename)
+    description = _description(flags, arguments, module, arms, seeds)
     runs = [(seed, arm) for seed in seeds for arm in arms]  # every arm early, for an early report
 
-    prepared = _prepared(flags, arguments, runs, workdir)
+    prepared = _prepared(flags, arguments, module, runs, workdir)
     with workers_met(flags, _compared(prepared)) as workers:
         if workers is None or workers.is_chief:
             _replicate(flags, description, prepared, workdir, workers)
@@ -144,11 +145,12 @@ def _check_arms(workdir: Path, arms: list[str]) -> None:
         )
 
 
-def _prepared(flags, arguments, runs, workdir: Path) -> list:
+def _prepared(flags, arguments, module, runs, workdir: Path) -> list:
     return [
         make_run(
             flags,
             arguments,
+            module,
             arm=arm,
             seed=seed,
             folder=workdir / arm / f"seed_{seed}",
@@ -218,10 +220,9 @@ class _TimeLeft:
         return f" (about {text} left)"
 
 
-def _description(flags, arguments, arms, seeds) -> dict:
+def _description(flags, arguments, module, arms, seeds) -> dict:
     """What the report needs besides the runs: the paper's side, the claims, the plans."""
     named = flags["config"].config_filename
-    module = config_module(named)
     if not hasattr(module, "get_claims") or not hasattr(module, "PAPER"):
         raise UserError(
             f"--config: expected a paper's config with PAPER and get_claims(variant), received "
@@ -242,7 +243,7 @@ def _description(flags, arguments, arms, seeds) -> dict:
         "dataset": flags.config.data.name,
         "metric": "val_accuracy",
         "seeds": seeds,
-        "seeds_in_config": experiment.seeds(load_config(named)),
+        "seeds_in_config": experiment.seeds(config_of(module, named)),
         "arms": {
             arm: {
                 "description": flags.config.arms[arm].get("description", ""),

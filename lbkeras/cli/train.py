@@ -44,6 +44,7 @@ def main(arguments: list[str]) -> int:
     run = make_run(
         flags,
         arguments,
+        config_module(flags["config"].config_filename),
         arm=experiment.arm_names(flags.config)[0] if flags.arm is None else flags.arm,
         seed=flags.seed,
         folder=Path(flags.workdir),
@@ -99,18 +100,20 @@ def define_training_flags(command: CommandFlags) -> None:
     )
 
 
-def make_run(flags, arguments: list[str], *, arm: str, seed: int, folder: Path, **more):
-    """The run of one arm and seed, from the flags of `train` or `replicate`, and `more` of it."""
+def make_run(flags, arguments: list[str], module, *, arm: str, seed: int, folder: Path, **more):
+    """The run of one arm and seed, from the flags of `train` or `replicate`, and `more` of it.
+
+    `module` is that of the config.
+    """
     from lbkeras.runs.run_spec import RunSpec
 
-    named = flags["config"].config_filename
-    paper = getattr(config_module(named), "PAPER", {})
+    paper = getattr(module, "PAPER", {})
     return RunSpec(
         settings=experiment.arm_settings(flags.config, arm),
         arm=arm,
         seed=seed,
         folder=folder,
-        config=named,
+        config=flags["config"].config_filename,
         command=command_line(arguments),
         references=(f"{paper['citation']}, arXiv:{paper['arxiv']}",) if paper else (),
         data_dir=flags.data_dir,

@@ -42,6 +42,20 @@ def command(tmp_path):
     )  # fmt: skip
 
 
+def test_the_config_is_not_executed_for_each_run(tmp_path, fails):
+    """A config may take its time, and all runs must be of the same one."""
+    config, executed = tmp_path / "counting.py", tmp_path / "executed"
+    config.write_text(f"open({str(executed)!r}, 'a').write('x')\n{CONFIG}")
+    (tmp_path / "file").write_text("")
+    counts = []
+    for seeds in (2, 20):
+        executed.write_text("")
+        flags = f"--config={config}", f"--workdir={tmp_path / 'file' / 'w'}", f"--seeds={seeds}"
+        assert "expected a folder that can be written" in fails("replicate", *flags)
+        counts.append(len(executed.read_text()))
+    assert counts[0] == counts[1] <= 3
+
+
 @pytest.mark.slow
 def test_arms_and_seeds_then_the_report(command, tmp_path, succeeds, monkeypatch):
     # Short runs, also on a loaded machine: one line each.
