@@ -4,6 +4,7 @@ import math
 import textwrap
 
 from lbkeras.advice.plan import largest_stable_batch_size
+from lbkeras.planning import durations
 
 _MORE_EXAMPLES = 1.2  # times as many a second: below it a larger batch saves hardly any time
 
@@ -87,11 +88,11 @@ def bounds_in_words(lower: float, upper: float) -> str:
 
 def _measurement(advice) -> str:
     first, last, count = advice.measured[0], advice.measured[-1], len(advice.measured)
-    seconds = sum(row.seconds for row in advice.measured)
+    took = durations.in_words(sum(row.seconds for row in advice.measured), digits=1)
     early, late = (bounds_in_words(row.lower, row.upper) for row in (first, last))
     return (
         f"{count} epochs were trained, from batch size {first.batch_size:,} on "
-        f"({_seconds(seconds)}). The critical batch size (the gradient noise scale: up to about it "
+        f"({took}). The critical batch size (the gradient noise scale: up to about it "
         f"a larger batch saves updates in proportion) was {early} examples "
         f"after the first epoch and {late} after the last."
     )
@@ -191,7 +192,8 @@ def _savings(advice) -> str:
         f"Updates: {plan.updates():,} instead of {baseline.updates():,}, "
         f"{baseline.updates() / plan.updates():.2f} times fewer in the same {baseline.epochs} "
         "epochs; "
-        f"predicted time {_seconds(after)} instead of {_seconds(before)}, "
+        f"predicted time {durations.in_words(after, digits=1)} instead of "
+        f"{durations.in_words(before, digits=1)}, "
         f"{before / after:.2f} times faster on this machine, evaluation left out."
     )
 
@@ -224,10 +226,6 @@ def _one_run() -> str:
         "It is one measurement with one seed: compare both plans with `lbkeras replicate` before "
         "relying on it."
     )
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
 def recommended_and_baseline(arm: str, advice) -> dict:

@@ -10,6 +10,7 @@ from lbkeras import checks
 from lbkeras.callbacks.optimizer_settings import last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.metrics import COLUMNS, FINALS
+from lbkeras.planning import durations
 
 _WIDTH = 24
 _SECONDS_BETWEEN_DRAWINGS = 0.2
@@ -56,7 +57,7 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
             left = (now - self._epoch_begin) / self._steps_done * (steps - self._steps_done)
             filled = _WIDTH * self._steps_done // steps
             bar = "━" * filled + "─" * (_WIDTH - filled)
-            self._draw(f"{bar} {self._steps_done}/{steps} {_duration(left)}", now, logs)
+            self._draw(f"{bar} {self._steps_done}/{steps} {durations.in_words(left)}", now, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.verbose:
@@ -67,12 +68,12 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
         if early and not _on_terminal():
             return
         left = (now - self._train_begin) / self._epochs_done * (self.epochs - epoch - 1)
-        suffix = f" · {_duration(left)} left" if epoch + 1 < self.epochs else ""
+        suffix = f" · {durations.in_words(left)} left" if epoch + 1 < self.epochs else ""
         logs = {
             k: v for k, v in (logs or {}).items() if k.split("/")[0] not in _IN_THE_HISTORY_ONLY
         }
         stays = not (self._seconds_between_lines and _on_terminal())
-        progress = f"{self._steps_done} steps {_duration(now - self._epoch_begin)}"
+        progress = f"{self._steps_done} steps {durations.in_words(now - self._epoch_begin)}"
         self._draw(progress, now, logs, suffix, stays)
         if stays:
             print(flush=True)
@@ -104,13 +105,3 @@ _IN_THE_HISTORY_ONLY = {*COLUMNS, "trust_ratio"} - {*FINALS}
 
 def _on_terminal() -> bool:
     return sys.stdout.isatty()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -8,6 +8,7 @@ from lbkeras.advice import words as advice
 from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
+from lbkeras.planning import durations
 from lbkeras.planning.noise_scale import noise_scale
 from lbkeras.runs import build, experiment
 
@@ -137,10 +138,11 @@ def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> s
                     "" if probe.memory_mb is None else f"{probe.memory_mb:,.0f} MB",
                     f"{probe.examples_per_second:,.0f}",
                     f"{steps:,}",
-                    _duration(seconds[index]),
+                    durations.in_words(seconds[index], digits=1),
                 )
             )
-        summaries.append((arm, _duration(sum(seconds)), "of training, evaluation left out"))
+        total = durations.in_words(sum(seconds), digits=1)
+        summaries.append((arm, total, "of training, evaluation left out"))
     return _aligned(rows) + "\n\n" + _aligned(summaries)
 
 
@@ -250,12 +252,6 @@ def _add_probes(rows: list[dict], plan, probes: dict) -> None:
 
 def _epochs(phase) -> str:
     return f"{phase.first_epoch + 1}-{phase.first_epoch + phase.epochs}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _aligned(rows) -> str:

@@ -23,6 +23,7 @@ from lbkeras.cli.train import (
 )
 from lbkeras.cli.workers import workers_met
 from lbkeras.errors import UserError, unknown_name
+from lbkeras.planning import durations
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.replication import linear_interpolation
 from lbkeras.replication.claims import Claim
@@ -215,9 +216,7 @@ class _TimeLeft:
         self._seconds += seconds
         if not self._left:
             return ""
-        seconds = self._seconds / self._done * self._left
-        text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-        return f" (about {text} left)"
+        return f" (about {durations.in_words(self._seconds / self._done * self._left)} left)"
 
 
 def _description(flags, arguments, module, arms, seeds) -> dict:

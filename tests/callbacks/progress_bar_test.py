@@ -107,11 +107,3 @@ def test_many_short_runs(model, digits, capsys):
 def test_many_short_runs_on_a_terminal(model, digits, terminal):
     out = terminal(model, digits, verbose=1, seconds_between_lines=3600.0)
     assert "Epoch 3/3 5 steps" in out and "\n" not in out
-
-
-@pytest.mark.parametrize(
-    "seconds, text",
-    [(0.0123, "12 ms"), (1.4, "1 s"), (99.4, "99 s"), (120, "2 min"), (9000, "2.5 h")],
-)
-def test_durations(seconds, text):
-    assert progress_bar._duration(seconds) == text
