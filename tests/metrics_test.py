@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from lbkeras import callbacks, metrics
-from lbkeras.cli.command_flags import load_config
+from lbkeras.cli.config_files import load_config
 from lbkeras.runs import experiment
 
 

@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
-from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line, config_module
+from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
+from lbkeras.cli.config_files import config_module
 from lbkeras.cli.workers import define_device_flags, workers_met
 from lbkeras.runs import experiment
+from lbkeras.runs.config_checks import MOST_SEED
 
 HELP = """lbkeras train: trains one arm of a config in a run folder, or goes on where it stopped
 
@@ -35,7 +37,7 @@ def main(arguments: list[str]) -> int:
     command.folder("workdir", "The run's folder.")
     command.string("arm", None, "Which arm of the config; the first if not given.")
     define_training_flags(command)
-    help_text, most = "Of initialization, order and augmentation.", experiment.MOST_SEED
+    help_text, most = "Of initialization, order and augmentation.", MOST_SEED
     command.integer("seed", 0, help_text, least=0, most=most)
     try:
         flags = command.parse()

@@ -7,13 +7,8 @@ import re
 
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.planning.plan import Plan
-from lbkeras.runs.experiment import (
-    CALLBACKS,
-    NAMED,
-    check_arguments,
-    name_and_arguments,
-    num_nodes,
-)
+from lbkeras.runs.config_checks import CALLBACKS, NAMED, check_arguments, name_and_arguments
+from lbkeras.runs.experiment import num_nodes
 
 _PLAIN = bool | int | float | str | tuple | None
 

@@ -6,7 +6,7 @@ from lbkeras.advice.advisor import Advice
 from lbkeras.advice.config_file import write_config
 from lbkeras.advice.plan import MeasuredEpoch
 from lbkeras.advice.probe import Probe
-from lbkeras.cli.command_flags import load_config
+from lbkeras.cli.config_files import load_config
 from lbkeras.errors import UserError
 from lbkeras.planning import Phase, Plan
 from lbkeras.runs.experiment import arm_settings, make_plans

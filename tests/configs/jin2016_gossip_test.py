@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras.cli.command_flags import load_config
+from lbkeras.cli.config_files import load_config
 from lbkeras.runs import experiment
 
 JIN = Path(__file__).parents[2] / "configs" / "papers" / "jin2016_gossip.py"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras.cli.command_flags import config_module, load_config
+from lbkeras.cli.config_files import config_module, load_config
 from lbkeras.replication import Claim
 from lbkeras.runs import experiment
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras.cli.command_flags import load_config
+from lbkeras.cli.config_files import load_config
 from lbkeras.runs import experiment
 
 SMITH = Path(__file__).parents[2] / "configs" / "papers" / "smith2018.py"

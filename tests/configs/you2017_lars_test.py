@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lbkeras.cli.command_flags import config_module, load_config
+from lbkeras.cli.config_files import config_module, load_config
 from lbkeras.runs import build, experiment
 
 YOU = Path(__file__).parents[2] / "configs" / "papers" / "you2017_lars.py"

@@ -136,36 +136,6 @@ def test_what_the_plan_sets_is_refused_in_the_optimizer_section(key):
     )
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (dict(model=3), "config.model: expected a section of keys and values, received 3"),
-        (dict(arms={}), "config.arms: expected at least one arm, received none"),
-        (dict(arms=dict(a=1)), "config.arms.a: expected a section of keys and values, received 1"),
-        (
-            dict(arms=dict(a=dict(plan=1))),
-            "config.arms.a.plan: expected a section of keys and values, received 1",
-        ),
-        (
-            {"arms": {"/a": {}}},
-            "config.arms: expected names of folders, received '/a'",
-        ),
-        (dict(modle=dict(name="mlp")), "config: expected one of data, model, .*received 'modle'"),
-        (dict(seeds=0), "config.seeds: expected a whole number from 1 to .*, received 0"),
-        (dict(seeds=True), "config.seeds: expected a whole number .*, received True"),
-        (dict(first_seed=2**32), "config.first_seed: expected a whole number from 0 to 4294967295"),
-        (dict(steps_per_execution=-1), "config.steps_per_execution: expected .*, received -1"),
-        (dict(steps_per_execution=1.5), "config.steps_per_execution: expected .*, received 1.5"),
-        (dict(checkpoint_minutes="1"), "config.checkpoint_minutes: expected a number .*, rec"),
-        (dict(checkpoint_minutes=float("nan")), "config.checkpoint_minutes: expected a number"),
-    ],
-)
-def test_what_a_config_says_outside_of_its_sections(changes, message):
-    config = ConfigDict(_config().to_dict() | changes)
-    with pytest.raises(UserError, match=message):
-        experiment.check_config(config)
-
-
 def test_seeds_end_where_those_of_numpy_do():
     config = _config()
     config.first_seed = 2**32 - 2

@@ -1,0 +1,94 @@
+"""The config of a command: the Python file that a FILE[:VARIANT] names."""
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from lbkeras.errors import UserError
+from lbkeras.runs import config_checks
+
+
+def config_path(value: str) -> Path:
+    """The file of a FILE[:VARIANT]."""
+    return Path(value.split(":", 1)[0])
+
+
+def config_variant(value: str) -> str:
+    """The variant of a FILE[:VARIANT]; empty if none is named."""
+    return value.partition(":")[2]
+
+
+def config_module(value: str):
+    """The Python module of a FILE[:VARIANT], for what a config says besides its settings."""
+    path = config_path(value)
+    _add_root(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def config_of(module, value: str) -> ConfigDict:
+    """The config of a FILE[:VARIANT], whose module is `module`."""
+    variant = config_variant(value)
+    return module.get_config(variant) if variant else module.get_config()
+
+
+def load_config(value: str) -> ConfigDict:
+    """The config of a FILE[:VARIANT].
+
+    Raises:
+        UserError: no such file, it cannot be run, or it makes no config of an experiment.
+    """
+    path = config_path(value)
+    if not value:
+        raise UserError("--config: expected FILE[:VARIANT], received none")
+    if path.suffix != ".py" or not path.is_file():
+        raise UserError(f"--config: expected a Python file, received {str(path)!r}, "
+                        f"which is {'no .py file' if path.exists() else 'not there'}")  # fmt: skip
+    try:
+        config = config_of(config_module(value), value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, ValueError) and "expected" in str(
+            error
+        ):  # as `config.variants` says it
+            raise UserError(f"--config={value}: {error}") from error
+        message = error.msg if isinstance(error, SyntaxError) else error
+        what = f"{path}{_line(error, path)}: {type(error).__name__}: {message}"
+        raise UserError(
+            f"--config={value}: expected a config that runs, received {what}"
+        ) from error
+    expected = "a ConfigDict from lbkeras.config.experiment()"
+    if not isinstance(config, ConfigDict):
+        received = type(config).__name__
+        raise UserError(f"--config={value}: expected {expected}, received a {received}")
+    missing = [section for section in (*config_checks.SECTIONS, "arms") if section not in config]
+    if missing:
+        received = f"one without {', '.join(missing)}"
+        raise UserError(f"--config={value}: expected {expected}, received {received}")
+    try:
+        config_checks.check_config(config)
+    except UserError as error:
+        raise UserError(f"--config={value}: {error}") from None
+    return config
+
+
+def _add_root(path: Path) -> None:
+    """Puts the folder that holds `configs/` on the import path."""
+    for parent in path.resolve().parents:
+        if parent.name == "configs" and str(parent.parent) not in sys.path:
+            sys.path.insert(0, str(parent.parent))
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """Where in the config the error comes from, as ", line N"; empty if it is not known."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f", line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == path]
+    return f", line {lines[-1]}" if lines else ""

@@ -1,0 +1,96 @@
+"""What `lbkeras plan` prints: the tables of plans and of what was tried."""
+
+from lbkeras.advice.predict import predicted_seconds
+from lbkeras.planning import durations
+from lbkeras.planning.noise_scale import noise_scale
+
+
+def format_plans(plans: dict) -> str:
+    """A table with a row a phase, and for each arm its updates against the first arm's."""
+    header = ("arm", "epochs", "batch", "learning rate", "momentum", "steps/epoch", "noise scale")
+    baseline = next(iter(plans.values())).updates()
+    rows, summaries = [header], []
+    for arm, plan in plans.items():
+        for index, phase in enumerate(plan.phases):
+            rows.append(
+                (
+                    arm if index == 0 else "",
+                    _epochs(phase),
+                    f"{phase.batch_size:,}",
+                    _course(plan.learning_rates(phase), "{:.6g}", "→"),
+                    f"{phase.momentum:g}",
+                    f"{plan.steps_per_epoch(phase.first_epoch):,}",
+                    _noise_scales(plan, phase),
+                )
+            )
+        summaries.append((arm, f"{plan.updates():,} updates", _fewer(plan.updates(), baseline)))
+    return _aligned(rows) + "\n\n" + _aligned(summaries)
+
+
+def _course(values, form: str, arrow: str) -> str:
+    """Start, peak and end of a curve; one of them where it stays."""
+    start, peak, end = values[0], max(values), values[-1]
+    shown = [start, *([peak] if peak > max(start, end) else []), end]
+    shown = [form.format(value) for value in shown]
+    return shown[0] if len(set(shown)) == 1 else arrow.join(shown)
+
+
+def _noise_scales(plan, phase) -> str:
+    """The range of a phase's noise scale, which is in proportion to its learning rate."""
+    values = [
+        noise_scale(rate, phase.momentum, phase.batch_size, plan.num_examples)
+        for rate in plan.learning_rates(phase)
+    ]
+    return _course(sorted([min(values), max(values)]), "{:,.4g}", " to ")
+
+
+def _fewer(updates: int, baseline: int) -> str:
+    if updates > baseline:
+        return f"{updates / baseline:.2f}x more"
+    return f"{baseline / updates:.2f}x fewer" if updates < baseline else ""
+
+
+def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> str:
+    """A table with a row a phase: what it takes on this machine; and each arm's predicted time.
+
+    Args:
+        plans: a Plan for each arm.
+        probes: for each arm a Probe for each batch size.
+        predicted: for each arm the seconds of each phase; None: by `predicted_seconds`.
+    """
+    header = ("arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time")
+    rows, summaries = [header], []
+    for arm, plan in plans.items():
+        seconds = predicted[arm] if predicted else predicted_seconds(plan, probes[arm])
+        for index, phase in enumerate(plan.phases):
+            probe = probes[arm][phase.batch_size]
+            steps = phase.epochs * plan.steps_per_epoch(phase.first_epoch)
+            rows.append(
+                (
+                    arm if index == 0 else "",
+                    _epochs(phase),
+                    f"{phase.batch_size:,}",
+                    f"{probe.micro_batch_size:,}",
+                    "" if probe.memory_mb is None else f"{probe.memory_mb:,.0f} MB",
+                    f"{probe.examples_per_second:,.0f}",
+                    f"{steps:,}",
+                    durations.in_words(seconds[index], digits=1),
+                )
+            )
+        total = durations.in_words(sum(seconds), digits=1)
+        summaries.append((arm, total, "of training, evaluation left out"))
+    return _aligned(rows) + "\n\n" + _aligned(summaries)
+
+
+def _epochs(phase) -> str:
+    return f"{phase.first_epoch + 1}-{phase.first_epoch + phase.epochs}"
+
+
+def _aligned(rows) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
