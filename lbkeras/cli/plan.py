@@ -5,12 +5,11 @@ import sys
 
 from lbkeras.advice import config_file as advised_config
 from lbkeras.advice import words as advice
-from lbkeras.advice.predict import predicted_seconds
 from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
 from lbkeras.cli.plan_tables import format_plans, format_probes
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
-from lbkeras.runs import build, experiment
+from lbkeras.runs import experiment
 
 HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of every arm of a config
 
@@ -87,6 +86,7 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
     settings = experiment.arm_settings(flags.config, arm)
     budget_mb = _configure_devices(flags)
     from lbkeras.advice import advisor
+    from lbkeras.runs import build
 
     advisor.check_arm(settings, arm)
     with build.reading_data(settings):
@@ -137,6 +137,7 @@ def _probe(flags, plans: dict) -> dict:
     """For each arm what each of its batch sizes takes; arms that differ in the plan share."""
     budget_mb = _configure_devices(flags)
     from lbkeras.advice.probe import probe_batch_sizes
+    from lbkeras.runs import build
 
     groups = {}
     for arm in plans:
@@ -161,6 +162,8 @@ def _probe(flags, plans: dict) -> dict:
 
 def _add_probes(rows: list[dict], plan, probes: dict) -> None:
     """Adds to each phase of a plan's JSON what it takes on this machine."""
+    from lbkeras.advice.predict import predicted_seconds
+
     for row, seconds in zip(rows, predicted_seconds(plan, probes), strict=True):
         probe = probes[row["batch_size"]]
         row["micro_batch_size"] = probe.micro_batch_size

@@ -1,6 +1,5 @@
 """What `lbkeras plan` prints: the tables of plans and of what was tried."""
 
-from lbkeras.advice.predict import predicted_seconds
 from lbkeras.planning import durations
 from lbkeras.planning.noise_scale import noise_scale
 
@@ -58,6 +57,8 @@ def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> s
         probes: for each arm a Probe for each batch size.
         predicted: for each arm the seconds of each phase; None: by `predicted_seconds`.
     """
+    from lbkeras.advice.predict import predicted_seconds
+
     header = ("arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time")
     rows, summaries = [header], []
     for arm, plan in plans.items():
