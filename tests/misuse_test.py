@@ -259,7 +259,6 @@ CHECKED = [
      dict(pipeline="pipeline", directory="path", minutes="number", callbacks="list")),
     (callbacks.HistoryWriter, dict(path="h"), dict(path="path")),
     (callbacks.TensorBoardScalars, dict(directory="t"), dict(directory="path", settings="dict")),
-    (callbacks.MeanOfNodes, {}, dict(keep="flag")),
     (layers.GhostBatchNormalization, dict(ghost_batch_size=8),
      dict(ghost_batch_size="count", epsilon="number", synchronized="flag",
           moving_statistics="choice")),

@@ -5,8 +5,7 @@
 A node of DecentLaM (or DmSGD) sends its float32 weights to each of its neighbours once an update; a
 node of gossiping SGD to one partner; in a ring all-reduce of the gradients each node sends 2 (n -
 1) / n times their size. That is the rules' own traffic, for an implementation that sends to
-neighbours only, as MirroredStrategy does here; between processes TensorFlow has collectives of all
-replicas only, and there each node sends to all others.
+neighbours only; nodes that are stacked in one process send nothing.
 """
 
 import argparse

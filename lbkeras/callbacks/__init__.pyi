@@ -17,7 +17,6 @@ from lbkeras.methods.batch_statistics.last_batch_statistics import (
     LastBatchStatistics as LastBatchStatistics,
 )
 from lbkeras.methods.decentralized.consensus_distance import ConsensusDistance as ConsensusDistance
-from lbkeras.methods.decentralized.mean_of_nodes import MeanOfNodes as MeanOfNodes
 from lbkeras.methods.micro_batches.callback import MicroBatches as MicroBatches
 from lbkeras.methods.noise_scale.callback import GradientNoiseScale as GradientNoiseScale
 from lbkeras.methods.sharpness.callback import Sharpness as Sharpness

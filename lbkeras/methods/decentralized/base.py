@@ -1,5 +1,8 @@
 """What the decentralized optimizers share: the nodes, and how they exchange their weights."""
 
+import functools
+import operator
+
 import numpy as np
 from keras import ops
 
@@ -12,18 +15,14 @@ from lbkeras.optimizers.base import WideRule, dense, variable_path, wide
 class Decentralized(OwnUpdate, WideRule):
     """Nodes that each have weights of their own and average with neighbours, not with everyone.
 
-    The same rule runs in two ways, with the same numbers:
+    The nodes stand in the leading axis of every variable, `(num_nodes, ...)`, as
+    `lbkeras.trainers.StackedNodes` makes them; nothing is sent.
 
-    - the nodes are the replicas of a `tf.distribute` strategy: each keeps its own gradient (Keras
-      would sum them) and its own component of every variable;
-    - the nodes stand in the leading axis of every variable, `(num_nodes, ...)`, as
-      `lbkeras.trainers.StackedNodes` makes them; nothing is sent.
-
-    A subclass names its slots in `_slot_names` and writes `depart`, from a node's weights to what
-    it sends, and `arrive`, from what it received to its new weights. Both see either one node's
-    tensors or those of all nodes, so they go element by element. Between the two a node receives
-    sum_j w_ij sent_j, with the weights that `neighbours` gives. All of it is in float32 for a
-    variable of half precision, what is sent too.
+    A subclass names its slots in `_slot_names` and writes `depart`, from the nodes' weights to what
+    they send, and `arrive`, from what they received to their new weights. Both see the tensors of
+    all nodes and go element by element. Between the two a node receives sum_j w_ij sent_j, with the
+    weights that `neighbours` gives. All of it is in float32 for a variable of half precision, what
+    is sent too.
     """
 
     def __init__(self, num_nodes, learning_rate, momentum=0.0, weight_decay=0.0, **kwargs):
@@ -68,19 +67,22 @@ class Decentralized(OwnUpdate, WideRule):
         """Makes the slots.
 
         Raises:
-            UserError: the variables do not have the nodes in their leading axis, there are not as
-                many replicas as nodes, or an option is set that replicas do not have.
+            UserError: the variables do not have the nodes in their leading axis, or there are
+                several replicas.
         """
         if self.built:
             return
         if self.num_replicas_in_sync > 1:
-            self._check_replicas(variables)
-        elif self.num_nodes > 1:
+            raise UserError(
+                f"strategy: expected one replica for {type(self).__name__}, whose nodes "
+                f"lbkeras.trainers.StackedNodes stacks, received {self.num_replicas_in_sync}"
+            )
+        if self.num_nodes > 1:
             for variable in variables:
                 if tuple(variable.shape[:1]) != (self.num_nodes,):
                     raise UserError(
                         f"variables: expected a leading axis of the {self.num_nodes} nodes (as "
-                        "lbkeras.trainers.StackedNodes makes it) or as many replicas, received "
+                        "lbkeras.trainers.StackedNodes makes it), received "
                         f"{variable_path(variable)} of shape {tuple(variable.shape)}"
                     )
         super().build(variables)
@@ -127,65 +129,12 @@ class Decentralized(OwnUpdate, WideRule):
             * ops.reshape(ops.cast(weights[:, k], sent.dtype), shape)
             for k in range(weights.shape[1])
         )
-        return sum_in_order(terms)
-
-    # Nodes that are replicas.
-
-    def _check_replicas(self, variables) -> None:
-        if self.num_replicas_in_sync != self.num_nodes:
-            raise UserError(
-                f"num_nodes: expected the strategy's {self.num_replicas_in_sync} replicas, "
-                f"received {self.num_nodes}"
-            )
-        if self.use_ema:
-            raise UserError("use_ema: expected False where nodes are replicas, received True")
-        for variable in variables:
-            if getattr(variable, "constraint", None) is not None:
-                raise UserError(
-                    "constraint: expected none where nodes are replicas, received that of "
-                    f"{variable_path(variable)}"
-                )
-
-    def scale_gradients(self, gradients):
-        replicas = self.num_replicas_in_sync
-        if replicas == 1:
-            return gradients
-        # Keras has divided the loss by the replicas, to sum over them.
-        return [g if g is None else g * replicas for g in gradients]
-
-    def update_variables(self, gradients, variables, learning_rate):
-        if self.num_replicas_in_sync == 1:
-            return super().update_variables(gradients, variables, learning_rate)
-        from lbkeras.methods.decentralized import replica_exchange
-
-        if not replica_exchange.in_replica():
-            raise UserError(
-                "apply: expected to be called in each replica (by strategy.run, as fit does), "
-                "received a call outside"
-            )
-        kept, sent = [], []
-        for gradient, variable in zip(gradients, variables, strict=True):
-            index = variable_index(self, variable)
-            parts = {name: replica_exchange.own(s) for name, s in self._slots[index].items()}
-            own = replica_exchange.own(variable)
-            weight = wide(own)
-            slots = {name: ops.convert_to_tensor(part) for name, part in parts.items()}
-            move = self._move(index, gradient, weight, learning_rate)
-            leaves, slots = self.depart(weight, move, slots)
-            sent.append(leaves)
-            kept.append((own, weight, parts, slots))
-        received = replica_exchange.exchange(sent, *self.neighbours())
-        for (own, weight, parts, slots), leaves, arrives in zip(kept, sent, received, strict=True):
-            weight, slots = self.arrive(weight, leaves, arrives, slots)
-            for name, part in parts.items():
-                part.assign(slots[name])
-            own.assign(ops.cast(weight, own.dtype))
+        return functools.reduce(operator.add, terms)
 
     def clip_gradients(self, gradients):
         """By each node's own norms."""
-        stacked = self.num_nodes > 1 and self.num_replicas_in_sync == 1
         limit = self.clipnorm or self.global_clipnorm
-        if not stacked or not limit:
+        if self.num_nodes == 1 or not limit:
             return super().clip_gradients(gradients)
         gradients = [g if g is None else wide(g) for g in gradients]
         squares = [
@@ -220,14 +169,6 @@ class WithMixing(Decentralized):
         config = super().get_config() | {"mixing": self.mixing}
         del config["num_nodes"]
         return config
-
-
-def sum_in_order(terms):
-    """Their sum from the first to the last, so that replicas round as stacked nodes do."""
-    total = None
-    for term in terms:
-        total = term if total is None else total + term
-    return total
 
 
 def _checked(mixing) -> np.ndarray:

@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from lbkeras.errors import UserError
-from lbkeras.methods.decentralized.replica_nodes import distance_between_replicas
 from lbkeras.methods.decentralized.stacked_nodes import StackedNodes
 
 
@@ -14,12 +13,10 @@ class ConsensusDistance(keras.callbacks.Callback):
         consensus_distance = sqrt(1/n * sum_i |x_i - mean_j x_j|^2)
 
     with x_i all trainable weights of node i together, in the weights' own unit, at the end of each
-    epoch. Put it before callbacks that store logs. Costs a pass over the weights an epoch; where
-    nodes are replicas, an all-reduce of them.
+    epoch. Put it before callbacks that store logs. Costs a pass over the weights an epoch.
 
     Raises:
-        UserError: in `fit`: a model that is neither `lbkeras.trainers.StackedNodes` nor made under
-            a strategy with several replicas.
+        UserError: in `fit`: a model that is no `lbkeras.trainers.StackedNodes`.
 
     Example:
 
@@ -34,23 +31,15 @@ class ConsensusDistance(keras.callbacks.Callback):
     """
 
     def on_train_begin(self, logs=None):
-        replicas = self.model.distribute_strategy.num_replicas_in_sync
-        if not isinstance(self.model, StackedNodes) and replicas == 1:
+        if not isinstance(self.model, StackedNodes):
             raise UserError(
-                "model: expected lbkeras.trainers.StackedNodes or several replicas, received "
-                f"{type(self.model).__name__} on one device"
+                "model: expected lbkeras.trainers.StackedNodes, received "
+                f"{type(self.model).__name__}"
             )
 
     def on_epoch_end(self, epoch, logs=None):
-        if logs is None:
-            return
-        if isinstance(self.model, StackedNodes):
-            distance = _distance(self.model.node_weights)
-        else:
-            distance = distance_between_replicas(
-                self.model.distribute_strategy, self.model.trainable_variables
-            )
-        logs["consensus_distance"] = distance
+        if logs is not None:
+            logs["consensus_distance"] = _distance(self.model.node_weights)
 
 
 def _distance(variables) -> float:

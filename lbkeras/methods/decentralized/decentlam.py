@@ -21,9 +21,8 @@ class DecentLaM(WithMixing):
     that distance decides. With the complete graph and equal weights at the start it is momentum SGD
     on the mean gradient, as after an all-reduce.
 
-    The nodes are the replicas of a strategy, or stand in the leading axis of every variable, as
-    `lbkeras.trainers.StackedNodes` makes them. `lbkeras.callbacks.MeanOfNodes` evaluates and saves
-    the mean of replicas. Clipping is by each node's own norms.
+    The nodes stand in the leading axis of every variable, as `lbkeras.trainers.StackedNodes` makes
+    them. Clipping is by each node's own norms.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -34,7 +33,7 @@ class DecentLaM(WithMixing):
             those of `exclude_from_weight_decay`.
         name: name of the optimizer.
         **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
-            loss_scale_factor; use_ema with stacked nodes only.
+            loss_scale_factor, use_ema.
 
     Raises:
         UserError: an argument is out of its range.

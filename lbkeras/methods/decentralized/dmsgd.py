@@ -18,9 +18,8 @@ class DmSGD(WithMixing):
     as after an all-reduce. Otherwise, where nodes have different data, it stops beside the optimum,
     at a distance that grows as learning_rate^2 / (1 - momentum)^2; `DecentLaM` mends that.
 
-    The nodes are the replicas of a strategy, or stand in the leading axis of every variable, as
-    `lbkeras.trainers.StackedNodes` makes them. `lbkeras.callbacks.MeanOfNodes` evaluates and saves
-    the mean of replicas. Clipping is by each node's own norms.
+    The nodes stand in the leading axis of every variable, as `lbkeras.trainers.StackedNodes` makes
+    them. Clipping is by each node's own norms.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -31,7 +30,7 @@ class DmSGD(WithMixing):
             those of `exclude_from_weight_decay`.
         name: name of the optimizer.
         **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
-            loss_scale_factor; use_ema with stacked nodes only.
+            loss_scale_factor, use_ema.
 
     Raises:
         UserError: an argument is out of its range.

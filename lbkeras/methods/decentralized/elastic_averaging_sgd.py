@@ -22,9 +22,8 @@ class ElasticAveragingSGD(Decentralized):
     stays. The centre starts at the nodes' weights, which must be equal then, and each node keeps it
     (a slot as large as the weights); the nodes' mean is sent by an all-reduce.
 
-    The nodes are the replicas of a strategy, or stand in the leading axis of every variable, as
-    `lbkeras.trainers.StackedNodes` makes them. `lbkeras.callbacks.MeanOfNodes` evaluates and saves
-    the mean of replicas. Clipping is by each node's own norms.
+    The nodes stand in the leading axis of every variable, as `lbkeras.trainers.StackedNodes` makes
+    them. Clipping is by each node's own norms.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -36,7 +35,7 @@ class ElasticAveragingSGD(Decentralized):
             those of `exclude_from_weight_decay`.
         name: name of the optimizer.
         **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
-            loss_scale_factor; use_ema with stacked nodes only.
+            loss_scale_factor, use_ema.
 
     Raises:
         UserError: an argument is out of its range.

@@ -24,9 +24,8 @@ class GossipSGD(Decentralized):
     one of them stays alone. The pairs are a pure function of `seed` and the step, and come again
     after 1,024 steps.
 
-    The nodes are the replicas of a strategy, or stand in the leading axis of every variable, as
-    `lbkeras.trainers.StackedNodes` makes them. `lbkeras.callbacks.MeanOfNodes` evaluates and saves
-    the mean of replicas. Clipping is by each node's own norms.
+    The nodes stand in the leading axis of every variable, as `lbkeras.trainers.StackedNodes` makes
+    them. Clipping is by each node's own norms.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -37,7 +36,7 @@ class GossipSGD(Decentralized):
         seed: integer that pairs the nodes.
         name: name of the optimizer.
         **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
-            loss_scale_factor; use_ema with stacked nodes only.
+            loss_scale_factor, use_ema.
 
     Raises:
         UserError: an argument is out of its range.

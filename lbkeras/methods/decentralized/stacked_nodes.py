@@ -32,8 +32,7 @@ class StackedNodes(keras.Model):
         num_nodes: at least 1.
 
     Raises:
-        UserError: not a built model, no nodes, or a strategy with several replicas (which are nodes
-            themselves: compile the model as it is with the decentralized optimizer); in `fit`: an
+        UserError: not a built model, no nodes, or a strategy with several replicas; in `fit`: an
             optimizer that does not have these nodes, or a batch that they do not divide.
 
     Example:

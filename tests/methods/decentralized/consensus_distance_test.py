@@ -1,12 +1,11 @@
-"""The consensus distance against NumPy, of stacked nodes and of replicas."""
+"""The consensus distance against NumPy."""
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from lbkeras import optimizers
-from lbkeras.callbacks import ConsensusDistance, MeanOfNodes
+from lbkeras.callbacks import ConsensusDistance
 from lbkeras.errors import UserError
 from lbkeras.methods.decentralized import mixing
 from lbkeras.trainers import StackedNodes
@@ -32,51 +31,18 @@ def distance(nodes):
     return np.sqrt(np.mean(np.sum(np.square(flat - flat.mean(axis=0)), axis=1)))
 
 
-def optimizer_of(nodes, matrix=None):
-    return optimizers.DecentLaM(0.05, mixing.ring(nodes) if matrix is None else matrix)
-
-
 def test_of_stacked_nodes(data):
     model = StackedNodes(network(), 4)
-    model.compile(optimizer_of(4), "mse")
-    callbacks = [ConsensusDistance(), MeanOfNodes()]
-    history = model.fit(*data, batch_size=8, epochs=2, verbose=0, callbacks=callbacks)
+    model.compile(optimizers.DecentLaM(0.05, mixing.ring(4)), "mse")
+    history = model.fit(*data, batch_size=8, epochs=2, verbose=0, callbacks=[ConsensusDistance()])
     first, last = history.history["consensus_distance"]
     assert last == pytest.approx(distance([v.numpy() for v in model.node_weights]), rel=1e-5)
     assert first > 1e-3 and first != last
 
 
-QUARTER = [[0.75, 0.25], [0.25, 0.75]]
-
-
-@pytest.mark.slow
-def test_of_replicas_whose_fit_equals_that_of_stacked_nodes(data, mirrored):
-    """The same numbers in `fit` with validation, at the end of which all have the mean."""
-    x, y = data
-    stacked = StackedNodes(network(), 2)
-    stacked.compile(optimizer_of(2, QUARTER), "mse")
-    with mirrored.scope():
-        model = network()
-        model.compile(optimizer_of(2, QUARTER), "mse")
-    histories = []
-    for one in (stacked, model):
-        batches = tf.data.Dataset.from_tensor_slices(data).batch(8)
-        callbacks = [ConsensusDistance(), MeanOfNodes()]
-        fit = one.fit(batches, epochs=3, validation_data=batches, verbose=0, callbacks=callbacks)
-        histories.append(fit.history)
-    for name in ("loss", "val_loss", "consensus_distance"):
-        assert histories[1][name] == pytest.approx(histories[0][name], rel=1e-5), name
-    assert histories[1]["consensus_distance"][-1] > 1e-3
-    expected = [v.numpy() for v in stacked.mean_model().trainable_variables]
-    for variable, mean in zip(model.trainable_variables, expected, strict=True):
-        for part in mirrored.experimental_local_results(variable.value):
-            np.testing.assert_allclose(part.numpy(), mean, rtol=1e-5, atol=1e-6)
-
-
-def test_one_device_without_nodes_is_refused(data):
+def test_a_model_without_nodes_is_refused(data):
     model = network()
     model.compile("sgd", "mse")
-    with pytest.raises(
-        UserError, match="^model: expected lbkeras.trainers.StackedNodes or several"
-    ):
+    message = "^model: expected lbkeras.trainers.StackedNodes, received Sequential$"
+    with pytest.raises(UserError, match=message):
         model.fit(*data, verbose=0, callbacks=[ConsensusDistance()])
