@@ -102,30 +102,16 @@ class OwnLoop(keras.optimizers.Optimizer):
         self.update_variables(grads, trainable_variables, learning_rate)
 
 
-class OwnUpdate(keras.optimizers.Optimizer):
-    """An optimizer that scales, clips and applies the gradients of a replica by itself.
-
-    A subclass overrides the methods without an underscore; what it leaves is Keras'.
-    """
-
-    _OVERRIDDEN = ("_clip_gradients", "_backend_apply_gradients", "_backend_update_step")
+class OwnClipping(keras.optimizers.Optimizer):
+    """An optimizer that clips the gradients of a replica by itself, in `clip_gradients`."""
 
     def __init__(self, *arguments, **keywords):
-        for name in self._OVERRIDDEN:
-            private(keras.optimizers.Optimizer, name)
+        private(keras.optimizers.Optimizer, "_clip_gradients")
         super().__init__(*arguments, **keywords)
 
-    def scale_gradients(self, gradients) -> list:
-        """What is clipped and applied in place of a replica's gradients: as it is, themselves."""
-        return gradients
-
     def clip_gradients(self, gradients) -> list:
-        """The scaled gradients of one replica, clipped: as it is, by Keras' own rule."""
+        """The gradients of one replica, clipped: as it is, by Keras' own rule."""
         return clip(self, gradients)
-
-    def update_variables(self, gradients, variables, learning_rate) -> None:
-        """Updates all variables of one replica: as it is, with `update_step` after Keras' sum."""
-        super()._backend_update_step(gradients, variables, learning_rate)
 
     @property
     def num_replicas_in_sync(self) -> int:
@@ -136,12 +122,6 @@ class OwnUpdate(keras.optimizers.Optimizer):
 
     def _clip_gradients(self, grads):
         return self.clip_gradients(grads)
-
-    def _backend_apply_gradients(self, grads, trainable_variables):
-        super()._backend_apply_gradients(self.scale_gradients(grads), trainable_variables)
-
-    def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        self.update_variables(grads, trainable_variables, learning_rate)
 
 
 def _keras_clip():

@@ -8,11 +8,11 @@ from keras import ops
 
 from lbkeras import checks
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.optimizer import OwnUpdate, variable_index
+from lbkeras.keras_internals.optimizer import OwnClipping, variable_index
 from lbkeras.optimizers.base import WideRule, dense, variable_path, wide
 
 
-class Decentralized(OwnUpdate, WideRule):
+class Decentralized(OwnClipping, WideRule):
     """Nodes that each have weights of their own and average with neighbours, not with everyone.
 
     The nodes stand in the leading axis of every variable, `(num_nodes, ...)`, as
