@@ -6,8 +6,7 @@ from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale_plan import checked_boundaries
 from lbkeras.planning.plan import Plan
-from lbkeras.planning.recipes import curve_plan
-from lbkeras.schedules.curve import Curve, Segment, steps, warm_up
+from lbkeras.planning.recipes import recipe_plan
 from lbkeras.schedules.scaling import scaling_rule
 
 DECAYS = ("constant", "polynomial", "exponential", "steps")
@@ -89,23 +88,15 @@ def legw_plan(
             f"base_warmup_epochs: expected a warm-up that ends before {before}, received "
             f"{base_warmup_epochs:g}, times batch_size / base_batch_size {warmup_epochs:g} epochs"
         )
-    curve = _curve(decay, peak, warmup_epochs, epochs, power, factor, boundaries)
-    return curve_plan(
-        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
-    )
-
-
-def _curve(decay, peak, warmup_epochs, epochs, power, factor, boundaries) -> Curve:
     factor = checks.number("factor", factor, expected="a finite number above 1",
                          valid=lambda x: x > 1)  # fmt: skip
-    if decay == "steps":
-        rates = [peak / factor**index for index in range(len(boundaries) + 1)]
-        return warm_up(steps(rates, boundaries, epochs), warmup_epochs, 0.0)
-    final, shape = {
-        "constant": (peak, "constant"),
-        "polynomial": (0.0, "polynomial"),
-        "exponential": (peak / factor, "exponential"),
-    }[decay]
-    after = Segment(warmup_epochs, epochs, peak, final, shape, power)
-    ramp = [Segment(0, warmup_epochs, 0.0, peak, "linear")] if warmup_epochs else []
-    return Curve((*ramp, after))
+    rates = {
+        "constant": (peak, peak),
+        "polynomial": (peak, 0.0),
+        "exponential": (peak, peak / factor),
+        "steps": [peak / factor**index for index in range(len(boundaries) + 1)],
+    }
+    return recipe_plan(
+        decay, rates[decay], epochs, batch_size, momentum, num_examples, boundaries=boundaries,
+        power=power, warmup_epochs=warmup_epochs,
+    )  # fmt: skip

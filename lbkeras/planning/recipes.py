@@ -1,6 +1,5 @@
 """Plans at one batch size: the learning-rate recipes that batch-size plans are compared with."""
 
-import dataclasses
 import itertools
 from collections.abc import Sequence
 
@@ -8,15 +7,7 @@ from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale_plan import checked_boundaries
 from lbkeras.planning.plan import Phase, Plan
-from lbkeras.schedules.curve import (
-    Curve,
-    cosine,
-    linear_to_zero,
-    polynomial,
-    prepend_warm_up,
-    steps,
-    warm_up,
-)
+from lbkeras.schedules.curve import Curve, Segment, steps, warm_up
 from lbkeras.schedules.scaling import scaling_rule
 
 _WARMUPS = {"gradual": "linear", "constant": "constant"}
@@ -52,6 +43,53 @@ def curve_plan(*, curve: Curve, batch_size: int, momentum: float, num_examples: 
         for start, stop in itertools.pairwise(edges)
     )
     return Plan(phases, num_examples, curve)
+
+
+def recipe_plan(
+    decay: str,
+    learning_rates: Sequence[float],
+    epochs: int,
+    batch_size: int,
+    momentum: float,
+    num_examples: int,
+    *,
+    boundaries: Sequence[float] = (),
+    power: float = 1.0,
+    warmup_epochs: float = 0.0,
+    warmup_initial: float = 0.0,
+    warmup: str = "linear",
+) -> Plan:
+    """What all recipes are: learning rates scaled to the batch size, a warm-up and a decay.
+
+    Args:
+        decay: `"steps"`, whose first epochs the warm-up replaces, or the shape of a `Segment` from
+            the warm-up's end to the training's.
+        learning_rates: already scaled; of the steps, or at both ends of the segment.
+        boundaries: of the steps.
+        power: exponent of the polynomial.
+        warmup: shape of the ramp.
+    """
+    epochs = checks.integer("epochs", epochs, minimum=1)
+    if decay == "steps":
+        curve = steps(learning_rates, boundaries, epochs)
+        initial = checks.not_negative("warmup_initial", warmup_initial)
+        curve = warm_up(curve, warmup_epochs, initial, warmup)
+    else:
+        warmup_epochs = checks.number(
+            "warmup_epochs",
+            warmup_epochs,
+            expected=f"a number of at least 0 and below epochs={epochs}",
+            valid=lambda number: 0 <= number < epochs,
+        )
+        peak = checks.positive("learning_rate", learning_rates[0])
+        final = checks.not_negative("final_learning_rate", learning_rates[1])
+        after = Segment(warmup_epochs, epochs, peak, final, decay, power)
+        initial = checks.not_negative("warmup_initial", warmup_initial)
+        ramp = [Segment(0, warmup_epochs, initial, peak, warmup)] if warmup_epochs else []
+        curve = Curve((*ramp, after))
+    return curve_plan(
+        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
+    )
 
 
 def steps_plan(
@@ -95,11 +133,10 @@ def steps_plan(
     if len(values) != len(boundaries) + 1:
         raise UserError(f"learning_rates: expected {len(boundaries) + 1}, one more than "
                         f"boundaries, received {len(values)}")  # fmt: skip
-    initial = checks.not_negative("warmup_initial", warmup_initial)
-    curve = warm_up(steps(values, boundaries, epochs), warmup_epochs, initial)
-    return curve_plan(
-        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
-    )
+    return recipe_plan(
+        "steps", values, epochs, batch_size, momentum, num_examples, boundaries=boundaries,
+        warmup_epochs=warmup_epochs, warmup_initial=warmup_initial,
+    )  # fmt: skip
 
 
 def warmup_steps_plan(
@@ -155,10 +192,10 @@ def warmup_steps_plan(
     shape = _WARMUPS[checks.choice("warmup", warmup, tuple(_WARMUPS))]
     boundaries = checked_boundaries(boundaries, epochs)
     values = [peak / factor**index for index in range(len(boundaries) + 1)]
-    curve = warm_up(steps(values, boundaries, epochs), warmup_epochs, base, shape)
-    return curve_plan(
-        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
-    )
+    return recipe_plan(
+        "steps", values, epochs, batch_size, momentum, num_examples, boundaries=boundaries,
+        warmup_epochs=warmup_epochs, warmup_initial=base, warmup=shape,
+    )  # fmt: skip
 
 
 def polynomial_plan(
@@ -200,12 +237,10 @@ def polynomial_plan(
 
     Reference: You, Gitman, Ginsburg, arXiv 1708.03888, section 6.
     """
-    length, peak = _decay(epochs, learning_rate, warmup_epochs)
-    final = checks.not_negative("final_learning_rate", final_learning_rate)
-    curve = polynomial(peak, final, power, length)
-    return _decay_plan(
-        curve, epochs, warmup_epochs, warmup_initial, batch_size, momentum, num_examples
-    )
+    return recipe_plan(
+        "polynomial", (learning_rate, final_learning_rate), epochs, batch_size, momentum,
+        num_examples, power=power, warmup_epochs=warmup_epochs, warmup_initial=warmup_initial,
+    )  # fmt: skip
 
 
 def cosine_plan(
@@ -242,12 +277,10 @@ def cosine_plan(
 
     Reference: Loshchilov, Hutter, arXiv 1608.03983, section 3.
     """
-    length, peak = _decay(epochs, learning_rate, warmup_epochs)
-    final = checks.not_negative("final_learning_rate", final_learning_rate)
-    curve = cosine(peak, final, length)
-    return _decay_plan(
-        curve, epochs, warmup_epochs, warmup_initial, batch_size, momentum, num_examples
-    )
+    return recipe_plan(
+        "cosine", (learning_rate, final_learning_rate), epochs, batch_size, momentum, num_examples,
+        warmup_epochs=warmup_epochs, warmup_initial=warmup_initial,
+    )  # fmt: skip
 
 
 def linear_plan(
@@ -280,32 +313,7 @@ def linear_plan(
     Raises:
         UserError: an argument is out of its range.
     """
-    length, peak = _decay(epochs, learning_rate, warmup_epochs)
-    curve = linear_to_zero(peak, length)
-    return _decay_plan(
-        curve, epochs, warmup_epochs, warmup_initial, batch_size, momentum, num_examples
-    )
-
-
-def _decay(epochs: int, learning_rate: float, warmup_epochs: float) -> tuple[float, float]:
-    """Length of the decay after the warm-up, and where it starts."""
-    epochs = checks.integer("epochs", epochs, minimum=1)
-    warmup_epochs = checks.number(
-        "warmup_epochs",
-        warmup_epochs,
-        expected=f"a number of at least 0 and below epochs={epochs}",
-        valid=lambda number: 0 <= number < epochs,
-    )
-    return epochs - warmup_epochs, checks.positive("learning_rate", learning_rate)
-
-
-def _decay_plan(
-    curve, epochs, warmup_epochs, warmup_initial, batch_size, momentum, num_examples
-) -> Plan:
-    initial = checks.not_negative("warmup_initial", warmup_initial)
-    *first, last = prepend_warm_up(curve, warmup_epochs, initial).segments
-    # (epochs − warmup_epochs) + warmup_epochs may miss the end by a rounding error.
-    curve = Curve((*first, dataclasses.replace(last, stop=epochs)))
-    return curve_plan(
-        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
-    )
+    return recipe_plan(
+        "linear", (learning_rate, 0.0), epochs, batch_size, momentum, num_examples,
+        warmup_epochs=warmup_epochs, warmup_initial=warmup_initial,
+    )  # fmt: skip

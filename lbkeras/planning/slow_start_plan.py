@@ -4,8 +4,7 @@ from fractions import Fraction
 
 from lbkeras import checks
 from lbkeras.planning.plan import Plan
-from lbkeras.planning.recipes import curve_plan
-from lbkeras.schedules.curve import steps
+from lbkeras.planning.recipes import recipe_plan
 from lbkeras.schedules.scaling import linear_scaling
 
 _FACTORS = (0.5, 0.075, 0.01, 0.001)
@@ -52,7 +51,7 @@ def slow_start_plan(
     checks.positive("base_learning_rate", base_learning_rate)
     peak = linear_scaling(base_learning_rate, batch_size, base_batch_size)
     values = [factor * peak for factor in _FACTORS]
-    curve = steps(values, [float(epochs * share) for share in _BOUNDARIES], epochs)
-    return curve_plan(
-        curve=curve, batch_size=batch_size, momentum=momentum, num_examples=num_examples
+    boundaries = [float(epochs * share) for share in _BOUNDARIES]
+    return recipe_plan(
+        "steps", values, epochs, batch_size, momentum, num_examples, boundaries=boundaries
     )

@@ -1,7 +1,10 @@
+import json
 import math
+from pathlib import Path
 
 import pytest
 
+from lbkeras import planning
 from lbkeras.errors import UserError
 from lbkeras.planning import (
     Plan,
@@ -20,6 +23,15 @@ GOYAL = dict(
     warmup_epochs=5,
 )  # fmt: skip
 DECAYS = [polynomial_plan, cosine_plan, linear_plan]
+WRITTEN_BY_0_1_0 = json.loads(
+    (Path(__file__).parents[1] / "written_by_0_1_0" / "plans.json").read_text()
+)
+
+
+@pytest.mark.parametrize("saved", WRITTEN_BY_0_1_0, ids=lambda saved: saved["recipe"])
+def test_plans_are_those_of_0_1_0_to_the_last_bit(saved):
+    plan = getattr(planning, saved["recipe"])(**saved["arguments"])
+    assert plan.to_dict() == saved["plan"]
 
 
 def test_goyal():
