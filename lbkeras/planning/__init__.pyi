@@ -17,4 +17,3 @@ from lbkeras.planning.regime_adaptation_plan import regime_adaptation_plan as re
 from lbkeras.planning.replicas import check_replicas as check_replicas
 from lbkeras.planning.replicas import replica_batch_size as replica_batch_size
 from lbkeras.planning.slow_start_plan import slow_start_plan as slow_start_plan
-from lbkeras.planning.updates import count_updates as count_updates

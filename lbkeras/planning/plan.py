@@ -8,7 +8,6 @@ from bisect import bisect_right
 from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale import noise_scale
-from lbkeras.planning.updates import count_updates
 from lbkeras.schedules.curve import EPOCH_TOLERANCE, Curve, Segment
 
 
@@ -35,9 +34,9 @@ class Phase:
 class Plan:
     """Batch size, learning rate and momentum over the epochs of a training, and what follows.
 
-    Immutable, plain arithmetic. Updates are counted with the remainder of each epoch dropped,
-    unless told otherwise. Where a method takes an `epoch`, that is a number of at least 0, and
-    beyond the end the last phase counts.
+    Immutable, plain arithmetic. Updates are counted with the remainder of each epoch dropped. Where
+    a method takes an `epoch`, that is a number of at least 0, and beyond the end the last phase
+    counts.
 
     >>> plan = Plan([Phase(0, 60, 128, 0.1, 0.9), Phase(60, 140, 640, 0.1, 0.9)], 50_000)
     >>> plan.epochs, plan.updates(), plan.batch_size(60), plan.first_update(61)
@@ -117,19 +116,9 @@ class Plan:
         steps = (epoch - phase.first_epoch) * (self.num_examples // phase.batch_size)
         return self._first_updates[after - 1] + steps
 
-    def updates(self, remainder: str = "drop") -> int:
-        """Updates of the whole training.
-
-        Args:
-            remainder: what happens to examples that do not fill a batch: `"drop"` at the end of
-                each epoch; `"keep"` them as a short batch; `"carry"` them over the ends of epochs
-                and phases, dropping only the last ones.
-
-        Raises:
-            UserError: `remainder` is none of the three.
-        """
-        stretches = [(phase.epochs, phase.batch_size) for phase in self.phases]
-        return count_updates(stretches, self.num_examples, remainder)
+    def updates(self) -> int:
+        """Updates of the whole training, the remainder dropped."""
+        return sum(phase.epochs * (self.num_examples // phase.batch_size) for phase in self.phases)
 
     def examples(self) -> int:
         """Examples that the whole training consumes, the remainder dropped."""

@@ -11,6 +11,7 @@ from lbkeras.schedules import cosine, linear_to_zero, steps, warm_up
 
 PHASES = (Phase(0, 60, 128, 0.1, 0.9), Phase(60, 140, 640, 0.1, 0.95))
 PLAN = Plan(PHASES, 50_000)
+CIFAR, IMAGENET = 50_000, 1_281_167
 
 
 def test_values_by_epoch():
@@ -28,6 +29,46 @@ def test_first_update_counts_the_updates_before():
         0, 390, 23_400, 23_478, 34_320, 34_320,
     ]  # fmt: skip
     assert PLAN.examples() == 60 * 390 * 128 + 140 * 78 * 640
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "stretches", "drop", "exact"),
+    # PAPERS.md, "Update-count arithmetic": floor and exact columns.
+    [
+        (CIFAR, [(200, 128)], 78_000, 78_125.0),
+        (CIFAR, [(60, 128), (60, 640), (40, 3200), (40, 5120)], 29_040, 29_140.6),
+        (CIFAR, [(60, 128), (60, 640), (40, 3200), (40, 16_000)], 28_800, 28_875.0),
+        (CIFAR, [(60, 128), (60, 640), (80, 3200)], 29_280, 29_375.0),
+        (CIFAR, [(60, 128), (140, 640)], 34_320, 34_375.0),
+        (CIFAR, [(60, 640), (60, 3200), (80, 5120)], 6_300, 6_406.2),
+        (CIFAR, [(60, 640), (140, 3200)], 6_780, 6_875.0),
+        (CIFAR, [(60, 3200), (140, 5120)], 2_160, 2_304.7),
+        (CIFAR, [(200, 3200)], 3_000, 3_125.0),
+        (CIFAR, [(6400, 4096)], 76_800, 78_125.0),
+        (CIFAR, [(8, 2000)], 200, 200.0),
+        (IMAGENET, [(90, 8192)], 14_040, 14_075.3),
+        (IMAGENET, [(30, 8192), (60, 81_920)], 5_580, 5_630.1),
+        (IMAGENET, [(30, 8192), (60, 65_536)], 5_820, 5_864.7),
+        (IMAGENET, [(30, 16_384), (60, 65_536)], 3_480, 3_518.8),
+        (IMAGENET, [(30, 32_768), (60, 65_536)], 2_310, 2_345.9),
+        (IMAGENET, [(30, 8192), (60, 16_384)], 9_360, 9_383.5),
+        (IMAGENET, [(90, 32_768)], 3_510, 3_518.8),
+        (IMAGENET, [(90, 256)], 450_360, 450_410.3),
+        (IMAGENET, [(64, 32_768)], 2_496, 2_502.3),
+        (IMAGENET, [(90, 98_304)], 1_170, 1_172.9),
+        (IMAGENET, [(120, 4096)], 37_440, 37_534.2),
+        (IMAGENET, [(77, 57_344)], 1_694, 1_720.3),
+    ],
+)
+def test_paper_arithmetic(num_examples, stretches, drop, exact):
+    epoch, phases = 0, []
+    for epochs, batch_size in stretches:
+        phases.append(Phase(epoch, epochs, batch_size, 0.1, 0.9))
+        epoch += epochs
+    plan = Plan(phases, num_examples)
+    assert plan.updates() == drop
+    # Each epoch drops less than one batch; the "exact" column is rounded to 0.1.
+    assert exact - 0.05 - plan.epochs < drop <= exact + 0.05
 
 
 def test_an_epoch_that_misses_a_boundary_by_rounding_is_in_the_later_phase():
