@@ -43,7 +43,7 @@ def slow_start_plan(
         UserError: an argument is out of its range.
 
     Differs from the paper: the schedule alone; there it goes with a start under RMSprop's rule,
-    whose share `lbkeras.schedules.rmsprop_to_sgd_fraction` describes.
+    whose share `lbkeras.optimizers.RMSpropWarmup` describes.
 
     Reference: Akiba, Suzuki, Fukuda, arXiv 1711.04325, section 3.
     """

@@ -10,7 +10,6 @@ from lbkeras.schedules.curve import warm_up as warm_up
 from lbkeras.schedules.epoch_learning_rate import (
     EpochLearningRateSchedule as EpochLearningRateSchedule,
 )
-from lbkeras.schedules.rmsprop_to_sgd import rmsprop_to_sgd_fraction as rmsprop_to_sgd_fraction
 from lbkeras.schedules.scaling import linear_scaling as linear_scaling
 from lbkeras.schedules.scaling import square_root_scaling as square_root_scaling
 from lbkeras.schedules.steered_learning_rate import SteeredLearningRate as SteeredLearningRate

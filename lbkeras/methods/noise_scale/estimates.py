@@ -36,41 +36,6 @@ def gradient_noise_scale(variance, squared_norm):
     return max(variance, 0.0) / squared_norm
 
 
-def two_batch_estimates(small_batch_size, small_squared_norm, big_batch_size, big_squared_norm):
-    """tr(Σ) and |G|² from the gradients of a small and a big batch, without bias.
-
-        |G|²  = (B_big · |G_big|² − B_small · |G_small|²) / (B_big − B_small)
-        tr(Σ) = (|G_small|² − |G_big|²) / (1 / B_small − 1 / B_big)
-
-    Also where the small batch is a part of the big one. Either can come out below 0.
-
-    >>> two_batch_estimates(1, 8.5, 4, 2.5)
-    (8.0, 0.5)
-
-    Args:
-        small_batch_size, big_batch_size: examples; the second above the first.
-        small_squared_norm, big_squared_norm: |mean gradient|² of each.
-
-    Returns:
-        `(variance, squared_norm)`.
-
-    Raises:
-        UserError: the big batch is not bigger.
-
-    Reference: arXiv 1812.06162, appendix A.1.
-    """
-    checks.positive("small_batch_size", small_batch_size)
-    if not big_batch_size > small_batch_size:
-        raise UserError(
-            f"big_batch_size: expected more than small_batch_size={small_batch_size}, received "
-            f"{big_batch_size}"
-        )
-    big, small = big_batch_size, small_batch_size
-    squared_norm = (big * big_squared_norm - small * small_squared_norm) / (big - small)
-    variance = (small_squared_norm - big_squared_norm) / (1 / small - 1 / big)
-    return variance, squared_norm
-
-
 def piece_estimates(sizes, squared_norms, squared_norm_of_mean):
     """tr(Σ) and |G|² from the gradients of all k pieces of a batch, without bias.
 
@@ -78,8 +43,9 @@ def piece_estimates(sizes, squared_norms, squared_norm_of_mean):
 
         tr(Σ) = (sum n_i |g_i|² − B |G_B|²) / (k − 1),    |G|² = |G_B|² − tr(Σ) / B
 
-    For equal pieces that is `two_batch_estimates` of the mean of |g_i|² and |G_B|²: of all pieces,
-    which has far less noise than with one (24 % against 4 % for tr(Σ), 8 pieces).
+    For equal pieces that is the paper's estimate from a small and a big batch, with the mean of
+    |g_i|² and |G_B|²: of all pieces, which has far less noise than with one (24 % against 4 % for
+    tr(Σ), 8 pieces).
 
     >>> piece_estimates([1, 1], [5.0, 5.0], 3.0)
     (4.0, 1.0)
@@ -261,70 +227,6 @@ def adascale_gain(variance, squared_norm, scale):
     squared_norm = np.maximum(np.asarray(squared_norm, float), 0)
     gain = (variance + squared_norm) / (variance / scale + squared_norm)
     return float(gain) if not gain.shape else gain
-
-
-def updates_relative_to_minimum(batch_size: float, noise_scale: float) -> float:
-    """Updates to a fixed loss at a batch size, over those at an unlimited one: S / S_min.
-
-    S / S_min = 1 + noise_scale / batch_size. Also what the gain and the best learning rate of an
-    update fall short by: best learning rate = largest / (S / S_min).
-
-    >>> updates_relative_to_minimum(batch_size=100, noise_scale=300)
-    4.0
-
-    Args:
-        batch_size: global batch size, above 0.
-        noise_scale: the gradient noise scale, in examples, at least 0.
-
-    Raises:
-        UserError: an argument is out of its range.
-
-    Reference: arXiv 1812.06162, equations 2.6 and 2.11.
-    """
-    noise_scale = checks.not_negative("noise_scale", noise_scale)
-    return 1 + noise_scale / checks.positive("batch_size", batch_size)
-
-
-def examples_relative_to_minimum(batch_size: float, noise_scale: float) -> float:
-    """Examples to a fixed loss at a batch size, over those at the smallest: E / E_min.
-
-    E / E_min = 1 + batch_size / noise_scale, so that (S / S_min − 1) (E / E_min − 1) = 1 with
-    `updates_relative_to_minimum`: at the noise scale both are twice their minimum.
-
-    >>> examples_relative_to_minimum(batch_size=100, noise_scale=200)
-    1.5
-
-    Args:
-        batch_size: global batch size, above 0.
-        noise_scale: the gradient noise scale, in examples, above 0.
-
-    Raises:
-        UserError: an argument is out of its range.
-
-    Reference: arXiv 1812.06162, equation 2.11.
-    """
-    batch_size = checks.positive("batch_size", batch_size)
-    return 1 + batch_size / checks.positive("noise_scale", noise_scale)
-
-
-def best_learning_rate(largest: float, batch_size: float, noise_scale: float) -> float:
-    """The learning rate at a batch size: largest / (1 + noise_scale / batch_size).
-
-    >>> best_learning_rate(0.4, batch_size=100, noise_scale=300)
-    0.1
-
-    Args:
-        largest: the best learning rate of an unlimited batch, above 0.
-        batch_size: global batch size, above 0.
-        noise_scale: the gradient noise scale, in examples, at least 0.
-
-    Raises:
-        UserError: an argument is out of its range.
-
-    Reference: arXiv 1812.06162, equation 2.6.
-    """
-    largest = checks.positive("largest", largest)
-    return largest / updates_relative_to_minimum(batch_size, noise_scale)
 
 
 def cabs_batch_size(learning_rate: float, variance: float, loss: float) -> float:

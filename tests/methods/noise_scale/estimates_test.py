@@ -7,13 +7,9 @@ from lbkeras.errors import UserError
 from lbkeras.methods.noise_scale.estimates import (
     GradientNoiseAverages,
     adascale_gain,
-    best_learning_rate,
     cabs_batch_size,
-    examples_relative_to_minimum,
     gradient_noise_scale,
     piece_estimates,
-    two_batch_estimates,
-    updates_relative_to_minimum,
 )
 
 # Gradients of examples: Gaussians of mean MEAN and covariance ROOT ROOTᵀ.
@@ -45,15 +41,6 @@ def test_pieces_are_unbiased(sizes):
     within_3_standard_errors(squared_norm, SQUARED)
 
 
-def test_two_batches_are_unbiased():
-    examples = draws(1000, 128, seed=1)
-    small = (examples[:, :16].mean(1) ** 2).sum(-1)
-    big = (examples.mean(1) ** 2).sum(-1)
-    variance, squared_norm = two_batch_estimates(16, small, 128, big)
-    within_3_standard_errors(variance, TRACE)
-    within_3_standard_errors(squared_norm, SQUARED)
-
-
 def test_pieces_of_one_example_give_the_sample_variance():
     examples = draws(1, 50)[0]
     norms, whole = (examples**2).sum(-1), (examples.mean(0) ** 2).sum()
@@ -62,10 +49,13 @@ def test_pieces_of_one_example_give_the_sample_variance():
     assert squared_norm == pytest.approx(whole - variance / 50, rel=1e-12)
 
 
-def test_equal_pieces_are_two_batches():
+def test_equal_pieces_are_a_small_and_a_big_batch():
     norms, whole = np.array([3.0, 5.0, 4.0]), 2.0
-    expected = two_batch_estimates(7, norms.mean(), 21, whole)
-    assert piece_estimates([7, 7, 7], norms, whole) == pytest.approx(expected, rel=1e-12)
+    # The paper's, appendix A.1, of batches of 7 and 21.
+    variance = (norms.mean() - whole) / (1 / 7 - 1 / 21)
+    squared_norm = (21 * whole - 7 * norms.mean()) / (21 - 7)
+    expected = pytest.approx((variance, squared_norm), rel=1e-12)
+    assert piece_estimates([7, 7, 7], norms, whole) == expected
 
 
 def test_averages_equal_weighted_means():
@@ -183,14 +173,7 @@ def test_gains_of_fairscales_two_layers():
         assert adascale_gain(*estimates, 2) == pytest.approx(gain, rel=1e-6)
 
 
-def test_updates_and_examples_trade_off():
-    for batch_size, noise_scale in ((1, 1000), (250, 1000), (1000, 1000), (64_000, 1000)):
-        updates = updates_relative_to_minimum(batch_size, noise_scale)
-        examples = examples_relative_to_minimum(batch_size, noise_scale)
-        assert (updates - 1) * (examples - 1) == pytest.approx(1, rel=1e-9)
-        # Examples are updates times batch size, each in units of its minimum: B_crit = E/S.
-        assert examples / updates == pytest.approx(batch_size / noise_scale)
-    assert best_learning_rate(0.6, 500, 1000) == pytest.approx(0.2)
+def test_noise_scales_of_estimates_below_zero():
     assert gradient_noise_scale(-1.0, 1.0) == 0 and gradient_noise_scale(1.0, 0.0) == math.inf
 
 
@@ -199,20 +182,8 @@ def test_updates_and_examples_trade_off():
     [
         (lambda: piece_estimates([3], [1.0], 1.0), "sizes: expected at least 2 pieces, received 1"),
         (
-            lambda: two_batch_estimates(8, 1.0, 8, 1.0),
-            "big_batch_size: expected more than small_batch_size=8, received 8",
-        ),
-        (
             lambda: cabs_batch_size(0.1, 1.0, 0),
             "loss: expected a finite number above 0, received 0",
-        ),
-        (
-            lambda: examples_relative_to_minimum(8, 0),
-            "noise_scale: expected a finite number above 0, received 0",
-        ),
-        (
-            lambda: updates_relative_to_minimum(0, 8),
-            "batch_size: expected a finite number above 0, received 0",
         ),
     ],
 )
