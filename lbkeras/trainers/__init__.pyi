@@ -1,4 +1,3 @@
-from lbkeras.methods.auto_wu.step_record import StepRecord as StepRecord
 from lbkeras.methods.decentralized.stacked_nodes import StackedNodes as StackedNodes
 from lbkeras.methods.micro_batches.train_step import (
     check_micro_batch_size as check_micro_batch_size,

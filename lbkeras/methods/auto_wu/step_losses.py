@@ -1,13 +1,15 @@
 """The loss of each update, which Keras' logs hold only as the running mean of an epoch."""
 
 import numpy as np
+import tensorflow as tf
 
 from lbkeras.keras_internals.model import loss_metric
-from lbkeras.methods.auto_wu.step_record import StepRecord
+
+_CAPACITY = 4096  # losses between two readings
 
 
 class StepLosses:
-    """Writes a compiled model's loss into a `StepRecord` at each update, from inside the graph.
+    """Writes a compiled model's loss into a table on the device at each update, in the graph.
 
     It listens where Keras' train step and `micro_batch_train_step` hand the batch's loss to the
     metric "loss": the mean over the whole batch, of all replicas, with what regularizers and layers
@@ -24,34 +26,63 @@ class StepLosses:
     def __init__(self, model):
         self._model = model
         _remove(model)
-        self._record = StepRecord(model.distribute_strategy, columns=1)
+        strategy = model.distribute_strategy
+        self._replicas = strategy.num_replicas_in_sync
+        local = dict(trainable=False, synchronization=tf.VariableSynchronization.ON_READ)
+        with strategy.scope():
+            self._rows = tf.Variable(
+                tf.zeros((_CAPACITY, 1)), aggregation=tf.VariableAggregation.SUM, **local
+            )
+            self._count = tf.Variable(
+                tf.zeros((), tf.int64),
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                **local,
+            )
         self._listen()
 
     @property
     def variables(self) -> list:
-        """What a checkpoint has to hold: the losses since the last reading."""
-        return self._record.variables
+        """What a checkpoint has to hold: the losses since the last reading, and their number."""
+        return [self._rows, self._count]
 
     def read(self) -> np.ndarray:
-        """The losses since the last reading, float32; all workers must call it alike."""
-        return self._record.read()[:, 0]
+        """The losses since the last reading, float32; all workers must call it at the same update.
+
+        Raises:
+            RuntimeError: more updates than rows have passed since.
+        """
+        count = int(tf.convert_to_tensor(self._count))
+        if count > _CAPACITY:
+            raise RuntimeError(f"{count} updates since the last reading, room for {_CAPACITY}")
+        losses = np.zeros(0, np.float32)
+        if count:
+            losses = np.asarray(tf.convert_to_tensor(self._rows))[:count, 0].copy()
+        self.clear()
+        return losses
 
     def clear(self) -> None:
         """Forgets the losses since the last reading."""
-        self._record.clear()
+        self._count.assign(0)
 
     def detach(self) -> None:
         """Stops listening."""
         _remove(self._model)
 
+    def _write(self, loss) -> None:
+        """In a replica, in the graph: adds a row, which is averaged over replicas when read."""
+        row = tf.minimum(tf.convert_to_tensor(self._count), _CAPACITY - 1)
+        value = tf.stack([tf.cast(loss, tf.float32)]) / self._replicas
+        self._rows.assign(tf.tensor_scatter_nd_update(self._rows, [[row]], [value]))
+        self._count.assign_add(1)
+
     def _listen(self) -> None:
-        model, tracker, record = self._model, loss_metric(self._model), self._record
+        model, tracker = self._model, loss_metric(self._model)
         update_state, test_step = tracker.update_state, model.test_step
         evaluating = False
 
         def recorded(loss, sample_weight=None):
             if not evaluating:
-                record.write([loss])
+                self._write(loss)
             return update_state(loss, sample_weight=sample_weight)
 
         def unrecorded(data):

@@ -7,8 +7,7 @@ import pytest
 from scipy.stats import multivariate_normal
 from threadpoolctl import threadpool_limits
 
-from lbkeras.methods.auto_wu import judgement as auto_wu
-from lbkeras.methods.auto_wu.judgement import GRID, judge
+from lbkeras.methods.auto_wu.judgement import GRID, _posterior, judge
 from tests.methods.auto_wu import published_auto_wu as published
 
 HERE = Path(__file__).parent
@@ -122,7 +121,7 @@ def test_the_posterior_is_that_of_the_single_losses():
     kernel = ConstantKernel(1.7) * RBF(0.2)
     process = GaussianProcessRegressor(kernel, alpha=0.01, optimizer=None).fit(x[:, None], y)
     mean, covariance = process.predict(GRID[:, None], return_cov=True)
-    ours, deviation, probability = auto_wu._posterior(x, y, 1.7, 0.01)
+    ours, deviation, probability = _posterior(x, y, 1.7, 0.01)
     expected = np.sqrt(np.diag(covariance))
     assert np.abs(ours - mean).max() < 0.1 * expected.mean()
     np.testing.assert_allclose(deviation, expected, rtol=0.02)

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from lbkeras.callbacks import BatchSizeScheduler, MicroBatches
 from lbkeras.data import Pipeline
@@ -70,6 +71,46 @@ def test_of_all_replicas(compiled, digits, expected, mirrored):
     with mirrored.scope():
         model = compiled()
     assert_same(fit(model, digits), expected)
+
+
+def test_losses_are_means_over_replicas(compiled, mirrored):
+    with mirrored.scope():
+        model = compiled()
+    losses = StepLosses(model)
+
+    @tf.function
+    def run(first):
+        def in_replica():
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            for step in tf.range(3):
+                loss_metric(model).update_state(tf.cast(first + step + replica, tf.float32))
+
+        mirrored.run(in_replica)
+
+    run(tf.constant(0))
+    run(tf.constant(3))
+    np.testing.assert_array_equal(losses.read(), np.arange(6) + 0.5)
+    assert losses.read().shape == (0,)
+    run(tf.constant(6))
+    np.testing.assert_array_equal(losses.read(), [6.5, 7.5, 8.5])
+
+
+def test_what_a_checkpoint_holds_is_all_there_is(compiled):
+    first, second = compiled(), compiled()
+    losses, restored = StepLosses(first), StepLosses(second)
+    loss_metric(first).update_state(2.5)
+    for ours, theirs in zip(restored.variables, losses.variables, strict=True):
+        ours.assign(keras.ops.convert_to_numpy(theirs))
+    np.testing.assert_array_equal(restored.read(), [2.5])
+
+
+def test_more_updates_than_fit(compiled):
+    losses = StepLosses(compiled())
+    rows, count = losses.variables
+    assert rows.shape == (4096, 1)
+    count.assign(4097)
+    with pytest.raises(RuntimeError, match="4097 updates since the last reading, room for 4096"):
+        losses.read()
 
 
 def test_of_all_micro_batches(compiled, digits, expected):
