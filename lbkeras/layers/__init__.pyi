@@ -1,8 +1,5 @@
 from lbkeras.layers.hadamard_classifier import HadamardClassifier as HadamardClassifier
 from lbkeras.layers.shake_drop import ShakeDrop as ShakeDrop
-from lbkeras.methods.batch_statistics.batch_normalization_without_moving_averages import (
-    BatchNormalizationWithoutMovingAverages as BatchNormalizationWithoutMovingAverages,
-)
 from lbkeras.methods.batch_statistics.ghost_batch_normalization import (
     GhostBatchNormalization as GhostBatchNormalization,
 )

@@ -7,7 +7,6 @@ import keras
 _MODULES = [
     "layers.hadamard_classifier",
     "layers.shake_drop",
-    "methods.batch_statistics.batch_normalization_without_moving_averages",
     "methods.batch_statistics.ghost_batch_normalization",
     "methods.decentralized.decentlam",
     "methods.decentralized.dmsgd",

@@ -56,7 +56,7 @@ def pooled_moments(mean, variance, count, add, spread):
 
 
 def check_arguments(axis, arguments: dict) -> None:
-    """Checks what both layers hand on to Keras' BatchNormalization.
+    """Checks what ghost batch norm hands on to Keras' BatchNormalization.
 
     Args:
         axis: of the channels.

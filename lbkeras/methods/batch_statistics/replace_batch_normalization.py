@@ -4,9 +4,6 @@ import keras
 
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.model import layers as nested_layers
-from lbkeras.methods.batch_statistics.batch_normalization_without_moving_averages import (
-    BatchNormalizationWithoutMovingAverages,
-)
 from lbkeras.methods.batch_statistics.ghost_batch_normalization import GhostBatchNormalization
 
 
@@ -91,8 +88,6 @@ def _ghost(layer, ghost_batch_size, synchronized):
             )
         config = keras.layers.BatchNormalization.get_config(layer)
         config["synchronized"] = layer.synchronized or synchronized
-        if isinstance(layer, BatchNormalizationWithoutMovingAverages):
-            config["moving_statistics"] = "mean"
         return GhostBatchNormalization.from_config({**config, "ghost_batch_size": ghost_batch_size})
     inside = [x.name for x in nested_layers(layer, include_self=False) if _to_replace(x)]
     if inside:

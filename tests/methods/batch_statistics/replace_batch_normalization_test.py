@@ -7,11 +7,7 @@ import pytest
 from lbkeras import models
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.model import layers as nested_layers
-from lbkeras.layers import (
-    BatchNormalizationWithoutMovingAverages,
-    GhostBatchNormalization,
-    with_ghost_batch_normalization,
-)
+from lbkeras.layers import GhostBatchNormalization, with_ghost_batch_normalization
 
 
 def images(*shape, seed=0):
@@ -152,13 +148,6 @@ def test_compiled_model_and_file(tmp_path, digits):
     loaded = keras.saving.load_model(tmp_path / "ghost.keras")
     x = digits[0][:5]
     np.testing.assert_array_equal(loaded.predict_on_batch(x), ghost.predict_on_batch(x))
-
-
-def test_last_batch_statistics_become_the_mean_of_the_last_ghosts():
-    model = keras.Sequential([keras.Input((3,)), BatchNormalizationWithoutMovingAverages()])
-    ghost, x = with_ghost_batch_normalization(model, 4), images(8, 3)
-    ghost(x, training=True)
-    np.testing.assert_allclose(ghost.layers[0].moving_mean, x.mean(0), rtol=1e-5, atol=1e-6)
 
 
 class Subclassed(keras.Model):

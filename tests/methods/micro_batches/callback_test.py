@@ -12,7 +12,7 @@ import tensorflow as tf
 from lbkeras.callbacks import BatchSizeScheduler, MicroBatches
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
-from lbkeras.layers import BatchNormalizationWithoutMovingAverages
+from lbkeras.layers.replicas import replica_context, sum_over_replicas
 from lbkeras.planning import Phase, Plan
 from lbkeras.trainers import micro_batch_train_step
 
@@ -395,7 +395,17 @@ def test_synchronized_batch_normalization_over_the_replicas_pieces(mirrored):
 @pytest.mark.slow
 def test_layers_whose_replicas_meet_outside_of_a_loop(mirrored):
     """Statistics that the replicas average: Keras' plain batch norm trains to the same weights."""
-    run = Run(a_plan(24), 4, strategy=mirrored, batch_norm=BatchNormalizationWithoutMovingAverages)
+
+    class Averaged(keras.layers.BatchNormalization):
+        def call(self, inputs, training=None, mask=None):
+            outputs = super().call(inputs, training=training, mask=mask)
+            context = replica_context()
+            if training and context is not None:
+                (total,) = sum_over_replicas(context, keras.ops.copy(self.moving_mean))
+                self.moving_mean.assign(total / context.num_replicas_in_sync)
+            return outputs
+
+    run = Run(a_plan(24), 4, strategy=mirrored, batch_norm=Averaged)
     plain = Run(a_plan(24), 4, strategy=mirrored, batch_norm=keras.layers.BatchNormalization)
     for ours, theirs in zip(
         run.model.trainable_weights, plain.model.trainable_weights, strict=True
