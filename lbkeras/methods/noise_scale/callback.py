@@ -50,7 +50,6 @@ class GradientNoiseScale(PipelineCallback):
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
         window_epochs: epochs after which an update's weight in the means has fallen to 1/e, above
             0; counted in examples, so it holds for every batch size.
-        probe_every_epochs: epochs from one probe to the next, where probes are needed, at least 1.
         probe_examples: of a probe, at least 64; None: a tenth of the data, at least 1,024 and at
             most 8,192, or all where there are fewer.
         per_layer: logs the noise scale of each layer too.
@@ -89,16 +88,12 @@ class GradientNoiseScale(PipelineCallback):
         pipeline,
         *,
         window_epochs: float = 1.0,
-        probe_every_epochs: int = 1,
         probe_examples: int | None = None,
         per_layer: bool = False,
         preconditioned: bool | None = None,
     ):
         super().__init__(pipeline)
         self.window_epochs = checks.positive("window_epochs", window_epochs)
-        self.probe_every_epochs = checks.integer(
-            "probe_every_epochs", probe_every_epochs, minimum=1
-        )
         if probe_examples is not None:
             least = min(_PROBED_BATCHES * _PROBED_PIECES * 2, pipeline.num_examples)
             most = pipeline.num_examples
@@ -166,7 +161,7 @@ class GradientNoiseScale(PipelineCallback):
         averages = self._averages()
         if averages.updates > self.updates_before:
             self.source = "training"
-        elif self._may_probe() and (epoch + 1) % self.probe_every_epochs == 0:
+        elif self._may_probe():
             self._add_probe(averages, epoch + 1)
             self._statistics.write(averages.state)
         self._publish(averages)
@@ -228,16 +223,14 @@ class GradientNoiseScale(PipelineCallback):
         if self.source != "probe":
             print(
                 f"gradient noise scale: no micro-batches or replicas, so "
-                f"{_PROBED_BATCHES * pieces * size} examples are probed "
-                f"every {self.probe_every_epochs} epochs",
+                f"{_PROBED_BATCHES * pieces * size} examples are probed every epoch",
                 flush=True,
             )
         self.source = "probe"
         if self._probe is None:
             self._probe = GradientProbe(self.model, self._statistics)
-        # A probe stands for all epochs since the last one.
-        epochs = self.probe_every_epochs / self.window_epochs
-        decay = math.exp(-epochs / _PROBED_BATCHES)
+        # A probe stands for the epoch since the last one.
+        decay = math.exp(-1 / self.window_epochs / _PROBED_BATCHES)
         batches = pipeline.dataset(epoch).unbatch().batch(size, drop_remainder=True)
         for batch in batches.batch(pieces, drop_remainder=True).take(_PROBED_BATCHES):
             parts = [keras.tree.map_structure(lambda part: part[i], batch) for i in range(pieces)]  # noqa: B023

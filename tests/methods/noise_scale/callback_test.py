@@ -190,23 +190,22 @@ def test_preconditioned_by_adam(few):
 def test_a_probe(few, capsys):
     """Where training has no pieces: at the weights after the epoch, of the coming epoch's data."""
     train = Pipeline(few, 40, seed=1)
-    measured, history = fit(a_model(), train, epochs=2, probe_every_epochs=2, probe_examples=256)
+    measured, history = fit(a_model(), train, epochs=1, probe_examples=256)
     assert measured.source == "probe"
     assert [len(history[key]) for key in KEYS] == [1] * 4
     assert capsys.readouterr().out.splitlines() == [
-        "gradient noise scale: no micro-batches or replicas, so 256 examples are probed every "
-        "2 epochs"
+        "gradient noise scale: no micro-batches or replicas, so 256 examples are probed every epoch"
     ]
     model = a_model()
     rule = Momentum()
-    expected_rows(model, train, MICRO, rule)
-    batches = [np.concatenate(parts) for parts in zip(*train.dataset(2), strict=True)]
+    expected_rows(model, train, MICRO, rule, epochs=1)
+    batches = [np.concatenate(parts) for parts in zip(*train.dataset(1), strict=True)]
     rows = []
     for first in range(0, 256, 64):
         batch = [part[first : first + 64] for part in batches]
         each = pieces.gradients(model, batch, pieces.divided(64, 8))
         rows.append(pieces.estimates(each, [8] * 8))
-    assert_logs(history, rows, math.exp(-2 / 4))
+    assert_logs(history, rows, math.exp(-1 / 4))
 
 
 def assert_same_weights(model, other):
