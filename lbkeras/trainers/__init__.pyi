@@ -7,4 +7,4 @@ from lbkeras.methods.micro_batches.train_step import (
 )
 from lbkeras.methods.micro_batches.update_progress import UpdateProgress as UpdateProgress
 from lbkeras.methods.noise_scale.statistics import GradientStatistics as GradientStatistics
-from lbkeras.methods.sharpness.loss_of_weights import LossOfWeights as LossOfWeights
+from lbkeras.methods.sharpness.flat_loss import FlatLoss as FlatLoss

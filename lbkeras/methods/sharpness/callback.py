@@ -7,7 +7,7 @@ import numpy as np
 from lbkeras import checks
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
-from lbkeras.methods.sharpness.loss_of_weights import LossOfWeights
+from lbkeras.methods.sharpness.flat_loss import FlatLoss
 from lbkeras.methods.sharpness.maximum import sharpness
 from lbkeras.methods.sharpness.random_subspace import RandomSubspace
 from lbkeras.metrics import sharpness_name
@@ -22,7 +22,7 @@ class Sharpness(PipelineCallback):
         C = {z: |z_i| <= epsilon (|(A+ x)_i| + 1) for all i}
 
     f is the training loss with its regularisation over the training data, not augmented, as
-    `lbkeras.trainers.LossOfWeights` computes it: in inference mode, with the moving statistics of
+    `lbkeras.trainers.FlatLoss` computes it: in inference mode, with the moving statistics of
     batch normalisation and without dropout. That is the function that predicts; in training mode it
     would be another one for each division of the data into batches. L-BFGS-B looks for the maximum
     as `lbkeras.analysis.sharpness` says. Weights and states stay as they are, bit for bit.
@@ -110,7 +110,7 @@ class Sharpness(PipelineCallback):
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        LossOfWeights.check(self.model)
+        FlatLoss.check(self.model)
         weights = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
         for dimensions in self.subspace_dimensions:
             if dimensions is not None and dimensions > weights:
@@ -129,7 +129,7 @@ class Sharpness(PipelineCallback):
 
     def measure(self) -> dict[str, float]:
         """What the callback logs, of the model as it is now."""
-        loss = LossOfWeights(self.model, self.pipeline, self.examples, self.batch_size)
+        loss = FlatLoss(self.model, self.pipeline, self.examples, self.batch_size)
         progress = _Progress(loss, self._most_passes() if self.params.get("verbose") else None)
         value = progress.value_and_gradient(loss.weights)[0]
         measured = {}
@@ -156,7 +156,7 @@ class Sharpness(PipelineCallback):
 class _Progress:
     """The loss, which says now and then how many passes it has made of about how many."""
 
-    def __init__(self, loss: LossOfWeights, passes: int | None):
+    def __init__(self, loss: FlatLoss, passes: int | None):
         self._loss = loss
         self._passes = passes
         self._done = 0

@@ -8,7 +8,7 @@ from lbkeras.errors import UserError
 from lbkeras.methods.decentralized.stacked_nodes import StackedNodes
 
 
-class LossOfWeights:
+class FlatLoss:
     """The compiled loss f(x) over a data set and its gradient, x the trainable weights as a vector.
 
         f(x) = sum_b n_b / N * f_b(x)
@@ -42,7 +42,7 @@ class LossOfWeights:
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
     >>> model.compile(loss="mse")
     >>> data = np.array([[1.0], [3.0]]), np.array([[0.0], [0.0]])
-    >>> f = LossOfWeights(model, lbkeras.data.Pipeline(data, batch_size=1))
+    >>> f = FlatLoss(model, lbkeras.data.Pipeline(data, batch_size=1))
     >>> f.value_and_gradient(np.array([2.0]))  # (1 + 9) / 2 * 2^2, and (1 + 9) * 2
     (20.0, array([20.]))
     """

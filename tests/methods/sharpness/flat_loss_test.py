@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
-from lbkeras.trainers import LossOfWeights, StackedNodes
+from lbkeras.trainers import FlatLoss, StackedNodes
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_value_is_what_evaluate_gives(train, digits, compiled):
         if isinstance(layer, keras.layers.Dense):
             layer.kernel_regularizer = keras.regularizers.L2(0.01)
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    f = LossOfWeights(model, train, batch_size=30)
+    f = FlatLoss(model, train, batch_size=30)
     np.testing.assert_array_equal(f.weights, vector(model).astype(np.float64))
     x, y = (part[:100] for part in digits)
     expected = model.evaluate(x, y, verbose=0, return_dict=True)["loss"]
@@ -43,7 +43,7 @@ def test_gradient_is_that_of_one_batch(train, digits, compiled):
         loss = model.compute_loss(x, y, model(x, training=False))
     expected = tape.gradient(loss, [v.value for v in model.trainable_variables])
     expected = np.concatenate([np.ravel(g) for g in expected])
-    f = LossOfWeights(model, train, examples=70, batch_size=32)  # the last batch has 6
+    f = FlatLoss(model, train, examples=70, batch_size=32)  # the last batch has 6
     value, gradient = f.value_and_gradient(f.weights)
     assert value == pytest.approx(float(loss), rel=1e-6)
     assert gradient.dtype == np.float64
@@ -53,7 +53,7 @@ def test_gradient_is_that_of_one_batch(train, digits, compiled):
 def test_other_weights_are_taken_and_the_models_stay(train, compiled):
     model, other = compiled(hidden=8), compiled(hidden=8, seed=1)
     before = [v.numpy() for v in model.variables]
-    f, g = (LossOfWeights(each, train) for each in (model, other))
+    f, g = (FlatLoss(each, train) for each in (model, other))
     value, gradient = f.value_and_gradient(g.weights)
     expected, gradient_expected = g.value_and_gradient(g.weights)
     assert value == expected != f.value_and_gradient(f.weights)[0]
@@ -64,7 +64,7 @@ def test_other_weights_are_taken_and_the_models_stay(train, compiled):
 
 def test_it_stays_the_same_function_while_the_model_trains(train, compiled):
     model = compiled(hidden=8)
-    f = LossOfWeights(model, train)
+    f = FlatLoss(model, train)
     before = f.value_and_gradient(f.weights)
     model.fit(train, verbose=0)
     after = f.value_and_gradient(f.weights)
@@ -81,7 +81,7 @@ def test_a_stream_and_weights_of_examples(digits):
     x, y = (part[:50] for part in digits)
     weights = np.linspace(0, 2, 50).astype("float32")
     stream = tf.data.Dataset.from_tensor_slices((x / 16, y, weights))
-    f = LossOfWeights(model, Pipeline(stream, batch_size=10), batch_size=20)
+    f = FlatLoss(model, Pipeline(stream, batch_size=10), batch_size=20)
     expected = model.evaluate(
         x / 16, y, sample_weight=weights, batch_size=50, verbose=0, return_dict=True
     )["loss"]
@@ -93,9 +93,7 @@ def test_under_several_replicas_it_is_that_of_one_device(train, compiled, mirror
         model = compiled(hidden=8)
     alone = compiled(hidden=8)
     alone.set_weights(model.get_weights())
-    results = [
-        LossOfWeights(each, train).value_and_gradient(vector(alone)) for each in (model, alone)
-    ]
+    results = [FlatLoss(each, train).value_and_gradient(vector(alone)) for each in (model, alone)]
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-6)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-4, atol=1e-7)
 
@@ -103,9 +101,9 @@ def test_under_several_replicas_it_is_that_of_one_device(train, compiled, mirror
 def test_refusals(train, compiled):
     model = compiled()
     with pytest.raises(UserError, match="^examples: expected 1 to 100, received 101"):
-        LossOfWeights(model, train, examples=101)
+        FlatLoss(model, train, examples=101)
     with pytest.raises(UserError, match="^model: expected one set of weights, received lbkeras"):
-        LossOfWeights(StackedNodes(model, 2), train)
+        FlatLoss(StackedNodes(model, 2), train)
     model.trainable = False
     with pytest.raises(UserError, match="^model: expected trainable weights, received"):
-        LossOfWeights(model, train)
+        FlatLoss(model, train)
