@@ -11,7 +11,8 @@ from lbkeras.methods.adaptive_batch_size.decision import (
 )
 from lbkeras.methods.noise_scale.estimates import adascale_gain
 from lbkeras.planning.plan import Phase, Plan
-from lbkeras.schedules.curve import Curve, Segment, warm_up
+from lbkeras.schedules.curve import Curve, Segment
+from lbkeras.schedules.warm_up import warm_up
 
 _WARMUP_EPOCHS = 1
 _RUNGS_TO_START_LARGER = 2

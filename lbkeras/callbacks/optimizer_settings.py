@@ -6,7 +6,8 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.borrowed import borrow, give_back
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
 from lbkeras.planning.plan import Plan, check_without_momentum
-from lbkeras.schedules.curve import Curve, steps
+from lbkeras.schedules.curve import Curve
+from lbkeras.schedules.decays import steps
 from lbkeras.schedules.steered_learning_rate import SteeredLearningRate
 
 _LEARNING_RATE, MOMENTUM, SAVED_RATE = "learning rate", "momentum", "saved learning rate"

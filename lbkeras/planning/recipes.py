@@ -7,8 +7,10 @@ from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale_plan import checked_boundaries
 from lbkeras.planning.plan import Phase, Plan
-from lbkeras.schedules.curve import Curve, Segment, steps, warm_up
+from lbkeras.schedules.curve import Curve, Segment
+from lbkeras.schedules.decays import steps
 from lbkeras.schedules.scaling import scaling_rule
+from lbkeras.schedules.warm_up import warm_up
 
 _WARMUPS = {"gradual": "linear", "constant": "constant"}
 

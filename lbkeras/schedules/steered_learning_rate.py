@@ -6,7 +6,8 @@ from keras import ops
 
 from lbkeras import checks
 from lbkeras.errors import UserError
-from lbkeras.schedules.curve import Curve, steps
+from lbkeras.schedules.curve import Curve
+from lbkeras.schedules.decays import steps
 from lbkeras.schedules.epoch_learning_rate import (
     FLOATS,
     INTEGERS,

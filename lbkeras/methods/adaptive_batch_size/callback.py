@@ -27,7 +27,7 @@ from lbkeras.methods.noise_scale.estimates import adascale_gain, cabs_batch_size
 from lbkeras.methods.noise_scale.statistics import has_second_moments
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.replicas import replica_batch_size
-from lbkeras.schedules.curve import steps
+from lbkeras.schedules.decays import steps
 from lbkeras.schedules.scaling import SCALING_RULES
 
 RULES = ("critical", "cabs")
