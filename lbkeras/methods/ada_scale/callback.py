@@ -17,7 +17,7 @@ from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rat
 from lbkeras.methods.ada_scale.learning_rate import AdaScaleLearningRate
 from lbkeras.methods.noise_scale.callback import GradientNoiseScale
 from lbkeras.methods.noise_scale.estimates import adascale_gain
-from lbkeras.methods.noise_scale.statistics import has_second_moments
+from lbkeras.methods.noise_scale.second_moments import has_second_moments
 from lbkeras.planning.plan import Plan
 
 _NEEDS_PIECES = (

@@ -24,7 +24,7 @@ from lbkeras.methods.adaptive_batch_size.decision import (
 )
 from lbkeras.methods.noise_scale.callback import GradientNoiseScale
 from lbkeras.methods.noise_scale.estimates import adascale_gain, cabs_batch_size
-from lbkeras.methods.noise_scale.statistics import has_second_moments
+from lbkeras.methods.noise_scale.second_moments import has_second_moments
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.replicas import replica_batch_size
 from lbkeras.schedules.decays import steps

@@ -10,13 +10,11 @@ from lbkeras.callbacks.optimizer_settings import base_optimizer
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import model as internals
-from lbkeras.methods.noise_scale.estimates import GradientNoiseAverages, piece_estimates
+from lbkeras.methods.noise_scale.averages import GradientNoiseAverages
+from lbkeras.methods.noise_scale.estimates import piece_estimates
 from lbkeras.methods.noise_scale.probe import GradientProbe
-from lbkeras.methods.noise_scale.statistics import (
-    GradientStatistics,
-    has_second_moments,
-    statistics_of,
-)
+from lbkeras.methods.noise_scale.second_moments import has_second_moments
+from lbkeras.methods.noise_scale.statistics import GradientStatistics, statistics_of
 
 _PROBED_BATCHES = 4  # of a probe, each an estimate: their spread gives the error
 _PROBED_PIECES = 8  # of each of them

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import optimizer as optimizer_internals
+from lbkeras.methods.noise_scale.second_moments import has_second_moments, inverse_roots
 
 _FIRST_UPDATE = 5  # (from 0) with second moments worth dividing by
 _KEY = "lbkeras.gradient_statistics"  # under which a model holds them
@@ -165,7 +166,7 @@ class GradientStatistics:
         replica = _replica()
         self._examples[replica] = tf.cast(examples, tf.float32)
         self._pieces.pop(replica, None)
-        self._inverses[replica] = self._inverse() if self._preconditioned else None
+        self._inverses[replica] = inverse_roots(self._optimizer) if self._preconditioned else None
 
     def squared_norms(self, gradients, variables):
         """|gradient|² by column, float32; None counts as 0."""
@@ -281,25 +282,6 @@ class GradientStatistics:
         if self.on_update is not None:
             self.on_update()
 
-    def _inverse(self) -> list:
-        """1 / (√v̂ + epsilon) of each of the optimizer's variables.
-
-        v̂ is that of the updates before. What this one's squared gradient will add to it is taken at
-        the variable's mean: without, a weight whose gradient has hardly ever differed from 0 (of a
-        pixel that is nearly always black) would outweigh all others.
-        """
-        optimizer = self._optimizer
-        beta = optimizer.beta_2
-        t = tf.cast(tf.maximum(optimizer.iterations.value, 1), tf.float32)
-        correction = -tf.math.expm1(t * np.log(beta))
-        share = (1 - beta) / -tf.math.expm1((t + 1) * np.log(beta))
-        inverses = []
-        for moment in _second_moments(optimizer):
-            v = tf.cast(moment.value, tf.float32) / correction
-            v += share * (tf.reduce_mean(v) - v)
-            inverses.append(1 / (tf.sqrt(v) + optimizer.epsilon))
-        return inverses
-
     def _unscaled(self, value: float):
         """A squared norm's factor, without the scale of the loss."""
         return value / tf.cast(self._model.optimizer.scale_loss(tf.ones(())), tf.float32) ** 2
@@ -311,17 +293,6 @@ class GradientStatistics:
 def statistics_of(model) -> GradientStatistics | None:
     """The statistics that a model's train step is asked for, if any are."""
     return vars(model).get(_KEY)
-
-
-def has_second_moments(optimizer) -> bool:
-    """Whether it divides gradients as Adam does, so that they can be preconditioned."""
-    without = keras.optimizers.Lion, keras.optimizers.Adamax  # one moment; a maximum
-    return hasattr(optimizer, "beta_2") and not isinstance(optimizer, without)
-
-
-def _second_moments(optimizer) -> list:
-    moments = getattr(optimizer, "second_moments", None)
-    return optimizer_internals.second_moments(optimizer) if moments is None else moments
 
 
 def _layer(variable) -> str:

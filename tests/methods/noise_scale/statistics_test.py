@@ -6,7 +6,6 @@ import tensorflow as tf
 from lbkeras.analysis import GradientNoiseAverages
 from lbkeras.errors import UserError
 from lbkeras.methods.noise_scale.probe import GradientProbe
-from lbkeras.methods.noise_scale.statistics import has_second_moments
 from lbkeras.trainers import GradientStatistics, micro_batch_train_step
 
 WORDS = np.array([[0, 1], [1, 1], [2, 0], [3, 3], [1, 2], [0, 0]])
@@ -94,13 +93,6 @@ def test_dropout_draws_anew_for_each_piece():
     parts = [(WORDS, TARGETS)] * 8
     _, norms, _ = GradientProbe(model, statistics)(tf.nest.map_structure(tf.constant, parts))
     assert len(set(norms[0].tolist())) > 4
-
-
-def test_optimizers_with_second_moments():
-    with_moments = {"Adam", "AdamW", "Nadam", "Lamb"}
-    for name in ("SGD", "Adam", "AdamW", "Nadam", "Lamb", "Lion", "Adamax", "RMSprop", "Adagrad"):
-        optimizer = getattr(keras.optimizers, name)()
-        assert has_second_moments(optimizer) == (name in with_moments), name
 
 
 def test_an_update_from_elsewhere():
