@@ -9,6 +9,16 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals import compiled_loss, loss_reduction
 from lbkeras.keras_internals import model as internals
 from lbkeras.methods.micro_batches.losses import PieceLosses, WholeBatchNeeded, scalar
+from lbkeras.methods.micro_batches.pieces import (
+    accumulator_dtype,
+    add_gradient,
+    as_tensor,
+    first_tensor,
+    rows_of,
+    share_of_additional_loss,
+    sum_of_gradients,
+    with_size,
+)
 from lbkeras.methods.micro_batches.update_progress import UpdateProgress, after
 from lbkeras.methods.noise_scale.statistics import statistics_of
 
@@ -114,13 +124,13 @@ class _TrainStep:
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, data):
-        data = tf.nest.map_structure(_as_tensor, data)
+        data = tf.nest.map_structure(as_tensor, data)
         self._prepare(data)
         if self._progress is not None:
             data = self._progress.mark_step(data)
         size = self._size(data)
         if self._statistics is not None:
-            self._statistics.begin(tf.shape(_first(data))[0])
+            self._statistics.begin(tf.shape(first_tensor(data))[0])
         if size is None:  # undivided, and only known when it runs
             gradients, state, losses = self._piece(data, 1, 1, self._state(), None)
         else:
@@ -158,14 +168,14 @@ class _TrainStep:
 
     def _size(self, data) -> int | None:
         """Examples in the replica's batch; None where they are unknown and needn't be known."""
-        size = _first(data).shape[0]
-        if size is None and self._micro_batch_size is not None:
+        shape = first_tensor(data).shape
+        if shape[0] is None and self._micro_batch_size is not None:
             raise UserError(
                 "micro_batch_size: expected batches of one known size, received "
-                f"x of shape {tuple(_first(data).shape)}; drop the smaller last batch (a Pipeline "
+                f"x of shape {tuple(shape)}; drop the smaller last batch (a Pipeline "
                 "with shuffle=True does)"
             )
-        return size
+        return shape[0]
 
     def _state(self) -> list:
         return [tf.convert_to_tensor(v.value) for v in self._variables]
@@ -192,13 +202,13 @@ class _TrainStep:
             for index, gradient in enumerate(gradients):
                 if gradient is not None:
                     has_gradient[index] = True
-                    sums = [*sums[:index], _add(sums[index], gradient), *sums[index + 1 :]]
+                    sums = [*sums[:index], add_gradient(sums[index], gradient), *sums[index + 1 :]]
             return sums, state, [a + b for a, b in zip(losses, new, strict=True)], norms
 
         # No constant: TensorFlow would compute zeros as large as the weights while it optimizes the
         # graph, where an allocation that fails ends the process.
         zero = tf.minimum(self._model.optimizer.iterations.value, 0)
-        zeros = [tf.fill(v.shape, tf.cast(zero, _accumulator(v.dtype))) for v in self._weights]
+        zeros = [tf.fill(v.shape, tf.cast(zero, accumulator_dtype(v.dtype))) for v in self._weights]
         losses = [tf.zeros((), keras.backend.floatx()) for _ in range(1 + self._num_losses())]
         norms = [] if self._statistics is None else [tf.zeros(len(self._statistics.columns))]
         totals = self._fold(data, size, add, (zeros, self._state(), losses, norms))
@@ -223,7 +233,7 @@ class _TrainStep:
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(part)
             with keras.StatelessScope(zip(self._variables, self._state(), strict=True)):
                 losses = PieceLosses(self._model, part_size, size, ones)
-                y_pred = _of_size(internals.call_for_training(self._model, x), part_size)
+                y_pred = with_size(internals.call_for_training(self._model, x), part_size)
                 losses(y, y_pred, sample_weight)
             return [a + b for a, b in zip(totals, losses.counts, strict=True)]
 
@@ -244,7 +254,7 @@ class _TrainStep:
                     lambda start, totals: start < full,
                     lambda start, totals: (
                         start + step,
-                        add(_rows(data, start, step), step, totals),
+                        add(rows_of(data, start, step), step, totals),
                     ),
                     (tf.constant(0), totals),
                     parallel_iterations=1,
@@ -256,9 +266,9 @@ class _TrainStep:
         if self._replicas_meet:  # in the forward pass, which they cannot inside a loop
             sums = totals
             for start in range(0, full, step):
-                sums = add(_rows(after(sums, data), start, step), step, sums)
+                sums = add(rows_of(after(sums, data), start, step), step, sums)
         if full < size:
-            sums = add(_rows(after(sums, data), full, size - full), size - full, sums)
+            sums = add(rows_of(after(sums, data), full, size - full), size - full, sums)
         return sums
 
     def _piece(self, data, size: int, whole_size: int, state, divisors):
@@ -273,12 +283,12 @@ class _TrainStep:
                 with internals.activity_losses_scaled(model, factor):
                     y_pred = internals.call_for_training(model, x)
                 if size < whole_size:
-                    y_pred = _of_size(y_pred, size)
+                    y_pred = with_size(y_pred, size)
                 compiled = PieceLosses(model, size, whole_size, divisors)
                 has_loss = compiled_loss.has_loss(model)
                 losses = [compiled(y, y_pred, sample_weight)] if has_loss else []
                 for loss in scope.losses:
-                    loss = _additional(loss, size, whole_size)
+                    loss = share_of_additional_loss(loss, size, whole_size)
                     losses.append(internals.additional_loss(model, loss))
                 losses = [tf.cast(loss, keras.backend.floatx()) for loss in losses]
                 loss = sum(losses[1:], losses[0]) if losses else tf.zeros(())
@@ -307,7 +317,7 @@ class _TrainStep:
         new = tape.gradient(scaled, [v.value for v in weights])
         by_weight = {id(v): gradient for v, gradient in zip(weights, new, strict=True)}
         return [
-            _sum(gradient, by_weight.get(id(v)))
+            sum_of_gradients(gradient, by_weight.get(id(v)))
             for gradient, v in zip(gradients, self._weights, strict=True)
         ], loss
 
@@ -316,7 +326,7 @@ class _TrainStep:
         for variable, value in zip(self._variables, state, strict=True):
             variable.assign(value)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        count = tf.shape(_first(data))[0]
+        count = tf.shape(first_tensor(data))[0]
         total, *each = losses
         loss_metric = internals.loss_metric(model)
         loss_metric.update_state((total + regularization) * replicas, sample_weight=count)
@@ -346,73 +356,3 @@ class _PieceScope(keras.StatelessScope):
             super().add_update(update)
         else:
             variable.value.assign(tf.cast(value, variable.dtype))
-
-
-def _as_tensor(part):
-    if part is None or isinstance(part, tf.Tensor):
-        return part
-    if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
-        raise UserError(f"micro_batch_size: expected dense data, received a {type(part).__name__}")
-    return tf.convert_to_tensor(part)
-
-
-def _first(data):
-    return next(part for part in tf.nest.flatten(data) if part is not None)
-
-
-def _rows(data, start, count: int):
-    def rows(part):
-        if part is None:
-            return None
-        others = part.shape[1:]
-        sizes = [tf.shape(part)[i + 1] if n is None else n for i, n in enumerate(others)]
-        return tf.slice(part, [start] + [0] * len(others), [count, *sizes])
-
-    return tf.nest.map_structure(rows, data)
-
-
-def _of_size(outputs, size: int):
-    """Outputs that say how many examples they have, which a layer on strings forgets.
-
-    A piece of one example is otherwise not told from a value for all.
-    """
-
-    def known(output):
-        if output.shape.rank is None or not output.shape.rank or output.shape[0] is not None:
-            return output
-        shaped = tf.ensure_shape(output, [size, *output.shape[1:]])
-        compiled_loss.set_mask(shaped, compiled_loss.mask_of(output))
-        return shaped
-
-    return tf.nest.map_structure(known, outputs)
-
-
-def _additional(loss, size: int, whole_size: int):
-    if size == whole_size:
-        return loss
-    if loss.shape.rank:
-        raise UserError(
-            "add_loss: expected scalars, means over the batch, for micro-batches, received a loss "
-            f"of shape {tuple(loss.shape)}"
-        )
-    return loss * tf.cast(size / whole_size, loss.dtype)
-
-
-def _accumulator(dtype):
-    """float32 for half precision, whose sums would lose the later pieces."""
-    dtype = tf.as_dtype(dtype)
-    return tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
-
-
-def _add(total, gradient):
-    if isinstance(gradient, tf.IndexedSlices):
-        values = tf.cast(gradient.values, total.dtype)
-        indices = tf.expand_dims(gradient.indices, 1)
-        return tf.tensor_scatter_nd_add(total, indices, values)
-    return total + tf.cast(gradient, total.dtype)
-
-
-def _sum(gradient, other):
-    if gradient is None or other is None:
-        return other if gradient is None else gradient
-    return tf.convert_to_tensor(gradient) + tf.convert_to_tensor(other)
