@@ -32,5 +32,5 @@ QUADRATIC_RATES = {
     "GossipSGD": 0.01,
     "ElasticAveragingSGD": 0.03,
 }
-# Their replicas are nodes that keep weights of their own.
+# Their nodes are stacked in one model: several replicas are refused.
 DECENTRALIZED = ("DmSGD", "DecentLaM", "GossipSGD", "ElasticAveragingSGD")
