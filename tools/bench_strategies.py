@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--batch_size", type=int, default=512)
     arguments = parser.parse_args()
     device = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[0]
-    distribution.repair_keras()
+    distribution.patch_keras()
     fits = [
         _fit(strategy, arguments.batch_size, arguments.steps)
         for strategy in (

@@ -54,7 +54,7 @@ class Pipeline(DataAdapter):
     so that the result is one device's; of a stream each worker decodes its own rows only, and
     `augment` gets those, with a seed of their own. The last batch of an evaluation counts each of
     its examples once, however few they are. All of it needs a strategy from
-    `lbkeras.distribution.strategy`, or `lbkeras.distribution.repair_keras()`.
+    `lbkeras.distribution.strategy`, or `lbkeras.distribution.patch_keras()`.
 
     Keras drops `fit(class_weight=...)`, `sample_weight`, `y` and `batch_size` beside such an
     object; they are refused. Give weights as the source's third part, `(x, y, class_weights[y])`.

@@ -8,5 +8,5 @@ from lbkeras.distribution.replica_average import average_over_replicas as averag
 from lbkeras.distribution.strategy import STRATEGIES as STRATEGIES
 from lbkeras.distribution.strategy import describe as describe
 from lbkeras.distribution.strategy import strategy as strategy
-from lbkeras.keras_internals.repairs import repair_keras as repair_keras
+from lbkeras.keras_internals.patches import patch_keras as patch_keras
 from lbkeras.methods.decentralized import mixing as mixing

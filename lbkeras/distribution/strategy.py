@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from lbkeras.distribution.cluster import present_cluster, worker_index
 from lbkeras.errors import UserError, unknown_name
-from lbkeras.keras_internals.repairs import repair_keras
+from lbkeras.keras_internals.patches import patch_keras
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
@@ -16,7 +16,7 @@ STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 def strategy(name: str = "auto") -> tf.distribute.Strategy:
     """Returns the strategy under whose scope the model is made, and mends Keras for it.
 
-    What Keras 3 gets wrong under a strategy is mended where the fault is there (`repair_keras`), so
+    What Keras 3 gets wrong under a strategy is mended where the fault is there (`patch_keras`), so
     that the same `model.fit`, `evaluate` and `predict` work under each of them. Of each strategy
     there is one object a process.
 
@@ -39,7 +39,7 @@ def strategy(name: str = "auto") -> tf.distribute.Strategy:
         raise UserError(unknown_name("strategy", name, STRATEGIES))
     made = _MAKERS[_automatic() if name == "auto" else name]()
     if made.num_replicas_in_sync > 1:
-        repair_keras()
+        patch_keras()
     return made
 
 

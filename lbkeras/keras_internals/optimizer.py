@@ -35,12 +35,12 @@ def second_moments(optimizer) -> list:
 
 
 def clip(optimizer, gradients):
-    """Keras' own clipping by `clipnorm`, `clipvalue` or `global_clipnorm`, without our repair."""
+    """Keras' own clipping by `clipnorm`, `clipvalue` or `global_clipnorm`, without our patch."""
     return _keras_clip()(optimizer, gradients)
 
 
 def clips_before_sum() -> bool:
-    """Whether each replica clips its own gradients, as Keras does where it is not repaired."""
+    """Whether each replica clips its own gradients, as Keras does where it is not patched."""
     return keras.optimizers.Optimizer._clip_gradients is _keras_clip()
 
 

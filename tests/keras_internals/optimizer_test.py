@@ -57,7 +57,7 @@ def test_clipping_is_keras_own():
     np.testing.assert_allclose(clipped[0], [3.0, 3.5])
 
 
-def test_clipping_before_the_sum_is_what_the_repair_ends(mirrored):
+def test_clipping_before_the_sum_is_what_the_patch_ends(mirrored):
     assert not internals.clips_before_sum()
 
 

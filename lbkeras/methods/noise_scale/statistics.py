@@ -96,7 +96,7 @@ class GradientStatistics:
         if any(clips) and optimizer_internals.clips_before_sum():
             raise UserError(
                 "gradient statistics: expected clipping of the replicas' summed gradients (a "
-                "strategy of lbkeras.distribution, or repair_keras()), received Keras' clipping "
+                "strategy of lbkeras.distribution, or patch_keras()), received Keras' clipping "
                 "of each replica's own"
             )
 

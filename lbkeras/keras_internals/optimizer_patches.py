@@ -1,0 +1,124 @@
+"""What Keras' optimizers get wrong with several replicas: clipping, and averages of the weights."""
+
+import keras
+import tensorflow as tf
+
+from lbkeras.keras_internals import loss_reduction
+from lbkeras.keras_internals.names import defining_class, private
+from lbkeras.keras_internals.optimizer import clip
+
+
+def _optimizer() -> type:
+    """The class of the TensorFlow backend that every optimizer is one of."""
+    return defining_class(keras.optimizers.Optimizer, "_all_reduce_sum_gradients")
+
+
+# Gradients are clipped a replica at a time, before they are summed: another gradient than that of
+# the same batch on one device.
+
+
+def gradients_are_clipped_before_their_sum() -> bool:
+    order = []
+
+    class Optimizer(keras.optimizers.SGD):
+        def _clip_gradients(self, gradients):
+            order.append("clip")
+            return super()._clip_gradients(gradients)
+
+        def _all_reduce_sum_gradients(self, gradients_and_variables):
+            order.append("sum")
+            return super()._all_reduce_sum_gradients(gradients_and_variables)
+
+    variable = keras.Variable(tf.zeros(1))
+    optimizer = Optimizer(clipvalue=1.0)
+    optimizer.build([variable])
+    optimizer.apply([tf.ones(1)], [variable])
+    return order[0] == "clip" and _optimizer()._all_reduce_sum_gradients is not _sum_then_clip
+
+
+def clip_gradients_after_their_sum():
+    global _sum
+    _sum = _optimizer()._all_reduce_sum_gradients
+    _optimizer()._clip_gradients = _clip_unless_summed_later
+    _optimizer()._all_reduce_sum_gradients = _sum_then_clip
+
+
+_sum = None
+
+
+def _clip_unless_summed_later(self, gradients):
+    """A subclass that sums in its own way clips each replica's gradients."""
+    sums = type(self)._all_reduce_sum_gradients is _sum_then_clip
+    if sums and loss_reduction.replicas() > 1:
+        return gradients
+    return clip(self, gradients)
+
+
+def _sum_then_clip(self, gradients_and_variables):
+    summed = _sum(self, gradients_and_variables)
+    if loss_reduction.replicas() == 1:
+        return summed
+    clipped = clip(self, [gradient for gradient, _ in summed])
+    return [(gradient, variable) for gradient, (_, variable) in zip(clipped, summed, strict=True)]
+
+
+# Every so many updates Keras puts the weights' averages in their place, in a `tf.cond`, where
+# replicas cannot meet.
+
+
+def averages_are_put_in_a_condition() -> bool:
+    class Optimizer(keras.optimizers.SGD):
+        graph = None
+
+        def _overwrite_model_variables_with_average_value(self, variables):
+            self.graph = type(tf.compat.v1.get_default_graph()).__name__
+
+    variable = keras.Variable(tf.zeros(1))
+    optimizer = Optimizer(use_ema=True, ema_overwrite_frequency=2)
+    optimizer.build([variable])
+
+    @tf.function
+    def update():
+        optimizer.apply([tf.ones(1)], [variable])
+
+    update.get_concrete_function()
+    return "Cond" in optimizer.graph and not hasattr(_optimizer(), _PUT)
+
+
+def put_averages_without_condition():
+    update = private(_optimizer(), "_update_model_variables_moving_average")
+    overwrite = private(_optimizer(), "_overwrite_model_variables_with_average_value")
+
+    def update_and_put(self, variables):
+        update(self, variables)
+        if loss_reduction.replicas() > 1 and self.use_ema and self.ema_overwrite_frequency:
+            put_averages(self, variables)
+
+    def put_averages(self, variables):
+        averages = private(self, "_model_variables_moving_average")
+        pairs = [(v.value, a) for v, a in zip(variables, averages, strict=True) if a is not None]
+        due = tf.equal((self.iterations + 1) % self.ema_overwrite_frequency, 0)
+
+        def put(strategy, due):
+            for variable, average in pairs:
+                strategy.extended.update(
+                    variable,
+                    lambda v, a, due: v.assign(tf.where(due, a, v)),
+                    args=(average.value, due),
+                    group=False,
+                )
+
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            put, private(self, "_distribution_strategy"), due
+        )
+
+    def overwrite_outside(self, variables):
+        if loss_reduction.replicas() == 1:
+            overwrite(self, variables)
+
+    _optimizer()._update_model_variables_moving_average = update_and_put
+    _optimizer()._overwrite_model_variables_with_average_value = overwrite_outside
+    setattr(_optimizer(), _PUT, True)
+
+
+_PUT = "_lbkeras_puts_averages"

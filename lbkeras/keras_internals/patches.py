@@ -1,0 +1,77 @@
+"""What has to be mended in Keras 3 for several replicas, and nothing else.
+
+Each patch is a probe, which says whether this Keras has the fault by running the piece at fault,
+and the mending. `lbkeras.distribution.strategy` applies those that are needed wherever there are
+several replicas; `tests/keras_internals/patches_test.py` fails as soon as a Keras comes without
+one of the faults, so that its patch can go.
+"""
+
+import tensorflow as tf
+
+from lbkeras.keras_internals import (
+    loss_patches,
+    loss_reduction,
+    optimizer_patches,
+    trainer_patches,
+)
+
+
+def patch_keras() -> tuple[str, ...]:
+    """Mends what Keras gets wrong with several replicas; what is right already is not touched.
+
+    Costs some 50 ms once. Call it yourself only where a strategy does not come from
+    `lbkeras.distribution.strategy`, before the first `fit`.
+
+    Returns:
+        The names of the faults that it has mended now; empty when called again.
+    """
+    patched = []
+    for name, (is_at_fault, patch) in PATCHES.items():
+        if is_at_fault():
+            patch()
+            patched.append(name)
+    return tuple(patched)
+
+
+PATCHES = {
+    "model is built from a reduced batch": (
+        trainer_patches.build_reduces_a_batch,
+        trainer_patches.build_from_a_local_part,
+    ),
+    "means over workers need an axis": (
+        trainer_patches.means_need_an_axis,
+        trainer_patches.take_means_without_axis,
+    ),
+    "steps stand in a condition": (
+        trainer_patches.steps_stand_in_a_condition,
+        trainer_patches.steps_in_a_plain_loop,
+    ),
+    "gradients are clipped before their sum": (
+        optimizer_patches.gradients_are_clipped_before_their_sum,
+        optimizer_patches.clip_gradients_after_their_sum,
+    ),
+    "a part is divided by its own weights": (
+        lambda: not loss_patches.replicas_meet_in(loss_patches.REDUCE, tf.ones(2)),
+        lambda: loss_patches.patch_loss(loss_patches.REDUCE, loss_reduction.reduced_over_replicas),
+    ),
+    "the shown loss counts parts by their examples": (
+        lambda: not loss_patches.replicas_meet_in(loss_patches.UNSCALE, tf.ones(())),
+        lambda: loss_patches.patch_loss(loss_patches.UNSCALE, loss_reduction.shown_over_replicas),
+    ),
+    "replicas share the losses of a layer": (
+        loss_patches.losses_are_shared,
+        loss_patches.keep_losses_apart,
+    ),
+    "added losses count parts alike": (
+        loss_patches.added_losses_count_alike,
+        loss_patches.weight_added_losses_by_examples,
+    ),
+    "averages are put in a condition": (
+        optimizer_patches.averages_are_put_in_a_condition,
+        optimizer_patches.put_averages_without_condition,
+    ),
+    "data are not told the strategy": (
+        trainer_patches.data_are_not_told_the_strategy,
+        trainer_patches.tell_data_the_strategy,
+    ),
+}

@@ -1,0 +1,41 @@
+"""Clipping and averages of the weights, on replicas as on one device."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.keras_internals.one_layer import fitted, make
+
+
+@pytest.mark.parametrize(
+    "clipping",
+    [
+        pytest.param({"clipnorm": 0.05}, marks=pytest.mark.release),
+        {"global_clipnorm": 0.05},
+        pytest.param({"clipvalue": 0.02}, marks=pytest.mark.release),
+    ],
+    ids=str,
+)
+def test_the_gradient_of_all_replicas_is_clipped(mirrored, clipping):
+    def optimizer():
+        return keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.01, **clipping)
+
+    expected = fitted(make(optimizer()))[0]
+    with mirrored.scope():
+        model = make(optimizer())
+    np.testing.assert_allclose(fitted(model)[0], expected, rtol=1e-6)
+    unclipped = fitted(make(keras.optimizers.SGD(0.1, momentum=0.9, weight_decay=0.01)))[0]
+    assert np.abs(unclipped - expected).max() > 0.01  # it mattered
+
+
+@pytest.mark.slow
+def test_averages_that_replace_the_weights(mirrored):
+    def optimizer(**arguments):
+        return keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5, **arguments)
+
+    every = dict(ema_overwrite_frequency=2)
+    expected = fitted(make(optimizer(**every)))[0]
+    with mirrored.scope():
+        model = make(optimizer(**every))
+    np.testing.assert_allclose(fitted(model)[0], expected, rtol=1e-6)
+    assert np.abs(fitted(make(optimizer()))[0] - expected).max() > 1e-3  # it mattered

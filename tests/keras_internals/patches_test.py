@@ -1,0 +1,38 @@
+"""Each patch has its fault in this Keras, and mends it: otherwise it can go."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lbkeras.keras_internals import patches
+from lbkeras.keras_internals.patches import PATCHES
+
+PROBE = """
+import sys
+from lbkeras.keras_internals.patches import PATCHES, patch_keras
+patched = patch_keras()
+assert patched == tuple(PATCHES), f"mended in this Keras: {set(PATCHES) - set(patched)}"
+assert patch_keras() == ()
+"""
+
+
+@pytest.mark.slow
+def test_this_keras_has_every_fault_and_loses_it():
+    """In a process of its own; a failure names the patches that can go."""
+    process = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-2000:]
+
+
+def test_a_strategy_brings_the_patches(mirrored):
+    assert not [name for name, (is_at_fault, _) in PATCHES.items() if is_at_fault()]
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_only_the_faults_that_are_there_are_patched(monkeypatch, name):
+    patched = []
+    of_one = {each: (lambda each=each: each == name, lambda each=each: patched.append(each))
+              for each in PATCHES}  # fmt: skip
+    monkeypatch.setattr(patches, "PATCHES", of_one)
+    assert patches.patch_keras() == (name,)
+    assert patched == [name]
