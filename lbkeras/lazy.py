@@ -11,10 +11,12 @@ from typing import Any
 class _PublicPackage(ModuleType):
     """A package whose stub `__init__.pyi` says which names it has and where they are defined."""
 
+    _module_of_name: dict[str, str]
+
     def __getattr__(self, name: str) -> Any:
-        if name not in self._modules:
+        if name not in self._module_of_name:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        module = importlib.import_module(self._modules[name])
+        module = importlib.import_module(self._module_of_name[name])
         value = getattr(module, name, None) or importlib.import_module(f"{module.__name__}.{name}")
         self.__dict__[name] = value
         if "keras" in sys.modules:  # who uses one of ours may load a model that holds another
@@ -23,11 +25,11 @@ class _PublicPackage(ModuleType):
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Importing `planning.noise_scale` sets the module where the function has to be.
-        if not (name in self._modules and isinstance(value, ModuleType)):
+        if not (name in self._module_of_name and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        return sorted({*self.__dict__, *self._modules})
+        return sorted({*self.__dict__, *self._module_of_name})
 
 
 def load_names_when_touched(package: str) -> None:
@@ -43,6 +45,6 @@ def load_names_when_touched(package: str) -> None:
     module = sys.modules[package]
     stub = ast.parse(Path(module.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
-    module._modules = {alias.name: node.module for node in imports for alias in node.names}
-    module.__all__ = sorted(module._modules)
+    module._module_of_name = {alias.name: node.module for node in imports for alias in node.names}
+    module.__all__ = sorted(module._module_of_name)
     module.__class__ = _PublicPackage
