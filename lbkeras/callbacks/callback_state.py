@@ -13,24 +13,17 @@ What is on the device a callback may offer as `variables`, a list of the same le
 
 import collections
 import contextlib
-import inspect
-import types
 
 import keras
 import numpy as np
 
-from lbkeras.errors import UserError
-from lbkeras.keras_internals.callbacks import private_state
-
-# Callbacks that only display: a resumed run may leave them out or add them.
-_ONLY_SHOW = ("ProgbarLogger", "TensorBoard", "CSVLogger", "RemoteMonitor", "History")
-_IS_NO_STATE = (
-    types.FunctionType,
-    types.MethodType,
-    types.BuiltinFunctionType,
-    types.ModuleType,
-    type,
+from lbkeras.callbacks.callback_attributes import (
+    attributes_of,
+    has_protocol,
+    is_ours_or_keras,
 )
+from lbkeras.errors import UserError
+
 _SEQUENCES = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -42,11 +35,11 @@ def get_state(callback, where: str, arrays: dict) -> dict:
     """The state of a callback; its arrays go into `arrays` under names that begin with `where`."""
     if isinstance(callback, keras.callbacks.ProgbarLogger):
         return {}
-    if _has_protocol(callback):
+    if has_protocol(callback):
         state = {"state": _encoded(callback.get_state(), f"{where}/state", arrays)}
     else:
         state = {"attributes": {}}
-        for name, value in _attributes(callback).items():
+        for name, value in attributes_of(callback).items():
             try:
                 state["attributes"][name] = _encoded(value, f"{where}/{name}", arrays)
             except _NotKept:
@@ -69,12 +62,12 @@ def set_state(callback, state: dict, arrays: dict) -> None:
         with _well_formed(name):
             _assign(list(getattr(callback, "variables", ())), state["variables"], arrays, name)
     if "state" in state:
-        if not _has_protocol(callback):
+        if not has_protocol(callback):
             raise UserError(f"expected set_state of {name}, received a callback without it")
         with _well_formed(name):
             value = _decoded(state["state"], arrays)
         callback.set_state(value)
-    kept = _attributes(callback)
+    kept = attributes_of(callback)
     for attribute, value in state.get("attributes", {}).items():
         if (
             attribute in vars(callback)
@@ -92,7 +85,7 @@ def set_state(callback, state: dict, arrays: dict) -> None:
         else:
             with _well_formed(name):
                 value = _decoded(value, arrays, present)
-            if _is_ours_or_keras(type(callback)):  # a user's may change from one type to another
+            if is_ours_or_keras(type(callback)):  # a user's may change from one type to another
                 _check_type(f"{name}.{attribute}", present, value)
             if isinstance(present, dict) and isinstance(value, dict):  # stays a Counter or such
                 present.clear()
@@ -124,92 +117,17 @@ def _check_type(name: str, present, value) -> None:
         )
 
 
-def from_format_1(states: list[dict], names: list[str]) -> list[dict]:
-    """States as lbkeras 0.1.0 wrote them, in today's form.
-
-    Args:
-        states: one for each callback: numbers, strings, None, lists and dicts of them by attribute;
-            `{"arrays": n}` for a list of arrays, `{"callback": state}` for another callback.
-        names: of the checkpoint's arrays.
-    """
-    return [_from_format_1(state, f"callback/{i}", names) for i, state in enumerate(states)]
-
-
-def _from_format_1(state: dict, where: str, names: list[str]) -> dict:
-    def value_of(value, place):
-        if isinstance(value, list):
-            return {"list": [value_of(each, place) for each in value]}
-        if not isinstance(value, dict):
-            return value
-        if set(value) == {"arrays"}:
-            return {"list": [{"array": f"{place}/{i}"} for i in range(value["arrays"])]}
-        if set(value) == {"callback"}:
-            return {"callback": _from_format_1(value["callback"], place, names)}
-        return {"dict": [[key, value_of(each, place)] for key, each in value.items()]}
-
-    attributes = {name: value_of(value, f"{where}/{name}") for name, value in state.items()}
-    variables = [name for name in names if name.startswith(f"{where}/variable/")]
-    variables.sort(key=lambda name: int(name.rpartition("/")[2]))
-    return {"attributes": attributes} | ({"variables": variables} if variables else {})
-
-
 def not_kept(callback) -> list[str]:
     """The names of a user's callback's attributes that are neither state nor functions."""
-    if _is_ours_or_keras(type(callback)) or _has_protocol(callback):
+    if is_ours_or_keras(type(callback)) or has_protocol(callback):
         return []
     names = []
-    for name, value in _attributes(callback).items():
+    for name, value in attributes_of(callback).items():
         try:
             _encoded(value, name, {})
         except _NotKept:
             names.append(name)
     return names
-
-
-def only_shows(class_name: str) -> bool:
-    """Whether a resumed run may leave out the callbacks of a class, as they only display."""
-    return class_name in _ONLY_SHOW
-
-
-def _has_protocol(callback) -> bool:
-    return callable(getattr(callback, "get_state", None)) and callable(
-        getattr(callback, "set_state", None)
-    )
-
-
-def _is_ours_or_keras(kind: type) -> bool:
-    return kind.__module__.split(".")[0] in ("keras", "lbkeras")
-
-
-def _attributes(callback) -> dict:
-    """The attributes that may be state, by name."""
-    kinds = [each for each in type(callback).__mro__ if each is not object]
-    arguments = {"params", "variables", "_model", "_params"}
-    for kind in kinds:
-        arguments.update(inspect.signature(kind.__init__).parameters)
-    private = private_state(type(callback))
-    own = not _is_ours_or_keras(type(callback))
-    inherited = set()
-    if own:  # what Keras' or our part of it keeps to itself is not the user's
-        base = next((each for each in kinds if _is_ours_or_keras(each)), None)
-        inherited = _private_names(base)
-    return {
-        name: value
-        for name, value in vars(callback).items()
-        if name not in arguments
-        and (not name.startswith("_") or name in private or own and name not in inherited)
-        and not isinstance(value, _IS_NO_STATE)
-    }
-
-
-def _private_names(kind: type | None) -> set[str]:
-    """Names with an underscore that the methods of a class and its bases read or set."""
-    names: set[str] = set()
-    for each in kind.__mro__ if kind is not None else ():
-        for member in vars(each).values():
-            code = getattr(member, "__code__", None)
-            names.update(code.co_names if code else ())
-    return {name for name in names if name.startswith("_")}
 
 
 def _encoded(value, where: str, arrays: dict):

@@ -1,9 +1,6 @@
 """Checkpoints from which a killed run goes on to the same weights."""
 
 import contextlib
-import io
-import json
-import re
 import time
 import warnings
 from pathlib import Path
@@ -12,18 +9,25 @@ import keras
 import numpy as np
 
 from lbkeras import checks
-from lbkeras.callbacks import callback_state
+from lbkeras.callbacks import callback_state, checkpoint_file
+from lbkeras.callbacks.checkpoint_contents import (
+    OTHER_VERSION,
+    array_of,
+    build_metrics,
+    check_fits,
+    metrics_of,
+    optimizer_classes,
+    owners,
+    variables_of,
+)
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.distribution.agreement import Agreement, gather, is_chief, num_workers
 from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.errors import UserError
-from lbkeras.files import check_format, write_atomically
+from lbkeras.files import write_atomically
 from lbkeras.keras_internals.callbacks import finish_averages, keep_both_at_the_end
 
-CHECKPOINT_FORMAT = 2  # of a checkpoint's state
 _KEEP = 2
-_NAME = r"update_\d{9,}\.npz"
-_OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train anew"
 
 
 class Checkpoint(PipelineCallback):
@@ -98,14 +102,14 @@ class Checkpoint(PipelineCallback):
         if newest is None:
             return 0
         path, state, arrays = newest
-        _check(path, state, arrays, model)
+        check_fits(path, state, arrays, model)
         if state["step"]:
             self._check_data(path, state)
-        for name, variable in _variables(model).items():
+        for name, variable in variables_of(model).items():
             variable.assign(arrays[name])
         self.pipeline.resume(state["batch_size"])
         if state["step"]:
-            _build_metrics(model, self.pipeline)
+            build_metrics(model, self.pipeline)
         self._pending = (path, state, arrays)
         return state["epoch"]
 
@@ -121,9 +125,9 @@ class Checkpoint(PipelineCallback):
 
     def _newest(self, report) -> tuple | None:
         """The newest undamaged checkpoint: its path, state and arrays."""
-        for path in reversed(_files(self.directory)):
+        for path in reversed(checkpoint_file.files_in(self.directory)):
             try:
-                return path, *_read(path)
+                return path, *checkpoint_file.read(path)
             except (UserError, PermissionError, MemoryError):  # which say nothing of the file
                 raise
             except Exception as error:  # reading a damaged zip file raises nearly anything
@@ -133,15 +137,15 @@ class Checkpoint(PipelineCallback):
 
     def _chosen_by_the_chief(self, strategy, newest: tuple | None) -> tuple | None:
         """The chief's newest checkpoint, in every worker."""
-        updates = _updates(newest[0]) if newest else -1
+        updates = checkpoint_file.updates_of(newest[0]) if newest else -1
         updates = int(gather(strategy, [updates])[0, 0])
         if updates < 0:
             return None
-        path = self._path(updates)
+        path = checkpoint_file.path_in(self.directory, updates)
         problem = ""
         if newest is None:
             try:
-                newest = path, *_read(path)
+                newest = path, *checkpoint_file.read(path)
             except Exception as error:
                 problem = _first_line(error)
         missing = np.flatnonzero(gather(strategy, [bool(problem)]))
@@ -152,9 +156,6 @@ class Checkpoint(PipelineCallback):
             )
         return newest
 
-    def _path(self, updates: int) -> Path:
-        return self.directory / f"update_{updates:09d}.npz"
-
     def save(self, epoch: int, step: int) -> Path:
         """Writes a checkpoint from which epoch `epoch` goes on at its step `step`.
 
@@ -163,16 +164,16 @@ class Checkpoint(PipelineCallback):
         the checkpoint equals it.
         """
         average_over_replicas(self.model)
-        arrays = {name: _array(v) for name, v in _variables(self.model).items()}
+        arrays = {name: array_of(v) for name, v in variables_of(self.model).items()}
         if step:
-            arrays |= {name: _array(v) for name, v in _metrics(self.model).items()}
+            arrays |= {name: array_of(v) for name, v in metrics_of(self.model).items()}
         state = {
-            "format": CHECKPOINT_FORMAT,
+            "format": checkpoint_file.CHECKPOINT_FORMAT,
             "epoch": epoch,
             "step": step,
             "batch_size": self.pipeline.batch_size,
             "num_examples": self.pipeline.num_examples,
-            "optimizer": _classes(self.model.optimizer),
+            "optimizer": optimizer_classes(self.model.optimizer),
             "callbacks": [
                 {
                     "class": type(each).__name__,
@@ -183,11 +184,11 @@ class Checkpoint(PipelineCallback):
             "dtypes": {name: array.dtype.name for name, array in arrays.items()},
         }
         updates = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        path = self._path(updates)
+        path = checkpoint_file.path_in(self.directory, updates)
         if not is_chief(getattr(self.model, "distribute_strategy", None)):
             return path
-        write_atomically(path, _encoded(state, arrays))
-        files = _files(self.directory)
+        write_atomically(path, checkpoint_file.encoded(state, arrays))
+        files = checkpoint_file.files_in(self.directory)
         for later in files[files.index(path) + 1 :]:  # of an earlier `fit`, which begins anew here
             later.replace(later.with_name(f"{later.name}.superseded"))
         for old in files[: files.index(path) + 1][:-_KEEP]:
@@ -219,7 +220,7 @@ class Checkpoint(PipelineCallback):
         _, state, arrays = self._pending
         if state["step"]:  # `fit` and the callbacks have just reset what belongs to the epoch
             self._first_step = self.pipeline.start_step = state["step"]
-            for name, variable in _metrics(self.model).items():
+            for name, variable in metrics_of(self.model).items():
                 variable.assign(arrays[name])
             self._restore_callbacks()
         self._pending = None
@@ -252,135 +253,17 @@ class Checkpoint(PipelineCallback):
         if self._pending is None:
             return
         path, state, arrays = self._pending
-        for callback, saved in _owners(path, state["callbacks"], self.callbacks):
+        for callback, saved in owners(path, state["callbacks"], self.callbacks):
             try:
                 callback_state.set_state(callback, saved, arrays)
             except UserError as error:
-                raise UserError(f"checkpoint {path}: {error}; {_OTHER_VERSION}") from error
+                raise UserError(f"checkpoint {path}: {error}; {OTHER_VERSION}") from error
 
 
 def _scope(model):
     """Where the model's variables are made: under its strategy, if the backend has such a thing."""
     strategy = getattr(model, "distribute_strategy", None)
     return strategy.scope() if strategy is not None else contextlib.nullcontext()
-
-
-def _variables(model) -> dict:
-    named = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
-    return named | {f"model/{i}": v for i, v in enumerate(model.variables)}
-
-
-def _metrics(model) -> dict:
-    return {f"metrics/{i}": v for i, v in enumerate(model.metrics_variables)}
-
-
-def _build_metrics(model, pipeline) -> None:
-    """Keras makes the metrics' variables at the first step; this one updates nothing else."""
-    model.test_on_batch(*next(pipeline.dataset().as_numpy_iterator()))
-
-
-def _array(variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable))
-
-
-def _encoded(state: dict, arrays: dict) -> bytes:
-    """One .npz file: every array with the CRC-32 of the zip format, the state as JSON beside."""
-    raw = {name: _as_numpy_type(array) for name, array in arrays.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **raw)
-    return buffer.getvalue()
-
-
-def _as_numpy_type(array: np.ndarray) -> np.ndarray:
-    """bfloat16 and its like as integers of their size, which .npz can hold."""
-    return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
-
-
-def _read(path: Path) -> tuple[dict, dict]:
-    with np.load(path, allow_pickle=False) as file:
-        if damaged := file.zip.testzip():
-            raise ValueError(f"{damaged}: wrong checksum")
-        state = json.loads(bytes(file["state"]))
-        if check_format(path, state, CHECKPOINT_FORMAT) < 2:
-            state["callbacks"] = callback_state.from_format_1(state["callbacks"], file.files)
-        _check_form(state)
-        dtypes = state["dtypes"]
-        return state, {name: file[name].view(np.dtype(dtypes[name])) for name in dtypes}
-
-
-def _check_form(state: dict) -> None:
-    """Raises ValueError where `save` has not written it."""
-    least = {"epoch": 0, "step": 0, "batch_size": 1}
-    whole = all(type(state[name]) is int and state[name] >= least[name] for name in least)
-    parts = [part for each in state["callbacks"] for part in (each, each.get("attributes", {}))]
-    if not whole or not all(isinstance(each, dict) for each in parts):
-        raise ValueError("its state is not of the form that a checkpoint has")
-
-
-def _check(path: Path, state: dict, arrays: dict, model) -> None:
-    """Shapes alone do not tell optimizers apart, or a model from its own first layers."""
-    expected = f"checkpoint {path}: expected one of this model and optimizer, "
-    classes = _classes(model.optimizer)
-    written = state.get("optimizer", classes)  # 0.1.0 did not write it
-    if written != classes:
-        raise UserError(f"{expected}{classes}, received one of {written}")
-    variables = _variables(model)
-    for name, variable in variables.items():
-        received = arrays[name].shape if name in arrays else "nothing"
-        if received != tuple(variable.shape):
-            raise UserError(
-                f"{expected}{variable.path} of shape {tuple(variable.shape)}, received {received}"
-            )
-    for name, array in arrays.items():
-        if name.startswith(("optimizer/", "model/")) and name not in variables:
-            whose = name.split("/")[0]
-            number = sum(each.startswith(whose) for each in variables)
-            raise UserError(
-                f"{expected}whose {whose} has {number} variables, received one more, one of shape "
-                f"{array.shape}"
-            )
-
-
-def _classes(optimizer) -> str:
-    """The class of an optimizer, and of the one that a loss-scaling wrapper holds."""
-    inner = getattr(optimizer, "inner_optimizer", None)
-    name = type(optimizer).__name__
-    return name if inner is None else f"{name}({_classes(inner)})"
-
-
-def _owners(path: Path, states: list[dict], callbacks: list) -> list[tuple]:
-    """Each saved state with its callback: the next one of its class, in the order of the list."""
-    pairs, left = [], list(callbacks)
-    if any("class" not in saved for saved in states):  # 0.1.0 told them apart by their places
-        if len(states) != len(callbacks):
-            raise UserError(
-                f"checkpoint {path}: expected the states of this run's {len(callbacks)} callbacks, "
-                f"received {len(states)}; {_OTHER_VERSION}"
-            )
-        return list(zip(callbacks, states, strict=True))
-    for saved in states:
-        name = saved["class"]
-        callback = next((each for each in left if type(each).__name__ == name), None)
-        if callback is not None:
-            left.remove(callback)
-            pairs.append((callback, saved))
-        elif len(saved) > 1 and not callback_state.only_shows(name):
-            raise UserError(
-                f"checkpoint {path}: expected the {name} whose state it holds among this run's "
-                f"callbacks, received {', '.join(type(c).__name__ for c in callbacks) or 'none'}; "
-                f"{_OTHER_VERSION}"
-            )
-    return pairs
-
-
-def _files(directory: Path) -> list[Path]:
-    """The checkpoints in the order of their updates; a copy under another name is none."""
-    named = [each for each in directory.glob("update_*.npz") if re.fullmatch(_NAME, each.name)]
-    return sorted(named, key=_updates)
-
-
-def _updates(path: Path) -> int:
-    return int(path.stem.removeprefix("update_"))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,85 @@
+"""What a checkpoint holds of a model and its callbacks, and whether it fits those of a run."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from lbkeras.callbacks.callback_attributes import only_shows
+from lbkeras.errors import UserError
+
+OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train anew"
+
+
+def variables_of(model) -> dict:
+    named = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
+    return named | {f"model/{i}": v for i, v in enumerate(model.variables)}
+
+
+def metrics_of(model) -> dict:
+    return {f"metrics/{i}": v for i, v in enumerate(model.metrics_variables)}
+
+
+def build_metrics(model, pipeline) -> None:
+    """Keras makes the metrics' variables at the first step; this one updates nothing else."""
+    model.test_on_batch(*next(pipeline.dataset().as_numpy_iterator()))
+
+
+def array_of(variable) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+def check_fits(path: Path, state: dict, arrays: dict, model) -> None:
+    """Shapes alone do not tell optimizers apart, or a model from its own first layers."""
+    expected = f"checkpoint {path}: expected one of this model and optimizer, "
+    classes = optimizer_classes(model.optimizer)
+    written = state.get("optimizer", classes)  # 0.1.0 did not write it
+    if written != classes:
+        raise UserError(f"{expected}{classes}, received one of {written}")
+    variables = variables_of(model)
+    for name, variable in variables.items():
+        received = arrays[name].shape if name in arrays else "nothing"
+        if received != tuple(variable.shape):
+            raise UserError(
+                f"{expected}{variable.path} of shape {tuple(variable.shape)}, received {received}"
+            )
+    for name, array in arrays.items():
+        if name.startswith(("optimizer/", "model/")) and name not in variables:
+            whose = name.split("/")[0]
+            number = sum(each.startswith(whose) for each in variables)
+            raise UserError(
+                f"{expected}whose {whose} has {number} variables, received one more, one of shape "
+                f"{array.shape}"
+            )
+
+
+def optimizer_classes(optimizer) -> str:
+    """The class of an optimizer, and of the one that a loss-scaling wrapper holds."""
+    inner = getattr(optimizer, "inner_optimizer", None)
+    name = type(optimizer).__name__
+    return name if inner is None else f"{name}({optimizer_classes(inner)})"
+
+
+def owners(path: Path, states: list[dict], callbacks: list) -> list[tuple]:
+    """Each saved state with its callback: the next one of its class, in the order of the list."""
+    pairs, left = [], list(callbacks)
+    if any("class" not in saved for saved in states):  # 0.1.0 told them apart by their places
+        if len(states) != len(callbacks):
+            raise UserError(
+                f"checkpoint {path}: expected the states of this run's {len(callbacks)} callbacks, "
+                f"received {len(states)}; {OTHER_VERSION}"
+            )
+        return list(zip(callbacks, states, strict=True))
+    for saved in states:
+        name = saved["class"]
+        callback = next((each for each in left if type(each).__name__ == name), None)
+        if callback is not None:
+            left.remove(callback)
+            pairs.append((callback, saved))
+        elif len(saved) > 1 and not only_shows(name):
+            raise UserError(
+                f"checkpoint {path}: expected the {name} whose state it holds among this run's "
+                f"callbacks, received {', '.join(type(c).__name__ for c in callbacks) or 'none'}; "
+                f"{OTHER_VERSION}"
+            )
+    return pairs
