@@ -1,45 +1,31 @@
 """One input pipeline whose batch size may change between the epochs of one `model.fit`."""
 
-import math
-import os
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from lbkeras.data.batches import examples_of, is_in_batches
-from lbkeras.data.labels import check_labels, range_of_labels
-from lbkeras.data.order import epoch_order, order_of_parts, step_seeds
-from lbkeras.data.sharing import Share, share_of
+from lbkeras.data.batching import Batching, count_steps
+from lbkeras.data.keras_adapter import KerasAdapter
+from lbkeras.data.labels import range_of_labels
+from lbkeras.data.memory_batches import MemoryBatches
+from lbkeras.data.sharing import ALL_ROWS, Share
 from lbkeras.data.source import (
     FirstExamples,
     check_augment,
     count,
     decoded_specification,
-    is_ragged,
     tensors,
     warn_of_one_class,
     warn_of_own_order,
 )
+from lbkeras.data.stream_batches import StreamBatches
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.borrowed import give_back_all
-from lbkeras.keras_internals.data_adapter import DataAdapter, super_batches
-from lbkeras.keras_internals.running_call import callbacks_of, running_call, running_model
-from lbkeras.keras_internals.tf_data import has_checked_cardinality
-
-_ALL_ROWS = Share()  # of one device
-
-# Arguments of `fit` and `evaluate` that Keras drops beside such data, and what takes their place.
-_DROPPED = {
-    "y": "targets as the source's second part",
-    "sample_weight": "weights as the source's third part, (x, y, sample_weight)",
-    "class_weight": "weights as the source's third part, (x, y, class_weights[y])",
-    "batch_size": "the Pipeline's own batch_size",
-}
+from lbkeras.keras_internals.running_call import running_call
 
 
-class Pipeline(DataAdapter):
+class Pipeline(KerasAdapter):
     """Batches of a data set for `model.fit`, `evaluate` and `predict`, given as their `x`.
 
     The order of epoch e is a pure function of (seed, e). With `shuffle=True` (training) every batch
@@ -120,6 +106,7 @@ class Pipeline(DataAdapter):
         num_examples: int | None = None,
         shuffle_bytes: int = 1 << 30,
     ):
+        super().__init__()
         for name, value in (("seed", seed), ("shuffle_bytes", shuffle_bytes)):
             _check_whole(name, value, least=0)
         if num_examples is not None:
@@ -133,18 +120,9 @@ class Pipeline(DataAdapter):
         self.num_examples = self._num_rows = count(self._source)
         self.shuffle = shuffle
         self.seed = int(seed)
-        self.epoch = 0
-        self.start_step = 0
         self._augment = augment
         self._decode = decode
         self._shuffle_bytes = int(shuffle_bytes)
-        self._standing = {}  # batch size, share -> tf.data.Dataset, of evaluation and streams
-        self._pass = (0, 0)  # epoch and first step of the running pass
-        self._left_pass = None  # during an evaluation, the one before it
-        self._preparing = False  # Keras is setting up: what it takes now is not an epoch
-        self._first_pass = False  # of a `fit`, still to come
-        self._resumed = False
-        self._strategy = None
         self._parts = None
         self._buffer = 0
         self._label_range = None
@@ -199,18 +177,7 @@ class Pipeline(DataAdapter):
     @property
     def steps_per_epoch(self) -> int:
         """Batches an epoch at the present batch size: the remainder dropped if shuffled."""
-        batches = self.num_examples / self._batch_size
-        return math.floor(batches) if self.shuffle else math.ceil(batches)
-
-    @property
-    def steps_in_pass(self) -> int:
-        """Batches in the running pass: `steps_per_epoch` less what a resumed epoch leaves out."""
-        return self.steps_per_epoch - self._pass[1]
-
-    @property
-    def running_pass(self) -> tuple[int, int]:
-        """Epoch and first step of the running pass: `dataset(*running_pass)` are its batches."""
-        return self._pass
+        return count_steps(self.num_examples, self._batch_size, self.shuffle)
 
     def give_to_nodes(self, parts: np.ndarray) -> None:
         """Lets node i of n own the rows `parts[i]` (`lbkeras.data.partition` makes such parts).
@@ -234,6 +201,7 @@ class Pipeline(DataAdapter):
                 f"received an array of shape {parts.shape}"
             )
         self._parts = parts
+        self._standing.clear()
         self.num_examples = parts.size
         self.batch_size = self._batch_size
 
@@ -282,370 +250,21 @@ class Pipeline(DataAdapter):
 
     def dataset(self, epoch: int = 0, start_step: int = 0) -> tf.data.Dataset:
         """The batches of one epoch at the present batch size, as a `tf.data.Dataset`."""
-        return self._dataset(epoch, start_step, _ALL_ROWS)
-
-    def use_strategy(self, strategy: tf.distribute.Strategy) -> None:
-        """Tells the strategy that each batch is distributed by, where a callback owns its size.
-
-        Args:
-            strategy: the model's.
-        """
-        self._strategy = strategy
-
-    def resume(self, batch_size: int) -> None:
-        """Lets the next `fit` go on with a batch size that a callback had chosen."""
-        self._batch_size = self._checked(batch_size)
-        self._resumed = True
-
-    def begin_epoch(self, epoch: int, batch_size: int) -> None:
-        """Announces the next pass: a callback that follows a schedule calls this each epoch."""
-        self._batch_size = self._checked(batch_size)
-        self.epoch = epoch
-        if running_call()[0] == "fit" and not self.is_scheduled:
-            # Keras counts the steps of an epoch itself, and would count those of another size.
-            raise UserError(
-                "callbacks: expected what sets the batch size in the list that fit gets, received "
-                "it inside another callback"
-            )
+        return self._dataset(epoch, start_step, ALL_ROWS)
 
     @property
-    def is_scheduled(self) -> bool:
-        """Whether a callback of the running `fit` owns the batch size and ends each epoch."""
-        call, arguments = running_call()
-        if call != "fit" or arguments["x"] is not self:
-            return False
-        callbacks = callbacks_of(arguments)
-        return any(getattr(each, "owns_batch_size", False) for each in callbacks)
+    def _is_stream(self) -> bool:
+        return isinstance(self._source, tf.data.Dataset)
 
-    # What Keras asks of a DataAdapter.
-
-    @property
-    def num_batches(self) -> int | None:
-        # Keras asks when `fit` begins, and again when the model is built, before the first epoch.
-        call, arguments = running_call()
-        if call == "fit" and arguments["x"] is self:
-            self._begin_fit(arguments["initial_epoch"])
-        return None if self.is_scheduled else self.steps_per_epoch
-
-    @property
-    def has_partial_batch(self) -> bool:
-        return not self.shuffle and self.num_examples % self._batch_size > 0
-
-    @property
-    def partial_batch_size(self) -> int | None:
-        return self.num_examples % self._batch_size if self.has_partial_batch else None
-
-    def on_epoch_begin(self):
-        call, arguments = running_call()
-        if call in ("evaluate", "predict"):  # maybe inside an epoch of a `fit`
-            self._left_pass, self._pass = self._pass, (self.epoch, 0)
-            return
-        if self._first_pass and not self._preparing:
-            # BackupAndRestore has changed it since `fit` was called.
-            self._first_pass = False
-            if call == "fit" and arguments["x"] is self:
-                self.epoch = arguments["initial_epoch"]
-        self._pass = (self.epoch, self.start_step)
-        if not self._preparing:
-            self.epoch, self.start_step = self.epoch + 1, 0
-            self._resumed = False
-
-    def on_epoch_end(self):
-        self._preparing = False
-        if self._left_pass is not None:
-            self._pass, self._left_pass = self._left_pass, None
-
-    def get_tf_dataset(self):
-        # Keras calls this once a `fit`, may then take a batch to build the model, and calls
-        # `on_epoch_end` before the first epoch.
-        self._preparing = True
-        self._check_call()
-        if self.is_scheduled:
-            return _BatchesOfEachEpoch(self)
-        return self._distributed(self._standing_dataset)
-
-    def get_numpy_iterator(self):
-        return self._pass_dataset(_ALL_ROWS).as_numpy_iterator()
-
-    def get_jax_iterator(self, super_batch: int | None = None):
-        self._check_call()
-        batches = self.get_numpy_iterator()
-        return super_batches(batches, super_batch) if super_batch else batches
-
-    def _begin_fit(self, initial_epoch: int) -> None:
-        """Forgets earlier fits: the order is `initial_epoch`'s, the batch size the one set last."""
-        self._preparing = self._first_pass = True
-        self.epoch = initial_epoch
-        if initial_epoch == 0 and not self._resumed:
-            self._batch_size = self._own_batch_size
-
-    def _check_call(self):
-        call, arguments = running_call()
-        validates = call == "fit" and arguments["validation_data"] is self
-        if validates and arguments["x"] is self:
-            raise UserError(
-                "validation_data: expected another Pipeline than the one that is trained on, such "
-                "as pipeline.in_order(batch_size), received the same one"
-            )
-        left_out = self.num_examples % self._batch_size
-        if self.shuffle and left_out and (validates or call == "evaluate"):
-            warnings.warn(
-                f"evaluate: a shuffled Pipeline leaves {left_out} of {self.num_examples} examples "
-                "out; expected one with shuffle=False, such as pipeline.in_order(batch_size)",
-                stacklevel=2,
-            )
-        if arguments.get("x") is not self:
-            return
-        if call == "predict" and self.shuffle:
-            raise UserError(
-                "predict: expected a Pipeline(..., shuffle=False), whose predictions come in the "
-                "source's order, received a shuffled one"
-            )
-        for name, instead in _DROPPED.items():
-            if arguments.get(name) is not None:
-                raise UserError(f"{name}: expected {instead}, received {call}({name}=...)")
-        if call == "fit":
-            give_back_all(running_model())
-        if self._label_range is not None and call in ("fit", "evaluate"):
-            check_labels(running_model(), self._label_range)
-
-    # How a pass is made.
-
-    def _distributed(self, make):
-        """`make(share)` for each worker of the strategy, or for one device."""
-        if self._strategy is None:
-            return make(_ALL_ROWS)
-        return self._strategy.distribute_datasets_from_function(
-            lambda context: make(share_of(context, in_turns=not self.shuffle))
+    def _batching(self, share: Share) -> Batching:
+        return Batching(
+            self.num_examples, self._batch_size, self.shuffle, self.seed, share, self._augment
         )
 
-    def _iterate_pass(self):
-        """The batches of the running pass; Keras builds the model from a whole one."""
-        if self._preparing:
-            return iter(self._pass_dataset(_ALL_ROWS))
-        return iter(self._distributed(self._pass_dataset))
-
-    def _pass_dataset(self, share: Share) -> tf.data.Dataset:
-        lasting = isinstance(self._source, tf.data.Dataset) or not self.shuffle
-        if lasting and self._pass[1] == 0:
-            return self._standing_dataset(share)
-        return self._dataset(*self._pass, share)
-
-    def _dataset(self, epoch: int, start_step: int, share: Share) -> tf.data.Dataset:
-        if isinstance(self._source, tf.data.Dataset):
-            batches = self._stream_batches(lambda: (epoch, start_step), share)
-        elif self.shuffle:
-            batches = self._shuffled_batches(epoch, start_step, share)
-        else:
-            batches = share.divide(self._batches_in_order().skip(start_step))
-        return _finished(batches, self.steps_per_epoch - start_step, share)
-
-    def _standing_dataset(self, share: Share = _ALL_ROWS) -> tf.data.Dataset:
-        """A data set for every pass at this batch size: it asks for its order when it starts."""
-        key = self._batch_size, share
-        if key not in self._standing:
-            if isinstance(self._source, tf.data.Dataset):
-                batches = self._stream_batches(lambda: self._pass, share)
-            elif self.shuffle:
-                batches = self._reshuffled_batches(share)
-            else:
-                batches = share.divide(self._batches_in_order())
-            self._standing[key] = _finished(batches, self.steps_per_epoch, share)
-        return self._standing[key]
-
-    def _shuffled_batches(self, epoch: int, start: int, share: Share) -> tf.data.Dataset:
-        """Slices of a copy of the data in this epoch's order.
-
-        One gather for the whole epoch, and a data set without functions, start faster than one that
-        gathers each batch: 5 ms to the first batch of 1,437 examples instead of 33, each epoch.
-        """
-        batches = tf.data.Dataset.from_tensor_slices(self._arranged(epoch, start, share))
-        return self._augmented_batches(batches, share)
-
-    def _reshuffled_batches(self, share: Share) -> tf.data.Dataset:
-        """`_shuffled_batches` of the pass that is running whenever an iteration starts."""
-        share.check(self._batch_size)
-        size = self._batch_size // (share.num_replicas if self._augment is None else 1)
-
-        def specification(part):
-            return tf.TensorSpec((None, size, *part.shape[1:]), part.dtype)
-
-        signature = tf.nest.map_structure(specification, self._source)
-        if self._augment is not None:
-            signature = signature, tf.TensorSpec((None, 2), tf.int32)
-        batches = tf.data.Dataset.from_generator(
-            lambda: iter([self._arranged(*self._pass, share)]), output_signature=signature
-        ).flat_map(lambda *epoch: tf.data.Dataset.from_tensor_slices(epoch))
-        return self._augmented_batches(batches, share)
-
-    def _order(self, epoch: int) -> np.ndarray:
-        if self._parts is None:
-            return epoch_order(self.num_examples, self.seed, epoch)
-        return order_of_parts(self._parts, self._batch_size, self.seed, epoch)
-
-    def _arranged(self, epoch: int, start: int, share: Share):
-        """The data as (steps, batch size, ...) in the epoch's order; to augment, with seeds.
-
-        With nothing to augment they are divided at once: (steps x local replicas, part, ...).
-        """
-        share.check(self._batch_size)
-        order = self._order(epoch)
-        steps = self.steps_per_epoch
-        seeds = step_seeds(self.seed, epoch, steps)[start:]
-        order = order[start * self._batch_size : steps * self._batch_size]
-        order = order.reshape(len(seeds), self._batch_size)
-        if self._augment is None:
-            parts = order.reshape(len(seeds), share.num_replicas, -1)
-            order = parts[:, share.parts].reshape(-1, parts.shape[-1])
-
-        def arrange(part):
-            taken = tf.gather(part, order.ravel())
-            return tf.reshape(taken, (*order.shape, *part.shape[1:]))
-
-        with tf.device("CPU:0"):
-            arranged = tf.nest.map_structure(arrange, self._source)
-        return arranged if self._augment is None else (arranged, seeds)
-
-    def _augmented_batches(self, batches, share: Share = _ALL_ROWS) -> tf.data.Dataset:
-        if self._augment is None:
-            return batches
-        parallel = dict(num_parallel_calls=os.cpu_count(), deterministic=True)
-        return share.divide(batches.map(self._augmented, **parallel))
-
-    def _batches_in_order(self) -> tf.data.Dataset:
-        """Every example once in the source's order, the last batch as large as it comes."""
-        full = self.num_examples // self._batch_size * self._batch_size
-
-        def rows(part):
-            return tf.reshape(part[:full], (-1, self._batch_size, *part.shape[1:]))
-
-        with tf.device("CPU:0"):
-            batches = tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(rows, self._source))
-            if full < self.num_examples:
-                rest = tf.nest.map_structure(lambda part: part[full:], self._source)
-                rest = tf.data.Dataset.from_tensors(rest)
-                batches = batches.concatenate(rest) if full else rest
-        if self._augment is not None:
-            seeds = step_seeds(self.seed, 0, self.steps_per_epoch)
-            batches = tf.data.Dataset.zip(batches, tf.data.Dataset.from_tensor_slices(seeds))
-        return self._augmented_batches(batches)
-
-    def _stream_batches(self, epoch_and_start, share: Share) -> tf.data.Dataset:
-        """Examples shuffled through a buffer, decoded one by one, then batched.
-
-        A worker decodes its own rows only, unless a batch has fewer than there are replicas.
-        """
-        batch_size, steps = self._batch_size, self.steps_per_epoch
-        if self.shuffle:
-            share.check(batch_size)
-        own = share if batch_size >= share.num_replicas else _ALL_ROWS
-        last_size = batch_size if self.shuffle else self.num_examples - (steps - 1) * batch_size
-
-        def epoch_seed_and_start():
-            epoch, start = epoch_and_start()
-            seed = step_seeds(self.seed, epoch, 1)[0, 0]
-            yield np.int64(seed), np.int64(start)
-
-        def is_own(number, example):
-            size = tf.where(number // batch_size < steps - 1, batch_size, last_size)
-            return own.has(number % batch_size, tf.cast(size, tf.int64))
-
-        def one_pass(seed, start):
-            examples = self._source
-            if self.shuffle:
-                tf.random.set_seed(1)  # of this graph: otherwise the global seed has a say
-                examples = examples.shuffle(self._buffer, seed=seed, reshuffle_each_iteration=False)
-            examples = examples.enumerate().skip(start * batch_size)
-            if self.shuffle:
-                examples = examples.take(steps * batch_size)
-            if own.num_workers > 1:
-                examples = examples.filter(is_own)
-            return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(seed).repeat(), examples)
-
-        def decoded(seed, numbered):
-            number, example = numbered
-            if self._decode is not None:
-                pair = tf.cast(tf.stack([seed, number]), tf.int32)
-                example = self._decode(example, pair)
-            step = number // batch_size * own.num_workers + own.worker_index
-            return tf.cast(seed, tf.int32), tf.cast(step, tf.int32), example
-
-        def augmented(seeds, steps, batch):
-            return self._augmented(batch, tf.stack([seeds[0], steps[0]]))
-
-        parallel = dict(num_parallel_calls=os.cpu_count(), deterministic=True)
-        batches = (
-            tf.data.Dataset.from_generator(
-                epoch_seed_and_start,
-                output_signature=(tf.TensorSpec((), tf.int64), tf.TensorSpec((), tf.int64)),
-            )
-            .flat_map(one_pass)
-            .map(decoded, **parallel)
-        )
-        size = own.num_rows(batch_size)
-        if is_ragged(batches):
-            batches = batches.padded_batch(size, drop_remainder=self.shuffle)
-        else:
-            batches = batches.batch(size, drop_remainder=self.shuffle)
-        if not self.shuffle and has_checked_cardinality(self._source):
-            batches = _with_the_end_read(
-                batches, lambda _, step, __: step[0] // own.num_workers >= steps - 1
-            )
-        batches = batches.map(augmented, **parallel)
-        if not own.num_rows(last_size):
-            batches = batches.concatenate(_empty(batches.element_spec))
-        local = Share(share.local_replicas) if own is share else share
-        return local.divide(batches)
-
-    def _augmented(self, batch, seed):
-        if self._augment is None:
-            return batch
-        x, *others = batch if isinstance(batch, tuple) else (batch,)
-        rows = tf.nest.flatten(x)[0].shape[:1]
-
-        def with_rows(part):
-            return tf.ensure_shape(part, rows.concatenate([None] * (part.shape.rank - 1)))
-
-        x = tf.nest.map_structure(with_rows, self._augment(x, seed))
-        return (x, *others) if isinstance(batch, tuple) else x
-
-
-class _BatchesOfEachEpoch(tf.distribute.DistributedDataset):
-    """What Keras iterates, anew each epoch: the batches at the batch size of that moment."""
-
-    def __init__(self, pipeline: Pipeline):
-        self._pipeline = pipeline
-
-    def __iter__(self):
-        return self._pipeline._iterate_pass()
-
-    @property
-    def element_spec(self):
-        return self._pipeline.element_spec
-
-
-def _finished(batches: tf.data.Dataset, steps: int, share: Share) -> tf.data.Dataset:
-    options = tf.data.Options()
-    options.autotune.enabled = False  # stalls `fit` when an iterator is released
-    options.deterministic = True
-    options.experimental_optimization.apply_default_optimizations = False  # 2 ms an iteration
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    parts = steps * share.local_replicas
-    batches = batches.apply(tf.data.experimental.assert_cardinality(parts))
-    return batches.prefetch(4 * share.local_replicas).with_options(options)
-
-
-def _with_the_end_read(batches: tf.data.Dataset, is_last) -> tf.data.Dataset:
-    """The same batches, the last one only when the next has been asked for.
-
-    What comes after it, of a source that has more examples than it says, is an error of the source,
-    which nothing would see otherwise.
-    """
-    return batches.group_by_window(
-        lambda *batch: tf.cast(is_last(*batch), tf.int64),
-        lambda _, group: group.take(1),
-        window_size_func=lambda last: last + 1,
-    )
+    def _batches(self, batching: Batching) -> MemoryBatches | StreamBatches:
+        if self._is_stream:
+            return StreamBatches(self._source, batching, self._decode, self._buffer)
+        return MemoryBatches(self._source, batching, self._parts)
 
 
 def _read(source, num_examples: int | None):
@@ -666,12 +285,3 @@ def _read(source, num_examples: int | None):
 def _check_whole(name: str, value, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise UserError(f"{name}: expected a whole number of at least {least}, received {value!r}")
-
-
-def _empty(specification) -> tf.data.Dataset:
-    """One batch without examples."""
-
-    def no_rows(spec):
-        return tf.zeros([0] + [length or 0 for length in spec.shape[1:]], spec.dtype)
-
-    return tf.data.Dataset.from_tensors(tf.nest.map_structure(no_rows, specification))

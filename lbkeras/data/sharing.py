@@ -96,6 +96,9 @@ class Share:
         return batches.map(parts_of).unbatch()
 
 
+ALL_ROWS = Share()  # of one device
+
+
 def share_of(context: tf.distribute.InputContext, in_turns: bool) -> Share:
     """The share of the input pipeline that tf.distribute asks for."""
     return Share(

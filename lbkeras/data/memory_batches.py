@@ -1,0 +1,128 @@
+"""Batches of data in memory."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from lbkeras.data.batching import Batching
+from lbkeras.data.order import epoch_order, order_of_parts, step_seeds
+
+
+class MemoryBatches:
+    """One worker's batches of tensors in host memory.
+
+    Args:
+        data: as `lbkeras.data.source.tensors` returns them.
+        batching: how they become batches.
+        parts: the rows that each node owns, or None.
+    """
+
+    def __init__(self, data: tuple, batching: Batching, parts: np.ndarray | None):
+        self._data = data
+        self._batching = batching
+        self._parts = parts
+
+    def of_pass(self, epoch: int, start_step: int) -> tf.data.Dataset:
+        """The batches of one epoch from a step on."""
+        if self._batching.shuffle:
+            batches = self._shuffled_batches(epoch, start_step)
+        else:
+            batches = self._batching.share.divide(self._batches_in_order().skip(start_step))
+        return self._batching.finished(batches, start_step)
+
+    def of_each_pass(self, running_pass: Callable[[], tuple[int, int]]) -> tf.data.Dataset:
+        """A data set for every pass: it asks for the epoch and first step when it starts."""
+        if self._batching.shuffle:
+            batches = self._reshuffled_batches(running_pass)
+        else:
+            batches = self._batching.share.divide(self._batches_in_order())
+        return self._batching.finished(batches)
+
+    def _shuffled_batches(self, epoch: int, start: int) -> tf.data.Dataset:
+        """Slices of a copy of the data in this epoch's order.
+
+        One gather for the whole epoch, and a data set without functions, start faster than one that
+        gathers each batch: 5 ms to the first batch of 1,437 examples instead of 33, each epoch.
+        """
+        batches = tf.data.Dataset.from_tensor_slices(self._arranged(epoch, start))
+        return self._divided(batches)
+
+    def _reshuffled_batches(self, running_pass) -> tf.data.Dataset:
+        """`_shuffled_batches` of the pass that is running whenever an iteration starts."""
+        share = self._batching.share
+        share.check(self._batching.batch_size)
+        divided_by = share.num_replicas if self._batching.augment is None else 1
+        size = self._batching.batch_size // divided_by
+
+        def specification(part):
+            return tf.TensorSpec((None, size, *part.shape[1:]), part.dtype)
+
+        signature = tf.nest.map_structure(specification, self._data)
+        if self._batching.augment is not None:
+            signature = signature, tf.TensorSpec((None, 2), tf.int32)
+        batches = tf.data.Dataset.from_generator(
+            lambda: iter([self._arranged(*running_pass())]), output_signature=signature
+        ).flat_map(lambda *epoch: tf.data.Dataset.from_tensor_slices(epoch))
+        return self._divided(batches)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        seed = self._batching.seed
+        if self._parts is None:
+            return epoch_order(self._batching.num_examples, seed, epoch)
+        return order_of_parts(self._parts, self._batching.batch_size, seed, epoch)
+
+    def _arranged(self, epoch: int, start: int):
+        """The data as (steps, batch size, ...) in the epoch's order; to augment, with seeds.
+
+        With nothing to augment they are divided at once: (steps x local replicas, part, ...).
+        """
+        share, size = self._batching.share, self._batching.batch_size
+        share.check(size)
+        order = self._order(epoch)
+        steps = self._batching.steps
+        seeds = step_seeds(self._batching.seed, epoch, steps)[start:]
+        order = order[start * size : steps * size]
+        order = order.reshape(len(seeds), size)
+        if self._batching.augment is None:
+            parts = order.reshape(len(seeds), share.num_replicas, -1)
+            order = parts[:, share.parts].reshape(-1, parts.shape[-1])
+
+        def arrange(part):
+            taken = tf.gather(part, order.ravel())
+            return tf.reshape(taken, (*order.shape, *part.shape[1:]))
+
+        with tf.device("CPU:0"):
+            arranged = tf.nest.map_structure(arrange, self._data)
+        return arranged if self._batching.augment is None else (arranged, seeds)
+
+    def _divided(self, batches) -> tf.data.Dataset:
+        """Batches in an order: augmented whole, then divided; without that they are already."""
+        if self._batching.augment is None:
+            return batches
+        return self._batching.share.divide(self._augmented_batches(batches))
+
+    def _augmented_batches(self, batches) -> tf.data.Dataset:
+        parallel = dict(num_parallel_calls=os.cpu_count(), deterministic=True)
+        return batches.map(self._batching.augmented, **parallel)
+
+    def _batches_in_order(self) -> tf.data.Dataset:
+        """Every example once in the source's order, the last batch as large as it comes."""
+        num_examples, size = self._batching.num_examples, self._batching.batch_size
+        full = num_examples // size * size
+
+        def rows(part):
+            return tf.reshape(part[:full], (-1, size, *part.shape[1:]))
+
+        with tf.device("CPU:0"):
+            batches = tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(rows, self._data))
+            if full < num_examples:
+                rest = tf.nest.map_structure(lambda part: part[full:], self._data)
+                rest = tf.data.Dataset.from_tensors(rest)
+                batches = batches.concatenate(rest) if full else rest
+        if self._batching.augment is not None:
+            seeds = step_seeds(self._batching.seed, 0, self._batching.steps)
+            batches = tf.data.Dataset.zip(batches, tf.data.Dataset.from_tensor_slices(seeds))
+            batches = self._augmented_batches(batches)
+        return batches
