@@ -15,9 +15,9 @@ from lbkeras.callbacks.optimizer_settings import (
     check_momentum,
     check_no_accumulation,
     get_momentum,
-    give_back_learning_rate,
     last_learning_rate,
     put_learning_rate,
+    restore_learning_rate,
     save_own_rate,
     save_present_rate,
     set_momentum,
@@ -100,12 +100,12 @@ class BatchSizeScheduler(PipelineCallback):
         optimizer = base_optimizer(model.optimizer)
         if isinstance(self.schedule, Plan):
             take_back_schedule(optimizer, self.schedule.learning_rate_schedule())
-        self._steered = self._take_learning_rate(model)
+        self._steered = self._install_learning_rate(model)
         if isinstance(learning_rate_of(optimizer), EpochLearningRateSchedule):
             save_present_rate(optimizer)
             borrow(model, SAVED_RATE, lambda: save_own_rate(optimizer))
 
-    def _take_learning_rate(self, model):
+    def _install_learning_rate(self, model):
         """The plan's learning rate as one that begins anew at each epoch, if updates are skipped.
 
         An optimizer in a loss-scaling wrapper counts only the updates that it applies.
@@ -144,7 +144,7 @@ class BatchSizeScheduler(PipelineCallback):
 
     def on_train_end(self, logs=None):
         if self._steered is not None:
-            give_back_learning_rate(self.model, self._steered)
+            restore_learning_rate(self.model, self._steered)
         for name in (MOMENTUM, SAVED_RATE):
             give_back(self.model, name)
 
@@ -164,7 +164,7 @@ class BatchSizeScheduler(PipelineCallback):
             self.first_update = int(keras.ops.convert_to_numpy(iterations))
         if self._steered is not None:
             curve, steps = self._steered.number.curve, self.pipeline.steps_per_epoch
-            self._steered.follow(curve, self.first_update, epoch, steps)
+            self._steered.set_curve(curve, self.first_update, epoch, steps)
         if self.verbose and self.pipeline.batch_size != before:
             print(
                 f"Epoch {epoch + 1}: batch size {before} -> {self.pipeline.batch_size}", flush=True

@@ -106,11 +106,11 @@ def get_trust_ratios(optimizer) -> dict[str, float]:
     }
 
 
-def take_learning_rate(model, owner) -> SteeredLearningRate:
+def install_learning_rate(model, owner) -> SteeredLearningRate:
     """Puts a learning rate that `owner` steers in the place of the optimizer's number.
 
     For a callback's `set_model`; `check_ownership` belongs into its `on_train_begin` and
-    `give_back_learning_rate` into its `on_train_end`.
+    `restore_learning_rate` into its `on_train_end`.
 
     Args:
         model: a compiled model.
@@ -174,14 +174,14 @@ def check_ownership(model, steered: SteeredLearningRate) -> None:
     if present is not steered:
         other = getattr(present, "owner", "") or type(present).__name__
         if isinstance(present, SteeredLearningRate):
-            give_back_learning_rate(model, present)
+            restore_learning_rate(model, present)
         raise UserError(
             f"learning_rate: {steered.owner} and {other} cannot both set it; expected one of the "
             "two callbacks"
         )
 
 
-def give_back_learning_rate(model, steered: SteeredLearningRate) -> None:
+def restore_learning_rate(model, steered: SteeredLearningRate) -> None:
     """Gives the optimizer its number again, which is what it was before."""
     if learning_rate_of(base_optimizer(model.optimizer)) is steered:
         give_back(model, _LEARNING_RATE)

@@ -1,4 +1,4 @@
 from lbkeras.data.load import describe as describe
 from lbkeras.data.load import load as load
 from lbkeras.data.pipeline import Pipeline as Pipeline
-from lbkeras.methods.decentralized.partition import partition as partition
+from lbkeras.methods.decentralized.node_shards import shard_by_label as shard_by_label

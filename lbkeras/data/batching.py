@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from lbkeras.data.sharing import Share
+from lbkeras.data.replica_shard import ReplicaShard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Batching:
         batch_size: global, in examples.
         shuffle: whether the remainder is dropped, as in training.
         seed: of the order, of `augment` and of `decode`.
-        share: the worker's.
+        shard: the worker's.
         augment: of a Pipeline.
     """
 
@@ -26,7 +26,7 @@ class Batching:
     batch_size: int
     shuffle: bool
     seed: int
-    share: Share
+    shard: ReplicaShard
     augment: Callable | None = dataclasses.field(compare=False)
 
     @property
@@ -52,9 +52,9 @@ class Batching:
         options.deterministic = True
         options.experimental_optimization.apply_default_optimizations = False  # 2 ms an iteration
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-        parts = (self.steps - start_step) * self.share.local_replicas
+        parts = (self.steps - start_step) * self.shard.local_replicas
         batches = batches.apply(tf.data.experimental.assert_cardinality(parts))
-        return batches.prefetch(4 * self.share.local_replicas).with_options(options)
+        return batches.prefetch(4 * self.shard.local_replicas).with_options(options)
 
 
 def count_steps(num_examples: int, batch_size: int, shuffle: bool) -> int:

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from lbkeras.data.call_checks import check_call
-from lbkeras.data.sharing import ALL_ROWS, Share, share_of
+from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard, shard_of
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.data_adapter import DataAdapter, super_batches
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
@@ -29,8 +29,8 @@ class KerasAdapter(DataAdapter):
         return self.steps_per_epoch - self._pass[1]
 
     @property
-    def running_pass(self) -> tuple[int, int]:
-        """Epoch and first step of the running pass: `dataset(*running_pass)` are its batches."""
+    def position(self) -> tuple[int, int]:
+        """Epoch and first step of the running pass: `dataset(*position)` are its batches."""
         return self._pass
 
     def use_strategy(self, strategy: tf.distribute.Strategy) -> None:
@@ -131,11 +131,11 @@ class KerasAdapter(DataAdapter):
     # How a pass is made.
 
     def _distributed(self, make):
-        """`make(share)` for each worker of the strategy, or for one device."""
+        """`make(shard)` for each worker of the strategy, or for one device."""
         if self._strategy is None:
             return make(ALL_ROWS)
         return self._strategy.distribute_datasets_from_function(
-            lambda context: make(share_of(context, in_turns=not self.shuffle))
+            lambda context: make(shard_of(context, interleaved=not self.shuffle))
         )
 
     def _iterate_pass(self):
@@ -144,18 +144,18 @@ class KerasAdapter(DataAdapter):
             return iter(self._pass_dataset(ALL_ROWS))
         return iter(self._distributed(self._pass_dataset))
 
-    def _pass_dataset(self, share: Share) -> tf.data.Dataset:
+    def _pass_dataset(self, shard: ReplicaShard) -> tf.data.Dataset:
         lasting = self._is_stream or not self.shuffle
         if lasting and self._pass[1] == 0:
-            return self._standing_dataset(share)
-        return self._dataset(*self._pass, share)
+            return self._standing_dataset(shard)
+        return self._dataset(*self._pass, shard)
 
-    def _dataset(self, epoch: int, start_step: int, share: Share) -> tf.data.Dataset:
-        return self._batches(self._batching(share)).of_pass(epoch, start_step)
+    def _dataset(self, epoch: int, start_step: int, shard: ReplicaShard) -> tf.data.Dataset:
+        return self._batches(self._batching(shard)).of_pass(epoch, start_step)
 
-    def _standing_dataset(self, share: Share = ALL_ROWS) -> tf.data.Dataset:
+    def _standing_dataset(self, shard: ReplicaShard = ALL_ROWS) -> tf.data.Dataset:
         """A data set for every pass at this batch size: it asks for its order when it starts."""
-        batching = self._batching(share)
+        batching = self._batching(shard)
         if batching not in self._standing:
             self._standing[batching] = self._batches(batching).of_each_pass(lambda: self._pass)
         return self._standing[batching]

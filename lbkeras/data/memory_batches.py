@@ -29,15 +29,15 @@ class MemoryBatches:
         if self._batching.shuffle:
             batches = self._shuffled_batches(epoch, start_step)
         else:
-            batches = self._batching.share.divide(self._batches_in_order().skip(start_step))
+            batches = self._batching.shard.divide(self._batches_in_order().skip(start_step))
         return self._batching.finished(batches, start_step)
 
-    def of_each_pass(self, running_pass: Callable[[], tuple[int, int]]) -> tf.data.Dataset:
+    def of_each_pass(self, position: Callable[[], tuple[int, int]]) -> tf.data.Dataset:
         """A data set for every pass: it asks for the epoch and first step when it starts."""
         if self._batching.shuffle:
-            batches = self._reshuffled_batches(running_pass)
+            batches = self._reshuffled_batches(position)
         else:
-            batches = self._batching.share.divide(self._batches_in_order())
+            batches = self._batching.shard.divide(self._batches_in_order())
         return self._batching.finished(batches)
 
     def _shuffled_batches(self, epoch: int, start: int) -> tf.data.Dataset:
@@ -49,11 +49,11 @@ class MemoryBatches:
         batches = tf.data.Dataset.from_tensor_slices(self._arranged(epoch, start))
         return self._divided(batches)
 
-    def _reshuffled_batches(self, running_pass) -> tf.data.Dataset:
+    def _reshuffled_batches(self, position) -> tf.data.Dataset:
         """`_shuffled_batches` of the pass that is running whenever an iteration starts."""
-        share = self._batching.share
-        share.check(self._batching.batch_size)
-        divided_by = share.num_replicas if self._batching.augment is None else 1
+        shard = self._batching.shard
+        shard.check(self._batching.batch_size)
+        divided_by = shard.num_replicas if self._batching.augment is None else 1
         size = self._batching.batch_size // divided_by
 
         def specification(part):
@@ -63,7 +63,7 @@ class MemoryBatches:
         if self._batching.augment is not None:
             signature = signature, tf.TensorSpec((None, 2), tf.int32)
         batches = tf.data.Dataset.from_generator(
-            lambda: iter([self._arranged(*running_pass())]), output_signature=signature
+            lambda: iter([self._arranged(*position())]), output_signature=signature
         ).flat_map(lambda *epoch: tf.data.Dataset.from_tensor_slices(epoch))
         return self._divided(batches)
 
@@ -78,16 +78,16 @@ class MemoryBatches:
 
         With nothing to augment they are divided at once: (steps x local replicas, part, ...).
         """
-        share, size = self._batching.share, self._batching.batch_size
-        share.check(size)
+        shard, size = self._batching.shard, self._batching.batch_size
+        shard.check(size)
         order = self._order(epoch)
         steps = self._batching.steps
         seeds = step_seeds(self._batching.seed, epoch, steps)[start:]
         order = order[start * size : steps * size]
         order = order.reshape(len(seeds), size)
         if self._batching.augment is None:
-            parts = order.reshape(len(seeds), share.num_replicas, -1)
-            order = parts[:, share.parts].reshape(-1, parts.shape[-1])
+            parts = order.reshape(len(seeds), shard.num_replicas, -1)
+            order = parts[:, shard.parts].reshape(-1, parts.shape[-1])
 
         def arrange(part):
             taken = tf.gather(part, order.ravel())
@@ -101,7 +101,7 @@ class MemoryBatches:
         """Batches in an order: augmented whole, then divided; without that they are already."""
         if self._batching.augment is None:
             return batches
-        return self._batching.share.divide(self._augmented_batches(batches))
+        return self._batching.shard.divide(self._augmented_batches(batches))
 
     def _augmented_batches(self, batches) -> tf.data.Dataset:
         parallel = dict(num_parallel_calls=os.cpu_count(), deterministic=True)

@@ -10,7 +10,7 @@ from lbkeras.data.batching import Batching, count_steps
 from lbkeras.data.keras_adapter import KerasAdapter
 from lbkeras.data.labels import range_of_labels
 from lbkeras.data.memory_batches import MemoryBatches
-from lbkeras.data.sharing import ALL_ROWS, Share
+from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
 from lbkeras.data.source import (
     FirstExamples,
     check_augment,
@@ -179,8 +179,8 @@ class Pipeline(KerasAdapter):
         """Batches an epoch at the present batch size: the remainder dropped if shuffled."""
         return count_steps(self.num_examples, self._batch_size, self.shuffle)
 
-    def give_to_nodes(self, parts: np.ndarray) -> None:
-        """Lets node i of n own the rows `parts[i]` (`lbkeras.data.partition` makes such parts).
+    def set_node_shards(self, parts: np.ndarray) -> None:
+        """Lets node i of n own the rows `parts[i]`; `lbkeras.data.shard_by_label` makes such parts.
 
         Of every batch of B examples, rows [i B / n, (i + 1) B / n) then come from node i's part,
         each epoch in another order. `num_examples` counts the rows of all parts.
@@ -256,9 +256,9 @@ class Pipeline(KerasAdapter):
     def _is_stream(self) -> bool:
         return isinstance(self._source, tf.data.Dataset)
 
-    def _batching(self, share: Share) -> Batching:
+    def _batching(self, shard: ReplicaShard) -> Batching:
         return Batching(
-            self.num_examples, self._batch_size, self.shuffle, self.seed, share, self._augment
+            self.num_examples, self._batch_size, self.shuffle, self.seed, shard, self._augment
         )
 
     def _batches(self, batching: Batching) -> MemoryBatches | StreamBatches:

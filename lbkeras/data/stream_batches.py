@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from lbkeras.data.batching import Batching
 from lbkeras.data.order import step_seeds
-from lbkeras.data.sharing import ALL_ROWS, Share
+from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
 from lbkeras.data.source import is_ragged
 from lbkeras.keras_internals.tf_data import has_checked_cardinality
 
@@ -36,20 +36,20 @@ class StreamBatches:
         batches = self._batches(lambda: (epoch, start_step))
         return self._batching.finished(batches, start_step)
 
-    def of_each_pass(self, running_pass: Callable[[], tuple[int, int]]) -> tf.data.Dataset:
+    def of_each_pass(self, position: Callable[[], tuple[int, int]]) -> tf.data.Dataset:
         """A data set for every pass: it asks for the epoch and first step when it starts."""
-        return self._batching.finished(self._batches(running_pass))
+        return self._batching.finished(self._batches(position))
 
     def _batches(self, epoch_and_start) -> tf.data.Dataset:
         """Examples shuffled through a buffer, decoded one by one, then batched.
 
         A worker decodes its own rows only, unless a batch has fewer than there are replicas.
         """
-        batching, share = self._batching, self._batching.share
+        batching, shard = self._batching, self._batching.shard
         batch_size, steps = batching.batch_size, batching.steps
         if batching.shuffle:
-            share.check(batch_size)
-        own = share if batch_size >= share.num_replicas else ALL_ROWS
+            shard.check(batch_size)
+        own = shard if batch_size >= shard.num_replicas else ALL_ROWS
         last_size = (
             batch_size if batching.shuffle else batching.num_examples - (steps - 1) * batch_size
         )
@@ -61,7 +61,7 @@ class StreamBatches:
 
         def is_own(number, example):
             size = tf.where(number // batch_size < steps - 1, batch_size, last_size)
-            return own.has(number % batch_size, tf.cast(size, tf.int64))
+            return own.contains(number % batch_size, tf.cast(size, tf.int64))
 
         def one_pass(seed, start):
             examples = self._stream
@@ -107,7 +107,7 @@ class StreamBatches:
         batches = batches.map(augmented, **parallel)
         if not own.num_rows(last_size):
             batches = batches.concatenate(_empty(batches.element_spec))
-        local = Share(share.local_replicas) if own is share else share
+        local = ReplicaShard(shard.local_replicas) if own is shard else shard
         return local.divide(batches)
 
 

@@ -21,7 +21,7 @@ def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | N
             with which the plan is made.
     """
     from lbkeras.data.load import load
-    from lbkeras.methods.decentralized.partition import partition
+    from lbkeras.methods.decentralized.node_shards import shard_by_label
 
     chosen = settings["data"]
     common = dict(data_dir=data_dir, seed=seed)
@@ -36,7 +36,7 @@ def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | N
     nodes, concentration = num_nodes(settings), chosen.get("label_concentration", 0.0)
     divided = ""
     if nodes and concentration:
-        train.give_to_nodes(partition(train.labels(), nodes, concentration, seed))
+        train.set_node_shards(shard_by_label(train.labels(), nodes, concentration, seed))
         divided = f" in {nodes} equal parts"
     if train.num_examples != chosen["num_examples"]:
         raise UserError(

@@ -38,7 +38,7 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
     >>> from lbkeras.schedules import linear_to_zero
     >>> rate = SteeredLearningRate()
-    >>> rate.follow(linear_to_zero(0.4, 4), first_update=30, first_epoch=2, steps_per_epoch=10)
+    >>> rate.set_curve(linear_to_zero(0.4, 4), first_update=30, first_epoch=2, steps_per_epoch=10)
     >>> round(float(rate(35)), 7)
     0.15
     """
@@ -56,9 +56,9 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
             curve = steps([0.0], [], 1)
         elif not isinstance(curve, Curve):
             curve = Curve.from_list(curve)
-        self.follow(curve, first_update, first_epoch, steps_per_epoch)
+        self.set_curve(curve, first_update, first_epoch, steps_per_epoch)
 
-    def follow(
+    def set_curve(
         self, curve: Curve, first_update: int, first_epoch: float, steps_per_epoch: int
     ) -> None:
         """Sets the learning rates of the updates from `first_update` on.

@@ -63,7 +63,7 @@ class Owner(keras.callbacks.Callback):
 
     def set_model(self, model):
         super().set_model(model)
-        self.rate = optimizer_settings.take_learning_rate(model, self)
+        self.rate = optimizer_settings.install_learning_rate(model, self)
 
     def on_train_begin(self, logs=None):
         optimizer_settings.check_ownership(self.model, self.rate)
@@ -71,13 +71,13 @@ class Owner(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         first = int(self.model.optimizer.iterations)
         curve = steps([0.5**epoch], [], 1)
-        self.rate.follow(curve, first, epoch, self.pipeline.steps_per_epoch)
+        self.rate.set_curve(curve, first, epoch, self.pipeline.steps_per_epoch)
 
     def on_epoch_end(self, epoch, logs=None):
         self.seen.append(optimizer_settings.last_learning_rate(self.model.optimizer))
 
     def on_train_end(self, logs=None):
-        optimizer_settings.give_back_learning_rate(self.model, self.rate)
+        optimizer_settings.restore_learning_rate(self.model, self.rate)
 
 
 class Other(Owner):

@@ -303,7 +303,7 @@ def test_an_evaluation_inside_fit_leaves_the_order_of_training_alone(scheduled):
         do = partial(evaluate_some, train, evaluations)
         scheduler = [BatchSizeScheduler(train, lambda epoch, size: 5 - epoch)] * scheduled
         model.fit(train, epochs=3, verbose=0, callbacks=[*scheduler, In(do)])
-        assert train.running_pass == (2, 0) and train.epoch == 3
+        assert train.position == (2, 0) and train.epoch == 3
         weights.append(model.get_weights())
     for ours, expected in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, expected)

@@ -10,7 +10,7 @@ from lbkeras.callbacks.optimizer_settings import (
     base_optimizer,
     check_momentum,
     check_ownership,
-    take_learning_rate,
+    install_learning_rate,
 )
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
@@ -20,7 +20,7 @@ from lbkeras.methods.noise_scale.estimates import adascale_gain
 from lbkeras.methods.noise_scale.second_moments import has_second_moments
 from lbkeras.planning.plan import Plan
 
-_NEEDS_PIECES = (
+_UNDIVIDED_ERROR = (
     "AdaScale: expected micro-batches or replicas, from whose gradients it measures their "
     "variance, received undivided batches; add MicroBatches(pipeline, micro_batch_size=...)"
 )
@@ -120,7 +120,7 @@ class AdaScale(GradientNoiseScale):
                 f"{type(optimizer).__name__}"
             )
         super().set_model(model)
-        number = take_learning_rate(model, self).number
+        number = install_learning_rate(model, self).number
         base = self.learning_rate
         if base is None:
             base = float(keras.ops.convert_to_numpy(number))
@@ -146,7 +146,7 @@ class AdaScale(GradientNoiseScale):
     def on_train_batch_begin(self, batch, logs=None):
         if self._epoch_begins:
             scale = self._scale_now()
-            self._statistics.needs_pieces = _NEEDS_PIECES if scale != 1 else ""
+            self._statistics.undivided_error = _UNDIVIDED_ERROR if scale != 1 else ""
             self._scale.assign(scale)
             if scale != self.scale:
                 self.scale = scale

@@ -10,9 +10,9 @@ from lbkeras.callbacks.optimizer_settings import (
     base_optimizer,
     check_momentum,
     check_ownership,
-    give_back_learning_rate,
+    install_learning_rate,
     last_learning_rate,
-    take_learning_rate,
+    restore_learning_rate,
 )
 from lbkeras.distribution.agreement import is_chief
 from lbkeras.errors import UserError
@@ -156,7 +156,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
     def set_model(self, model):
         super().set_model(model)
-        self._rate = take_learning_rate(model, self)
+        self._rate = install_learning_rate(model, self)
         self.noise.set_model(model)
 
     def on_train_begin(self, logs=None):
@@ -178,7 +178,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
         curve = self.plan.learning_rate_curve if self.plan else steps([self.learning_rate], [], 1)
-        self._rate.follow(
+        self._rate.set_curve(
             curve.scaled(self._factor()), self.first_update, epoch, self.pipeline.steps_per_epoch
         )
         self.noise.on_epoch_begin(epoch, logs)
@@ -194,7 +194,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     def on_train_end(self, logs=None):
         super().on_train_end(logs)
         self.noise.on_train_end(logs)
-        give_back_learning_rate(self.model, self._rate)
+        restore_learning_rate(self.model, self._rate)
 
     def _factor(self) -> float:
         """What the learning rate of the first batch size is multiplied by."""

@@ -7,8 +7,8 @@ from lbkeras import checks, files
 from lbkeras.callbacks.optimizer_settings import (
     check_momentum,
     check_ownership,
-    give_back_learning_rate,
-    take_learning_rate,
+    install_learning_rate,
+    restore_learning_rate,
 )
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.distribution.agreement import is_chief
@@ -110,7 +110,7 @@ class AutoWU(PipelineCallback):
 
     def set_model(self, model):
         super().set_model(model)
-        self._rate = take_learning_rate(model, self)
+        self._rate = install_learning_rate(model, self)
         self._recorder = StepLosses(model)
 
     def on_train_begin(self, logs=None):
@@ -137,10 +137,10 @@ class AutoWU(PipelineCallback):
             self._recorder.clear()
         self._updates = 0  # that this epoch is known to have made
         # In every epoch, so that one that goes on after a resume has the same rounding errors.
-        self._rate.follow(self._curve(), self.first_update, epoch, self.pipeline.steps_per_epoch)
+        self._rate.set_curve(self._curve(), self.first_update, epoch, self.pipeline.steps_per_epoch)
 
     def on_train_batch_end(self, batch, logs=None):
-        updates = self.pipeline.running_pass[1] + batch + 1
+        updates = self.pipeline.position[1] + batch + 1
         if updates // _UPDATES_A_READING != self._updates // _UPDATES_A_READING:
             self.parts.append(self._recorder.read())
         self._updates = updates
@@ -156,7 +156,7 @@ class AutoWU(PipelineCallback):
 
     def on_train_end(self, logs=None):
         self._recorder.detach()
-        give_back_learning_rate(self.model, self._rate)
+        restore_learning_rate(self.model, self._rate)
 
     def _curve(self):
         """The learning rates over epochs, as far as they are decided."""

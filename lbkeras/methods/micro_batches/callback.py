@@ -123,7 +123,7 @@ class MicroBatches(PipelineCallback):
             return self._own(iterator)
         if iterator is not self._given:  # a new pass over the data
             self._given = self._iterator = iterator
-            self._pass = self.pipeline.running_pass
+            self._pass = self.pipeline.position
             self._done = 0
             if self._progress is not None:
                 self._progress.reset()

@@ -19,7 +19,7 @@ from lbkeras.methods.micro_batches.pieces import (
     sum_of_gradients,
     with_size,
 )
-from lbkeras.methods.micro_batches.update_progress import UpdateProgress, after
+from lbkeras.methods.micro_batches.update_progress import UpdateProgress, with_dependencies
 from lbkeras.methods.noise_scale.statistics import statistics_of
 
 _OF_KERAS = ("train_step", "compute_loss", "make_train_function")
@@ -141,7 +141,7 @@ class _TrainStep:
             self._statistics.regularized(unregularized, gradients, self._weights)
         results = (gradients, state, losses, regularization)
         if self._progress is None:
-            ready = after(results, tf.zeros(()))
+            ready = with_dependencies(results, tf.zeros(()))
         else:
             ready = self._progress.mark_update(results)
         with tf.control_dependencies([ready]):  # also what needs no gradient, like `iterations`
@@ -266,9 +266,9 @@ class _TrainStep:
         if self._replicas_meet:  # in the forward pass, which they cannot inside a loop
             sums = totals
             for start in range(0, full, step):
-                sums = add(rows_of(after(sums, data), start, step), step, sums)
+                sums = add(rows_of(with_dependencies(sums, data), start, step), step, sums)
         if full < size:
-            sums = add(rows_of(after(sums, data), full, size - full), size - full, sums)
+            sums = add(rows_of(with_dependencies(sums, data), full, size - full), size - full, sums)
         return sums
 
     def _piece(self, data, size: int, whole_size: int, state, divisors):

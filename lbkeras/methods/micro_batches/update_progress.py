@@ -32,7 +32,7 @@ class UpdateProgress:
 
     def mark_step(self, tensors):
         """In a replica: the tensors, once it is marked that the step has begun."""
-        return after(self._marks.assign_add(1), tensors)
+        return with_dependencies(self._marks.assign_add(1), tensors)
 
     def mark_update(self, tensors):
         """In a replica: what to wait for before variables may change.
@@ -40,7 +40,7 @@ class UpdateProgress:
         That is the mark that the update begins, made when every replica has its `tensors`.
         """
         context = tf.distribute.get_replica_context()
-        everywhere = after(tensors, tf.zeros(()))
+        everywhere = with_dependencies(tensors, tf.zeros(()))
         if context.num_replicas_in_sync > 1:
             everywhere = context.all_reduce(tf.distribute.ReduceOp.SUM, everywhere)
         with tf.control_dependencies([everywhere]):
@@ -61,7 +61,7 @@ class UpdateProgress:
         return None
 
 
-def after(first, tensors):
+def with_dependencies(first, tensors):
     """The tensors of a structure (None stays None), held back until those of `first` are there."""
     first = [each for each in tf.nest.flatten(first, expand_composites=True) if each is not None]
     with tf.control_dependencies(first):

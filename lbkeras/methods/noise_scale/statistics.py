@@ -38,7 +38,7 @@ class GradientStatistics:
     Attributes:
         columns: the layers' names, where asked for; the last stands for all weights.
         on_update: called in each replica, in the graph, at the end of each update; or None.
-        needs_pieces: where it is not empty, the message of the UserError that one piece raises.
+        undivided_error: where it is not empty, the message of the UserError that one piece raises.
 
     Raises:
         UserError: an optimizer that accumulates gradients over updates, that has no second moments
@@ -58,7 +58,7 @@ class GradientStatistics:
         self._examples, self._pieces, self._totals = {}, {}, {}  # by replica, while it is traced
         self._inverses, self._summed = {}, {}
         self.on_update = None
-        self.needs_pieces = ""
+        self.undivided_error = ""
         with self._strategy.scope():
             self._decay = tf.Variable(0.99, trainable=False, dtype=tf.float64)
             self._averages = tf.Variable(
@@ -224,8 +224,8 @@ class GradientStatistics:
         pieces = self._pieces.pop(replica, None)
         alone = self._replicas() == 1
         if alone and pieces is None:
-            if self.needs_pieces:
-                raise UserError(self.needs_pieces)
+            if self.undivided_error:
+                raise UserError(self.undivided_error)
             self._apply_gradients(gradients, variables)
             self._updated()
             return

@@ -8,7 +8,7 @@ from lbkeras.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
+class ReplicaShard:
     """One worker's rows of each global batch, and how its replicas divide them.
 
     The rows are cut, in their order, into a part for each replica of all workers; where the
@@ -20,13 +20,13 @@ class Share:
         num_replicas: of all workers.
         num_workers: W, which divides `num_replicas`.
         worker_index: w, from 0.
-        in_turns: whether the parts go to the workers in turns.
+        interleaved: whether the parts go to the workers in turns.
     """
 
     num_replicas: int = 1
     num_workers: int = 1
     worker_index: int = 0
-    in_turns: bool = False
+    interleaved: bool = False
 
     @property
     def local_replicas(self) -> int:
@@ -36,7 +36,7 @@ class Share:
     @property
     def parts(self) -> range:
         """The numbers of this worker's parts, in the order of its replicas."""
-        if self.in_turns:
+        if self.interleaved:
             return range(self.worker_index, self.num_replicas, self.num_workers)
         first = self.worker_index * self.local_replicas
         return range(first, first + self.local_replicas)
@@ -45,7 +45,7 @@ class Share:
         """How many rows of a batch of `size` are this worker's."""
         return sum(size // self.num_replicas + (p < size % self.num_replicas) for p in self.parts)
 
-    def has(self, place, size):
+    def contains(self, place, size):
         """Whether the row at `place` of a batch of `size` is this worker's; integer tensors."""
         short, longer_parts = size // self.num_replicas, size % self.num_replicas
         in_longer_parts = longer_parts * (short + 1)
@@ -96,14 +96,14 @@ class Share:
         return batches.map(parts_of).unbatch()
 
 
-ALL_ROWS = Share()  # of one device
+ALL_ROWS = ReplicaShard()  # of one device
 
 
-def share_of(context: tf.distribute.InputContext, in_turns: bool) -> Share:
-    """The share of the input pipeline that tf.distribute asks for."""
-    return Share(
+def shard_of(context: tf.distribute.InputContext, interleaved: bool) -> ReplicaShard:
+    """The shard of the input pipeline that tf.distribute asks for."""
+    return ReplicaShard(
         context.num_replicas_in_sync,
         context.num_input_pipelines,
         context.input_pipeline_id,
-        in_turns,
+        interleaved,
     )

@@ -5,7 +5,7 @@ import numpy as np
 from lbkeras.errors import UserError
 
 
-def partition(
+def shard_by_label(
     labels, num_nodes: int, concentration: float | None = None, seed: int = 0
 ) -> np.ndarray:
     """Divides examples between nodes, at random or so that each node has labels of its own.
@@ -30,7 +30,7 @@ def partition(
 
     Reference: Hsu, Qi, Brown, arXiv 1909.06335, section 3, with parts of equal size.
 
-    >>> partition([0, 1] * 50, num_nodes=4).shape
+    >>> shard_by_label([0, 1] * 50, num_nodes=4).shape
     (4, 25)
     """
     labels = np.asarray(labels)

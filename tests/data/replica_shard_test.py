@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from lbkeras.data import Pipeline
-from lbkeras.data.sharing import Share
+from lbkeras.data.replica_shard import ReplicaShard
 from lbkeras.errors import UserError
 
 N = 50
@@ -63,18 +63,18 @@ def shares(pipeline, workers, replicas):
     ]
 
 
-def joined(step, in_turns=False):
+def joined(step, interleaved=False):
     """The parts of a step in the order of the rows."""
-    order = [part for parts in zip(*step, strict=True) for part in parts] if in_turns else [
+    order = [part for parts in zip(*step, strict=True) for part in parts] if interleaved else [
         part for parts in step for part in parts
     ]  # fmt: skip
     return tuple(np.concatenate(each) for each in zip(*order, strict=True))
 
 
-def assert_same(parts, batches, in_turns=False):
+def assert_same(parts, batches, interleaved=False):
     assert len(parts) == len(batches)
     for step, (x, y) in zip(parts, batches, strict=True):
-        joined_x, joined_y = joined(step, in_turns)
+        joined_x, joined_y = joined(step, interleaved)
         np.testing.assert_array_equal(joined_y, y)
         np.testing.assert_array_equal(joined_x, x)
 
@@ -118,7 +118,7 @@ def test_evaluation(workers, replicas, source, count, batch_size):
     """Every example once, in the order that `predict` joins, however few are left."""
     pipeline = Pipeline(source(count), batch_size, shuffle=False)
     expected = list(pipeline.dataset().as_numpy_iterator())
-    assert_same(shares(pipeline, workers, replicas), expected, in_turns=True)
+    assert_same(shares(pipeline, workers, replicas), expected, interleaved=True)
 
 
 def test_a_worker_decodes_its_own_rows_only():
@@ -135,7 +135,7 @@ def test_a_worker_decodes_its_own_rows_only():
     pipeline = Pipeline(stream(), 12, decode=decode)
     decoded.clear()  # the first, to see that it can be
     pipeline.on_epoch_begin()
-    own = [y for _, y in pipeline._pass_dataset(Share(2, 2, 1)).as_numpy_iterator()]
+    own = [y for _, y in pipeline._pass_dataset(ReplicaShard(2, 2, 1)).as_numpy_iterator()]
     assert sorted(decoded) == sorted(np.concatenate(own).tolist()) and len(decoded) == 24
 
 
@@ -148,8 +148,8 @@ def test_workers_augment_a_stream_differently():
     pipeline = Pipeline(stream(), 12, augment=seeds)
     pipeline.on_epoch_begin()
     found = [
-        [int(x[0, 0]) for x, _ in pipeline._pass_dataset(share).as_numpy_iterator()]
-        for share in (Share(), Share(2, 2, 0), Share(2, 2, 1))
+        [int(x[0, 0]) for x, _ in pipeline._pass_dataset(shard).as_numpy_iterator()]
+        for shard in (ReplicaShard(), ReplicaShard(2, 2, 0), ReplicaShard(2, 2, 1))
     ]
     assert found == [[0, 1, 2, 3], [0, 2, 4, 6], [1, 3, 5, 7]]
 
@@ -158,11 +158,11 @@ def test_workers_augment_a_stream_differently():
 @pytest.mark.parametrize("size", range(12))
 def test_parts(size, replicas):
     """Sizes differ by one at most, and each row is one worker's."""
-    workers = [Share(replicas, replicas, index) for index in range(replicas)]
-    sizes = [share.num_rows(size) for share in workers]
+    workers = [ReplicaShard(replicas, replicas, index) for index in range(replicas)]
+    sizes = [shard.num_rows(size) for shard in workers]
     assert sum(sizes) == size and max(sizes) - min(sizes) <= 1
     for place in range(size):
-        owners = [bool(share.has(tf.constant(place), tf.constant(size))) for share in workers]
+        owners = [bool(shard.contains(tf.constant(place), tf.constant(size))) for shard in workers]
         assert owners.index(True) == np.searchsorted(np.cumsum(sizes), place, side="right")
         assert sum(owners) == 1
 

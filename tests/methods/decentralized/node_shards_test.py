@@ -6,7 +6,7 @@ import pytest
 from lbkeras.data import Pipeline
 from lbkeras.data.order import order_of_parts
 from lbkeras.errors import UserError
-from lbkeras.methods.decentralized import partition
+from lbkeras.methods.decentralized.node_shards import shard_by_label
 
 LABELS = np.random.default_rng(0).integers(10, size=1003)
 
@@ -14,18 +14,18 @@ LABELS = np.random.default_rng(0).integers(10, size=1003)
 @pytest.mark.parametrize("concentration", [None, 0.1, 1.0, 100.0])
 @pytest.mark.parametrize("num_nodes", [1, 4, 16])
 def test_equal_parts_without_overlap(concentration, num_nodes):
-    parts = partition(LABELS, num_nodes, concentration, seed=3)
+    parts = shard_by_label(LABELS, num_nodes, concentration, seed=3)
     assert parts.shape == (num_nodes, 1003 // num_nodes)
     assert len(set(parts.ravel().tolist())) == parts.size
     assert parts.min() >= 0 and parts.max() < 1003
-    np.testing.assert_array_equal(parts, partition(LABELS, num_nodes, concentration, seed=3))
-    assert np.any(parts != partition(LABELS, num_nodes, concentration, seed=4))
+    np.testing.assert_array_equal(parts, shard_by_label(LABELS, num_nodes, concentration, seed=3))
+    assert np.any(parts != shard_by_label(LABELS, num_nodes, concentration, seed=4))
 
 
 def labels_of_a_node(concentration):
     """The effective number of labels in a node, exp(entropy), on average."""
     numbers = []
-    for part in partition(LABELS, 10, concentration):
+    for part in shard_by_label(LABELS, 10, concentration):
         shares = np.bincount(LABELS[part], minlength=10) / len(part)
         numbers.append(np.exp(-np.sum(shares * np.log(np.maximum(shares, 1e-30)))))
     return np.mean(numbers)
@@ -38,7 +38,7 @@ def test_a_low_concentration_leaves_few_labels():
 
 @pytest.mark.parametrize("batch_size", [8, 12])
 def test_a_batch_has_each_nodes_rows_in_its_place(batch_size):
-    parts = partition(LABELS[:100], 4)
+    parts = shard_by_label(LABELS[:100], 4)
     seen = []
     for epoch in range(2):
         order = order_of_parts(parts, batch_size, seed=1, epoch=epoch)
@@ -66,8 +66,8 @@ def test_each_node_is_shuffled_by_itself():
 def test_a_pipeline_keeps_to_the_parts():
     x = np.arange(103)
     train = Pipeline((x, x % 10), 20)
-    parts = partition(train.labels(), 4, concentration=0.1)
-    train.give_to_nodes(parts)
+    parts = shard_by_label(train.labels(), 4, concentration=0.1)
+    train.set_node_shards(parts)
     assert train.num_examples == 100 and train.steps_per_epoch == 5
     batches = [batch.numpy().reshape(4, 5) for batch, _ in train.dataset(epoch=2)]
     for i in range(4):
@@ -76,20 +76,30 @@ def test_a_pipeline_keeps_to_the_parts():
     np.testing.assert_array_equal(np.concatenate(later), np.concatenate(batches[3:]).ravel())
 
 
+def test_parts_that_are_set_anew_replace_the_old():
+    x = np.arange(40)
+    train = Pipeline((x, x), 8)
+    parts = x.reshape(4, 10)
+    for each in (parts, parts[::-1]):
+        train.set_node_shards(each)
+        batch = next(iter(train.get_tf_dataset()))[0].numpy().reshape(4, 2)
+        assert all(set(rows) <= set(part) for rows, part in zip(batch, each, strict=True))
+
+
 def test_messages():
     with pytest.raises(UserError, match="^num_nodes: expected 1 to 3 .examples., received 4"):
-        partition([0, 1, 2], 4)
+        shard_by_label([0, 1, 2], 4)
     with pytest.raises(UserError, match="^concentration: expected a number above 0 or none, .* 0"):
-        partition([0, 1, 2], 2, concentration=0)
-    parts = partition(np.arange(12), 4)
+        shard_by_label([0, 1, 2], 2, concentration=0)
+    parts = shard_by_label(np.arange(12), 4)
     with pytest.raises(
         UserError, match="^batch_size: expected a multiple of the 4 nodes, receiv.*"
     ):
         order_of_parts(parts, 6, 0, 0)
     x = np.arange(10)
     with pytest.raises(UserError, match="^parts: expected rows below 10 of shape"):
-        Pipeline((x, x), 4).give_to_nodes(parts)
+        Pipeline((x, x), 4).set_node_shards(parts)
     with pytest.raises(UserError, match="^parts: expected shuffled data in memory"):
-        Pipeline((x, x), 4, shuffle=False).give_to_nodes(parts)
+        Pipeline((x, x), 4, shuffle=False).set_node_shards(parts)
     with pytest.raises(UserError, match="^batch_size: expected 1 to 8"):
-        Pipeline((x, x), 9).give_to_nodes(np.arange(8).reshape(4, 2))
+        Pipeline((x, x), 9).set_node_shards(np.arange(8).reshape(4, 2))
