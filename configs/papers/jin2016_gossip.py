@@ -62,7 +62,7 @@ def _experiment(*, data, model, epochs, examples_of_a_node, seeds):
                 plan=dict(batch_size=batch_size, learning_rate=rates[method]),
             )
     return common.experiment(
-        data=data | dict(label_concentration=0.0),
+        data=data | dict(dirichlet_alpha=0.0),
         model=model | dict(num_classes=10),
         optimizer=dict(name="DmSGD", topology="complete", num_nodes=4),
         plan=dict(

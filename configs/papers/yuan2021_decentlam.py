@@ -85,7 +85,7 @@ def _experiment(*, data, model, epochs, boundary, warmup_epochs, seeds, nodes=16
             plan = dict(learning_rates=(rate, rate / 10))
             arms[f"{optimizer}_{batch_size}"] = _arm(optimizer, batch_size, nodes, plan)
     return common.experiment(
-        data=data | dict(label_concentration=0.1),
+        data=data | dict(dirichlet_alpha=0.1),
         model=model | dict(num_classes=10),
         optimizer=dict(name="DmSGD", topology="complete", num_nodes=nodes, weight_decay=1e-4),
         plan=dict(
@@ -163,7 +163,7 @@ def imagenet_resnet50():
             name="imagenet2012",
             num_examples=1_281_167,
             test_split="validation",
-            label_concentration=0.0,
+            dirichlet_alpha=0.0,
         ),
         model=dict(name="resnet50", num_classes=1000, zero_gamma=False, weight_decay=0.0),
         optimizer=dict(first["optimizer"]),

@@ -33,7 +33,7 @@ def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | N
         augmentation=chosen["augmentation"],
         **common,
     )
-    nodes, concentration = num_nodes(settings), chosen.get("label_concentration", 0.0)
+    nodes, concentration = num_nodes(settings), chosen.get("dirichlet_alpha", 0.0)
     divided = ""
     if nodes and concentration:
         train.set_node_shards(shard_by_label(train.labels(), nodes, concentration, seed))

@@ -20,7 +20,7 @@ _NO_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
 # The keys of `data`, and the callbacks that `training` makes itself.
 _DATA = (
     *("name", "num_examples", "train_split", "test_split", "test_batch_size", "augmentation"),
-    "label_concentration",
+    "dirichlet_alpha",
 )
 _OF_EVERY_RUN = (
     *(
@@ -98,13 +98,13 @@ def check_settings(settings: dict) -> None:
         if key not in _DATA:
             raise UserError(unknown_name("data", key, _DATA))
     for key in _DATA:
-        if key not in data and key != "label_concentration":
+        if key not in data and key != "dirichlet_alpha":
             raise UserError(f"data.{key}: expected a value, received none")
     for key in ("name", "train_split", "test_split"):
         if not isinstance(data[key], str):
             raise UserError(f"data.{key}: expected text, received {data[key]!r}")
     checks.integer("data.test_batch_size", data["test_batch_size"], minimum=1)
-    checks.not_negative("data.label_concentration", data.get("label_concentration", 0.0))
+    checks.not_negative("data.dirichlet_alpha", data.get("dirichlet_alpha", 0.0))
     if data["augmentation"] not in ("default", "none"):
         valid = ("default", "none")
         raise UserError(unknown_name("data.augmentation", data["augmentation"], valid))

@@ -9,9 +9,9 @@ the names of callbacks of lbkeras, each with its arguments. What only a run know
 `validation`, `plan`, `seed`, `file`) they get from the run.
 
 An optimizer with `num_nodes` trains decentralized: the model is that many stacked nodes, and
-`optimizer.topology` says who averages with whom. With `data.label_concentration` each node owns a
-part of the data with labels of its own (the smaller, the more its own); with 0 or without it the
-nodes take their rows of the same shuffled batches.
+`optimizer.topology` says who averages with whom. With `data.dirichlet_alpha` each node owns a part
+of the data with labels of its own (the smaller, the more its own); with 0 or without it the nodes
+take their rows of the same shuffled batches.
 """
 
 import importlib

@@ -10,6 +10,7 @@ from pathlib import Path
 from lbkeras import files
 from lbkeras.errors import UserError
 
+_RENAMED = {"label_concentration": "dirichlet_alpha"}  # of `data`, as 0.1.0 wrote it
 _TRIES = 5  # a reader that asks whether a folder is held holds it itself for a moment
 
 
@@ -115,6 +116,8 @@ def check_claim(path: Path, name: str, settings: dict) -> bool:
     if not file.exists():
         return False
     present = files.read_json_object(file)
+    if isinstance(present.get("data"), dict):
+        present["data"] = {_RENAMED.get(k, k): v for k, v in present["data"].items()}
     settings = json.loads(json.dumps(settings))
     difference = _first_difference({k: v for k, v in present.items() if k in settings}, settings)
     if difference is not None:

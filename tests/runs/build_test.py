@@ -198,7 +198,7 @@ DECENTLAM = dict(name="DecentLaM", num_nodes=4, topology="ring")
 
 def _node_settings(optimizer=None, batch_size=256, **data):
     config = common.experiment(
-        data=dict(name="digits", num_examples=1436, label_concentration=0.1) | data,
+        data=dict(name="digits", num_examples=1436, dirichlet_alpha=0.1) | data,
         model=dict(name="mlp", num_classes=10, hidden_sizes=(8,)),
         optimizer=optimizer or DECENTLAM,
         plan=dict(name="cosine_plan", epochs=2, batch_size=batch_size, learning_rate=0.1,
@@ -224,14 +224,14 @@ def test_the_model_has_nodes_and_the_optimizer_their_topology():
 
 def test_labels_of_the_parts_follow_the_concentration_and_the_seed():
     def shares(concentration, seed=0):
-        settings = _node_settings(label_concentration=concentration, num_examples=1436)
+        settings = _node_settings(dirichlet_alpha=concentration, num_examples=1436)
         train, _ = build.make_pipelines(settings, 256, seed, None)
         labels = np.concatenate([y.numpy().reshape(4, 64) for _, y in train.dataset()], axis=1)
         return np.array([np.bincount(node, minlength=10) for node in labels]) / labels.shape[1]
 
     assert np.ptp(shares(0.1), axis=0).max() > 0.3 > np.ptp(shares(100.0), axis=0).max()
     assert np.any(shares(0.1) != shares(0.1, seed=1))
-    settings = _node_settings(label_concentration=0.0, num_examples=1437)
+    settings = _node_settings(dirichlet_alpha=0.0, num_examples=1437)
     assert build.make_pipelines(settings, 256, 0, None)[0].num_examples == 1437
 
 

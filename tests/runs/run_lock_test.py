@@ -49,6 +49,17 @@ def test_a_folder_is_held_as_long_as_its_process_lives(tmp_path):
     assert not run_lock.is_held(tmp_path)
 
 
+def test_a_setting_under_its_name_of_0_1_0_is_the_same(tmp_path):
+    written = {"arm": "a", "data": {"label_concentration": 0.1, "name": "digits"}}
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    data = {"name": "digits", "dirichlet_alpha": 0.1}
+    assert lock.check_claim(tmp_path, "config.json", {"arm": "a", "data": data})
+    with pytest.raises(UserError, match=r"\(data.dirichlet_alpha=0.1\), received data.*=1.0;"):
+        lock.check_claim(
+            tmp_path, "config.json", {"arm": "a", "data": data | {"dirichlet_alpha": 1.0}}
+        )
+
+
 def test_what_killed_writers_left_is_removed(tmp_path):
     left = [tmp_path / ".a.999999999.tmp", tmp_path / "checkpoints" / ".b.npz.999999999.tmp"]
     for path in left:

@@ -302,7 +302,7 @@ def test_a_run_that_cannot_write_has_died_and_can_go_on(make_run):
 @pytest.mark.slow
 def test_a_run_records_the_distance_of_its_nodes(make_run):
     settings = _settings(batch_size=256)
-    settings["data"] |= dict(num_examples=1436, label_concentration=0.1)
+    settings["data"] |= dict(num_examples=1436, dirichlet_alpha=0.1)
     settings["optimizer"] = dict(name="DecentLaM", num_nodes=4, topology="ring")
     run = make_run(settings)
     record = training.train(run)
