@@ -1,40 +1,50 @@
 """Checks of arguments, shared by schedules and plans: a value of the right type, or a UserError of
 one line that names the argument, what was expected and what was received."""
 
-import difflib
 import math
 import operator
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, suggestion
 
 _MOST = 2**53
 
 
-def integer(name: str, value, *, minimum: int | None = None, maximum: int | None = None) -> int:
-    """`value` as an int in [minimum, maximum], and of at most 2^53, which a float still counts."""
-    maximum = (
-        _MOST if maximum is None and hasattr(value, "__index__") and value > _MOST else maximum
-    )
+def integer(
+    name: str,
+    value,
+    *,
+    minimum: int | None = None,
+    maximum: int | None = None,
+    any_size: bool = False,
+) -> int:
+    """`value` as an int in [minimum, maximum]; unless it may be of `any_size`, of at most 2^53,
+    which a float still counts."""
+    result = as_integer(value)
+    if maximum is None and not any_size and result is not None and result > _MOST:
+        maximum = _MOST
     expected = "a whole number"
     if minimum is not None:
         expected += f" of at least {minimum:,}"
     if maximum is not None:
         expected += f"{' and' if minimum is not None else ' of'} at most {maximum:,}"
-    try:
-        result = operator.index(value)
-    except TypeError:
-        result = None
     if (
         result is None
-        or isinstance(value, bool)
         or (minimum is not None and result < minimum)
         or (maximum is not None and result > maximum)
     ):
         raise UserError(f"{name}: expected {expected}, received {value!r}")
     return result
+
+
+def as_integer(value) -> int | None:
+    """`value` as an int; None: it is no whole number, as True and False are none."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
 
 
 def number(name: str, value, *, expected: str, valid=lambda result: True) -> float:
@@ -83,10 +93,9 @@ def choice(name: str, value, choices: Sequence[str]) -> str:
     """`value`, one of `choices`; the error lists them and suggests the nearest."""
     if value in choices:
         return value
-    nearest = difflib.get_close_matches(str(value), choices, n=1)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
     raise UserError(
-        f"{name}: expected one of {', '.join(map(repr, choices))}, received {value!r}{hint}"
+        f"{name}: expected one of {', '.join(map(repr, choices))}, received {value!r}"
+        + suggestion(value, choices)
     )
 
 

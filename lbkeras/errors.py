@@ -1,6 +1,7 @@
 """The error for what a user can mend: the command line prints it as one line, without traceback."""
 
 import difflib
+from collections.abc import Sequence
 
 
 class UserError(ValueError):
@@ -34,9 +35,14 @@ class UserError(ValueError):
 def unknown_name(key: str, received, valid) -> str:
     """The message about a name that is none of the valid ones: lists them, suggests the nearest."""
     valid = [str(name) for name in valid]
-    nearest = difflib.get_close_matches(str(received), valid, n=1)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    hint = suggestion(received, valid)
     return f"{key}: expected one of {', '.join(valid)}, received {received!r}{hint}"
+
+
+def suggestion(received, valid: Sequence[str]) -> str:
+    """ " (did you mean 'NAME'?)" for the valid name that is nearest; "" where none is near."""
+    nearest = difflib.get_close_matches(str(received), valid, n=1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
 def one_line(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from lbkeras import checks
 from lbkeras.data.batches import examples_of, is_in_batches
 from lbkeras.data.batching import Batching, count_steps
 from lbkeras.data.keras_adapter import KerasAdapter
@@ -107,22 +108,21 @@ class Pipeline(KerasAdapter):
         shuffle_bytes: int = 1 << 30,
     ):
         super().__init__()
-        for name, value in (("seed", seed), ("shuffle_bytes", shuffle_bytes)):
-            _check_whole(name, value, least=0)
+        self.seed = checks.integer("seed", seed, minimum=0, any_size=True)
+        self._shuffle_bytes = checks.integer(
+            "shuffle_bytes", shuffle_bytes, minimum=0, any_size=True
+        )
         if num_examples is not None:
-            _check_whole("num_examples", num_examples, least=1)
-        if not isinstance(shuffle, bool | np.bool_):
-            raise UserError(f"shuffle: expected True or False, received {shuffle!r}")
+            num_examples = checks.integer("num_examples", num_examples, minimum=1, any_size=True)
+        shuffle = bool(shuffle) if isinstance(shuffle, np.bool_) else shuffle
+        self.shuffle = checks.flag("shuffle", shuffle)
         for name, function in (("augment", augment), ("decode", decode)):
             if function is not None and not callable(function):
                 raise UserError(f"{name}: expected a function or None, received {function!r}")
         self._source = _read(source, num_examples)
         self.num_examples = self._num_rows = count(self._source)
-        self.shuffle = shuffle
-        self.seed = int(seed)
         self._augment = augment
         self._decode = decode
-        self._shuffle_bytes = int(shuffle_bytes)
         self._parts = None
         self._buffer = 0
         self._label_range = None
@@ -165,14 +165,15 @@ class Pipeline(KerasAdapter):
         self._batch_size = self._own_batch_size = self._checked(value)
 
     def _checked(self, batch_size: int) -> int:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+        size = checks.as_integer(batch_size)
+        if size is None:
             raise UserError(f"batch_size: expected an integer, received {batch_size!r}")
-        if batch_size < 1 or self.shuffle and batch_size > self.num_examples:
+        if size < 1 or self.shuffle and size > self.num_examples:
             raise UserError(
                 f"batch_size: expected 1 to {self.num_examples} (the number of examples), "
-                f"received {batch_size}"
+                f"received {size}"
             )
-        return int(batch_size)
+        return size
 
     @property
     def steps_per_epoch(self) -> int:
@@ -280,8 +281,3 @@ def _read(source, num_examples: int | None):
             f"num_examples: expected {count(source)} (the source's), received {num_examples}"
         )
     return source
-
-
-def _check_whole(name: str, value, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise UserError(f"{name}: expected a whole number of at least {least}, received {value!r}")

@@ -72,9 +72,7 @@ def legw_plan(
     batch_size = checks.batch_size("batch_size", batch_size, num_examples)
     base = checks.positive("base_learning_rate", base_learning_rate)
     peak = scaling_rule(scaling)(base, batch_size, base_batch_size)
-    if not isinstance(scale_warmup, bool):
-        raise UserError(f"scale_warmup: expected True or False, received {scale_warmup!r}")
-    ratio = batch_size / base_batch_size if scale_warmup else 1.0
+    ratio = batch_size / base_batch_size if checks.flag("scale_warmup", scale_warmup) else 1.0
     warmup_epochs = ratio * checks.not_negative("base_warmup_epochs", base_warmup_epochs)
     checks.choice("decay", decay, DECAYS)
     boundaries = checked_boundaries(boundaries, epochs)

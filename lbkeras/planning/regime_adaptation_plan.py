@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from lbkeras import checks
-from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale_plan import checked_boundaries
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.recipes import steps_plan
@@ -59,8 +58,7 @@ def regime_adaptation_plan(
     batch_size = checks.integer("batch_size", batch_size, minimum=1)
     base_batch_size = checks.integer("base_batch_size", base_batch_size, minimum=1)
     rule = scaling_rule(scaling)
-    if not isinstance(adapt_regime, bool):
-        raise UserError(f"adapt_regime: expected True or False, received {adapt_regime!r}")
+    checks.flag("adapt_regime", adapt_regime)
     rates = [
         rule(checks.positive(f"learning_rates[{index}]", rate), batch_size, base_batch_size)
         for index, rate in enumerate(checks.sequence("learning_rates", learning_rates))

@@ -1,13 +1,12 @@
 """A paper's claim as data: which arm, against which, in what metric, by which test."""
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lbkeras import metrics
-from lbkeras.errors import UserError
+from lbkeras.errors import UserError, unknown_name
 
 TESTS = ("not_worse", "worse", "equivalent", "ratio_at_least")
 # How sure a source is, with the letter that a report has for it, and records before 0.2.0 have.
@@ -166,8 +165,5 @@ def _is_number(value: Any) -> bool:
 
 def _check_known(what: str, value: Any, known: Iterable[str]) -> None:
     known = list(known)
-    if value in known:
-        return
-    nearest = difflib.get_close_matches(str(value), known, n=1)
-    hint = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-    raise UserError(f"{what}: expected one of {', '.join(known)}, received {value!r}{hint}")
+    if value not in known:
+        raise UserError(unknown_name(what, value, known))

@@ -1,7 +1,6 @@
 """Batch normalisation over small parts of a large batch."""
 
 import math
-import operator
 
 import keras
 from keras import ops
@@ -225,15 +224,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
 def check_ghost_batch_size(value) -> int:
     """`value` as an int of at least 1, or a UserError."""
-    try:
-        number = 0 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise UserError(
-            f"ghost_batch_size: expected a whole number of at least 1, received {value!r}"
-        )
-    return number
+    return checks.integer("ghost_batch_size", value, minimum=1)
 
 
 def _places(batch, ghosts):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from lbkeras import checks
 from lbkeras.errors import UserError, unknown_name
 
 
@@ -154,6 +155,4 @@ def _circulant(num_nodes: int, hops) -> np.ndarray:
 
 
 def _check_nodes(num_nodes: int) -> None:
-    whole = isinstance(num_nodes, int | np.integer) and not isinstance(num_nodes, bool)
-    if not whole or num_nodes < 1:
-        raise UserError(f"num_nodes: expected a whole number of at least 1, received {num_nodes!r}")
+    checks.integer("num_nodes", num_nodes, minimum=1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 
 
@@ -34,8 +35,8 @@ def shard_by_label(
     (4, 25)
     """
     labels = np.asarray(labels)
-    whole = isinstance(num_nodes, int | np.integer) and not isinstance(num_nodes, bool)
-    if not whole or not 1 <= num_nodes <= len(labels):
+    nodes = checks.as_integer(num_nodes)
+    if nodes is None or not 1 <= nodes <= len(labels):
         raise UserError(
             f"num_nodes: expected 1 to {len(labels)} (examples), received {num_nodes!r}"
         )

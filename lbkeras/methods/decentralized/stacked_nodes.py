@@ -5,6 +5,7 @@ import types
 import keras
 import tensorflow as tf
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.model import loss_metric
 
@@ -50,15 +51,10 @@ class StackedNodes(keras.Model):
         super().__init__(**kwargs)
         if not getattr(model, "built", False) or not hasattr(model, "stateless_call"):
             raise UserError(f"model: expected a built Keras model, received {model!r}")
-        whole = isinstance(num_nodes, int) and not isinstance(num_nodes, bool)
-        if not whole or num_nodes < 1:
-            raise UserError(
-                f"num_nodes: expected a whole number of at least 1, received {num_nodes!r}"
-            )
+        self.num_nodes = checks.integer("num_nodes", num_nodes, minimum=1)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if replicas > 1:
             raise UserError(f"num_nodes: expected one replica, received {replicas}")
-        self.num_nodes = num_nodes
         # Hidden from Keras: its weights do not train.
         self._one = types.SimpleNamespace(model=model)
         seeds = {id(v) for v in model.non_trainable_variables}
