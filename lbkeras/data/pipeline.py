@@ -8,19 +8,13 @@ import tensorflow as tf
 from lbkeras import checks
 from lbkeras.data.batches import examples_of, is_in_batches
 from lbkeras.data.batching import Batching, count_steps
+from lbkeras.data.first_examples import FirstExamples, warn_of_one_class, warn_of_own_order
+from lbkeras.data.given_functions import check_augment, decoded_specification
 from lbkeras.data.keras_adapter import KerasAdapter
 from lbkeras.data.labels import range_of_labels
 from lbkeras.data.memory_batches import MemoryBatches
 from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
-from lbkeras.data.source import (
-    FirstExamples,
-    check_augment,
-    count,
-    decoded_specification,
-    tensors,
-    warn_of_one_class,
-    warn_of_own_order,
-)
+from lbkeras.data.source import count, tensors
 from lbkeras.data.stream_batches import StreamBatches
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.running_call import running_call

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from lbkeras.data.batching import Batching
+from lbkeras.data.first_examples import is_ragged
 from lbkeras.data.order import step_seeds
 from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
-from lbkeras.data.source import is_ragged
 from lbkeras.keras_internals.tf_data import has_checked_cardinality
 
 

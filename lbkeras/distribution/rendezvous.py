@@ -1,22 +1,19 @@
 """Several workers meet before TensorFlow starts: they agree, or all learn what is wrong."""
 
 import contextlib
-import errno
-import hmac
-import ipaddress
 import json
-import os
 import secrets
 import selectors
 import socket
 import time
 
 import lbkeras
-from lbkeras.distribution.line import Line, host_and_port, parsed
+from lbkeras.distribution.line import Line, host_and_port
+from lbkeras.distribution.ports import PortInUse, listeners_of, port_held, unreachable
+from lbkeras.distribution.sealing import PROTOCOL, OtherToken, opened, sealed
 from lbkeras.distribution.workers import Workers
 from lbkeras.errors import UserError, one_line
 
-_PROTOCOL = "lbkeras workers 2"
 _SECONDS_BETWEEN_TRIES = 0.2
 _SECONDS_TO_CONNECT = 5.0
 _SECONDS_TO_GREET = 5.0
@@ -64,12 +61,12 @@ def meet(
     mine = json.loads(json.dumps(mine))
     key = token.encode()
     try:
-        with _port_held(addresses, index):
+        with port_held(addresses, index):
             if index == 0:
                 lines = _gather(mine, key, deadline, timeout_seconds)
             else:
                 lines = {0: _call(mine, key, deadline, timeout_seconds)}
-    except _PortInUse as error:
+    except PortInUse as error:
         if index:  # the chief, if it still waits, tells the others
             with contextlib.suppress(UserError):
                 _call(
@@ -79,15 +76,11 @@ def meet(
     return Workers(index, addresses, lines, timeout_seconds, on_stop)
 
 
-class _PortInUse(UserError):
-    pass
-
-
 def _gather(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> dict:
     """The chief's side: the lines to all others, after it has answered them."""
     addresses = mine["workers"]
     with contextlib.ExitStack() as listening:
-        listeners = [listening.enter_context(each) for each in _listeners(addresses[0])]
+        listeners = [listening.enter_context(each) for each in listeners_of(addresses[0])]
         hosts = {listener.getsockname()[0] for listener in listeners}
         reception = _Reception(mine, key, deadline, listeners)
         try:
@@ -102,11 +95,11 @@ def _gather(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> 
         error = (
             f"{names}: expected to connect to worker 0 ({addresses[0]}) within "
             f"{timeout_seconds:g} s, received {received}; is it started, and with the same "
-            f"--workers?{_unreachable(addresses[0], hosts)}"
+            f"--workers?{unreachable(addresses[0], hosts)}"
         )
     answer = {"error": error} if error else {"ok": True}
     for line, nonce in [*reception.lines.values(), *reception.rejected]:
-        line.send(_sealed(key, "chief", nonce, answer))
+        line.send(sealed(key, "chief", nonce, answer))
     if error:
         raise UserError(error)
     return {index: line for index, (line, _) in reception.lines.items()}
@@ -161,7 +154,7 @@ class _Reception:
         nonce = secrets.token_hex(16)
         self._strangers[line] = nonce, time.monotonic() + _SECONDS_TO_GREET
         self._selector.register(line, selectors.EVENT_READ)
-        line.send({"protocol": _PROTOCOL, "nonce": nonce})
+        line.send({"protocol": PROTOCOL, "nonce": nonce})
 
     def _hear(self, line: Line) -> None:
         if line.fileno() < 0:  # dropped since it was found ready
@@ -177,8 +170,8 @@ class _Reception:
 
     def _greet(self, line: Line, message: dict) -> None:
         try:
-            hello = _opened(self._key, "worker", self._strangers[line][0], message)
-        except _OtherToken:
+            hello = opened(self._key, "worker", self._strangers[line][0], message)
+        except OtherToken:
             self.other_token = True
             line.send({"refused": "token"})
             hello = None
@@ -249,7 +242,7 @@ def _call(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> Li
             seconds = min(left, _SECONDS_TO_CONNECT)
             line = Line(socket.create_connection(host_and_port(addresses[0]), timeout=seconds))
             answer = _answer(line, mine, key, deadline)
-        except _OtherToken:
+        except OtherToken:
             line.close()
             raise UserError(
                 f"{name}: expected the token of {chief}, received another; give both the same "
@@ -273,99 +266,10 @@ def _call(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> Li
 def _answer(line: Line, mine: dict, key: bytes, deadline: float) -> dict:
     """What the chief answers to a worker's greeting, when all have come or its time is over."""
     asked = line.receive(_SECONDS_TO_GREET)
-    if asked.get("protocol") != _PROTOCOL or type(asked.get("nonce")) is not str:
+    if asked.get("protocol") != PROTOCOL or type(asked.get("nonce")) is not str:
         raise ConnectionError("the greeting of another program, or of another version")
     nonce = secrets.token_hex(16)
-    line.send(_sealed(key, "worker", asked["nonce"], mine | {"nonce": nonce}))
+    line.send(sealed(key, "worker", asked["nonce"], mine | {"nonce": nonce}))
     left = max(deadline - time.monotonic(), 0.0)
     message = line.receive(left + 2 * _SECONDS_FOR_THE_LATE)
-    return _opened(key, "chief", nonce, message) or {}
-
-
-class _OtherToken(Exception):
-    pass
-
-
-def _sealed(key: bytes, by: str, nonce: str, message: dict) -> dict:
-    """A message with the proof that `by`, "worker" or "chief", has the key."""
-    said = json.dumps(message)
-    return {"said": said, "proof": _proof(key, by, nonce, said)}
-
-
-def _opened(key: bytes, by: str, nonce: str, message: dict) -> dict | None:
-    """The message in what `_sealed` made; None: it is none.
-
-    Raises:
-        _OtherToken: it was made with another key, or the other side refuses ours.
-    """
-    if "refused" in message:
-        raise _OtherToken
-    said, proof = message.get("said"), message.get("proof")
-    if type(said) is not str or type(proof) is not str or not proof.isascii():
-        return None
-    if not hmac.compare_digest(proof, _proof(key, by, nonce, said)):
-        raise _OtherToken
-    return parsed(said)
-
-
-def _proof(key: bytes, by: str, nonce: str, said: str) -> str:
-    text = "\n".join([_PROTOCOL, by, nonce, said])
-    return hmac.new(key, text.encode(errors="surrogatepass"), "sha256").hexdigest()
-
-
-def _port_held(addresses, index: int) -> socket.socket:
-    """Takes the worker's port on all addresses, as TensorFlow's server will; does not listen."""
-    port = host_and_port(addresses[index])[1]
-    both = socket.has_dualstack_ipv6()
-    held = socket.socket(socket.AF_INET6 if both else socket.AF_INET)
-    try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if both:
-            held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        held.bind(("", port))
-    except OSError as error:
-        held.close()
-        raise _port_in_use(index, addresses[index], error) from None
-    return held
-
-
-def _port_in_use(index: int, address: str, error: OSError) -> _PortInUse:
-    return _PortInUse(
-        f"worker {index} ({address}): expected a port that is free on this machine, "
-        f"received: {os.strerror(error.errno)}"
-    )
-
-
-def _listeners(address: str) -> list[socket.socket]:
-    """Sockets that listen on the chief's own address: on each that its name has here, no other."""
-    listeners, problem = [], None
-    try:
-        found = socket.getaddrinfo(*host_and_port(address), type=socket.SOCK_STREAM)
-    except OSError as error:
-        found, problem = [], error.strerror
-    for family, _, _, _, place in dict.fromkeys(found):
-        try:
-            listeners.append(socket.create_server(place, family=family))
-        except OSError as error:
-            problem = os.strerror(error.errno)
-            if error.errno == errno.EADDRINUSE:
-                for each in listeners:
-                    each.close()
-                raise _port_in_use(0, address, error) from None
-    if not listeners:
-        raise UserError(
-            f"worker 0 ({address}): expected an address of this machine, received: {problem}"
-        )
-    for each in listeners:
-        each.setblocking(False)
-    return listeners
-
-
-def _unreachable(address: str, hosts: set[str]) -> str:
-    """Says that other machines cannot connect, where that is how the chief's name is known here."""
-    host = host_and_port(address)[0]
-    if host == "localhost" or host in hosts:
-        return ""
-    if not all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in hosts):
-        return ""
-    return f" (on this machine {host} is {' and '.join(sorted(hosts))}, which no other can reach)"
+    return opened(key, "chief", nonce, message) or {}

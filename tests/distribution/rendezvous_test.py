@@ -10,7 +10,7 @@ import time
 import pytest
 
 import lbkeras
-from lbkeras.distribution import rendezvous
+from lbkeras.distribution import rendezvous, sealing
 from lbkeras.distribution.line import Line
 from lbkeras.distribution.rendezvous import meet
 from lbkeras.errors import UserError
@@ -174,7 +174,7 @@ def say(address, message, key=b""):
     line = Line(connection)
     asked = line.receive(5)
     if isinstance(message, dict):
-        message = rendezvous._sealed(key, "worker", asked["nonce"], message)
+        message = sealing.sealed(key, "worker", asked["nonce"], message)
         line.send(message)
     else:
         connection.sendall(message)
@@ -297,7 +297,7 @@ def test_a_worker_that_is_started_again_during_the_meeting(gather, addresses):
         nonce = line.receive(5)["nonce"]
         settings = {"seed": 0}
         hello = greeting(addresses, workers=addresses[:3], settings=settings)
-        line.send(rendezvous._sealed(b"", "worker", nonce, hello))
+        line.send(sealing.sealed(b"", "worker", nonce, hello))
         time.sleep(0.1)
         line.close()  # ended by hand
 
@@ -394,7 +394,7 @@ def test_a_stranger_without_the_token_stops_no_meeting(gather, addresses):
 
 
 def test_a_greeting_that_was_overheard_is_worth_nothing(gather, addresses):
-    overheard = rendezvous._sealed(TOKEN.encode(), "worker", "0" * 32, greeting(addresses))
+    overheard = sealing.sealed(TOKEN.encode(), "worker", "0" * 32, greeting(addresses))
     said = []
     thread = threading.Thread(
         target=lambda: said.append(say(addresses[0], json.dumps(overheard).encode() + b"\n"))
@@ -410,9 +410,9 @@ def test_a_chief_without_the_token_is_not_believed(addresses):
     def serve():
         with socket.create_server(("127.0.0.1", int(addresses[0].split(":")[1]))) as server:
             line = Line(server.accept()[0])
-            line.send({"protocol": rendezvous._PROTOCOL, "nonce": "0" * 32})
+            line.send({"protocol": sealing.PROTOCOL, "nonce": "0" * 32})
             said = json.loads(line.receive(5)["said"])
-            line.send(rendezvous._sealed(b"", "chief", said["nonce"], {"error": "\x1b[2Jgo away"}))
+            line.send(sealing.sealed(b"", "chief", said["nonce"], {"error": "\x1b[2Jgo away"}))
 
     server = threading.Thread(target=serve)
     server.start()
