@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from lbkeras.data import Pipeline
 from lbkeras.data.labels import check_labels, range_of_labels
 from lbkeras.errors import UserError
+from tests.data.examples import X
 
 
 def test_range_of_labels():
@@ -48,3 +50,25 @@ def test_a_model_whose_outputs_are_not_known():
     model = Own()
     model.compile("sgd", "sparse_categorical_crossentropy")
     check_labels(model, (0, np.iinfo(np.int64).max))
+
+
+@pytest.mark.parametrize("labels", [[0, 1, -3, 2], [0, 1, 2, 3]])
+@pytest.mark.parametrize("call", ["fit", "evaluate"])
+@pytest.mark.parametrize("form", ["memory", "stream"])
+def test_labels_without_an_output(labels, call, form):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, activation="softmax")])
+    source = X, np.array(labels)
+    source = source if form == "memory" else tf.data.Dataset.from_tensor_slices(source)
+    data = Pipeline(source, 2)
+    for loss in ("sparse_categorical_crossentropy", keras.losses.SparseCategoricalCrossentropy()):
+        model.compile("sgd", loss)
+        received = f"received {min(labels)} to {max(labels)}"
+        with pytest.raises(UserError, match=f"source: expected labels from 0 to 2 .*{received}"):
+            getattr(model, call)(data, verbose=0)
+
+
+def test_labels_that_the_loss_ignores():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, activation="softmax")])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(ignore_class=-1))
+    loss = model.evaluate(Pipeline((X, np.array([0, -1, 2, 1])), 2, shuffle=False), verbose=0)
+    assert np.isfinite(loss)
