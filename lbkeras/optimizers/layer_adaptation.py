@@ -60,12 +60,12 @@ class LayerAdaptation(WideRule, OwnLoop):
         index, direction = self._direction(gradient, variable)
         lengths = None
         if self._adapted[index]:
-            lengths = norms.l2_norms(self._compared(index, direction, variable))
+            (lengths,) = norms.l2_norms([self._compared(index, direction, variable)])
         self.take_step(index, variable, direction, lengths, learning_rate)
 
     def update_variables(self, gradients, variables, learning_rate):
-        """One update of all variables, the norms of all of them together where that is faster."""
-        if not norms.together():
+        """One update of all variables, on a GPU the norms of all of them together."""
+        if not norms.on_gpu():
             super().update_variables(gradients, variables, learning_rate)
             return
         steps, compared = [], []
@@ -73,10 +73,10 @@ class LayerAdaptation(WideRule, OwnLoop):
             index, direction = self._direction(gradient, variable)
             steps.append((index, variable, direction))
             if self._adapted[index]:
-                compared += self._compared(index, direction, variable)
+                compared.append(self._compared(index, direction, variable))
         lengths = iter(norms.l2_norms(compared))
         for index, variable, direction in steps:
-            two = (next(lengths), next(lengths)) if self._adapted[index] else None
+            two = next(lengths) if self._adapted[index] else None
             self.take_step(index, variable, direction, two, learning_rate)
 
     def direction(self, index: int, gradient, variable):

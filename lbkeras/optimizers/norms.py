@@ -5,20 +5,68 @@ import math
 import keras
 from keras import ops
 
+from lbkeras.optimizers.base import wide
+
 _ROWS = 16
 _COLUMNS = 32
 _LARGE = 65_536
 _LARGEST = 3.4028235e38
+_PARTS = 256
 
 
-def together() -> bool:
-    """Whether the norms of all variables are best computed together, not one after another."""
-    return False
+def on_gpu() -> bool:
+    """Whether XLA compiles the updates for a GPU: on Keras' JAX backend with a GPU as its default.
+
+    Measured there and on CPU. TensorFlow was never measured on a GPU; it gets the form for CPU.
+    """
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "gpu"
 
 
-def l2_norms(tensors) -> list:
-    """The `l2_norm` of each of the tensors."""
-    return [l2_norm(x) for x in tensors]
+def l2_norms(pairs) -> list:
+    """The `l2_norm` of both tensors of each pair, which have the same shape.
+
+    On a GPU all norms are computed together (`_norms_together`), elsewhere one after another.
+    """
+    if on_gpu():
+        return _norms_together(pairs)
+    return [(l2_norm(x), l2_norm(y)) for x, y in pairs]
+
+
+def _norms_together(pairs) -> list:
+    """In as few kernels as possible: one for each pair, and one for all of them at the end.
+
+    The first sums the squares of 256 parts of both tensors. On one NVIDIA H200 that made
+    an update of ResNet-50's 161 variables by LARS 1.21 times as long as SGD's, and by LAMB 0.59
+    times as long as Keras' Lamb; `sqrt(sum(square(x)))` of each tensor 1.72 and 0.72, the form for
+    CPU 2.27 and 1.17.
+    """
+    if not pairs:
+        return []
+    rows = [sums for x, y in pairs for sums in _sums_of_rows(_squares(x), _squares(y))]
+    lengths = ops.sqrt(ops.sum(ops.stack(rows), axis=1))
+    lengths = [ops.cast(lengths[i], row.dtype) for i, row in enumerate(rows)]
+    return list(zip(lengths[0::2], lengths[1::2], strict=True))
+
+
+def _squares(x):
+    """The squares of all elements, filled up with zeros to a matrix of `_PARTS` rows."""
+    x = ops.reshape(wide(x), (-1,))
+    x = ops.pad(x, (0, -x.shape[0] % _PARTS))
+    return ops.square(ops.reshape(x, (_PARTS, x.shape[0] // _PARTS)))
+
+
+def _sums_of_rows(x, y):
+    """The sums of the rows of two matrices, on JAX as one reduction, which XLA does not cut."""
+    if keras.backend.backend() != "jax":
+        return ops.sum(x, axis=1), ops.sum(y, axis=1)
+    from jax import lax
+
+    zeros = ops.zeros((), x.dtype), ops.zeros((), y.dtype)
+    return lax.reduce((x, y), zeros, lambda a, b: (a[0] + b[0], a[1] + b[1]), (1,))
 
 
 def l2_norm(x):
@@ -34,8 +82,7 @@ def l2_norm(x):
         x: a tensor of any rank with a fully known shape; bfloat16 and float16 are summed as
             float32.
     """
-    if keras.backend.standardize_dtype(x.dtype) != "float64":
-        x = ops.cast(x, "float32")
+    x = wide(x)
     size = math.prod(x.shape)
     if size >= _LARGE and size % (_ROWS * _COLUMNS) == 0:
         size //= _ROWS

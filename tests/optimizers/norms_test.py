@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from lbkeras.optimizers.norms import column_sums, l2_norm
+from lbkeras.optimizers import norms
+from lbkeras.optimizers.norms import column_sums, l2_norm, l2_norms
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,36 @@ def test_half_precision_is_summed_as_float32():
         norm = l2_norm(x)
         assert norm.dtype == "float32"
         assert float(norm) == pytest.approx(3 * np.sqrt(100_000), rel=1e-6)
+
+
+def test_norms_of_pairs_as_on_a_gpu(monkeypatch):
+    """One kernel for all: sizes on each side of the number of parts, and no multiples of it."""
+    monkeypatch.setattr(norms, "on_gpu", lambda: True)
+    shapes = [(1,), (7,), (255,), (16, 16), (257,), (3, 1, 5), (7, 7, 3, 64), (1000, 301)]
+    shapes += [(3, 3, 128, 128), (65_537,), (1731, 1733), (3_000_000,)]
+    rng = np.random.default_rng(0)
+    pairs = [
+        [rng.standard_normal(s).astype(np.float32) * scale for scale in (1, 1e-6)] for s in shapes
+    ]
+    found = l2_norms([tuple(map(ops.convert_to_tensor, pair)) for pair in pairs])
+    for pair, lengths in zip(pairs, found, strict=True):
+        for x, length in zip(pair, lengths, strict=True):
+            expected = np.linalg.norm(x.astype(np.float64))
+            assert float(length) == pytest.approx(expected, rel=1e-6, abs=0)
+
+
+def test_norms_of_pairs_of_other_types_as_on_a_gpu(monkeypatch):
+    """float64 stays so beside others; what is half as wide is summed as float32."""
+    monkeypatch.setattr(norms, "on_gpu", lambda: True)
+    x = np.random.default_rng(0).standard_normal((40, 70))
+    double = ops.convert_to_tensor(x)
+    half = ops.full((100_000,), 3.0, dtype="bfloat16")
+    (a, b), (c, d) = l2_norms([(double, 2 * double), (half, ops.zeros((100_000,), "bfloat16"))])
+    assert (a.dtype, b.dtype, c.dtype, d.dtype) == ("float64", "float64", "float32", "float32")
+    assert float(a) == pytest.approx(np.linalg.norm(x), rel=1e-14)
+    assert float(b) == pytest.approx(2 * np.linalg.norm(x), rel=1e-14)
+    assert float(c) == pytest.approx(3 * np.sqrt(100_000), rel=1e-6)
+    assert float(d) == 0.0
 
 
 def test_zeros():
