@@ -2,7 +2,7 @@
 
     bash tools/pack_for_gpu.sh                 makes .gpu/, what such a machine lacks
     python tools/gpu_report.py --minutes=8 --out=DIR
-    python tools/gpu_report.py --minutes=3 --out=DIR --parts=platform,updates,norms,ghosts
+    python tools/gpu_report.py --minutes=3 --out=DIR --parts=platform,updates,ghosts
     python tools/gpu_report.py --tiny --out=DIR    everything at tiny sizes, for a try on the CPU
 
 It prints as it goes, writes DIR/gpu_report.json after every figure, and ends by itself when the
@@ -10,8 +10,7 @@ minutes are over, whatever it is doing then. It needs Keras and JAX and no Tenso
 torch are compared with where they are installed.
 
 Parts, in this order: platform; updates (an update of ResNet-50's variables, ours and others');
-norms (candidates for the shape of a norm); ghosts (ghost batch norm against batch norm, candidates
-too); torch (the update by torch and timm); equality (with float64 and with the CPU); steps
+ghosts (ghost batch norm against batch norm, candidates too); torch (the update by torch and timm); equality (with float64 and with the CPU); steps
 (WRN-16-4 in bfloat16, an epoch in one call, data on the device); fit (plain Keras fit); smith2018
 (the paper's four arms on CIFAR-10, at a length that fits).
 """
@@ -33,7 +32,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 PARTS = (
     "platform",
     "updates",
-    "norms",
     "ghosts",
     "torch",
     "equality",
@@ -132,7 +130,7 @@ def _run(part: str, report: Report, arguments) -> None:
     """Imports what a part needs when its turn comes, so that one that fails costs only itself."""
     if part == "platform":
         platform(report)
-    elif part in ("updates", "norms", "ghosts", "torch"):
+    elif part in ("updates", "ghosts", "torch"):
         import gpu_updates
 
         getattr(gpu_updates, f"time_{part}")(report, arguments)

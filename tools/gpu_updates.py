@@ -1,4 +1,4 @@
-"""Parts of gpu_report.py: what an update and a normalisation cost, and candidates for their shape.
+"""Parts of gpu_report.py: what an update and a normalisation cost, and candidates for the latter.
 
 Each contender is one jitted call of several updates in a `lax.scan`. In each update weights and
 gradients go through an optimization barrier, so that nothing of it, a gradient's norm say, is moved
@@ -7,7 +7,6 @@ medians of the ratios of one round.
 """
 
 import concurrent.futures
-import contextlib
 import math
 import os
 import re
@@ -24,7 +23,6 @@ from jax import lax
 from lbkeras import optimizers
 from lbkeras.layers import GhostBatchNormalization
 from lbkeras.methods.batch_statistics import moments
-from lbkeras.optimizers import norms, projection
 
 LEARNING_RATE = 0.01
 WEIGHT_DECAY = 1e-4
@@ -60,41 +58,8 @@ def time_updates(report, arguments):
         ("LARS", "optax lars"),
         ("LAMB", "optax lamb"),
     ]
-    calls = _compiled_updates(report, "updates", contenders, arguments)
-    _time_updates(report, "updates", calls, ratios, arguments)
-
-
-def time_norms(report, arguments):
-    """Candidates for the norm inside LARS and LAMB, for the column sums inside AdamP and SGDP.
-
-    Timed in turn with SGD, Lamb and what the optimizers have today.
-    """
-    report.note("norms", "largest relative error", _errors_of_norms())
-    contenders = {
-        "SGD": _keras_update(lambda: keras.optimizers.SGD(LEARNING_RATE, momentum=0.9)),
-        "Lamb": _keras_update(
-            lambda: keras.optimizers.Lamb(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        ),
-        "LARS": _keras_update(_lars),
-        "LAMB": _keras_update(_lamb),
-        "AdamP": _keras_update(_adamp),
-        "SGDP": _keras_update(_sgdp),
-    }
-    ratios = [("LARS", "SGD"), ("LAMB", "Lamb")]
-    for optimizer, make, against in (("LARS", _lars, "SGD"), ("LAMB", _lamb, "Lamb")):
-        for name, (norm, together) in NORMS.items():
-            label = f"{optimizer}, {name}"
-            contenders[label] = _keras_update(make, l2_norms=norm, together=together)
-            ratios.append((label, against))
-    label = "LARS, plain, ratios not kept"
-    contenders[label] = _keras_update(_forgetful_lars, l2_norms=_plain)
-    ratios.append((label, "SGD"))
-    for optimizer, make in (("AdamP", _adamp), ("SGDP", _sgdp)):
-        label = f"{optimizer}, plain sums"
-        contenders[label] = _keras_update(make, column_sums=_plain_column_sums)
-        ratios.append((label, optimizer))
-    calls = _compiled_updates(report, "norms", contenders, arguments)
-    _time_updates(report, "norms", calls, ratios, arguments)
+    calls = _compiled_updates(report, contenders, arguments)
+    _time_updates(report, calls, ratios, arguments)
 
 
 def _lars():
@@ -111,122 +76,6 @@ def _adamp():
 
 def _sgdp():
     return optimizers.SGDP(LEARNING_RATE, momentum=0.9, weight_decay=WEIGHT_DECAY)
-
-
-class _ForgetfulLARS(optimizers.LARS):
-    """What keeping the trust ratios costs."""
-
-    def remember_ratio(self, index, ratio):
-        pass
-
-
-def _forgetful_lars():
-    return _ForgetfulLARS(LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-
-
-# Candidates: functions that return the norms of a list of tensors. Tensors come in pairs of the
-# same shape, weights and what is compared with them.
-
-
-def _plain(tensors):
-    return [jnp.sqrt(jnp.sum(jnp.square(x))) for x in tensors]
-
-
-def _dot(tensors):
-    return [jnp.sqrt(jnp.vdot(x, x, precision="highest")) for x in tensors]
-
-
-def _rows(tensors, width=1024):
-    """Sums of rows, then their sum."""
-    return [
-        jnp.sqrt(jnp.sum(jnp.sum(jnp.square(_matrix(x, math.gcd(x.size, width))), axis=1)))
-        for x in tensors
-    ]
-
-
-def _pairs_of_rows(tensors, width=1024):
-    """The sums of both tensors of a pair in one kernel."""
-    lengths = []
-    for a, b in zip(tensors[0::2], tensors[1::2], strict=True):
-        columns = math.gcd(a.size, width)
-        rows = _two_sums(jnp.square(_matrix(a, columns)), jnp.square(_matrix(b, columns)), 1)
-        lengths += [jnp.sqrt(total) for total in _two_sums(*rows, 0)]
-    return lengths
-
-
-def _partial_sums(tensors, parts=256):
-    """Sums of `parts` pieces of each tensor, then of all of them in one kernel."""
-    rows = []
-    for x in tensors:
-        count = math.gcd(x.size, parts)
-        sums = jnp.sum(jnp.square(_matrix(x, x.size // count)), axis=1)
-        rows.append(jnp.pad(sums, (0, parts - count)))
-    return list(jnp.sqrt(jnp.sum(jnp.stack(rows), axis=1)))
-
-
-def _partial_sums_of_pairs(tensors, parts=256):
-    rows = []
-    for a, b in zip(tensors[0::2], tensors[1::2], strict=True):
-        count = math.gcd(a.size, parts)
-        columns = a.size // count
-        two = _two_sums(jnp.square(_matrix(a, columns)), jnp.square(_matrix(b, columns)), 1)
-        rows += [jnp.pad(sums, (0, parts - count)) for sums in two]
-    return list(jnp.sqrt(jnp.sum(jnp.stack(rows), axis=1)))
-
-
-def _one_vector(tensors, width=1024):
-    """All tensors, each filled up to whole rows, as one matrix; its row sums; their segments."""
-    rows, counts = [], []
-    for x in tensors:
-        count = -(-x.size // width)
-        rows.append(jnp.pad(x.reshape(-1), (0, count * width - x.size)))
-        counts.append(count)
-    sums = jnp.sum(jnp.square(jnp.concatenate(rows).reshape(-1, width)), axis=1)
-    place = np.repeat(np.arange(len(counts)), counts)
-    total = jax.ops.segment_sum(sums, place, len(counts), indices_are_sorted=True)
-    return list(jnp.sqrt(total))
-
-
-NORMS = {
-    "plain": (_plain, False),
-    "dot": (_dot, False),
-    "rows": (_rows, False),
-    "pairs of rows": (_pairs_of_rows, False),
-    "together, plain": (_plain, True),
-    "together, rows": (_rows, True),
-    "together, partial sums": (_partial_sums, True),
-    "together, partial sums of pairs": (_partial_sums_of_pairs, True),
-    "together, one vector": (_one_vector, True),
-}
-
-
-def _matrix(x, columns):
-    return x.reshape(-1, columns)
-
-
-def _two_sums(a, b, axis):
-    """The sums of two tensors over an axis, as one reduction."""
-    zero = jnp.zeros((), a.dtype)
-    return lax.reduce(
-        (a, b), (zero, zero), lambda x, y: (x[0] + y[0], x[1] + y[1]), dimensions=(axis,)
-    )
-
-
-def _errors_of_norms():
-    """Of each candidate, against float64."""
-    shapes = [(7, 7, 3, 64), (3, 3, 512, 512), (5, 7)]
-    rng = np.random.default_rng(0)
-    tensors = [rng.normal(size=shape).astype("float32") for shape in shapes for _ in range(2)]
-    exact = np.array([np.linalg.norm(x.astype("float64").ravel()) for x in tensors])
-    errors = {}
-    for name, (function, _) in {"today's": (norms.l2_norms, False), **NORMS}.items():
-        found = np.array(jax.jit(lambda *tensors, f=function: f(tensors))(*tensors), "float64")
-        errors[name] = float(f"{np.max(np.abs(found / exact - 1)):.2g}")
-    return errors
-
-
-def _plain_column_sums(x):
-    return jnp.sum(x, axis=0)
 
 
 def resnet50_shapes(tiny=False):
@@ -246,8 +95,8 @@ def resnet50_shapes(tiny=False):
     return [*shapes, (channels, 1000), (1000,)]
 
 
-def _keras_update(make, flat=False, l2_norms=None, together=False, column_sums=None):
-    """`shapes -> (state, update)` for a Keras optimizer, with candidates put in."""
+def _keras_update(make, flat=False):
+    """`shapes -> (shapes, state, update)` for a Keras optimizer."""
 
     def build(shapes):
         if flat:
@@ -260,13 +109,7 @@ def _keras_update(make, flat=False, l2_norms=None, together=False, column_sums=N
         state = [variable.value for variable in optimizer.variables]
 
         def update(weights, state, gradients):
-            with contextlib.ExitStack() as stack:
-                if l2_norms:
-                    stack.enter_context(mock.patch.object(norms, "l2_norms", l2_norms))
-                    stack.enter_context(mock.patch.object(norms, "together", lambda: together))
-                if column_sums:
-                    stack.enter_context(mock.patch.object(projection, "column_sums", column_sums))
-                return optimizer.stateless_apply(state, gradients, weights)
+            return optimizer.stateless_apply(state, gradients, weights)
 
         return shapes, state, update
 
@@ -300,53 +143,48 @@ def _optax_updates():
     return {name: builder(make) for name, make in rules.items()}
 
 
-_COMPILED = {}  # name -> _Repeated, so that a contender of two parts is compiled once
-
-
-def _compiled_updates(report, part, contenders, arguments) -> dict:
+def _compiled_updates(report, contenders, arguments) -> dict:
     """All contenders, traced one after another and compiled at once."""
     shapes = resnet50_shapes(arguments.tiny)
     size = sum(math.prod(shape) for shape in shapes)
-    report.note(part, "variables", {"number": len(shapes), "parameters": size})
+    report.note("updates", "variables", {"number": len(shapes), "parameters": size})
     generate = jax.jit(lambda key: jax.random.normal(key, (size,)))
     weight_vector, gradient_vector = (generate(key) for key in jax.random.split(jax.random.key(0)))
     split = jax.jit(lambda vector: _split(vector, shapes))
     gradients = {True: [gradient_vector], False: split(gradient_vector)}
-    kernels = {}
+    calls, kernels = {}, {}
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     pending = {}
     for name, build in contenders.items():
-        if name in _COMPILED:
-            continue
         own_shapes, state, update = build(shapes)
         flat = len(own_shapes) == 1
         weights = [jnp.copy(weight_vector)] if flat else split(weight_vector)  # are donated
         lowered = _lower(update, weights, state, gradients[flat])
         pending[name] = (pool.submit(_compile, lowered), (weights, state), gradients[flat])
-    report.say(f"{part}: {len(pending)} contenders traced")
+    report.say(f"updates: {len(pending)} contenders traced")
     for name, (future, start, given) in pending.items():
         try:  # what is compiled in time is timed
             left = report.seconds_left() - SECONDS_TO_TIME
             compiled, seconds = future.result(max(left, 0.01))
         except TimeoutError:
-            report.note(part, name, "not compiled in time")
+            report.note("updates", name, "not compiled in time")
             continue
         kernels[name] = _kernels(compiled) | {"compile seconds": round(seconds, 1)}
-        _COMPILED[name] = _Repeated(compiled, start, given)
+        calls[name] = _Repeated(compiled, start, given)
     pool.shutdown(wait=False, cancel_futures=True)
-    report.note(part, "kernels of the whole call", kernels)
-    return {name: _COMPILED[name] for name in contenders if name in _COMPILED}
+    report.note("updates", "kernels of the whole call", kernels)
+    return calls
 
 
-def _time_updates(report, part, calls, ratios, arguments):
+def _time_updates(report, calls, ratios, arguments):
     """Notes milliseconds an update of each contender, and ratios."""
     times = _timed_in_turn(calls, arguments.rounds, UPDATES)
     for name, each in times.items():
-        report.note(part, name, _figure(each))
+        report.note("updates", name, _figure(each))
     for ours, other in ratios:
         if ours in times and other in times:
             ratio = [a / b for a, b in zip(times[ours], times[other], strict=True)]
-            report.note(part, f"{ours} / {other}", round(statistics.median(ratio), 3))
+            report.note("updates", f"{ours} / {other}", round(statistics.median(ratio), 3))
 
 
 def _split(vector, shapes):
@@ -465,7 +303,21 @@ def time_torch(report, arguments):
 # Ghost batch normalisation
 
 
-def _moments_without_mean_gradient(x, axes):
+class _ConstantWeights(GhostBatchNormalization):
+    """Ghosts' weights in the moving statistics as numbers of the program, not computed in it."""
+
+    def _update(self, mean, variance, count, first, total, context=None):
+        later = np.arange(total - 1, -1, -1)
+        weights = np.asarray((1.0 - self.momentum) * self.momentum**later, np.float32)[:, None]
+        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving.value * self.momentum**total + jnp.sum(weights * new, axis=0))
+
+
+def _moments_of_keras(x, axes):
+    return keras.ops.moments(x, axes=axes)
+
+
+def _first_order_moments(x, axes):
     """The variance's gradient through its mean is 0 and need not be computed."""
     mean = jnp.mean(x, axes, keepdims=True)
     variance = jnp.mean(jnp.square(x - lax.stop_gradient(mean)), axes)
@@ -479,37 +331,21 @@ def _shifted_moments(x, axes):
     the variance, and the difference keeps all but 5 bits.
     """
     rows = max(x.shape[1] // 32, 1)
-    shift = lax.stop_gradient(jnp.mean(x[:, :rows], axes, keepdims=True))
-    difference = x - shift
-    first = jnp.mean(difference, axes, keepdims=True)
+    shift = x[:, :1] if x.shape[3] == rows == 1 else jnp.mean(x[:, :rows], axes, keepdims=True)
+    difference = x - lax.stop_gradient(shift)
+    first = jnp.mean(difference, axes)
     second = jnp.mean(jnp.square(difference), axes)
-    return (
-        jnp.squeeze(shift + first, axes),
-        jnp.maximum(second - jnp.squeeze(jnp.square(first), axes), 0.0),
-    )
+    shift = lax.stop_gradient(jnp.squeeze(shift, axes))
+    return shift + first, second - jnp.square(first)
 
 
-def _split_moments(x, axes, pieces=32):
-    """Sums over pieces first, then over them; the mean of the variance without gradient."""
-    groups, rows, channels, after = x.shape
-    pieces = math.gcd(rows, pieces)
-    if rows // pieces < 2:
-        return _moments_without_mean_gradient(x, axes)
-
-    def mean_of(y):
-        y = jnp.sum(y.reshape(groups * pieces, rows // pieces, channels, after), axes)
-        return jnp.sum(y.reshape(groups, pieces, channels), 1) / (rows * after)
-
-    mean = mean_of(x)
-    centre = lax.stop_gradient(mean)[:, None, :, None]
-    return mean, mean_of(jnp.square(x - centre))
-
-
-MOMENTS = {
-    "today's": moments.plain_moments,
-    "no gradient through the variance's mean": _moments_without_mean_gradient,
-    "shifted, one pass": _shifted_moments,
-    "in pieces": _split_moments,
+# The layer, and what computes its moments; None: what it has.
+GHOSTS = {
+    "GhostBatchNormalization": (GhostBatchNormalization, None),
+    "Keras' moments": (GhostBatchNormalization, _moments_of_keras),
+    "moments right to the first order": (GhostBatchNormalization, _first_order_moments),
+    "constant weights": (_ConstantWeights, None),
+    "constant weights, shifted, one pass": (_ConstantWeights, _shifted_moments),
 }
 
 
@@ -528,24 +364,24 @@ def _ghosts_of(report, arguments, pool, shape, dtype):
     keys = jax.random.split(jax.random.key(1), 2)
     x, dy = (jax.random.normal(key, shape, jnp.float32).astype(dtype) for key in keys)
     policy = "mixed_bfloat16" if dtype == "bfloat16" else "float32"
-    layers = {
-        "BatchNormalization": (keras.layers.BatchNormalization(dtype=policy), MOMENTS["today's"])
-    }
-    for name, function in MOMENTS.items():
-        layers[name] = (GhostBatchNormalization(32, dtype=policy), function)
+    layers = {"BatchNormalization": (keras.layers.BatchNormalization(dtype=policy), None)}
+    for name, (layer, function) in GHOSTS.items():
+        layers[name] = (layer(32, dtype=policy), function)
+    steps = STEPS if len(shape) > 2 or arguments.tiny else 10 * STEPS  # short ones: more of them
     pending = {}
     for name, (layer, function) in layers.items():
         layer.build(shape)
         carry = _normalization_state(layer, x)
+        function = function or moments.plain_moments
         with mock.patch.object(moments, "plain_moments", function):
-            lowered = _lower_normalization(layer, carry, x, dy)
+            lowered = _lower_normalization(layer, carry, x, dy, steps)
         pending[name] = (pool.submit(_compile, lowered), carry)
     calls, kernels = {}, {}
     for name, (future, carry) in pending.items():
         compiled, _ = future.result()
         kernels[name] = _kernels(compiled)
         calls[name] = _Repeated(compiled, carry, x, dy)
-    times = _timed_in_turn(calls, arguments.rounds, STEPS)
+    times = _timed_in_turn(calls, arguments.rounds, steps)
     base = times["BatchNormalization"]
     label = f"{'x'.join(map(str, shape))} {dtype}"
     figures = {}
@@ -565,7 +401,7 @@ def _normalization_state(layer, x):
     return moving, jnp.zeros_like(x), [jnp.zeros_like(value) for value in trained]
 
 
-def _lower_normalization(layer, carry, x, dy):
+def _lower_normalization(layer, carry, x, dy, steps):
     trained = [variable.value for variable in layer.trainable_variables]
 
     def run(carry, x, dy):
@@ -581,6 +417,6 @@ def _lower_normalization(layer, carry, x, dy):
             of_trained, of_x = backward(above)
             return (new, of_x, of_trained), None
 
-        return lax.scan(body, carry, None, length=STEPS)[0]
+        return lax.scan(body, carry, None, length=steps)[0]
 
     return jax.jit(run, donate_argnums=0).lower(carry, x, dy)

@@ -1,6 +1,7 @@
 import numpy as np
+import tensorflow as tf
 
-from lbkeras.methods.batch_statistics.moments import masked_moments, pooled_moments
+from lbkeras.methods.batch_statistics.moments import masked_moments, plain_moments, pooled_moments
 
 
 def test_pooled_moments_are_those_of_all_values():
@@ -38,3 +39,22 @@ def test_masked_moments():
         seen = x[i, mask[i, :, j], j]
         expected = (seen.mean(), seen.var()) if len(seen) else (0, 0)
         np.testing.assert_allclose((mean[i, j], variance[i, j]), expected, rtol=1e-5, atol=1e-7)
+
+
+def test_plain_moments_and_their_first_and_second_derivatives():
+    """Of x: 2 / n (x - mean) and 2 / n (1 - 1 / n), the last of which a constant mean would miss."""
+    x = np.random.default_rng(0).normal(100.0, 1.0, (1, 5, 1, 1)).astype("float32")
+    with tf.GradientTape() as outer:
+        variable = tf.constant(x)
+        outer.watch(variable)
+        with tf.GradientTape() as inner:
+            inner.watch(variable)
+            mean, variance = plain_moments(variable, (1, 3))
+        first = inner.gradient(variance, variable)
+    second = outer.jacobian(first, variable)
+    wide = x.astype("float64")
+    np.testing.assert_allclose(mean, [[wide.mean()]], rtol=1e-6)
+    np.testing.assert_allclose(variance, [[wide.var()]], rtol=1e-4)
+    np.testing.assert_allclose(first, 2 / 5 * (wide - wide.mean()), atol=1e-5)
+    expected = 2 / 5 * (np.eye(5) - 1 / 5)
+    np.testing.assert_allclose(np.reshape(second, (5, 5)), expected, atol=1e-6)
