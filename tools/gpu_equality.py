@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lbkeras import layers, models, optimizers
+from lbkeras.optimizers import norms
 
 STEPS = 30
 SHAPES = {
@@ -23,9 +25,23 @@ SHAPES = {
 def equality(report, arguments):
     """Largest relative differences, of optimizers, layers and a short training."""
     with jax.default_matmul_precision("highest"):
+        _norms(report)
         _optimizers(report, arguments)
         _layers(report, arguments)
         _short_training(report, arguments)
+
+
+def _norms(report):
+    """The form of the norms that a GPU gets, against float64."""
+    shapes = [(1,), (257,), (5, 7), (7, 7, 3, 64), (1000, 301), (65_537,), (1731, 1733)]
+    rng = np.random.default_rng(0)
+    pairs = [tuple(rng.normal(size=shape).astype("float32") for _ in range(2)) for shape in shapes]
+    with mock.patch.object(norms, "on_gpu", lambda: True):
+        found = jax.jit(norms.l2_norms)(pairs)
+    exact = [np.linalg.norm(x.astype("float64").ravel()) for pair in pairs for x in pair]
+    ours = [np.asarray(length) for lengths in found for length in lengths]
+    report.note("equality", "norms together against float64", _difference(ours, exact))
+    report.note("equality", "such norms are what the optimizers have here", norms.on_gpu())
 
 
 def _optimizers(report, arguments):

@@ -108,7 +108,8 @@ class Training:
         ]
         self.iterations = next(i for i, v in enumerate(variables) if v is self.optimizer.iterations)
         self.examples = data["train"][0].shape[0]
-        self.programs = {}
+        self.programs, self._pending = {}, {}
+        self.seconds_an_epoch = {}  # by batch size, as far as timed
         self._started = {}
 
     def _model(self):
@@ -187,20 +188,23 @@ class Training:
         trained, other, _ = self._shapes()
         return jax.jit(run).lower(trained, other, *self.data["test"])
 
+    def begin_to_compile(self, batches) -> None:
+        """Traces the epochs of these batch sizes, and the accuracy; threads compile them."""
+        pool = concurrent.futures.ThreadPoolExecutor(len(batches) + 1)
+        for batch in sorted(set(batches) - set(self._pending)):
+            self._pending[batch] = pool.submit(_compile, self.lower_epoch(batch))
+        if "accuracy" not in self._pending:
+            self._pending["accuracy"] = pool.submit(_compile, self.lower_accuracy())
+        pool.shutdown(wait=False)
+
     def compile(self, report, part: str, batches) -> None:
-        """Compiles the epochs of these batch sizes, and the accuracy, at once."""
-        with concurrent.futures.ThreadPoolExecutor(len(batches) + 1) as pool:
-            pending = {}
-            for batch in sorted(set(batches) - set(self.programs)):
-                pending[batch] = pool.submit(_compile, self.lower_epoch(batch))
-            if "accuracy" not in self.programs:
-                pending["accuracy"] = pool.submit(_compile, self.lower_accuracy())
-            report.say(f"{part}: {len(pending)} programs traced")
-            for name, future in pending.items():
-                self.programs[name], seconds = future.result()
-                memory = _memory(self.programs[name])
-                note = {"compile seconds": round(seconds, 1), **memory}
-                report.note(part, f"program {self.policy} {name}", note)
+        """The programs of these batch sizes, and of the accuracy, waited for."""
+        self.begin_to_compile(batches)
+        for name in sorted(set(self._pending) - set(self.programs), key=str):
+            self.programs[name], seconds = self._pending[name].result()
+            memory = _memory(self.programs[name])
+            note = {"compile seconds": round(seconds, 1), **memory}
+            report.note(part, f"program {self.policy} {name}", note)
 
 
 def _compile(lowered):
@@ -239,8 +243,13 @@ def _batches(arguments):
     return (8, 16, 32) if arguments.tiny else BATCHES
 
 
+def prepare(report, arguments):
+    """Begins to compile what steps and smith2018 need, beside what goes on."""
+    _training(report, arguments).begin_to_compile(_batches(arguments))
+
+
 def steps(report, arguments):
-    """Milliseconds a step and images a second in bfloat16; float32 in what time is left over."""
+    """Milliseconds a step and images a second in bfloat16."""
     training = _training(report, arguments)
     training.compile(report, "steps", _batches(arguments))
     _time_epochs(report, training, _batches(arguments))
@@ -260,6 +269,7 @@ def _time_epochs(report, training, batches):
             loss = float(loss)
             seconds.append(time.perf_counter() - begin)
         middle = statistics.median(seconds[1:])
+        training.seconds_an_epoch[batch] = middle
         figure = {
             "milliseconds a step": round(1000 * middle / count, 3),
             "images a second": round(count * batch / middle),
@@ -276,7 +286,7 @@ def fit(report, arguments):
     """Plain Keras `fit` on arrays without augmentation: the second epoch."""
     data = cifar10(arguments.data, arguments.tiny)
     images, labels = (np.asarray(array) for array in data["train"])
-    for batch in _batches(arguments)[:2]:
+    for batch in _batches(arguments)[:1]:
         keras.mixed_precision.set_dtype_policy("float32" if arguments.tiny else "mixed_bfloat16")
         depth, width = (10, 1) if arguments.tiny else (16, 4)
         model = models.wide_resnet(depth, width, weight_decay=5e-4)
@@ -325,30 +335,43 @@ def plan_of(arm: str, epochs: int, examples: int, tiny: bool):
 
 
 def smith2018(report, arguments):
-    """The four arms of section 5.2 one after another, so that wall clocks mean something."""
+    """The four arms of section 5.2 one after another, so that wall clocks mean something.
+
+    The first seed's arms in the paper's order, those of others shortest first; a run that would not
+    end in time is left out.
+    """
     training = _training(report, arguments)
-    plans = {arm: plan_of(arm, 10, training.examples, arguments.tiny) for arm in ARMS}
+    lengths = arguments.epochs or 10
+    plans = {arm: plan_of(arm, lengths, training.examples, arguments.tiny) for arm in ARMS}
     batches = {phase.batch_size for plan in plans.values() for phase in plan.phases}
     training.compile(report, "smith2018", batches)
-    cost = _seconds_an_epoch(training, batches)
-    epochs = arguments.epochs
-    if not epochs:
-        left = report.seconds_left() - SECONDS_TO_END
-        tenth = sum(p.epochs * cost[p.batch_size] for plan in plans.values() for p in plan.phases)
-        each = tenth / 10 + 0.03  # the four arms together, an epoch
-        epochs = int(min(200, 0.9 * left / each / arguments.seeds)) // 10 * 10
-    report.note("smith2018", "epochs", epochs)
-    if epochs < 5:
-        return
-    for seed in range(arguments.seeds):
-        for arm in ARMS:
-            plan = plan_of(arm, epochs, training.examples, arguments.tiny)
-            _train(report, training, arm, seed, plan)
+    _time_epochs_of(training, batches - set(training.seconds_an_epoch))
+    cost = {arm: _seconds_of(training, plan) for arm, plan in plans.items()}
+    if not arguments.epochs:
+        each = sum(cost.values()) / lengths  # the four arms together, an epoch
+        left = 0.95 * (report.seconds_left() - SECONDS_TO_END)
+        epochs = max(int(min(200, left / each / arguments.seeds)) // 10 * 10, 10)
+        plans = {arm: plan_of(arm, epochs, training.examples, arguments.tiny) for arm in ARMS}
+        cost = {arm: _seconds_of(training, plan) for arm, plan in plans.items()}
+    report.note("smith2018", "epochs", plans["original"].epochs)
+    report.note("smith2018", "seconds expected", {arm: round(cost[arm], 1) for arm in ARMS})
+    for index in range(arguments.seeds):
+        seed = arguments.first_seed + index
+        for arm in sorted(ARMS, key=cost.get) if index else ARMS:
+            if cost[arm] > report.seconds_left() - SECONDS_TO_END:
+                report.note("smith2018", f"{arm}, seed {seed}", "no time left")
+            else:
+                _train(report, training, arm, seed, plans[arm])
 
 
-def _seconds_an_epoch(training, batches) -> dict:
+def _seconds_of(training, plan) -> float:
+    """What a run of a plan takes, an accuracy now and then with it."""
+    each = training.seconds_an_epoch
+    return sum(each[plan.batch_size(epoch)] + 0.02 for epoch in range(plan.epochs))
+
+
+def _time_epochs_of(training, batches) -> None:
     """Of each batch size, the second epoch."""
-    cost = {}
     for batch in batches:
         state = training.start(0)
         for epoch in range(2):
@@ -357,8 +380,7 @@ def _seconds_an_epoch(training, batches) -> dict:
             key = jax.random.key(epoch)
             state, loss = training.programs[batch](state, *training.data["train"], key, *rate)
             float(loss)
-            cost[batch] = time.perf_counter() - begin
-    return cost
+            training.seconds_an_epoch[batch] = time.perf_counter() - begin
 
 
 def _train(report, training, arm, seed, plan):

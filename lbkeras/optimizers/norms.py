@@ -1,6 +1,7 @@
 """Norms and sums of whole tensors, in the shape that XLA compiles well."""
 
 import math
+import sys
 
 import keras
 from keras import ops
@@ -19,11 +20,8 @@ def on_gpu() -> bool:
 
     Measured there and on CPU. TensorFlow was never measured on a GPU; it gets the form for CPU.
     """
-    if keras.backend.backend() != "jax":
-        return False
-    import jax
-
-    return jax.default_backend() == "gpu"
+    jax = _jax()
+    return jax is not None and jax.default_backend() == "gpu"
 
 
 def l2_norms(pairs) -> list:
@@ -39,10 +37,10 @@ def l2_norms(pairs) -> list:
 def _norms_together(pairs) -> list:
     """In as few kernels as possible: one for each pair, and one for all of them at the end.
 
-    The first sums the squares of 256 parts of both tensors. On one NVIDIA H200 that made
-    an update of ResNet-50's 161 variables by LARS 1.21 times as long as SGD's, and by LAMB 0.59
-    times as long as Keras' Lamb; `sqrt(sum(square(x)))` of each tensor 1.72 and 0.72, the form for
-    CPU 2.27 and 1.17.
+    The first sums the squares of 256 parts of both tensors. On one NVIDIA H200 an update of
+    ResNet-50's 161 variables took LARS 1.21 times as long as SGD in this form, and LAMB 0.59 times
+    as long as Keras' Lamb; with `sqrt(sum(square(x)))` of each tensor 1.72 and 0.72 times, in the
+    form for CPU 2.27 and 1.17.
     """
     if not pairs:
         return []
@@ -61,12 +59,16 @@ def _squares(x):
 
 def _sums_of_rows(x, y):
     """The sums of the rows of two matrices, on JAX as one reduction, which XLA does not cut."""
-    if keras.backend.backend() != "jax":
+    jax = _jax()
+    if jax is None:
         return ops.sum(x, axis=1), ops.sum(y, axis=1)
-    from jax import lax
-
     zeros = ops.zeros((), x.dtype), ops.zeros((), y.dtype)
-    return lax.reduce((x, y), zeros, lambda a, b: (a[0] + b[0], a[1] + b[1]), (1,))
+    return jax.lax.reduce((x, y), zeros, lambda a, b: (a[0] + b[0], a[1] + b[1]), (1,))
+
+
+def _jax():
+    """JAX where it is Keras' backend, which has loaded it, else None."""
+    return sys.modules["jax"] if keras.backend.backend() == "jax" else None
 
 
 def l2_norm(x):

@@ -23,6 +23,9 @@ def plain_moments(x, axes):
     and the same derivatives of every order, but its gradient takes no sum over x a second time, as
     that of `ops.moments` on JAX does.
     """
+    if all(x.shape[axis] == 1 for axis in axes):  # single values
+        mean = ops.squeeze(x, axes)
+        return mean, ops.zeros_like(mean)
     mean = ops.mean(x, axes, keepdims=True)
     center = ops.stop_gradient(mean)
     variance = ops.mean(ops.square(x - center), axes, keepdims=True) - ops.square(mean - center)

@@ -42,7 +42,7 @@ def test_masked_moments():
 
 
 def test_plain_moments_and_their_first_and_second_derivatives():
-    """Of x: 2 / n (x - mean) and 2 / n (1 - 1 / n), the last of which a constant mean would miss."""
+    """2 / n (x - mean), and 2 / n (1 - 1 / n), of which a constant mean would miss the 1 / n."""
     x = np.random.default_rng(0).normal(100.0, 1.0, (1, 5, 1, 1)).astype("float32")
     with tf.GradientTape() as outer:
         variable = tf.constant(x)
