@@ -90,11 +90,6 @@ def _layers(report, arguments):
     cases = {
         "GhostBatchNormalization": (layers.GhostBatchNormalization(16), shape, training),
         "GhostBatchNormalization, uneven": (layers.GhostBatchNormalization(24), shape, training),
-        "BatchNormalizationWithoutMovingAverages": (
-            layers.BatchNormalizationWithoutMovingAverages(),
-            shape,
-            training,
-        ),
         "HadamardClassifier": (layers.HadamardClassifier(10), (64, 128), {}),
     }
     for name, (layer, shape, how) in cases.items():

@@ -53,9 +53,9 @@ def test_a_setting_under_its_name_of_0_1_0_is_the_same(tmp_path):
     written = {"arm": "a", "data": {"label_concentration": 0.1, "name": "digits"}}
     (tmp_path / "config.json").write_text(json.dumps(written))
     data = {"name": "digits", "dirichlet_alpha": 0.1}
-    assert lock.check_claim(tmp_path, "config.json", {"arm": "a", "data": data})
+    assert run_lock.check_claim(tmp_path, "config.json", {"arm": "a", "data": data})
     with pytest.raises(UserError, match=r"\(data.dirichlet_alpha=0.1\), received data.*=1.0;"):
-        lock.check_claim(
+        run_lock.check_claim(
             tmp_path, "config.json", {"arm": "a", "data": data | {"dirichlet_alpha": 1.0}}
         )
 
