@@ -28,7 +28,11 @@ def guarded(main, arguments: list[str]) -> int:
         return main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
-    own = signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)  # until somebody hears them
+    # Blocked, and taken by sigwait: a handler would not run for a signal that comes right before a
+    # call that waits for the child.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    heard = {each for each in _FORWARDED if signal.getsignal(each) != signal.SIG_IGN}
+    own = signal.pthread_sigmask(signal.SIG_BLOCK, {*heard, signal.SIGCHLD})
     child = os.fork()
     if not child:
         signal.pthread_sigmask(signal.SIG_SETMASK, own)
@@ -36,11 +40,8 @@ def guarded(main, arguments: list[str]) -> int:
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         return main(arguments)
-    for number in _FORWARDED:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, lambda number, _: os.kill(child, number))
+    status = _wait(child, {*heard, signal.SIGCHLD})
     signal.pthread_sigmask(signal.SIG_SETMASK, own)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status >= 0:
         return status
     if -status in _DEATHS:
@@ -55,3 +56,15 @@ def guarded(main, arguments: list[str]) -> int:
         signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
     return 128 - status
+
+
+def _wait(child: int, blocked: set[signal.Signals]) -> int:
+    """The status of a child that has ended; until then the blocked signals are handed on to it."""
+    while True:
+        number = signal.sigwait(blocked)
+        if number != signal.SIGCHLD:
+            os.kill(child, number)
+            continue
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)

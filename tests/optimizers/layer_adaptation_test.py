@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import restatements
 import tensorflow as tf
-from problem import make_problem
 
 from lbkeras import optimizers
 from lbkeras.optimizers import norms
+from tests.optimizers import restatements
+from tests.optimizers.problem import make_problem
 
 SHAPES = {
     "embedding/embeddings": (31, 7),
@@ -101,31 +101,29 @@ def test_norms_together_of_a_sparse_gradient_and_of_nothing(as_on_gpu, make_vari
 
 ON_JAX = """
 import sys
-sys.path.insert(0, sys.argv[1])
 import numpy as np
-from battery_on_jax import stateless
-from layer_adaptation_test import SETTINGS, SHAPES, make, make_problem
 from lbkeras.optimizers import norms
+from tests.optimizers.battery_on_jax import stateless
+from tests.optimizers.layer_adaptation_test import SETTINGS, SHAPES, make, make_problem
 norms.on_gpu = lambda: True
 found = {}
 for name in SETTINGS:
     results = stateless(make(name), *make_problem(shapes=SHAPES, steps=5))
     found |= {f"{name}/{i}": result for i, result in enumerate(results)}
-np.savez(sys.argv[2], **found)
+np.savez(sys.argv[1], **found)
 """
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
 @pytest.mark.release
 def test_norms_together_in_a_jitted_step_on_jax(tmp_path, problem, relative_difference):
-    folder = Path(__file__).parent
-    paths = [str(folder.parents[1]), os.environ.get("PYTHONPATH", "")]
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {
         "KERAS_BACKEND": "jax",
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
-    command = [sys.executable, "-c", ON_JAX, str(folder), str(tmp_path / "found.npz")]
+    command = [sys.executable, "-c", ON_JAX, str(tmp_path / "found.npz")]
     subprocess.run(command, check=True, env=environment, timeout=300)
     found = np.load(tmp_path / "found.npz")
     for name in SETTINGS:

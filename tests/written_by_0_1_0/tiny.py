@@ -5,7 +5,7 @@
 and `killed`, stopped by SIGKILL after its second epoch, with `lbkeras train --arm=grows`.
 """
 
-from configs import common
+from lbkeras import config as common
 
 PAPER = dict(
     citation="Nobody 2026",
