@@ -2,7 +2,7 @@
 
 An epoch is one jitted `lax.scan` over batches: gather, pad-crop-flip, forward, backward, update.
 Learning rate and momentum are numbers that go in, so there is one program for each batch size,
-whatever the plan. The programs of all batch sizes are compiled at once, in threads.
+whatever the plan. Each is compiled when it is needed, one after another.
 """
 
 import concurrent.futures
@@ -26,6 +26,7 @@ from lbkeras.keras_internals.optimizer import learning_rate_of, variable_index
 ARMS = ("original", "increase_batch", "increased_learning_rate", "increased_momentum")
 BATCHES = (128, 640, 3200, 5120)
 PADDING = 4
+MOST_EPOCHS = 200
 SECONDS_TO_END = 10  # kept free after the last arm
 
 
@@ -108,7 +109,7 @@ class Training:
         ]
         self.iterations = next(i for i, v in enumerate(variables) if v is self.optimizer.iterations)
         self.examples = data["train"][0].shape[0]
-        self.programs, self._pending = {}, {}
+        self._programs = {}
         self.seconds_an_epoch = {}  # by batch size, as far as timed
         self._started = {}
 
@@ -188,28 +189,16 @@ class Training:
         trained, other, _ = self._shapes()
         return jax.jit(run).lower(trained, other, *self.data["test"])
 
-    def begin_to_compile(self, batches) -> None:
-        """Traces the epochs of these batch sizes, and the accuracy; threads compile them."""
-        pool = concurrent.futures.ThreadPoolExecutor(len(batches) + 1)
-        for batch in sorted(set(batches) - set(self._pending)):
-            self._pending[batch] = pool.submit(_compile, self.lower_epoch(batch))
-        if "accuracy" not in self._pending:
-            self._pending["accuracy"] = pool.submit(_compile, self.lower_accuracy())
-        pool.shutdown(wait=False)
-
-    def compile(self, report, part: str, batches) -> None:
-        """The programs of these batch sizes, and of the accuracy, waited for."""
-        self.begin_to_compile(batches)
-        for name in sorted(set(self._pending) - set(self.programs), key=str):
-            self.programs[name], seconds = self._pending[name].result()
-            memory = _memory(self.programs[name])
-            note = {"compile seconds": round(seconds, 1), **memory}
+    def program(self, report, part: str, name):
+        """The compiled epoch of a batch size, or "accuracy"; compiled by the first call."""
+        if name not in self._programs:
+            lowered = self.lower_accuracy() if name == "accuracy" else self.lower_epoch(name)
+            begin = time.monotonic()
+            self._programs[name] = lowered.compile()
+            note = {"compile seconds": round(time.monotonic() - begin, 1)}
+            note |= _memory(self._programs[name])
             report.note(part, f"program {self.policy} {name}", note)
-
-
-def _compile(lowered):
-    begin = time.monotonic()
-    return lowered.compile(), time.monotonic() - begin
+        return self._programs[name]
 
 
 def _memory(compiled) -> dict:
@@ -243,43 +232,38 @@ def _batches(arguments):
     return (8, 16, 32) if arguments.tiny else BATCHES
 
 
-def prepare(report, arguments):
-    """Begins to compile what steps and smith2018 need, beside what goes on."""
-    _training(report, arguments).begin_to_compile(_batches(arguments))
-
-
 def steps(report, arguments):
     """Milliseconds a step and images a second in bfloat16."""
     training = _training(report, arguments)
-    training.compile(report, "steps", _batches(arguments))
-    _time_epochs(report, training, _batches(arguments))
-
-
-def _time_epochs(report, training, batches):
-    for batch in batches:
-        count = training.examples // batch
-        state = training.start(0)
-        seconds = []
-        for epoch in range(2 if training.tiny else 4):
-            key = jax.random.key(epoch)
-            begin = time.perf_counter()
-            state, loss = training.programs[batch](
-                state, *training.data["train"], key, jnp.float32(0.01), jnp.float32(0.9)
-            )
-            loss = float(loss)
-            seconds.append(time.perf_counter() - begin)
-        middle = statistics.median(seconds[1:])
-        training.seconds_an_epoch[batch] = middle
-        figure = {
-            "milliseconds a step": round(1000 * middle / count, 3),
-            "images a second": round(count * batch / middle),
-            "seconds of the epochs": [round(each, 3) for each in seconds],
-            "loss": round(loss, 4),
-        }
-        report.note("steps", f"{training.policy} batch {batch}", figure)
+    for batch in _batches(arguments):
+        _time_epochs(report, training, batch)
     stats = jax.devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         report.note("steps", "peak MB in use so far", round(stats["peak_bytes_in_use"] / 1e6))
+
+
+def _time_epochs(report, training, batch):
+    program = training.program(report, "steps", batch)
+    count = training.examples // batch
+    state = training.start(0)
+    seconds = []
+    for epoch in range(2 if training.tiny else 4):
+        key = jax.random.key(epoch)
+        begin = time.perf_counter()
+        state, loss = program(
+            state, *training.data["train"], key, jnp.float32(0.01), jnp.float32(0.9)
+        )
+        loss = float(loss)
+        seconds.append(time.perf_counter() - begin)
+    middle = statistics.median(seconds[1:])
+    training.seconds_an_epoch[batch] = middle
+    figure = {
+        "milliseconds a step": round(1000 * middle / count, 3),
+        "images a second": round(count * batch / middle),
+        "seconds of the epochs": [round(each, 3) for each in seconds],
+        "loss": round(loss, 4),
+    }
+    report.note("steps", f"{training.policy} batch {batch}", figure)
 
 
 def fit(report, arguments):
@@ -337,23 +321,23 @@ def plan_of(arm: str, epochs: int, examples: int, tiny: bool):
 def smith2018(report, arguments):
     """The four arms of section 5.2 one after another, so that wall clocks mean something.
 
-    The first seed's arms in the paper's order, those of others shortest first; a run that would not
-    end in time is left out.
+    All programs are compiled before the epochs are chosen, so that compiling takes nothing of the
+    time that these are to fill: as many, in tens, as let every arm of every seed end. The first
+    seed's arms come in the paper's order, those of others shortest first; where even 10 epochs are
+    too many, a run that would not end in time is left out.
     """
     training = _training(report, arguments)
-    lengths = arguments.epochs or 10
-    plans = {arm: plan_of(arm, lengths, training.examples, arguments.tiny) for arm in ARMS}
+    plans = {arm: plan_of(arm, 10, training.examples, arguments.tiny) for arm in ARMS}
     batches = {phase.batch_size for plan in plans.values() for phase in plan.phases}
-    training.compile(report, "smith2018", batches)
-    _time_epochs_of(training, batches - set(training.seconds_an_epoch))
+    for name in ("accuracy", *sorted(batches)):
+        training.program(report, "smith2018", name)
+    _time_second_epochs(report, training, batches - set(training.seconds_an_epoch))
+    an_epoch = sum(_seconds_of(training, plan) for plan in plans.values()) / 10  # of all arms
+    fitting = 0.95 * (report.seconds_left() - SECONDS_TO_END) / an_epoch / arguments.seeds
+    epochs = min(arguments.epochs or MOST_EPOCHS, max(int(fitting) // 10 * 10, 10))
+    plans = {arm: plan_of(arm, epochs, training.examples, arguments.tiny) for arm in ARMS}
     cost = {arm: _seconds_of(training, plan) for arm, plan in plans.items()}
-    if not arguments.epochs:
-        each = sum(cost.values()) / lengths  # the four arms together, an epoch
-        left = 0.95 * (report.seconds_left() - SECONDS_TO_END)
-        epochs = max(int(min(200, left / each / arguments.seeds)) // 10 * 10, 10)
-        plans = {arm: plan_of(arm, epochs, training.examples, arguments.tiny) for arm in ARMS}
-        cost = {arm: _seconds_of(training, plan) for arm, plan in plans.items()}
-    report.note("smith2018", "epochs", plans["original"].epochs)
+    report.note("smith2018", "epochs", epochs)
     report.note("smith2018", "seconds expected", {arm: round(cost[arm], 1) for arm in ARMS})
     for index in range(arguments.seeds):
         seed = arguments.first_seed + index
@@ -370,15 +354,15 @@ def _seconds_of(training, plan) -> float:
     return sum(each[plan.batch_size(epoch)] + 0.02 for epoch in range(plan.epochs))
 
 
-def _time_epochs_of(training, batches) -> None:
-    """Of each batch size, the second epoch."""
+def _time_second_epochs(report, training, batches) -> None:
     for batch in batches:
+        program = training.program(report, "smith2018", batch)
         state = training.start(0)
         for epoch in range(2):
             begin = time.perf_counter()
             rate = jnp.float32(0.001), jnp.float32(0.9)
             key = jax.random.key(epoch)
-            state, loss = training.programs[batch](state, *training.data["train"], key, *rate)
+            state, loss = program(state, *training.data["train"], key, *rate)
             float(loss)
             training.seconds_an_epoch[batch] = time.perf_counter() - begin
 
@@ -392,7 +376,8 @@ def _train(report, training, arm, seed, plan):
     for epoch in range(plan.epochs):
         key, now = jax.random.split(key)
         begin = time.perf_counter()
-        state, loss = training.programs[plan.batch_size(epoch)](
+        program = training.program(report, "smith2018", plan.batch_size(epoch))
+        state, loss = program(
             state,
             *training.data["train"],
             now,
@@ -403,7 +388,8 @@ def _train(report, training, arm, seed, plan):
         seconds += time.perf_counter() - begin
         last = epoch == plan.epochs - 1
         if last or epoch % 10 == 9:
-            accuracy = training.programs["accuracy"](*state[:2], *training.data["test"])
+            program = training.program(report, "smith2018", "accuracy")
+            accuracy = program(*state[:2], *training.data["test"])
             record["accuracies"].append([epoch + 1, round(float(accuracy), 5)])
             record |= {
                 "epochs": epoch + 1,
