@@ -4,7 +4,8 @@ python -m lbkeras.replication.results [--results=results] [--output=RESULTS.md] 
 
 Each folder under results/ is a section: a replication's, which `python -m lbkeras.replication.keep`
 put there, is rendered from its records; that of a replication whose records are gone is its old
-text, section.md. Sections are in the order of the folders' names: author, year, variant.
+text, section.md; that of other measurements is measurements.md, beside the files with its numbers.
+Sections are in the order of the folders' names: author, year, variant.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from lbkeras.replication.comparison import ALPHA, holm
 from lbkeras.replication.formats import describe_outcome
 from lbkeras.replication.report import build_report
 
+_RECORDS, _OLD, _MEASUREMENTS = "replication.json", "section.md", "measurements.md"
 _INTRODUCTION = """# Results
 
 Rendered by `python -m lbkeras.replication.results` from what is kept under `results/`; do not edit
@@ -42,8 +44,8 @@ def render_results(results: Path | str = "results") -> str:
         results: the folder that `keep_results` fills.
 
     Raises:
-        UserError: a folder in it is neither a replication's nor has a section.md, or has both; a
-            file is malformed; or two have the same heading.
+        UserError: a folder in it has none or several of replication.json, section.md and
+            measurements.md; a file is malformed; or two have the same heading.
     """
     folders = sorted(path for path in Path(results).glob("[!.]*") if path.is_dir())
     if not folders:
@@ -61,17 +63,18 @@ def render_results(results: Path | str = "results") -> str:
 
 def _section(folder: Path) -> tuple[str, str]:
     """A folder's heading and its whole section."""
-    old, records = folder / "section.md", folder / "replication.json"
-    if old.exists() == records.exists():
+    names = _RECORDS, _OLD, _MEASUREMENTS
+    found = [name for name in names if (folder / name).exists()]
+    if len(found) != 1:
         raise UserError(
-            f"{folder}: expected either {records.name} or {old.name}, "
-            f"received {'both' if old.exists() else 'neither'}"
+            f"{folder}: expected one of {', '.join(names)}, "
+            f"received {' and '.join(found) or 'none of them'}"
         )
-    return (
-        _read_old_section(old)
-        if old.exists()
-        else _render_section(markdown.as_markdown(build_report(folder)))
-    )
+    if found == [_RECORDS]:
+        return _render_section(markdown.as_markdown(build_report(folder)))
+    heading, rest = _read_section(folder / found[0])
+    gone = f"{_GONE}{_correct(rest)}\n\n" if found == [_OLD] else ""
+    return heading, f"{heading}\n\n{gone}{rest}"
 
 
 def _render_section(report: dict) -> tuple[str, str]:
@@ -88,13 +91,13 @@ def _render_section(report: dict) -> tuple[str, str]:
     return heading, "\n\n".join(block for block in blocks if block)
 
 
-def _read_old_section(path: Path) -> tuple[str, str]:
-    """The text that was once rendered, with the sentence that says so below its heading."""
+def _read_section(path: Path) -> tuple[str, str]:
+    """The heading of a section that was written before, and what is below it."""
     text = path.read_text(encoding="utf-8").strip()
     heading, _, rest = text.partition("\n")
     if not heading.startswith("## ") or "\n## " in rest:
         raise UserError(f"{path}: expected one section, from its '## ' on, received {heading!r}")
-    return heading, f"{heading}\n\n{_GONE}{_correct(rest)}\n\n{rest.strip()}"
+    return heading, rest.strip()
 
 
 def _correct(text: str) -> str:

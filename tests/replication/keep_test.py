@@ -15,6 +15,7 @@ FINISHED = {"original": ["finished", "finished"], "increase_batch": ["finished",
 KEPT = {
     *("replication.json", "notes.txt", "section.md"),
     *("config.json", "plan.json", "record.json", "history.jsonl", "auto_wu.json"),
+    *("measurements.md", "gpu_report_1.json", "gpu_report_2.json"),
 }
 
 

@@ -1,3 +1,5 @@
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +92,38 @@ def test_verdicts_of_an_old_section_that_a_correction_does_not_bear_out_are_name
     assert "; b is not worse than d (corrected p = 0.060).\n" in render_results(results)
 
 
+def test_measurements_are_rendered_as_they_are(results):
+    (results / "gpu").mkdir()
+    (results / "gpu/measurements.md").write_text(OLD)
+    (results / "gpu/report.json").write_text("{}")
+    assert f"\n\n{OLD}\n{SMITH}\n" in render_results(results)
+
+
+def numbers_in(value):
+    if isinstance(value, dict | list):
+        values = value.values() if isinstance(value, dict) else value
+        return [number for each in values for number in numbers_in(each)]
+    return [value] if isinstance(value, int | float) else []
+
+
+def test_the_numbers_in_tables_of_measurements_stand_in_the_files_beside_them():
+    """As written, or as percent; what heads a row or a column is left out."""
+    texts = list((ROOT / "results").glob("*/measurements.md"))
+    for text in texts:
+        files = text.parent.glob("*.json")
+        known = {n for file in files for n in numbers_in(json.loads(file.read_text()))}
+        rows = re.findall(r"^\|[^|]+\|(.*\d.*)\|$(?!\n\| -)", text.read_text(), re.M)
+        cells = [cell.strip() for row in rows for cell in row.split("|")]
+        cells = [cell for cell in cells if re.fullmatch(r"[\d,.e() /to-]+", cell)]
+        written = [each for cell in cells for each in re.findall(r"\d[\d,]*\.?\d*(?:e-\d+)?", cell)]
+        assert len(written) > 100
+        for number in written:
+            end = f".{len(number.partition('.')[2])}f"
+            end = ".1e" if "e" in number else f",{end}"
+            assert any(number in (f"{n:{end}}", f"{100 * n:{end}}") for n in known), number
+    assert texts
+
+
 def test_sections_are_in_the_order_of_the_folders_names(results):
     for name in ("zhu2020", "work_b", "an2017"):
         add_old_section(results, name, f"## {name}\n")
@@ -101,8 +135,12 @@ def test_sections_are_in_the_order_of_the_folders_names(results):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("work", OLD, "results/work: expected either .*, received both"),
-        ("old", None, "results/old: expected either replication.json or section.md, .* neither"),
+        ("work", OLD, "results/work: expected one of .*, received replication.json and section.md"),
+        (
+            "old",
+            None,
+            "old: expected one of replication.json, .*, measurements.md, .* none of them",
+        ),
         ("old", f"{SMITH}\n", f"results/work: expected a heading of its own, .* another '{SMITH}'"),
         ("old", "Results\n", "section.md: expected one section, from its '## ' on, .* 'Results'"),
         ("old", f"{OLD}\n## A\n", "section.md: expected one section"),
