@@ -57,7 +57,9 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
     Cost: a training step takes about as long as `keras.layers.BatchNormalization`'s or less, except
     for inputs `(batch, features)` with uneven ghosts or a batch size that the graph does not know:
-    there one to three times as long (`tools/bench_ghost_batch_normalization.py`, on CPU).
+    there one to three times as long (`tools/bench_ghost_batch_normalization.py`, on CPU). On an
+    NVIDIA H200 with JAX it took 0.90 to 1.02 times as long for images, 1.29 to 1.38 times for
+    inputs (4096, 512).
 
     Raises:
         UserError: `ghost_batch_size` no integer of at least 1, unknown `moving_statistics`,
