@@ -124,7 +124,7 @@ def _say_on_stderr(line: str) -> None:
 
 def _configure_devices(flags) -> float | None:
     """Prepares the devices of the flags; returns what a trial may take on a CPU without a limit."""
-    from lbkeras.keras_internals import devices
+    from lbkeras import devices
 
     budget_mb = None
     if flags.memory_limit_mb == 0:

@@ -78,7 +78,7 @@ def workers_met(flags, settings: dict):
     Raises:
         UserError: flags that do not go together, as `set_cluster`, or as `rendezvous.meet`.
     """
-    from lbkeras.keras_internals import devices
+    from lbkeras import devices
 
     _check(flags)
     several = flags.workers or (

@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 
-from lbkeras.keras_internals.devices import configure_devices
+from lbkeras.devices import configure_devices
 
 configure_devices(num_logical_devices=int(sys.argv[2]))
 

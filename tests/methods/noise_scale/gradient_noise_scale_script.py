@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from lbkeras.keras_internals.devices import configure_devices
+from lbkeras.devices import configure_devices
 
 configure_devices(num_logical_devices=int(sys.argv[2]))
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from lbkeras.devices import configure_devices
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.devices import configure_devices
 
 
 def run(script):
@@ -29,7 +29,7 @@ def test_numbers_out_of_range(arguments, message):
 def test_logical_cpus_and_a_memory_limit_that_holds():
     script = """
 from concurrent.futures import ThreadPoolExecutor
-from lbkeras.keras_internals.devices import configure_devices
+from lbkeras.devices import configure_devices
 configure_devices(num_logical_devices=3, memory_limit_mb=64)
 import tensorflow as tf
 configure_devices(num_logical_devices=3, memory_limit_mb=64)  # the same again is nothing new
@@ -53,7 +53,7 @@ def test_too_late():
     script = f"""
 import tensorflow as tf
 tf.zeros(1)
-from lbkeras.keras_internals.devices import configure_devices
+from lbkeras.devices import configure_devices
 from lbkeras.errors import UserError
 for argument in {arguments}:
     try:
