@@ -34,7 +34,7 @@ def check_labels(model, labels: tuple[int, int]) -> None:
     loss, shape = model.loss, getattr(model, "output_shape", None)
     loss = loss[0] if isinstance(loss, list) and len(loss) == 1 else loss
     sparse = isinstance(loss, keras.losses.SparseCategoricalCrossentropy)
-    sparse = sparse and loss.ignore_class is None
+    sparse = sparse and loss.get_config().get("ignore_class") is None
     sparse = sparse or loss in (
         "sparse_categorical_crossentropy",
         keras.losses.sparse_categorical_crossentropy,

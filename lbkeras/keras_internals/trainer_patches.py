@@ -151,11 +151,23 @@ def steps_in_a_plain_loop():
                 "jit_compile: expected False or 'auto' on these replicas, which XLA cannot compile "
                 "together, received True"
             )
+        if several and model_internals.activity_losses_are_sums():
+            _refuse_activity_regularizers(self)
         if self.steps_per_execution == 1 or self.run_eagerly or not several:
             return make_function(self, step_function)
         return _function_of_several_steps(self, step_function)
 
     trainer_class()._make_function = _make_function
+
+
+def _refuse_activity_regularizers(model):
+    """A sum over a replica's part of the batch, of which Keras then takes the replicas' mean."""
+    for layer in model_internals.layers(model):
+        if getattr(layer, "activity_regularizer", None) is not None:
+            raise UserError(
+                "activity_regularizer: expected none on several replicas with Keras before 3.14, "
+                f"received one in layer {layer.name!r}"
+            )
 
 
 def _can_compile(strategy) -> bool:
