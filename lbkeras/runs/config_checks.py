@@ -22,6 +22,7 @@ _DATA = (
     *("name", "num_examples", "train_split", "test_split", "test_batch_size", "augmentation"),
     "dirichlet_alpha",
 )
+_EXCEPTIONS = ("Diverged", "Interrupted")  # what lbkeras.callbacks has beside callbacks
 _OF_EVERY_RUN = (
     *(
         "AverageStatistics",
@@ -108,7 +109,9 @@ def check_settings(settings: dict) -> None:
     if data["augmentation"] not in ("default", "none"):
         valid = ("default", "none")
         raise UserError(unknown_name("data.augmentation", data["augmentation"], valid))
-    names = [name for name in _names("lbkeras.callbacks") if name not in _OF_EVERY_RUN]
+    names = [
+        name for name in _names("lbkeras.callbacks") if name not in (*_OF_EVERY_RUN, *_EXCEPTIONS)
+    ]
     for name, arguments in settings.get(CALLBACKS, {}).items():
         if name in _OF_EVERY_RUN:
             raise UserError(

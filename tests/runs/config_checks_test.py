@@ -1,8 +1,12 @@
 """Names and numbers of a config that are refused."""
 
+import re
+
+import keras
 import pytest
 from ml_collections import ConfigDict
 
+from lbkeras import callbacks
 from lbkeras import config as common
 from lbkeras.errors import UserError
 from lbkeras.runs import config_checks
@@ -44,3 +48,12 @@ def test_what_a_config_says_outside_of_its_sections(changes, message):
     config = ConfigDict(CONFIG | changes)
     with pytest.raises(UserError, match=message):
         config_checks.check_config(config)
+
+
+def test_what_a_config_may_name_as_a_callback_is_one():
+    with pytest.raises(UserError, match="^callbacks: expected one of") as error:
+        config_checks.check_settings({**CONFIG, "callbacks": {"Nothing": {}}})
+    offered = re.search("expected one of (.*), received", str(error.value))[1].split(", ")
+    assert "AutoWU" in offered
+    for name in offered:
+        assert issubclass(getattr(callbacks, name), keras.callbacks.Callback)
