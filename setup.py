@@ -18,7 +18,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["lbkeras", "lbkeras.*"]),
-    package_data={"": ["*.pyi"]},
+    package_data={"": ["*.pyi", "py.typed"]},
     install_requires=[
         "absl-py>=2.1",
         "importlib_resources>=6.0",  # tensorflow-datasets 4.9.10 imports it without declaring it

@@ -14,6 +14,7 @@ Keras is imported already, the layers, optimizers and schedules load too, so tha
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
 __version__ = "0.2.0.dev0"
 
@@ -30,16 +31,33 @@ _SUBPACKAGES = (
     "schedules",
     "trainers",
 )
+_MODULES = ("config", "devices", "errors")
+
+if TYPE_CHECKING:
+    from lbkeras import analysis as analysis
+    from lbkeras import callbacks as callbacks
+    from lbkeras import config as config
+    from lbkeras import data as data
+    from lbkeras import devices as devices
+    from lbkeras import distribution as distribution
+    from lbkeras import errors as errors
+    from lbkeras import layers as layers
+    from lbkeras import models as models
+    from lbkeras import optimizers as optimizers
+    from lbkeras import planning as planning
+    from lbkeras import replication as replication
+    from lbkeras import schedules as schedules
+    from lbkeras import trainers as trainers
 
 
 def __getattr__(name: str):
-    if name in _SUBPACKAGES:
+    if name in (*_SUBPACKAGES, *_MODULES):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBPACKAGES])
+    return sorted([*globals(), *_SUBPACKAGES, *_MODULES])
 
 
 if "keras" in sys.modules:

@@ -17,7 +17,10 @@ class _PublicPackage(ModuleType):
         if name not in self._module_of_name:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         module = importlib.import_module(self._module_of_name[name])
-        value = getattr(module, name, None) or importlib.import_module(f"{module.__name__}.{name}")
+        if hasattr(module, "__path__"):  # a package: the name is a module of it
+            value = importlib.import_module(f"{module.__name__}.{name}")
+        else:
+            value = getattr(module, name)
         self.__dict__[name] = value
         if "keras" in sys.modules:  # who uses one of ours may load a model that holds another
             importlib.import_module("lbkeras.runs.keras_objects")

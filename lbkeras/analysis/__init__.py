@@ -1,7 +1,4 @@
-"""What a run shows: gradient noise scale, sharpness, AutoWU's test. No TensorFlow, no Keras.
-
-Before training there is `lbkeras.planning`, which needs no NumPy either.
-"""
+"""What a run shows: gradient noise scale, sharpness. No TensorFlow, no Keras."""
 
 from lbkeras.lazy import load_names_when_touched
 

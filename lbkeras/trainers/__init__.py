@@ -1,4 +1,4 @@
-"""Train steps: a batch in micro-batches, nodes that average with neighbours."""
+"""What replaces a train step or works inside it: micro-batches, nodes, gradient statistics."""
 
 from lbkeras.lazy import load_names_when_touched
 

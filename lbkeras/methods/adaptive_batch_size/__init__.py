@@ -1,1 +1,1 @@
-""""""
+"""The batch size follows the measured gradient noise scale."""
