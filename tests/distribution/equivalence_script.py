@@ -30,6 +30,7 @@ switch_autotuner_off()
 
 N = 150
 PLAN = Plan([Phase(0, 2, 12, 0.1, 0.9), Phase(2, 1, 24, 0.1, 0.9)], N)  # 12 + 12 + 6 steps
+PLAN_OF_ADAM = Plan([Phase(0, 2, 12, 0.01, 0.0), Phase(2, 1, 24, 0.01, 0.0)], N)
 
 
 def sgd(**arguments):
@@ -41,7 +42,7 @@ def lars():
 
 
 def adam():
-    return keras.optimizers.Adam(0.01)
+    return keras.optimizers.Adam(PLAN_OF_ADAM.learning_rate_schedule())
 
 
 def arrays(count=N):
@@ -93,7 +94,8 @@ def trained(
 ):
     """One `fit`, if whole with validation: its weights, logs, number of updates, predictions."""
     model = compiled(optimizer, **options)
-    callbacks = [BatchSizeScheduler(train, PLAN)] if scheduled else []
+    plan = PLAN_OF_ADAM if optimizer is adam else PLAN
+    callbacks = [BatchSizeScheduler(train, plan)] if scheduled else []
     callbacks += [MicroBatches(train, micro)] if micro else []
     history = model.fit(
         train,
