@@ -12,53 +12,13 @@ Keras is imported already, the layers, optimizers and schedules load too, so tha
 29040
 """
 
-import importlib
 import sys
-from typing import TYPE_CHECKING
+
+from lbkeras.lazy import load_names_when_touched
 
 __version__ = "0.2.0.dev0"
 
-_SUBPACKAGES = (
-    "analysis",
-    "callbacks",
-    "data",
-    "distribution",
-    "layers",
-    "models",
-    "optimizers",
-    "planning",
-    "replication",
-    "schedules",
-    "trainers",
-)
-_MODULES = ("config", "devices", "errors")
-
-if TYPE_CHECKING:
-    from lbkeras import analysis as analysis
-    from lbkeras import callbacks as callbacks
-    from lbkeras import config as config
-    from lbkeras import data as data
-    from lbkeras import devices as devices
-    from lbkeras import distribution as distribution
-    from lbkeras import errors as errors
-    from lbkeras import layers as layers
-    from lbkeras import models as models
-    from lbkeras import optimizers as optimizers
-    from lbkeras import planning as planning
-    from lbkeras import replication as replication
-    from lbkeras import schedules as schedules
-    from lbkeras import trainers as trainers
-
-
-def __getattr__(name: str):
-    if name in (*_SUBPACKAGES, *_MODULES):
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_SUBPACKAGES, *_MODULES])
-
+load_names_when_touched(__name__)
 
 if "keras" in sys.modules:
     from lbkeras.runs import keras_objects as keras_objects
