@@ -12,17 +12,14 @@ import os
 import re
 import statistics
 import time
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import keras
-import numpy as np
 from jax import lax
 
 from lbkeras import optimizers
 from lbkeras.layers import GhostBatchNormalization
-from lbkeras.methods.batch_statistics import moments
 
 LEARNING_RATE = 0.01
 WEIGHT_DECAY = 1e-4
@@ -303,52 +300,6 @@ def time_torch(report, arguments):
 # Ghost batch normalisation
 
 
-class _ConstantWeights(GhostBatchNormalization):
-    """Ghosts' weights in the moving statistics as numbers of the program, not computed in it."""
-
-    def _update(self, mean, variance, count, first, total, context=None):
-        later = np.arange(total - 1, -1, -1)
-        weights = np.asarray((1.0 - self.momentum) * self.momentum**later, np.float32)[:, None]
-        for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving.value * self.momentum**total + jnp.sum(weights * new, axis=0))
-
-
-def _moments_of_keras(x, axes):
-    return keras.ops.moments(x, axes=axes)
-
-
-def _first_order_moments(x, axes):
-    """The variance's gradient through its mean is 0 and need not be computed."""
-    mean = jnp.mean(x, axes, keepdims=True)
-    variance = jnp.mean(jnp.square(x - lax.stop_gradient(mean)), axes)
-    return jnp.squeeze(mean, axes), variance
-
-
-def _shifted_moments(x, axes):
-    """One pass: E[(x - s)^2] - (mean - s)^2, s the mean of the first 1/32 of what is averaged.
-
-    The values that give s are among those that are averaged, so |mean - s|^2 is at most 32 times
-    the variance, and the difference keeps all but 5 bits.
-    """
-    rows = max(x.shape[1] // 32, 1)
-    shift = x[:, :1] if x.shape[3] == rows == 1 else jnp.mean(x[:, :rows], axes, keepdims=True)
-    difference = x - lax.stop_gradient(shift)
-    first = jnp.mean(difference, axes)
-    second = jnp.mean(jnp.square(difference), axes)
-    shift = lax.stop_gradient(jnp.squeeze(shift, axes))
-    return shift + first, second - jnp.square(first)
-
-
-# The layer, and what computes its moments; None: what it has.
-GHOSTS = {
-    "GhostBatchNormalization": (GhostBatchNormalization, None),
-    "Keras' moments": (GhostBatchNormalization, _moments_of_keras),
-    "moments right to the first order": (GhostBatchNormalization, _first_order_moments),
-    "constant weights": (_ConstantWeights, None),
-    "constant weights, shifted, one pass": (_ConstantWeights, _shifted_moments),
-}
-
-
 def time_ghosts(report, arguments):
     """GhostBatchNormalization(32) against Keras' BatchNormalization, forward and backward."""
     shapes = [(1024, 32, 32, 64), (1024, 16, 16, 128), (4096, 512)]
@@ -364,17 +315,16 @@ def _ghosts_of(report, arguments, pool, shape, dtype):
     keys = jax.random.split(jax.random.key(1), 2)
     x, dy = (jax.random.normal(key, shape, jnp.float32).astype(dtype) for key in keys)
     policy = "mixed_bfloat16" if dtype == "bfloat16" else "float32"
-    layers = {"BatchNormalization": (keras.layers.BatchNormalization(dtype=policy), None)}
-    for name, (layer, function) in GHOSTS.items():
-        layers[name] = (layer(32, dtype=policy), function)
+    layers = {
+        "BatchNormalization": keras.layers.BatchNormalization(dtype=policy),
+        "GhostBatchNormalization": GhostBatchNormalization(32, dtype=policy),
+    }
     steps = STEPS if len(shape) > 2 or arguments.tiny else 10 * STEPS  # short ones: more of them
     pending = {}
-    for name, (layer, function) in layers.items():
+    for name, layer in layers.items():
         layer.build(shape)
         carry = _normalization_state(layer, x)
-        function = function or moments.plain_moments
-        with mock.patch.object(moments, "plain_moments", function):
-            lowered = _lower_normalization(layer, carry, x, dy, steps)
+        lowered = _lower_normalization(layer, carry, x, dy, steps)
         pending[name] = (pool.submit(_compile, lowered), carry)
     calls, kernels = {}, {}
     for name, (future, carry) in pending.items():
