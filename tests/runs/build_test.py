@@ -9,24 +9,12 @@ from lbkeras.errors import UserError
 from lbkeras.optimizers import DecentLaM, GossipSGD
 from lbkeras.runs import build, experiment
 from lbkeras.trainers import StackedNodes
-
-
-def _config(**arms):
-    return common.experiment(
-        data=dict(name="digits", num_examples=1437),
-        model=dict(name="mlp", num_classes=10, hidden_sizes=(8,)),
-        optimizer=dict(name="SGD", nesterov=True),
-        plan=dict(
-            name="noise_scale_plan", strategy="hybrid", epochs=4, boundaries=(2,), factor=5.0,
-            learning_rate=0.1, momentum=0.9, batch_size=20,
-        ),
-        arms=arms or dict(first={}),
-    )  # fmt: skip
+from tests.runs.small_config import small_config
 
 
 @pytest.fixture
 def settings():
-    return experiment.arm_settings(_config())
+    return experiment.arm_settings(small_config())
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +154,9 @@ def test_ghosts_need_a_batch_normalization_and_a_size(settings, train):
 
 
 def test_callbacks_are_merged_by_name_and_get_what_the_run_knows(train, tmp_path):
-    config = _config(first={}, second=dict(callbacks=dict(MicroBatches=dict(micro_batch_size=4))))
+    config = small_config(
+        first={}, second=dict(callbacks=dict(MicroBatches=dict(micro_batch_size=4)))
+    )
     assert "callbacks" not in experiment.arm_settings(config, "first")
     settings = experiment.arm_settings(config, "second")
     (callback,) = build.make_callbacks(settings, tmp_path, pipeline=train, seed=3)

@@ -3,35 +3,22 @@
 import pytest
 from ml_collections import ConfigDict
 
-from lbkeras import config as common
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
-
-
-def _config(**arms):
-    return common.experiment(
-        data=dict(name="digits", num_examples=1437),
-        model=dict(name="mlp", num_classes=10, hidden_sizes=(8,)),
-        optimizer=dict(name="SGD", nesterov=True),
-        plan=dict(
-            name="noise_scale_plan", strategy="hybrid", epochs=4, boundaries=(2,), factor=5.0,
-            learning_rate=0.1, momentum=0.9, batch_size=20,
-        ),
-        arms=arms or dict(first={}),
-    )  # fmt: skip
+from tests.runs.small_config import small_config
 
 
 @pytest.fixture
 def settings():
-    return experiment.arm_settings(_config())
+    return experiment.arm_settings(small_config())
 
 
 def test_arms_keep_the_order_they_are_written_in():
-    assert experiment.arm_names(_config(zebra={}, ant={})) == ["zebra", "ant"]
+    assert experiment.arm_names(small_config(zebra={}, ant={})) == ["zebra", "ant"]
 
 
 def test_an_arm_adds_to_a_section_or_replaces_it_by_name():
-    config = _config(
+    config = small_config(
         base={}, added=dict(optimizer=dict(weight_decay=0.1)), replaced=dict(
             optimizer=dict(name="SGD", nesterov=False)
         ),
@@ -46,7 +33,7 @@ def test_an_arm_adds_to_a_section_or_replaces_it_by_name():
 
 def test_unknown_arm_names_the_nearest():
     with pytest.raises(UserError) as raised:
-        experiment.arm_settings(_config(original={}, hybrid={}), "hybird")
+        experiment.arm_settings(small_config(original={}, hybrid={}), "hybird")
     assert str(raised.value) == (
         "arm: expected one of original, hybrid, received 'hybird' (did you mean 'hybrid'?)"
     )
@@ -54,7 +41,7 @@ def test_unknown_arm_names_the_nearest():
 
 def test_an_arm_with_an_unknown_section():
     with pytest.raises(UserError, match=r"arms\.a: expected one of data, .* \(did you mean 'plan'"):
-        experiment.arm_settings(_config(a=dict(plans=dict(epochs=3))), "a")
+        experiment.arm_settings(small_config(a=dict(plans=dict(epochs=3))), "a")
 
 
 def test_the_plan_knows_the_number_of_examples(settings):
@@ -106,7 +93,7 @@ def test_a_plan_that_lacks_an_argument(settings):
 
 
 def test_is_replaced_in_every_arm():
-    config = _config(a=dict(plan=dict(epochs=3)), b=dict(plan=dict(epochs=4, factor=2.0)))
+    config = small_config(a=dict(plan=dict(epochs=3)), b=dict(plan=dict(epochs=4, factor=2.0)))
     assert experiment.is_replaced_in_every_arm(config, "plan.epochs")
     assert not experiment.is_replaced_in_every_arm(config, "plan.factor")
     assert not experiment.is_replaced_in_every_arm(config, "seeds")
@@ -114,7 +101,7 @@ def test_is_replaced_in_every_arm():
 
 
 def test_seeds():
-    config = _config()
+    config = small_config()
     assert experiment.seeds(config) == [0, 1, 2]
     assert experiment.seeds(config, 2) == [0, 1]
     config.first_seed = 100
@@ -127,7 +114,7 @@ def test_settings_are_plain(settings):
 
 @pytest.mark.parametrize("key", ["learning_rate", "momentum"])
 def test_what_the_plan_sets_is_refused_in_the_optimizer_section(key):
-    config = _config(first={}, second=dict(optimizer={key: 0.5}))
+    config = small_config(first={}, second=dict(optimizer={key: 0.5}))
     with pytest.raises(UserError) as error:
         experiment.make_plans(config)
     assert str(error.value) == (
@@ -137,7 +124,7 @@ def test_what_the_plan_sets_is_refused_in_the_optimizer_section(key):
 
 
 def test_seeds_end_where_those_of_numpy_do():
-    config = _config()
+    config = small_config()
     config.first_seed = 2**32 - 2
     assert experiment.seeds(config, 2) == [2**32 - 2, 2**32 - 1]
     with pytest.raises(UserError, match="config.first_seed: expected 3 seeds up to 4294967295"):
