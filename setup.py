@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+URL = "https://github.com/lbkeras/lbkeras"  # to be compared with where it is published
 # Read, not imported: what the package needs is not there yet.
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "lbkeras/__init__.py").read_text(), re.M)[1]
 
@@ -16,9 +17,36 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    url=URL,
+    project_urls={
+        "Documentation": f"{URL}#readme",
+        "Changelog": f"{URL}/blob/main/CHANGELOG.md",
+        "Issues": f"{URL}/issues",
+    },
+    keywords="keras tensorflow jax large-batch training batch size learning rate schedule LARS LAMB",
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Software Development :: Libraries :: Python Modules",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.11",
-    packages=find_packages(include=["lbkeras", "lbkeras.*"]),
-    package_data={"": ["*.pyi", "py.typed"]},
+    # In the clone the papers' configs lie beside the package, installed inside of it.
+    packages=[
+        *find_packages(include=["lbkeras", "lbkeras.*"]),
+        "lbkeras.configs",
+        "lbkeras.configs.papers",
+    ],
+    package_dir={"lbkeras.configs": "configs"},
+    package_data={"": ["*.pyi", "py.typed", "*.json"]},
     install_requires=[
         "absl-py>=2.1",
         "importlib_resources>=6.0",  # tensorflow-datasets 4.9.10 imports it without declaring it

@@ -7,7 +7,7 @@ import shlex
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lbkeras.cli.config_files import load_config
+from lbkeras.cli.config_files import config_path, load_config
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.runs import config_checks, experiment
 
@@ -61,12 +61,14 @@ class CommandFlags:
         config_flags.DEFINE_config_file(
             "config",
             None,
-            "FILE[:VARIANT], a Python file with get_config(variant). Required. --config.KEY=VALUE "
-            "overrides a value of it, --config.SECTION.KEY=VALUE one in a section.",
+            "FILE[:VARIANT], a Python file with get_config(variant) or the name of a paper's config "
+            "(`lbkeras configs` lists them). Required. --config.KEY=VALUE overrides a value of it, "
+            "--config.SECTION.KEY=VALUE one in a section.",
             flag_values=self._flags,
             # Without --flagfile, which it would open here; `parse` refuses it.
             sys_argv=[a for a in self._arguments if not a.lstrip("-").startswith("flagfile")],
         )
+        self._flags["config"].parser = _ConfigParser("config")
         self._required["config"] = "FILE[:VARIANT]"
 
     def parse(self) -> flags.FlagValues:
@@ -143,6 +145,14 @@ class CommandFlags:
             default = f" Default: {flag.default}." if flag.default not in (None, "") else ""
             lines += [f"  --{name}", f"      {flag.help}{default}"]
         return "\n".join(lines)
+
+
+class _ConfigParser(config_flags.config_flags.ConfigFileFlagParser):
+    """Finds the file that FILE[:VARIANT] names as `config_path` does."""
+
+    def parse(self, named):
+        variant = named.partition(":")[1:]
+        return super().parse("".join([str(config_path(named)), *variant]))
 
 
 def _is_override(name: str) -> bool:

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from lbkeras.errors import UserError
+from lbkeras.cli import paper_configs
+from lbkeras.errors import UserError, suggestion
 from lbkeras.runs import config_checks
 
 
 def config_path(value: str) -> Path:
-    """The file of a FILE[:VARIANT]."""
-    return Path(value.split(":", 1)[0])
+    """The file of a FILE[:VARIANT]: one on the disk, otherwise the paper's config of that name."""
+    named = Path(value.split(":", 1)[0])
+    if named.suffix == ".py" and named.is_file():
+        return named
+    return paper_configs.find(str(named)) or named
 
 
 def config_variant(value: str) -> str:
@@ -47,8 +51,7 @@ def load_config(value: str) -> ConfigDict:
     if not value:
         raise UserError("--config: expected FILE[:VARIANT], received none")
     if path.suffix != ".py" or not path.is_file():
-        raise UserError(f"--config: expected a Python file, received {str(path)!r}, "
-                        f"which is {'no .py file' if path.exists() else 'not there'}")  # fmt: skip
+        raise UserError(_no_file(path))
     try:
         config = config_of(config_module(value), value)
     except KeyboardInterrupt:
@@ -78,11 +81,23 @@ def load_config(value: str) -> ConfigDict:
     return config
 
 
+def _no_file(path: Path) -> str:
+    """The message about what is neither a Python file nor a paper's config."""
+    names = list(paper_configs.files())
+    what = "no .py file" if path.exists() else "not there"
+    return (
+        f"--config: expected a Python file or one of {', '.join(names)}, received {str(path)!r}, "
+        f"which is {what}{suggestion(path.stem, names)}"
+    )
+
+
 def _add_root(path: Path) -> None:
-    """Puts the folder that holds `configs/` on the import path."""
+    """Puts the folder that holds `configs/` on the import path; lbkeras is none of these."""
     for parent in path.resolve().parents:
-        if parent.name == "configs" and str(parent.parent) not in sys.path:
-            sys.path.insert(0, str(parent.parent))
+        root = parent.parent
+        if parent.name == "configs" and not (root / "__init__.py").exists():
+            if str(root) not in sys.path:
+                sys.path.insert(0, str(root))
 
 
 def _line(error: BaseException, path: Path) -> str:
