@@ -1,6 +1,7 @@
 """The flags of a command: absl flags of its own, the config through ml_collections."""
 
 import ast
+import dataclasses
 import re
 import shlex
 
@@ -14,6 +15,21 @@ from lbkeras.runs import config_checks, experiment
 
 class HelpShown(Exception):
     """`--help` was answered."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedFlag:
+    """A flag: its text up to the first stop, and what it takes.
+
+    Attributes:
+        kind: `switch` (nothing), `config` (FILE[:VARIANT]), `path` (a file or folder) or `value`.
+        choices: its valid values, if they are listed.
+    """
+
+    name: str
+    text: str
+    kind: str
+    choices: tuple[str, ...]
 
 
 class CommandFlags:
@@ -31,14 +47,26 @@ class CommandFlags:
         self._required = {}  # flag -> what is expected
         self._choices = {}  # flag -> valid values
         self._expected = {}  # flag -> the type in words
+        self._paths = set()  # flags that take a file or folder
+        self._words = None  # what may stand beside the flags
+        self.given = None  # what does
 
     def string(self, name: str, default: str | None, text: str) -> None:
         flags.DEFINE_string(name, default, text, flag_values=self._flags)
 
+    def path(self, name: str, text: str) -> None:
+        """A file or folder."""
+        self.string(name, None, text)
+        self._paths.add(name)
+
     def folder(self, name: str, text: str) -> None:
         """A folder that must be given."""
-        flags.DEFINE_string(name, None, f"{text} Required.", flag_values=self._flags)
+        self.path(name, f"{text} Required.")
         self._required[name] = "a folder"
+
+    def word(self, valid) -> None:
+        """Lets a word, such as one of the valid ones, stand beside the flags: `given`."""
+        self._words = list(valid)
 
     def choice(self, name: str, default: str, values, text: str) -> None:
         text = f"{', '.join(values)}. {text}"
@@ -61,9 +89,9 @@ class CommandFlags:
         config_flags.DEFINE_config_file(
             "config",
             None,
-            "FILE[:VARIANT], a Python file with get_config(variant) or the name of a paper's config "
-            "(`lbkeras configs` lists them). Required. --config.KEY=VALUE overrides a value of it, "
-            "--config.SECTION.KEY=VALUE one in a section.",
+            "FILE[:VARIANT], a Python file with get_config(variant), or the name of a paper's "
+            "config, which `lbkeras configs` lists. Required. --config.KEY=VALUE overrides a value "
+            "of it, --config.SECTION.KEY=VALUE one in a section.",
             flag_values=self._flags,
             # Without --flagfile, which it would open here; `parse` refuses it.
             sys_argv=[a for a in self._arguments if not a.lstrip("-").startswith("flagfile")],
@@ -92,8 +120,9 @@ class CommandFlags:
             rest = self._flags(self._arguments)
         except flags.Error as error:
             raise UserError(self._restated(str(error), config)) from None
-        if len(rest) > 1:
-            raise UserError(f"arguments: expected --FLAG=VALUE only, received {rest[1]!r}")
+        if len(rest) > (1 if self._words is None else 2):
+            raise UserError(f"arguments: expected --FLAG=VALUE only, received {rest[-1]!r}")
+        self.given = rest[1] if len(rest) > 1 else None
         if config is not None:
             config_checks.check_config(self._flags.config)
         for name, expected in self._required.items():
@@ -103,6 +132,21 @@ class CommandFlags:
             if self._flags[name].value not in values:
                 raise UserError(unknown_name(f"--{name}", self._flags[name].value, values))
         return self._flags
+
+    def words(self) -> list[str]:
+        """What `word` allows."""
+        return self._words or []
+
+    def listed(self) -> list["ListedFlag"]:
+        """The flags in their order, for the completion of a shell."""
+        return [self._listed(name) for name in self._flags]
+
+    def _listed(self, name: str) -> "ListedFlag":
+        kind = "config" if name == "config" else "path" if name in self._paths else "value"
+        if self._flags[name].boolean:
+            kind = "switch"
+        text = re.split(r"(?<=\w)[.;:] ", self._flags[name].help)[0].rstrip(".")
+        return ListedFlag(name, text, kind, tuple(self._choices.get(name, ())))
 
     def _check_names(self) -> None:
         names = [f"--{name}" for name in self._flags]
@@ -139,7 +183,7 @@ class CommandFlags:
         return message.removeprefix("flag ")
 
     def _help(self) -> str:
-        lines = [self._help_text.rstrip(), "", "flags:"]
+        lines = [self._help_text.rstrip(), *(["", "flags:"] if list(self._flags) else [])]
         for name in self._flags:
             flag = self._flags[name]
             default = f" Default: {flag.default}." if flag.default not in (None, "") else ""

@@ -84,10 +84,11 @@ def load_config(value: str) -> ConfigDict:
 def _no_file(path: Path) -> str:
     """The message about what is neither a Python file nor a paper's config."""
     names = list(paper_configs.files())
+    named = "" if path.suffix == ".py" else f" or one of {', '.join(names)}"
     what = "no .py file" if path.exists() else "not there"
+    nearest = suggestion(path.stem, names)
     return (
-        f"--config: expected a Python file or one of {', '.join(names)}, received {str(path)!r}, "
-        f"which is {what}{suggestion(path.stem, names)}"
+        f"--config: expected a Python file{named}, received {str(path)!r}, which is {what}{nearest}"
     )
 
 

@@ -18,9 +18,13 @@ Its exit status is 1 if something that lbkeras needs is missing or broken.
 """
 
 
+def define_flags(command: CommandFlags) -> None:
+    command.path("data_dir", "Folder of prepared TensorFlow Datasets data.")
+
+
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
-    command.string("data_dir", None, "Folder of prepared TensorFlow Datasets data.")
+    define_flags(command)
     try:
         flags = command.parse()
     except HelpShown:

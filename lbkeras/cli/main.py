@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 
+import lbkeras
 from lbkeras import files
 from lbkeras.cli.memory import guarded
 from lbkeras.cli.signals import Terminated, signals_as_exceptions
@@ -15,18 +16,21 @@ COMMANDS = {
     "train": "train one arm of a config in a run folder, or go on where it stopped",
     "replicate": "train every arm of a config with several seeds, then report",
     "report": "render the report of a replication again from its run records",
+    "configs": "list the papers' configs: what each costs and reaches, and its file to copy",
     "doctor": "show versions, devices and data sets, and what is missing",
+    "completion": "print the completion of this command for bash or zsh",
 }
 
 USAGE = """lbkeras: large-batch training for Keras
 
 usage: lbkeras COMMAND [--FLAG=VALUE ...]
+       lbkeras --version
 
 {commands}
 
 Begin with
-  lbkeras plan --config=configs/papers/smith2018.py:digits
-  lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_digits
+  lbkeras plan --config=smith2018:digits
+  lbkeras replicate --config=smith2018:digits --workdir=runs/smith2018_digits
 `lbkeras COMMAND --help` shows the flags of a command, with examples.
 """
 
@@ -48,6 +52,9 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print(_usage(), end="")
         return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"lbkeras {lbkeras.__version__}")
+        return 0
     name = arguments[0]
     if name not in COMMANDS:
         return _fail(unknown_name("command", name, COMMANDS))

@@ -14,13 +14,13 @@ from lbkeras.runs import experiment
 HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of every arm of a config
 
 examples:
-  lbkeras plan --config=configs/papers/smith2018.py:paper_cifar10
-  lbkeras plan --config=configs/papers/smith2018.py:digits --config.plan.batch_size=2
-  lbkeras plan --config=configs/papers/smith2018.py:mnist --format=json
-  lbkeras plan --config=configs/papers/smith2018.py:digits --probe
-  lbkeras plan --config=configs/papers/smith2018.py:cifar10 --probe --memory_limit_mb=500 \\
+  lbkeras plan --config=smith2018:paper_cifar10
+  lbkeras plan --config=smith2018:digits --config.plan.batch_size=2
+  lbkeras plan --config=smith2018:mnist --format=json
+  lbkeras plan --config=smith2018:digits --probe
+  lbkeras plan --config=smith2018:cifar10 --probe --memory_limit_mb=500 \\
       --data_dir=$HOME/tensorflow_datasets
-  lbkeras plan --config=configs/papers/smith2018.py:digits --auto --write=recommended.py
+  lbkeras plan --config=smith2018:digits --auto --write=recommended.py
   lbkeras train --config=recommended.py --workdir=runs/recommended
 
 With --probe it trains a few updates at each batch size on the devices of the flags and shows the
@@ -34,16 +34,20 @@ saves that as a config with the arms `recommended` and `own`.
 """
 
 
-def main(arguments: list[str]) -> int:
-    command = CommandFlags(HELP, arguments)
+def define_flags(command: CommandFlags) -> None:
     command.config()
     command.choice("format", "table", ["table", "json"], "How to print it.")
     command.boolean("probe", "Try every batch size on this machine: memory, speed, time.")
     command.boolean("auto", "Measure an arm and recommend a plan, with reasons.")
     command.string("arm", None, "Which arm --auto measures; the first if not given.")
-    command.string("write", None, "New .py file: --auto saves what it recommends as a config.")
-    command.string("data_dir", None, "Folder of prepared TensorFlow Datasets data, to measure.")
+    command.path("write", "New .py file: --auto saves what it recommends as a config.")
+    command.path("data_dir", "Folder of prepared TensorFlow Datasets data, to measure.")
     define_device_flags(command, several_workers=False)
+
+
+def main(arguments: list[str]) -> int:
+    command = CommandFlags(HELP, arguments)
+    define_flags(command)
     try:
         flags = command.parse()
     except HelpShown:

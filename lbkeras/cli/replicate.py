@@ -28,16 +28,16 @@ _SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
 HELP = """lbkeras replicate: trains every arm of a config with several seeds, then reports
 
 examples:
-  lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_digits
-  lbkeras replicate --config=configs/papers/smith2018.py:mnist --workdir=runs/smith2018_mnist \\
+  lbkeras replicate --config=smith2018:digits --workdir=runs/smith2018_digits
+  lbkeras replicate --config=smith2018:mnist --workdir=runs/smith2018_mnist \\
       --data_dir=$HOME/tensorflow_datasets --seeds=3
 
 two replicas on a laptop:
-  lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_two \\
+  lbkeras replicate --config=smith2018:digits --workdir=runs/smith2018_two \\
       --strategy=mirrored --num_logical_devices=2
 
 two machines, the same command on both but for --worker_index, with a --workdir that both see:
-  lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=/shared/runs/smith2018 \\
+  lbkeras replicate --config=smith2018:digits --workdir=/shared/runs/smith2018 \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
 Skips the runs that are finished and goes on with the one that was interrupted. A run that diverges
@@ -45,8 +45,7 @@ is reported as diverged and the others go on. Ends with report.md, report.json a
 """
 
 
-def main(arguments: list[str]) -> int:
-    command = CommandFlags(HELP, arguments)
+def define_flags(command: CommandFlags) -> None:
     command.config()
     command.folder("workdir", "The replication's folder.")
     command.integer(
@@ -56,6 +55,11 @@ def main(arguments: list[str]) -> int:
         least=1,
     )
     define_training_flags(command)
+
+
+def main(arguments: list[str]) -> int:
+    command = CommandFlags(HELP, arguments)
+    define_flags(command)
     try:
         flags = command.parse()
     except HelpShown:

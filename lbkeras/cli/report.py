@@ -14,9 +14,13 @@ Lines that you write in notes.txt in that folder go into the report.
 """
 
 
+def define_flags(command: CommandFlags) -> None:
+    command.folder("workdir", "The folder that `lbkeras replicate` made.")
+
+
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
-    command.folder("workdir", "The folder that `lbkeras replicate` made.")
+    define_flags(command)
     try:
         flags = command.parse()
     except HelpShown:

@@ -12,18 +12,18 @@ from lbkeras.runs.config_checks import MOST_SEED
 HELP = """lbkeras train: trains one arm of a config in a run folder, or goes on where it stopped
 
 examples:
-  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=runs/first
-  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=runs/grown \\
+  lbkeras train --config=smith2018:digits --workdir=runs/first
+  lbkeras train --config=smith2018:digits --workdir=runs/grown \\
       --arm=increase_batch
-  lbkeras train --config=configs/papers/smith2018.py:cifar10 --workdir=runs/cifar \\
+  lbkeras train --config=smith2018:cifar10 --workdir=runs/cifar \\
       --data_dir=$HOME/tensorflow_datasets --config.plan.epochs=30
 
 two replicas on a laptop, each with half of every batch, in pieces of at most 32 examples:
-  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=runs/two \\
+  lbkeras train --config=smith2018:digits --workdir=runs/two \\
       --strategy=mirrored --num_logical_devices=2 --micro_batch_size=32
 
 two machines, the same command on both but for --worker_index, with a --workdir that both see:
-  lbkeras train --config=configs/papers/smith2018.py:digits --workdir=/shared/runs/two \\
+  lbkeras train --config=smith2018:digits --workdir=/shared/runs/two \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
 Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it with
@@ -31,14 +31,18 @@ Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it wi
 """
 
 
-def main(arguments: list[str]) -> int:
-    command = CommandFlags(HELP, arguments)
+def define_flags(command: CommandFlags) -> None:
     command.config()
     command.folder("workdir", "The run's folder.")
     command.string("arm", None, "Which arm of the config; the first if not given.")
     define_training_flags(command)
     help_text, most = "Of initialization, order and augmentation.", MOST_SEED
     command.integer("seed", 0, help_text, least=0, most=most)
+
+
+def main(arguments: list[str]) -> int:
+    command = CommandFlags(HELP, arguments)
+    define_flags(command)
     try:
         flags = command.parse()
     except HelpShown:
@@ -91,7 +95,7 @@ def outcome(folder: Path) -> str:
 
 def define_training_flags(command: CommandFlags) -> None:
     """The flags that `train` and `replicate` share."""
-    command.string("data_dir", None, "Folder of prepared TensorFlow Datasets data.")
+    command.path("data_dir", "Folder of prepared TensorFlow Datasets data.")
     define_device_flags(command)
     command.integer(
         "micro_batch_size",

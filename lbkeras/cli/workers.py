@@ -53,9 +53,8 @@ def _define_worker_flags(command: CommandFlags) -> None:
         least=_LEAST_SECONDS,
         most=_MOST_SECONDS,
     )
-    command.string(
+    command.path(
         "token_file",
-        None,
         "A file with a secret that all workers share, at least 16 characters: a process without it "
         "cannot take part. The environment's LBKERAS_TOKEN says it where no file is given.",
     )

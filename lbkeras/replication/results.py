@@ -6,9 +6,13 @@ Each folder under results/ is a section: a replication's, which `python -m lbker
 put there, is rendered from its records; that of a replication whose records are gone is its old
 text, section.md; that of other measurements is measurements.md, beside the files with its numbers.
 Sections are in the order of the folders' names: author, year, variant.
+
+Where configs/papers lies beside RESULTS.md, what was measured of each variant also goes into
+configs/papers/measured.json, which `lbkeras configs` reads.
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Sequence
@@ -16,7 +20,7 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.replication import markdown
+from lbkeras.replication import markdown, measured
 from lbkeras.replication.comparison import ALPHA, holm
 from lbkeras.replication.formats import describe_outcome
 from lbkeras.replication.report import build_report
@@ -47,22 +51,36 @@ def render_results(results: Path | str = "results") -> str:
         UserError: a folder in it has none or several of replication.json, section.md and
             measurements.md; a file is malformed; or two have the same heading.
     """
+    return _render(_sections(results))
+
+
+def _sections(results: Path | str) -> dict[str, tuple[str, str, dict | None]]:
+    """Folder to its heading, its whole section and, where it is a replication, what it measured."""
     folders = sorted(path for path in Path(results).glob("[!.]*") if path.is_dir())
     if not folders:
         raise UserError(f"{results}: expected a folder of kept replications, found none")
     sections = {}
     for folder in folders:
-        heading, text = _section(folder)
-        if heading in sections:
+        section = _section(folder)
+        if section[0] in [heading for heading, *_ in sections.values()]:
             raise UserError(
-                f"{folder}: expected a heading of its own, received another {heading!r}"
+                f"{folder}: expected a heading of its own, received another {section[0]!r}"
             )
-        sections[heading] = text
-    return "\n\n".join([_INTRODUCTION, *sections.values()]) + "\n"
+        sections[folder.name] = section
+    return sections
 
 
-def _section(folder: Path) -> tuple[str, str]:
-    """A folder's heading and its whole section."""
+def _render(sections) -> str:
+    return "\n\n".join([_INTRODUCTION, *(text for _, text, _ in sections.values())]) + "\n"
+
+
+def _render_measured(sections) -> str:
+    """The file beside the configs, as JSON."""
+    found = {name: values for name, (*_, values) in sections.items() if values}
+    return json.dumps(measured.by_paper(found), indent=1, ensure_ascii=False) + "\n"
+
+
+def _section(folder: Path) -> tuple[str, str, dict | None]:
     names = _RECORDS, _OLD, _MEASUREMENTS
     found = [name for name in names if (folder / name).exists()]
     if len(found) != 1:
@@ -71,10 +89,12 @@ def _section(folder: Path) -> tuple[str, str]:
             f"received {' and '.join(found) or 'none of them'}"
         )
     if found == [_RECORDS]:
-        return _render_section(markdown.as_markdown(build_report(folder)))
+        report = build_report(folder)
+        return *_render_section(markdown.as_markdown(report)), measured.of_report(report)
     heading, rest = _read_section(folder / found[0])
     gone = f"{_GONE}{_correct(rest)}\n\n" if found == [_OLD] else ""
-    return heading, f"{heading}\n\n{gone}{rest}"
+    values = measured.of_section(rest) if found == [_OLD] else None
+    return heading, f"{heading}\n\n{gone}{rest}", values
 
 
 def _render_section(report: dict) -> tuple[str, str]:
@@ -134,20 +154,25 @@ def _render_outcomes(report: dict) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes RESULTS.md, atomically, or checks that it is up to date; returns the exit status."""
+    """Writes the files, atomically, or checks that they are up to date; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lbkeras.replication.results")
     parser.add_argument("--results", default="results", help="the folder of kept replications")
     parser.add_argument("--output", type=Path, default="RESULTS.md", help="the file to write")
     parser.add_argument(
-        "--check", action="store_true", help="fail where the file differs, instead of writing it"
+        "--check", action="store_true", help="fail where a file differs, instead of writing it"
     )
     options = parser.parse_args(arguments)
     try:
-        text = render_results(options.results)
-        if options.check:
-            _check(options.output, text, options.results)
-        else:
-            files.write_atomically(options.output, text.encode())
+        sections = _sections(options.results)
+        texts = {options.output: _render(sections)}
+        configs = options.output.parent / "configs/papers"
+        if configs.is_dir():
+            texts[configs / "measured.json"] = _render_measured(sections)
+        for path, text in texts.items():
+            if options.check:
+                _check(path, text, options.results)
+            else:
+                files.write_atomically(path, text.encode())
     except UserError as error:
         print(f"lbkeras: error: {error}", file=sys.stderr)
         return 2

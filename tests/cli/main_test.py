@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import lbkeras
 from lbkeras.cli.main import COMMANDS, main
 
 
@@ -18,6 +19,10 @@ def test_help_of_the_program_names_every_command(arguments, succeeds):
 def test_without_a_command_shows_the_usage_and_fails(capsys):
     assert main([]) == 2
     assert "usage: lbkeras COMMAND" in capsys.readouterr().out
+
+
+def test_the_version_of_the_program(succeeds):
+    assert succeeds("--version") == f"lbkeras {lbkeras.__version__}\n"
 
 
 DEVICES = ["--strategy", "--num_logical_devices", "--memory_limit_mb"]
@@ -33,7 +38,9 @@ FLAGS = {
     "train": ["--config", "--workdir", "--arm", *TRAINING, "--seed"],
     "replicate": ["--config", "--workdir", "--seeds", *TRAINING],
     "report": ["--workdir"],
+    "configs": [],
     "doctor": ["--data_dir"],
+    "completion": [],
 }
 
 
@@ -72,8 +79,8 @@ def test_the_configs_of_other_examples_can_be_planned(command, succeeds, monkeyp
 def test_unknown_command_names_the_nearest(fails):
     message = fails("trian", "--config=x")
     assert message == (
-        "command: expected one of plan, train, replicate, report, doctor, received 'trian' "
-        "(did you mean 'train'?)"
+        "command: expected one of plan, train, replicate, report, configs, doctor, completion, "
+        "received 'trian' (did you mean 'train'?)"
     )
 
 

@@ -1,0 +1,201 @@
+"""`lbkeras configs`: the papers' configs, what each costs and what it reaches."""
+
+import functools
+import textwrap
+from pathlib import Path
+
+from lbkeras import files
+from lbkeras.cli import paper_configs
+from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.cli.config_files import config_module
+from lbkeras.errors import UserError, unknown_name
+from lbkeras.planning import durations
+from lbkeras.replication.formats import format_metric, format_paper
+from lbkeras.runs import experiment
+
+HELP = """lbkeras configs: lists the papers' configs, what each costs and what it reaches
+
+examples:
+  lbkeras configs
+  lbkeras configs smith2018
+
+With a name it shows the variants of that config and its file. Copy the file to change it: a config
+is found by its path as well as by its name.
+"""
+_WIDTH = 80
+_MOST_OF_DATA = 12  # characters
+_NONE = "–"
+
+
+def define_flags(command: CommandFlags) -> None:
+    command.word(paper_configs.files())
+
+
+def main(arguments: list[str]) -> int:
+    command = CommandFlags(HELP, arguments)
+    define_flags(command)
+    try:
+        command.parse()
+    except HelpShown:
+        return 0
+    known = paper_configs.files()
+    if command.given is None:
+        print(format_overview({name: _variants(path) for name, path in known.items()}))
+        return 0
+    path = paper_configs.find(command.given)
+    if path is None:
+        raise UserError(unknown_name("configs", command.given, known))
+    print(format_config(path, _variants(path)))
+    return 0
+
+
+def format_overview(configs: dict[str, list[dict]]) -> str:
+    """A table with a row for each variant, below a line for each config.
+
+    Args:
+        configs: the name of each to what `_variants` says of it.
+    """
+    header = ["variant", "data", "runs", "epochs", "updates", "s/run", "ours", "paper"]
+    rows = {name: [_row(each) for each in variants] for name, variants in configs.items()}
+    everything = [header, *(row for each in rows.values() for row in each)]
+    widths = [max(map(len, column)) for column in zip(*everything, strict=True)]
+    lines = [_aligned(header, widths)]
+    for name, variants in configs.items():
+        lines += ["", _filled(f"{name}: {variants[0]['title']}")]
+        lines += [_aligned(row, widths) for row in rows[name]]
+    machines = {
+        machine
+        for variants in configs.values()
+        for each in variants
+        for machine in (each["measured"] or {}).get("hardware", ())
+    }
+    legend = (
+        "runs: arms x seeds of `lbkeras replicate`. epochs, updates: of the longest arm. s/run: "
+        f"measured training time, mean of all arms, on {' or '.join(sorted(machines))}. ours: "
+        "measured test accuracy of the first arm, %. paper: its accuracy of that arm, mostly with "
+        f"other data and another network. {_NONE}: not measured, or the paper has none."
+    )
+    more = "`lbkeras configs NAME` shows what a config's variants are and its file to copy."
+    return "\n".join([*lines, "", textwrap.fill(legend, _WIDTH), more])
+
+
+def format_config(path: Path, variants: list[dict]) -> str:
+    """A config's paper and file, and a paragraph for each variant."""
+    paper = variants[0]["paper"]
+    title = _filled(f"{path.stem}: {paper['title']}")
+    blocks = [f"{title}\n{paper['citation']}, arXiv {paper['arxiv']}\nfile: {path}"]
+    for each in variants:
+        lines = [_filled(f"{each['variant']}: {each['what']}")]
+        lines += [_filled(say(each), "  ") for say in (_cost, _measured, _reached)]
+        workdir = f"runs/{path.stem.split('_')[0]}_{each['variant']}"
+        lines.append(
+            f"  lbkeras replicate --config={path.stem}:{each['variant']} \\\n"
+            f"      --workdir={workdir}"
+        )
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _filled(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ")
+
+
+def _variants(path: Path) -> list[dict]:
+    """What there is to say of each variant of a config."""
+    module = config_module(str(path))
+    described = _described(module.__doc__)
+    measured = _all_measured().get(module.PAPER["arxiv"], {})
+    variants = []
+    for name in module.get_config.variants:
+        config = module.get_config(name)
+        plans = experiment.make_plans(config)
+        first = next(iter(plans))
+        tunes = config.data.test_split.startswith("train")
+        variants.append(
+            dict(
+                variant=name,
+                what=described[name],
+                title=module.PAPER["title"],
+                paper=module.PAPER,
+                data=config.data.name,
+                arms=len(plans),
+                seeds=len(experiment.seeds(config)),
+                epochs=[plan.epochs for plan in plans.values()],
+                updates=[plan.updates() for plan in plans.values()],
+                measured=measured.get(name),
+                papers={} if tunes else module.PAPER["arms"].get(first, {}),
+                tunes=tunes,
+            )
+        )
+    return variants
+
+
+def _described(header: str) -> dict[str, str]:
+    """The variants that a config's header lists, each with its line."""
+    lines = header.partition("\nVariants ")[2].split("\n\n")[0].splitlines()[1:]
+    return {name: text.strip() for name, _, text in (line.strip().partition(" ") for line in lines)}
+
+
+@functools.cache
+def _all_measured() -> dict:
+    """What `python -m lbkeras.replication.results` keeps of our results beside the configs."""
+    path = paper_configs.folder() / "measured.json"
+    return files.read_json_object(path) if path.exists() else {}
+
+
+def _row(each: dict) -> list[str]:
+    measured, data = each["measured"], each["data"]
+    seconds = measured and measured["seconds"] / measured["runs"]
+    return [
+        each["variant"],
+        data if len(data) <= _MOST_OF_DATA else data[: _MOST_OF_DATA - 1] + "…",
+        f"{each['arms']}x{each['seeds']}",
+        f"{max(each['epochs']):,}",
+        f"{max(each['updates']):,}",
+        f"{seconds:,.{0 if seconds >= 10 else 1}f}" if measured else _NONE,
+        f"{100 * measured['mean']:.2f}" if measured and not each["tunes"] else _NONE,
+        format_paper(each["papers"], "accuracy"),
+    ]
+
+
+def _aligned(row: list[str], widths: list[int]) -> str:
+    """The first two cells to the left, numbers to the right."""
+    cells = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
+    cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
+    return " " + "  ".join(cells)
+
+
+def _cost(each: dict) -> str:
+    return (
+        f"{each['data']}, {each['arms']} arms x {each['seeds']} seeds, {_range(each['epochs'])} "
+        f"epochs, {_range(each['updates'])} updates per run"
+    )
+
+
+def _range(values: list[int]) -> str:
+    return " to ".join(dict.fromkeys(f"{value:,}" for value in (min(values), max(values))))
+
+
+def _measured(each: dict) -> str:
+    found = each["measured"]
+    if found is None:
+        return "time: not measured"
+    per_run = durations.in_words(found["seconds"] / found["runs"])
+    return (
+        f"time: {per_run} of training per run (mean of {found['runs']} runs, "
+        f"{durations.in_words(found['seconds'])} together; {found['date']}; "
+        f"{' or '.join(found['hardware'])})"
+    )
+
+
+def _reached(each: dict) -> str:
+    found, papers = each["measured"], each["papers"]
+    if each["tunes"]:
+        return "reaches: nothing to compare; it chooses settings on a part held out"
+    text = "reaches: not measured"
+    if found is not None:
+        value = format_metric(found, found["metric"])
+        text = f"reaches: {found['arm']} {found['metric']} {value} (n={found['n']})"
+    if papers.get("accuracy") is None:
+        return f"{text}; the paper gives no accuracy of this arm"
+    return f"{text}; in the paper {format_paper(papers, 'accuracy')} % ({each['paper']['setting']})"
