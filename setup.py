@@ -23,7 +23,7 @@ setup(
         "Changelog": f"{URL}/blob/main/CHANGELOG.md",
         "Issues": f"{URL}/issues",
     },
-    keywords="keras tensorflow jax large-batch training batch size learning rate schedule LARS LAMB",
+    keywords=["keras", "large-batch training", "batch size", "learning rate", "LARS", "LAMB"],
     classifiers=[
         "Development Status :: 4 - Beta",
         "Environment :: Console",

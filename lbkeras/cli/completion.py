@@ -1,4 +1,4 @@
-"""`lbkeras completion`: the script with which a shell completes commands, flags and their values."""
+"""`lbkeras completion`: the script with which a shell completes commands, flags and values."""
 
 import importlib
 
@@ -105,10 +105,10 @@ def bash(commands: dict[str, str]) -> str:
     Args:
         commands: each command's name and what it does.
     """
-    names = " ".join(f"{name}:" for name in paper_configs.files())
+    papers = " ".join(f"{name}:" for name in paper_configs.files())
     cases = [
         f'*" --config="*:*) words="{" ".join(_configs())}" ;;',
-        f'*" --config="*) words="{names}" files=-f ;;',
+        f'*" --config="*) words="{papers}" files=-f ;;',
     ]
     for name in commands:
         command = _flags_of(name)
@@ -117,10 +117,8 @@ def bash(commands: dict[str, str]) -> str:
                 cases.append(f'"{name} --{flag.name}="*) files=-f ;;')
             if flag.choices:
                 cases.append(f'"{name} --{flag.name}="*) words="{" ".join(flag.choices)}" ;;')
-        flags = [
-            f"--{flag.name}{'' if flag.kind == 'switch' else '='}" for flag in command.listed()
-        ]
-        cases.append(f'"{name} -"*) words="{" ".join([*flags, "--help"])}" ;;')
+        names = [f"--{flag.name}{'=' * (flag.kind != 'switch')}" for flag in command.listed()]
+        cases.append(f'"{name} -"*) words="{" ".join([*names, "--help"])}" ;;')
         if command.words():
             cases.append(f'"{name} "*) words="{" ".join(command.words())}" ;;')
     script = _BASH.replace("@COMMANDS@", " ".join([*commands, "--help", "--version"]))

@@ -1,4 +1,4 @@
-"""What the kept results measured of each variant of a paper's config: what `lbkeras configs` shows."""
+"""What the kept results measured of each variant of a config, for `lbkeras configs`."""
 
 import re
 from typing import Any
