@@ -7,6 +7,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lbkeras.keras_internals.tensorflow_start import without_notices
+
 
 class _PublicPackage(ModuleType):
     """A package whose stub `__init__.pyi` says which names it has and where they are defined."""
@@ -16,14 +18,15 @@ class _PublicPackage(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in self._module_of_name:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        module = importlib.import_module(self._module_of_name[name])
-        if hasattr(module, "__path__"):  # a package: the name is a module of it
-            value = importlib.import_module(f"{module.__name__}.{name}")
-        else:
-            value = getattr(module, name)
-        self.__dict__[name] = value
-        if "keras" in sys.modules:  # who uses one of ours may load a model that holds another
-            importlib.import_module("lbkeras.runs.keras_objects")
+        with without_notices():
+            module = importlib.import_module(self._module_of_name[name])
+            if hasattr(module, "__path__"):  # a package: the name is a module of it
+                value = importlib.import_module(f"{module.__name__}.{name}")
+            else:
+                value = getattr(module, name)
+            self.__dict__[name] = value
+            if "keras" in sys.modules:  # who uses one of ours may load a model that holds another
+                importlib.import_module("lbkeras.runs.keras_objects")
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,10 +1,13 @@
 """Loads TensorFlow without its start-up notices, so that standard error is left to real errors."""
 
 import contextlib
+import importlib.abc
+import importlib.machinery
 import logging
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from lbkeras.errors import UserError
 
@@ -54,6 +57,44 @@ def load_tensorflow() -> None:
                 "tensorflow: expected one that can be imported, with Keras (`pip install "
                 f"tensorflow keras`), received {type(error).__name__}: {error}"
             ) from error
+
+
+@contextlib.contextmanager
+def without_notices():
+    """Drops TensorFlow's notices from stderr if an import inside is what loads TensorFlow.
+
+    It changes no setting, and nothing at all where the environment asks for every message
+    (TF_CPP_MIN_LOG_LEVEL=0) or the program is no Python that can start another.
+    """
+    wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
+    python = "python" in Path(sys.executable or "").name and not getattr(sys, "frozen", False)
+    if "tensorflow" in sys.modules or wanted or not python or sys.stderr is None:
+        yield
+        return
+    finder = _QuietTensorFlow()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _QuietTensorFlow(importlib.abc.MetaPathFinder):
+    """Finds TensorFlow where it is, and filters stderr while it is loaded."""
+
+    def find_spec(self, name, path, target=None):
+        if name != "tensorflow":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_quietly(module):
+                with _filtered_stderr():
+                    load(module)
+
+            spec.loader.exec_module = load_quietly
+        return spec
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Standard error while TensorFlow loads: notices are dropped, all else comes through."""
 
+import os
 import subprocess
 import sys
 
@@ -48,3 +49,32 @@ def test_loading_tensorflow_prints_nothing():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+SCRIPT = """
+import lbkeras, lbkeras.data
+from lbkeras.callbacks import BatchSizeScheduler, TensorBoardScalars
+lbkeras.data.Pipeline, lbkeras.optimizers.LARS, lbkeras.models.small_cnn
+import sys
+assert {"keras", "tensorflow"} < set(sys.modules)
+assert not any(type(finder).__name__ == "_QuietTensorFlow" for finder in sys.meta_path)
+"""
+
+
+def _script(program, **environment):
+    """A script of somebody who has set nothing else of TensorFlow's."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, env=kept | environment)
+
+
+@pytest.mark.slow
+def test_a_script_that_takes_names_of_lbkeras_prints_nothing():
+    done = _script(SCRIPT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.release
+def test_who_asks_for_every_message_gets_it():
+    done = _script(SCRIPT, TF_CPP_MIN_LOG_LEVEL="0")
+    assert done.returncode == 0 and "oneDNN" in done.stderr
