@@ -61,7 +61,13 @@ setup(
         "tensorflow-datasets>=4.9.7",
     ],
     extras_require={
-        "test": ["hypothesis>=6.100", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.9"],
+        "test": [
+            "hypothesis>=6.100",
+            "mypy>=1.15",
+            "pytest>=8.0",
+            "pytest-xdist>=3.5",
+            "ruff>=0.9",
+        ],
         "jax": ["jax>=0.4.30"],
     },
     entry_points={"console_scripts": ["lbkeras=lbkeras.cli.main:run"]},

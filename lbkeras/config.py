@@ -1,5 +1,8 @@
 """What configs share. A config imports this module and ml_collections, nothing else."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from lbkeras.errors import UserError, unknown_name
@@ -9,17 +12,17 @@ FIRST_TUNING_SEED = 100
 
 def experiment(
     *,
-    data,
-    model,
-    optimizer,
-    plan,
-    arms,
-    callbacks=None,
-    seeds=3,
-    first_seed=0,
-    checkpoint_minutes=10.0,
-    tuning=False,
-):
+    data: dict[str, Any],
+    model: dict[str, Any],
+    optimizer: dict[str, Any],
+    plan: dict[str, Any],
+    arms: Mapping[str, dict[str, Any]],
+    callbacks: dict[str, Any] | None = None,
+    seeds: int = 3,
+    first_seed: int = 0,
+    checkpoint_minutes: float = 10.0,
+    tuning: bool = False,
+) -> ConfigDict:
     """A config: the sections of an experiment and the arms that differ from it.
 
     Args:
@@ -59,12 +62,12 @@ def experiment(
     )
 
 
-def arms(settings):
+def arms(settings: Mapping[str, Any]) -> ConfigDict:
     """Arms in the order they are written in: the first is the one that others compare with."""
     return ConfigDict(settings, sort_keys=False)
 
 
-def variants(**functions):
+def variants(**functions: Callable[[], ConfigDict]) -> Callable[..., ConfigDict]:
     """The `get_config` of a config that has variants.
 
     >>> get_config = variants(digits=lambda: "small", mnist=lambda: "larger")
@@ -86,7 +89,7 @@ def variants(**functions):
     return get_config
 
 
-def held_out(data):
+def held_out(data: dict[str, Any]) -> dict[str, Any]:
     """The section `data` with a fifth of the training split held out, which is tested on."""
     return data | dict(
         train_split="train[:80%]",
@@ -95,11 +98,11 @@ def held_out(data):
     )
 
 
-def rates_around(middle):
+def rates_around(middle: float) -> list[float]:
     """Five learning rates, a factor of 2 apart."""
     return [middle * multiple for multiple in (0.25, 0.5, 1.0, 2.0, 4.0)]
 
 
-def rate_arm(group, rate):
+def rate_arm(group: str, rate: float) -> str:
     """The name of a tuning's arm, GROUP_rate_RATE; a ConfigDict's keys have no dots."""
     return f"{group}_rate_{rate:g}".replace(".", "_")

@@ -1,7 +1,7 @@
 """The error for what a user can mend: the command line prints it as one line, without traceback."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
@@ -32,14 +32,14 @@ class UserError(ValueError):
         return UserError(f"{section}.{self}")
 
 
-def unknown_name(key: str, received, valid) -> str:
+def unknown_name(key: str, received: object, valid: Iterable[object]) -> str:
     """The message about a name that is none of the valid ones: lists them, suggests the nearest."""
-    valid = [str(name) for name in valid]
-    hint = suggestion(received, valid)
-    return f"{key}: expected one of {', '.join(valid)}, received {received!r}{hint}"
+    names = [str(name) for name in valid]
+    hint = suggestion(received, names)
+    return f"{key}: expected one of {', '.join(names)}, received {received!r}{hint}"
 
 
-def suggestion(received, valid: Sequence[str]) -> str:
+def suggestion(received: object, valid: Sequence[str]) -> str:
     """ " (did you mean 'NAME'?)" for the valid name that is nearest; "" where none is near."""
     nearest = difflib.get_close_matches(str(received), valid, n=1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""

@@ -48,7 +48,7 @@ class Metric:
 
 
 NOISE_SCALE = "gradient_noise_scale"
-_COUNT = dict(better=LOWER, cost=True, count=True)
+_COUNT: dict[str, Any] = dict(better=LOWER, cost=True, count=True)
 _LOGGED_BY_EVERY_RUN = (  # but for the number of epochs the columns of its history, in order
     Metric("updates", "parameter updates", **_COUNT),
     Metric("examples_seen", "examples seen", **_COUNT),

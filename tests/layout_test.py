@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,6 +16,7 @@ MODULES = tomllib.loads((ROOT / "tools/modules.toml").read_text())
 KINDS = ("pure", "keras", "tensorflow")
 OF_EVERYTHING = {"checks", "errors", "files", "keras_internals", "lazy"}
 OF_A_KIND = {"keras": "keras", "tensorflow": "tensorflow", "tensorflow_datasets": "tensorflow"}
+NOT_LOADED = {"TYPE_CHECKING", "modules"}  # for type checkers; if `sys.modules` has it already
 LIBRARIES = {
     *("absl", "matplotlib", "ml_collections", "numpy", "scipy", "sklearn", "tensorboard"),
     "threadpoolctl",
@@ -60,8 +62,10 @@ def imports_of(text: str) -> tuple[set[str], set[str]]:
     def visit(node, in_function):
         for child in ast.iter_child_nodes(node):
             names = inside if in_function else top
-            if isinstance(child, ast.If) and "sys.modules" in ast.unparse(child.test):
-                continue  # only what is loaded already
+            if isinstance(child, ast.If) and NOT_LOADED & {
+                *re.findall(r"\w+", ast.unparse(child.test))
+            }:
+                continue
             if isinstance(child, ast.Import):
                 names.update(alias.name for alias in child.names)
             elif isinstance(child, ast.ImportFrom):

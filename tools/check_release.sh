@@ -10,7 +10,7 @@
 #   batteries   the tests marked `release`
 #   resume      KILLS (30) runs of five configs killed with SIGKILL, against those left alone
 #   keras       the tests on other versions of Keras
-#   wheel       a wheel built from the commit, installed outside of the clone
+#   wheel       sdist and wheel built from the commit, installed and used outside of the clone
 #   python      the quick tests on PYTHONS (python3.12 python3.13), as far as there
 #   references  optimizers against other people's code, as far as it can be installed
 #   repeat      all tests of the gate REPEATS (20) times on a loaded machine
@@ -78,37 +78,7 @@ part_keras() {
   figure "$(tail -1 .release/keras.txt)"
 }
 
-part_wheel() { # nothing of the clone may be on the path: another folder, without PYTHONPATH
-  local folder
-  folder=$(mktemp -d)
-  trap "rm -rf '$folder'" EXIT
-  mkdir "$folder/source" "$folder/elsewhere"
-  git archive HEAD | tar -x -C "$folder/source"
-  cp -r "$folder/source/configs" "$folder/elsewhere/configs"
-  "${PYTHON:-python3}" -m venv "$folder/venv"
-  "$folder/venv/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps \
-    --wheel-dir="$folder" "$folder/source"
-  rm -rf "$folder/source"
-  "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$folder"/*.whl
-  cd "$folder/elsewhere"
-  unset PYTHONPATH
-  export PATH="$folder/venv/bin:$PATH" TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVICES=-1
-  python -c "
-import importlib.metadata, pathlib, sys, lbkeras, lbkeras.callbacks, lbkeras.optimizers
-where, installed = pathlib.Path(lbkeras.__file__).resolve(), importlib.metadata.version('lbkeras')
-if not where.is_relative_to(sys.prefix): sys.exit(f'lbkeras is imported from {where}')
-if installed != lbkeras.__version__: sys.exit(f'the wheel says {installed}')"
-  lbkeras --help > help.txt
-  grep -q "usage: lbkeras COMMAND" help.txt
-  lbkeras doctor
-  local smith=configs/papers/smith2018.py
-  lbkeras plan --config="$smith:paper_cifar10" | tee plan.txt
-  grep -q "29,040 updates" plan.txt
-  lbkeras train --config="$smith:digits" --arm=large_batch_naive --config.plan.epochs=3 \
-    "--config.plan.boundaries=(1,2)" --workdir=run
-  grep -q '"status": "finished"' run/record.json
-  figure "$(basename "$folder"/*.whl), $(du -k "$folder"/*.whl | cut -f1) kB: imports, plans, trains"
-}
+part_wheel() { bash tools/check_wheel.sh; } # which prints the figure
 
 part_python() {
   local each version

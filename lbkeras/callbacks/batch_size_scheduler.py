@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -32,6 +33,9 @@ from lbkeras.planning.plan import Plan
 from lbkeras.planning.replicas import check_replicas, replica_batch_size
 from lbkeras.schedules.epoch_learning_rate import EpochLearningRateSchedule
 from lbkeras.schedules.steered_learning_rate import SteeredLearningRate
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 
 class _EpochIsOver:
@@ -75,7 +79,9 @@ class BatchSizeScheduler(PipelineCallback):
 
     owns_batch_size = True
 
-    def __init__(self, pipeline, schedule: Plan | Callable[[int, int], int], verbose: int = 0):
+    def __init__(
+        self, pipeline: "Pipeline", schedule: Plan | Callable[[int, int], int], verbose: int = 0
+    ):
         super().__init__(pipeline)
         if not isinstance(schedule, Plan) and not callable(schedule):
             raise UserError(

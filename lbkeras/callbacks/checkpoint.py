@@ -3,7 +3,9 @@
 import contextlib
 import time
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -26,6 +28,9 @@ from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.errors import UserError
 from lbkeras.files import write_atomically
 from lbkeras.keras_internals.callbacks import finish_averages, keep_both_at_the_end
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 _KEEP = 2
 
@@ -63,7 +68,13 @@ class Checkpoint(PipelineCallback):
         UserError: an argument of another type or out of its range.
     """
 
-    def __init__(self, directory, pipeline, callbacks=(), minutes: float = 10.0):
+    def __init__(
+        self,
+        directory: Path | str,
+        pipeline: "Pipeline",
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        minutes: float = 10.0,
+    ):
         super().__init__(pipeline)
         self.directory = checks.path("directory", directory)
         self.callbacks = list(checks.sequence("callbacks", callbacks))
@@ -79,7 +90,7 @@ class Checkpoint(PipelineCallback):
             "own, received both"
         )
 
-    def restore(self, model, report=print) -> int:
+    def restore(self, model: keras.Model, report: Callable[[str], object] = print) -> int:
         """Restores the newest undamaged checkpoint into a built, compiled model and the pipeline.
 
         Args:

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _NAME = r"update_\d{9,}\.npz"
 
 def encoded(state: dict, arrays: dict) -> bytes:
     """One .npz file: every array with the CRC-32 of the zip format, the state as JSON beside."""
-    raw = {name: _as_numpy_type(array) for name, array in arrays.items()}
+    raw: dict[str, Any] = {name: _as_numpy_type(array) for name, array in arrays.items()}
     buffer = io.BytesIO()
     np.savez(buffer, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **raw)
     return buffer.getvalue()

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -11,6 +12,9 @@ from lbkeras.callbacks.optimizer_settings import last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.metrics import COLUMNS, FINALS
 from lbkeras.planning import durations
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 _WIDTH = 24
 _SECONDS_BETWEEN_DRAWINGS = 0.2
@@ -30,7 +34,7 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
             at each epoch; elsewhere a line comes at most that often. 0: a line an epoch.
     """
 
-    def __init__(self, pipeline, title: str = "", seconds_between_lines: float = 0.0):
+    def __init__(self, pipeline: "Pipeline", title: str = "", seconds_between_lines: float = 0.0):
         super().__init__(pipeline)
         self.title = f"{title} " if checks.text("title", title) else ""
         self._seconds_between_lines = checks.not_negative(

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+from collections.abc import Iterator
 
 import keras
 
@@ -41,7 +42,7 @@ class StopOnSignal(keras.callbacks.Callback):
         Interrupted: in `fit`, once the checkpoint is on the disk.
     """
 
-    def __init__(self, checkpoint):
+    def __init__(self, checkpoint: "Checkpoint"):
         super().__init__()
         if not isinstance(checkpoint, Checkpoint):
             raise UserError(
@@ -51,7 +52,7 @@ class StopOnSignal(keras.callbacks.Callback):
         self._received = None
 
     @contextlib.contextmanager
-    def catching(self):
+    def catching(self) -> Iterator["StopOnSignal"]:
         """Catches SIGINT and SIGTERM in this block; afterwards they act as before it.
 
         A signal that the process ignores, as SIGINT under `trap '' INT`, stays ignored. One that

@@ -4,6 +4,7 @@ import itertools
 import os
 import socket
 import time
+from pathlib import Path
 
 import keras
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -35,7 +36,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
             booleans.
     """
 
-    def __init__(self, directory, settings: dict | None = None):
+    def __init__(self, directory: Path | str, settings: dict | None = None):
         super().__init__()
         self.directory = checks.path("directory", directory)
         if settings is not None and not isinstance(settings, dict):

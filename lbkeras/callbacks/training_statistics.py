@@ -1,12 +1,16 @@
 """The columns of the run's history that Keras does not log."""
 
 import time
+from typing import TYPE_CHECKING
 
 import keras
 
 from lbkeras.callbacks.optimizer_settings import get_momentum, get_trust_ratios, last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.planning.noise_scale import noise_scale
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 
 class TrainingStatistics(PipelineCallback):
@@ -25,7 +29,7 @@ class TrainingStatistics(PipelineCallback):
 
     needs_checkpoint = True
 
-    def __init__(self, pipeline):
+    def __init__(self, pipeline: "Pipeline"):
         super().__init__(pipeline)
         self.examples_seen = 0
         self.examples_in_epoch = 0

@@ -148,7 +148,7 @@ class KerasAdapter(DataAdapter):
         lasting = self._is_stream or not self.shuffle
         if lasting and self._pass[1] == 0:
             return self._standing_dataset(shard)
-        return self._dataset(*self._pass, shard)
+        return self._dataset(*self._pass, shard)  # type: ignore[call-arg]
 
     def _dataset(self, epoch: int, start_step: int, shard: ReplicaShard) -> tf.data.Dataset:
         return self._batches(self._batching(shard)).of_pass(epoch, start_step)

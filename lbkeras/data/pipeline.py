@@ -1,6 +1,7 @@
 """One input pipeline whose batch size may change between the epochs of one `model.fit`."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -91,7 +92,7 @@ class Pipeline(KerasAdapter):
 
     def __init__(
         self,
-        source,
+        source: Any,
         batch_size: int,
         *,
         shuffle: bool = True,
@@ -147,7 +148,7 @@ class Pipeline(KerasAdapter):
         return self._batch_size
 
     @batch_size.setter
-    def batch_size(self, value: int):
+    def batch_size(self, value: int) -> None:
         call, arguments = running_call()
         if call == "fit" and arguments["x"] is self:
             # Keras has counted its steps, and the graph has its shapes.
@@ -239,7 +240,7 @@ class Pipeline(KerasAdapter):
         return self._label_range
 
     @property
-    def element_spec(self):
+    def element_spec(self) -> Any:
         """The shapes and types of a batch."""
         return self._standing_dataset().element_spec
 

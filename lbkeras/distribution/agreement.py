@@ -2,13 +2,14 @@
 
 import functools
 import time
+from typing import Any
 
 import numpy as np
 
 _MOST_STEPS = 1000
 
 
-def num_workers(strategy) -> int:
+def num_workers(strategy: Any) -> int:
     """Processes that train together under a strategy: 1 for None and on one machine."""
     resolver = getattr(strategy, "cluster_resolver", None)
     if resolver is None:
@@ -21,7 +22,7 @@ def num_workers(strategy) -> int:
     return max(1, sum(len(jobs.get(job, ())) for job in ("chief", "worker")))
 
 
-def is_chief(strategy) -> bool:
+def is_chief(strategy: Any) -> bool:
     """Whether this process writes what all have made: the only one, or the first worker."""
     return num_workers(strategy) == 1 or strategy.extended.should_checkpoint
 

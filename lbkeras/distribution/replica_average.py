@@ -3,7 +3,7 @@
 import keras
 
 
-def average_over_replicas(model) -> None:
+def average_over_replicas(model: keras.Model) -> None:
     """Sets each floating-point non-trainable variable to its mean over the replicas.
 
     v_r <- (1/R) sum_s v_s for replicas r, s = 1..R: the moving statistics of batch normalisations

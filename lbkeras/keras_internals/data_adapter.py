@@ -11,7 +11,7 @@ try:
     from keras.src.trainers.data_adapters.data_adapter import DataAdapter
 except ImportError:
 
-    class DataAdapter:
+    class DataAdapter:  # type: ignore[no-redef]
         """Takes the place of Keras' class where there is none: refuses to be made."""
 
         def __new__(cls, *arguments, **keywords):

@@ -1,5 +1,7 @@
 """A classifier that is not learned: rows of a Hadamard matrix and one learned scale."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -48,12 +50,12 @@ class HadamardClassifier(keras.layers.Layer):
 
     def __init__(
         self,
-        units,
-        use_bias=True,
-        scale_initializer=None,
-        bias_initializer=None,
-        scale_regularizer=None,
-        **kwargs,
+        units: int,
+        use_bias: bool = True,
+        scale_initializer: Any = None,
+        bias_initializer: Any = None,
+        scale_regularizer: Any = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not isinstance(units, int) or units < 1:

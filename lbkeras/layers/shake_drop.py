@@ -1,5 +1,7 @@
 """ShakeDrop: a residual branch multiplied by random numbers, others forward than backward."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -53,12 +55,12 @@ class ShakeDrop(keras.layers.Layer):
 
     def __init__(
         self,
-        survival_probability=0.5,
-        alpha=(-1.0, 1.0),
-        beta=(0.0, 1.0),
-        level="image",
-        seed=None,
-        **kwargs,
+        survival_probability: float = 0.5,
+        alpha: tuple[float, float] = (-1.0, 1.0),
+        beta: tuple[float, float] = (0.0, 1.0),
+        level: str = "image",
+        seed: int | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         number = isinstance(survival_probability, int | float)

@@ -1,5 +1,7 @@
 """AlexNet and AlexNet-BN, as the LARS paper trains them."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -10,16 +12,16 @@ _SMALLEST = 67  # leaves 3 pixels for the last pooling
 
 
 def alexnet(
-    input_shape=(227, 227, 3),
-    num_classes=1000,
-    weight_decay=0.0,
-    dropout=0.5,
+    input_shape: tuple[int | None, ...] = (227, 227, 3),
+    num_classes: int = 1000,
+    weight_decay: float = 0.0,
+    dropout: float = 0.5,
     *,
-    batch_normalization=False,
-    groups=2,
-    mean=None,
-    standard_deviation=1.0,
-):
+    batch_normalization: bool = False,
+    groups: int = 2,
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = 1.0,
+) -> keras.Model:
     """AlexNet in its Caffe form, with local response normalisation or with batch normalisation.
 
     Convolutions 11x11 with stride 4 and 96 filters, 5x5 with 256, 3x3 with 384, 384 and 256, each

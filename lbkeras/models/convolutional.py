@@ -1,20 +1,22 @@
 """A small convolutional network for digits and MNIST."""
 
+from collections.abc import Sequence
+
 import keras
 
 from lbkeras.models import parts
 
 
 def small_cnn(
-    input_shape,
-    num_classes,
-    width=16,
-    weight_decay=0.0,
-    batch_normalization=False,
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: int = 16,
+    weight_decay: float = 0.0,
+    batch_normalization: bool = False,
     *,
-    mean=None,
-    standard_deviation=None,
-):
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """A small convolutional network, without batch normalisation unless asked for.
 
     Two stages of 3x3 convolution, ReLU and 2x2 max pooling with `width` and `2 * width` filters,

@@ -1,5 +1,7 @@
 """Inception-ResNet-v2, with ghost batch normalisation if asked for."""
 
+from collections.abc import Sequence
+
 import keras
 
 from lbkeras.errors import UserError
@@ -10,15 +12,15 @@ from lbkeras.models import parts
 
 
 def inception_resnet_v2(
-    input_shape=(299, 299, 3),
-    num_classes=1000,
-    weight_decay=0.0,
-    dropout=0.2,
+    input_shape: tuple[int | None, ...] = (299, 299, 3),
+    num_classes: int = 1000,
+    weight_decay: float = 0.0,
+    dropout: float = 0.2,
     *,
-    ghost_batch_size=None,
-    mean=127.5,
-    standard_deviation=127.5,
-):
+    ghost_batch_size: int | None = None,
+    mean: float | Sequence[float] | None = 127.5,
+    standard_deviation: float | Sequence[float] | None = 127.5,
+) -> keras.Model:
     """Inception-ResNet-v2 from `keras.applications` without weights, for training from scratch.
 
     What is added: the uint8 input and its normalisation, dropout and float32 logits after the

@@ -3,19 +3,21 @@
 C3 and C4 are C1 and C2 for 100 classes. F2, for speech (TIMIT), is not here.
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from lbkeras.models import parts
 
 
 def keskar_f1(
-    input_shape=(28, 28, 1),
-    num_classes=10,
-    weight_decay=0.0,
+    input_shape: tuple[int | None, ...] = (28, 28, 1),
+    num_classes: int = 10,
+    weight_decay: float = 0.0,
     *,
-    mean=None,
-    standard_deviation=None,
-):
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """F1, for MNIST: five hidden layers of 512 units, each Dense, batch norm, ReLU; logits.
 
     Args:
@@ -49,13 +51,13 @@ def keskar_f1(
 
 
 def keskar_c1(
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    weight_decay=0.0,
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    weight_decay: float = 0.0,
     *,
-    mean=None,
-    standard_deviation=None,
-):
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """C1, for CIFAR-10, shallow and like AlexNet; with `num_classes=100` C3.
 
     Twice 5x5 convolution with 64 filters, batch norm, ReLU, 3x3 max pooling with stride 2; Dense
@@ -83,13 +85,13 @@ def keskar_c1(
 
 
 def keskar_c2(
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    weight_decay=0.0,
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    weight_decay: float = 0.0,
     *,
-    mean=None,
-    standard_deviation=None,
-):
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """C2, for CIFAR-10, deep and like VGG; with `num_classes=100` C4.
 
     Thirteen 3x3 convolutions in five groups with 64, 64; 128, 128; 256 three times; 512 three
@@ -126,13 +128,13 @@ def keskar_c2(
 
 
 def keskar_c3(
-    input_shape=(32, 32, 3),
-    num_classes=100,
-    weight_decay=0.0,
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 100,
+    weight_decay: float = 0.0,
     *,
-    mean=None,
-    standard_deviation=None,
-):
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """C3, for CIFAR-100: `keskar_c1` with 100 classes."""
     return keskar_c1(
         input_shape, num_classes, weight_decay, mean=mean, standard_deviation=standard_deviation
@@ -140,13 +142,13 @@ def keskar_c3(
 
 
 def keskar_c4(
-    input_shape=(32, 32, 3),
-    num_classes=100,
-    weight_decay=0.0,
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 100,
+    weight_decay: float = 0.0,
     *,
-    mean=None,
-    standard_deviation=None,
-):
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """C4, for CIFAR-100: `keskar_c2` with 100 classes."""
     return keskar_c2(
         input_shape, num_classes, weight_decay, mean=mean, standard_deviation=standard_deviation

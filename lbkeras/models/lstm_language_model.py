@@ -8,16 +8,16 @@ from lbkeras.models import parts
 
 
 def lstm_language_model(
-    vocabulary_size=10_000,
-    embedding=200,
-    units=200,
-    layers=2,
-    dropout=0.0,
-    weight_decay=0.0,
+    vocabulary_size: int = 10_000,
+    embedding: int = 200,
+    units: int = 200,
+    layers: int = 2,
+    dropout: float = 0.0,
+    weight_decay: float = 0.0,
     *,
-    initial_range=0.1,
-    input_shape=(None,),
-):
+    initial_range: float = 0.1,
+    input_shape: tuple[int | None, ...] = (None,),
+) -> keras.Model:
     """The next token from those before it: embedding, stacked LSTMs, logits at every time step.
 
     Dropout falls on what goes into each LSTM and into the logits, never on the recurrent state.

@@ -1,19 +1,21 @@
 """A multilayer perceptron."""
 
+from collections.abc import Sequence
+
 import keras
 
 from lbkeras.models import parts
 
 
 def mlp(
-    input_shape,
-    num_classes,
-    hidden_sizes=(512,),
-    weight_decay=0.0,
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    hidden_sizes: Sequence[int] = (512,),
+    weight_decay: float = 0.0,
     *,
-    mean=None,
-    standard_deviation=None,
-):
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """A multilayer perceptron: normalise, flatten, Dense and ReLU for each hidden size, logits.
 
     Args:

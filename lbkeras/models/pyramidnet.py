@@ -1,6 +1,7 @@
 """PyramidNet with ShakeDrop."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 
@@ -10,18 +11,18 @@ from lbkeras.models import parts
 
 
 def pyramidnet(
-    depth=110,
-    widening=270,
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    weight_decay=0.0,
+    depth: int = 110,
+    widening: int = 270,
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    weight_decay: float = 0.0,
     *,
-    bottleneck=False,
-    shake_drop=True,
-    last_survival_probability=0.5,
-    mean=None,
-    standard_deviation=None,
-):
+    bottleneck: bool = False,
+    shake_drop: bool = True,
+    last_survival_probability: float = 0.5,
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """Additive PyramidNet: every block a little wider than the one before, ShakeDrop in each.
 
     A 3x3 convolution with 16 filters and batch norm, three stages of `n` blocks at full, half and

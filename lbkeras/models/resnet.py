@@ -1,5 +1,7 @@
 """The CIFAR residual networks of He et al. (2016)."""
 
+from collections.abc import Sequence
+
 import keras
 
 from lbkeras.errors import UserError
@@ -7,19 +9,19 @@ from lbkeras.models import parts
 
 
 def cifar_resnet(
-    depth=20,
-    width=16,
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    weight_decay=0.0,
+    depth: int = 20,
+    width: int = 16,
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    weight_decay: float = 0.0,
     *,
-    shortcut="A",
-    zero_gamma=False,
-    fixed_classifier=False,
-    batch_normalization=None,
-    mean=None,
-    standard_deviation=None,
-):
+    shortcut: str = "A",
+    zero_gamma: bool = False,
+    fixed_classifier: bool = False,
+    batch_normalization: bool | None = None,
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """The residual network for CIFAR: three stages of `n` blocks, `depth = 6n + 2`.
 
     Stages have `width`, `2 * width`, `4 * width` filters at full, half and quarter resolution; a

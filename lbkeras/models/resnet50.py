@@ -1,20 +1,22 @@
 """ResNet-50 for ImageNet, as large-batch papers train it."""
 
+from collections.abc import Sequence
+
 import keras
 
 from lbkeras.models import parts
 
 
 def resnet50(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    weight_decay=0.0,
+    input_shape: tuple[int | None, ...] = (224, 224, 3),
+    num_classes: int = 1000,
+    weight_decay: float = 0.0,
     *,
-    zero_gamma=True,
-    fixed_classifier=False,
-    mean=None,
-    standard_deviation=None,
-):
+    zero_gamma: bool = True,
+    fixed_classifier: bool = False,
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """ResNet-50 v1.5: 16 bottleneck blocks whose stride sits on the 3x3 convolution.
 
     A 7x7 convolution with 64 filters and stride 2, batch norm, ReLU, 3x3 max pooling with stride 2;

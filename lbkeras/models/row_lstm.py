@@ -1,20 +1,22 @@
 """An LSTM that reads an image a row a time step."""
 
+from collections.abc import Sequence
+
 import keras
 
 from lbkeras.models import parts
 
 
 def row_lstm(
-    input_shape=(28, 28, 1),
-    num_classes=10,
-    units=128,
-    weight_decay=0.0,
+    input_shape: tuple[int | None, ...] = (28, 28, 1),
+    num_classes: int = 10,
+    units: int = 128,
+    weight_decay: float = 0.0,
     *,
-    projection=128,
-    mean=None,
-    standard_deviation=None,
-):
+    projection: int | None = 128,
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """An LSTM that reads an image from top to bottom, a row a time step; logits from the last.
 
     A row of `width * channels` normalised pixels first goes through a linear layer with

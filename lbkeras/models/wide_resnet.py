@@ -1,5 +1,7 @@
 """Wide residual networks, Zagoruyko and Komodakis (2016)."""
 
+from collections.abc import Sequence
+
 import keras
 
 from lbkeras.errors import UserError
@@ -7,18 +9,18 @@ from lbkeras.models import parts
 
 
 def wide_resnet(
-    depth,
-    width,
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    dropout=0.0,
-    weight_decay=0.0,
+    depth: int,
+    width: int,
+    input_shape: tuple[int | None, ...] = (32, 32, 3),
+    num_classes: int = 10,
+    dropout: float = 0.0,
+    weight_decay: float = 0.0,
     *,
-    fixed_classifier=False,
-    batch_normalization=None,
-    mean=None,
-    standard_deviation=None,
-):
+    fixed_classifier: bool = False,
+    batch_normalization: bool = None,
+    mean: float | Sequence[float] | None = None,
+    standard_deviation: float | Sequence[float] | None = None,
+) -> keras.Model:
     """Wide residual network WRN-depth-width: pre-activation blocks, `depth = 6n + 4`.
 
     A 3x3 convolution with 16 filters, three stages of `n` blocks with `16 * width`, `32 * width`,

@@ -1,5 +1,7 @@
 """AdamP: Adam without the growth of scale-invariant weights."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -57,16 +59,16 @@ class AdamP(ProjectedRule):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        weight_decay=0.0,
-        delta=0.1,
-        weight_decay_ratio=0.1,
-        nesterov=False,
-        name="adamp",
-        **kwargs,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        delta: float = 0.1,
+        weight_decay_ratio: float = 0.1,
+        nesterov: bool = False,
+        name: str = "adamp",
+        **kwargs: Any,
     ):
         super().__init__(
             learning_rate,

@@ -1,6 +1,7 @@
 """What the optimizers here share: weight decay inside the rule, and exclusions that are saved."""
 
 import re
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,7 +10,7 @@ from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import OwnWeightDecay
 
-_NO_EXCLUSIONS = {"names": [], "paths": [], "positions": [], "num_variables": 0}
+_NO_EXCLUSIONS: dict[str, Any] = {"names": [], "paths": [], "positions": [], "num_variables": 0}
 
 
 class RuleWithWeightDecay(OwnWeightDecay):

@@ -1,5 +1,7 @@
 """LAMB: layer-wise adaptive moments for batch training."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -58,13 +60,13 @@ class LAMB(LayerAdaptation):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-6,
-        weight_decay=0.0,
-        name="lamb",
-        **kwargs,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        weight_decay: float = 0.0,
+        name: str = "lamb",
+        **kwargs: Any,
     ):
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
         self.beta_1 = checks.momentum("beta_1", beta_1)

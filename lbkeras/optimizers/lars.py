@@ -1,5 +1,7 @@
 """LARS: layer-wise adaptive rate scaling."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -79,17 +81,17 @@ class LARS(LayerAdaptation):
 
     def __init__(
         self,
-        learning_rate,
-        momentum=0.9,
-        weight_decay=0.0,
-        trust_coefficient=0.001,
-        epsilon=0.0,
-        nesterov=False,
-        clip=False,
-        norm="separate",
-        learning_rate_in_momentum=True,
-        name="lars",
-        **kwargs,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust_coefficient: float = 0.001,
+        epsilon: float = 0.0,
+        nesterov: bool = False,
+        clip: bool = False,
+        norm: str = "separate",
+        learning_rate_in_momentum: bool = True,
+        name: str = "lars",
+        **kwargs: Any,
     ):
         super().__init__(learning_rate, weight_decay, name=name, **kwargs)
         self.momentum = checks.momentum("momentum", momentum)

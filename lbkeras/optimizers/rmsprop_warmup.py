@@ -1,5 +1,7 @@
 """RMSprop warm-up: from RMSprop to momentum SGD, as a large batch needs it at the start."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -58,15 +60,15 @@ class RMSpropWarmup(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate,
-        transition_center_steps,
-        transition_period_steps,
-        momentum=0.9,
-        rho=0.99,
-        epsilon=1e-8,
-        rmsprop_learning_rate=3e-4,
-        name="rmsprop_warmup",
-        **kwargs,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        transition_center_steps: float,
+        transition_period_steps: float,
+        momentum: float = 0.9,
+        rho: float = 0.99,
+        epsilon: float = 1e-8,
+        rmsprop_learning_rate: float = 3e-4,
+        name: str = "rmsprop_warmup",
+        **kwargs: Any,
     ):
         super().__init__(checks.learning_rate("learning_rate", learning_rate), name=name, **kwargs)
         self.transition_center_steps = checks.not_negative(

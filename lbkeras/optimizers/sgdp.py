@@ -1,5 +1,7 @@
 """SGDP: momentum SGD without the growth of scale-invariant weights."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -52,16 +54,16 @@ class SGDP(ProjectedRule):
 
     def __init__(
         self,
-        learning_rate,
-        momentum=0.0,
-        dampening=0.0,
-        epsilon=1e-8,
-        weight_decay=0.0,
-        delta=0.1,
-        weight_decay_ratio=0.1,
-        nesterov=False,
-        name="sgdp",
-        **kwargs,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+        delta: float = 0.1,
+        weight_decay_ratio: float = 0.1,
+        nesterov: bool = False,
+        name: str = "sgdp",
+        **kwargs: Any,
     ):
         super().__init__(
             learning_rate,

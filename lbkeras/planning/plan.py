@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 from bisect import bisect_right
+from typing import Any
 
 from lbkeras import checks
 from lbkeras.errors import UserError
@@ -127,7 +128,7 @@ class Plan:
             for phase in self.phases
         )
 
-    def learning_rate_schedule(self):
+    def learning_rate_schedule(self) -> Any:
         """The learning rate as a Keras schedule, evaluated in the graph from the update count.
 
         Loads Keras. Returns an `lbkeras.schedules.EpochLearningRateSchedule`.

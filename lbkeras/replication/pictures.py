@@ -1,6 +1,7 @@
 """Pictures of a replication: all arms in each, drawn from the histories and plans."""
 
 import io
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def write_plots(workdir: Path | str | ReplicationFolder) -> list[Path]:
     written = []
     curves = [(metric, "epochs"), (metric, "updates"), (metric, "seconds")]
     curves += [("loss", "epochs"), (NOISE_SCALE, "epochs")]
-    pictures = [
+    pictures: list[tuple[str, Callable]] = [
         (f"{column}_against_{against}", partial(draw_curves, arms, column, against))
         for column, against in curves
     ]

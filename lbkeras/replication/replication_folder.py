@@ -11,13 +11,13 @@ from lbkeras.runs.record import RunFolder, read_formatted, read_run
 
 REPLICATION_FORMAT = 1  # of replication.json
 # What its keys hold, and those of its plans and arms, if they are there and not null.
-_REPLICATION = {
+_REPLICATION: dict[str, type] = {
     **dict.fromkeys(("title", "config", "variant", "command"), str),
     **dict.fromkeys(("dataset", "dataset_description"), str),
     **dict.fromkeys(("paper", "plans", "arms"), dict),
     "claims": list,
 }
-_PARTS = {
+_PARTS: dict[str, Any] = {
     "plans": {"updates": float, "phases": list},
     "arms": {"description": str, "paper": dict},
 }

@@ -174,7 +174,7 @@ def _gather(folder: ReplicationFolder, claim: Claim) -> Evidence:
         diverged.append(outcomes["diverged"])
         examples += [runs[seed].examples(claim.metric) for seed in outcomes["finished"]]
     resolution = 1 / min(examples) if examples and None not in examples else None
-    return Evidence(claim, *values, *diverged, resolution)
+    return Evidence(claim, *values, *diverged, resolution)  # type: ignore[arg-type, call-arg]
 
 
 def _list_not_finished(folder: ReplicationFolder) -> list[dict[str, Any]]:

@@ -1,5 +1,7 @@
 """The history of a run as a file that a kill cannot lose."""
 
+from pathlib import Path
+
 import keras
 
 from lbkeras import checks
@@ -19,7 +21,7 @@ class HistoryWriter(keras.callbacks.Callback):
         path: the file, `history.jsonl`; rows are added to what it holds.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path | str):
         super().__init__()
         self.path = checks.path("path", path)
 

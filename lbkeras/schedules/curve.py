@@ -7,6 +7,8 @@ way into the optimizer it becomes an `EpochLearningRateSchedule`, which counts u
 import dataclasses
 import math
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lbkeras import checks
 from lbkeras.errors import UserError
@@ -168,7 +170,7 @@ class Curve:
         return [segment.to_dict() for segment in self.segments]
 
     @classmethod
-    def from_list(cls, data) -> "Curve":
+    def from_list(cls, data: Sequence[Mapping[str, Any]]) -> "Curve":
         """The curve that `to_list` described."""
         segments = []
         for index, item in enumerate(checks.sequence("segments", data)):

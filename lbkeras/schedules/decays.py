@@ -1,11 +1,13 @@
 """Curves of one shape: steps, and decays from a learning rate to another."""
 
+from collections.abc import Sequence
+
 from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.schedules.curve import Curve, Segment
 
 
-def steps(values, boundaries, epochs: float) -> Curve:
+def steps(values: Sequence[float], boundaries: Sequence[float], epochs: float) -> Curve:
     """Constant learning rates with jumps at epochs.
 
     >>> curve = steps([0.1, 0.02, 0.004], boundaries=[60, 120], epochs=200)

@@ -2,7 +2,9 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,7 +49,9 @@ class EpochLearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule)
         UserError: the phases are not in order, or an epoch has no step.
     """
 
-    def __init__(self, curve, phases):
+    def __init__(
+        self, curve: Curve | Sequence[Mapping[str, Any]], phases: Sequence[tuple[int, int, int]]
+    ):
         self.curve = curve if isinstance(curve, Curve) else Curve.from_list(curve)
         self.phases = _checked_phases(phases)
         self._table = _table(self.curve, self.phases)

@@ -1,5 +1,8 @@
 """A learning rate inside the graph whose curve a callback may change between epochs."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -43,7 +46,14 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     0.15
     """
 
-    def __init__(self, curve=None, first_update=0, first_epoch=0, steps_per_epoch=1, owner=""):
+    def __init__(
+        self,
+        curve: Curve | Sequence[Mapping[str, Any]] | None = None,
+        first_update: int = 0,
+        first_epoch: int = 0,
+        steps_per_epoch: int = 1,
+        owner: str = "",
+    ):
         self.owner = checks.text("owner", owner)
         self._integers, self._floats = (
             keras.Variable(np.zeros((_ROWS, len(names))), dtype=dtype, trainable=False, name=name)

@@ -1,6 +1,7 @@
 """AdaScale SGD: the learning rate and the length of a run follow what larger batches are worth."""
 
 import warnings
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
@@ -19,6 +20,9 @@ from lbkeras.methods.noise_scale.callback import GradientNoiseScale
 from lbkeras.methods.noise_scale.estimates import adascale_gain
 from lbkeras.methods.noise_scale.second_moments import has_second_moments
 from lbkeras.planning.plan import Plan
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 _UNDIVIDED_ERROR = (
     "AdaScale: expected micro-batches or replicas, from whose gradients it measures their "
@@ -76,10 +80,10 @@ class AdaScale(GradientNoiseScale):
 
     def __init__(
         self,
-        pipeline,
+        pipeline: "Pipeline",
         base_batch_size: int | None = None,
         base_epochs: int | None = None,
-        learning_rate=None,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | Plan | None = None,
         *,
         per_layer: bool = False,
     ):

@@ -1,5 +1,7 @@
 """A learning rate that goes along a base schedule at its own pace."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -29,7 +31,13 @@ class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     Reference: Johnson et al., arXiv 2007.05105, section 3.
     """
 
-    def __init__(self, base, gain: float = 1.0, progress: float = 0.0, owner: str = ""):
+    def __init__(
+        self,
+        base: float | keras.optimizers.schedules.LearningRateSchedule | dict[str, Any],
+        gain: float = 1.0,
+        progress: float = 0.0,
+        owner: str = "",
+    ):
         if isinstance(base, dict):
             base = keras.saving.deserialize_keras_object(base)
         self.base = checks.learning_rate("base", base)
@@ -68,7 +76,7 @@ class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         state[1] = gain
         self._state.assign(state)
 
-    def advance(self, step, gain) -> None:
+    def advance(self, step: Any, gain: Any) -> None:
         """Ends the update number `step`; `gain` is that of the next. In a replica, in the graph."""
         state = ops.convert_to_tensor(self._state.value)
         numbers = (state[0] + state[1], gain, self._rate(state), step)

@@ -1,6 +1,8 @@
 """The batch size follows what the gradients say, and the learning rate follows the batch size."""
 
 import math
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -29,6 +31,9 @@ from lbkeras.planning.plan import Plan
 from lbkeras.planning.replicas import replica_batch_size
 from lbkeras.schedules.decays import steps
 from lbkeras.schedules.scaling import SCALING_RULES
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 RULES = ("critical", "cabs")
 GAIN_POWERS = {"gain": 1.0, "square_root_gain": 0.5}
@@ -113,15 +118,15 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
     def __init__(
         self,
-        pipeline,
+        pipeline: "Pipeline",
         *,
-        plan=None,
+        plan: Plan | None = None,
         min_batch_size: int | None = None,
         max_batch_size: int | None = None,
         rule: str = "critical",
         scaling: str | None = None,
         factor: int = 2,
-        file=None,
+        file: Path | str | None = None,
     ):
         super().__init__(pipeline, lambda epoch, size: self.next_size)
         self.rule = checks.choice("rule", rule, RULES)
@@ -241,8 +246,8 @@ class AdaptiveBatchSize(BatchSizeScheduler):
             self.largest = self._sizes[max(self._sizes.index(present) - 1, 0)]
             return self.largest, "the loss rose after the batch size did: back, and no further"
         most = self.largest or self._sizes[-1]
-        sizes = tuple(size for size in self._sizes if size <= most)
-        return next_batch_size(present, sizes, lower, upper)
+        allowed = tuple(size for size in self._sizes if size <= most)
+        return next_batch_size(present, allowed, lower, upper)
 
     def _target(self, rate: float, loss) -> tuple[float, float]:
         if self.rule == "critical":

@@ -1,5 +1,8 @@
 """AutoWU: finds the learning rate by warming up until the loss has passed its minimum."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 
@@ -18,6 +21,9 @@ from lbkeras.methods.auto_wu.plan import PATIENCE, decay_from
 from lbkeras.methods.auto_wu.step_losses import StepLosses
 from lbkeras.planning.plan import Plan
 from lbkeras.schedules.curve import EPOCH_TOLERANCE
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 _LOSSES_IN_FILE = 2000
 _RATES_IN_FILE = 400
@@ -80,7 +86,9 @@ class AutoWU(PipelineCallback):
     owns_learning_rate = True
     needs_checkpoint = True
 
-    def __init__(self, pipeline, plan: Plan, seed: int = 0, file=None):
+    def __init__(
+        self, pipeline: "Pipeline", plan: Plan, seed: int = 0, file: Path | str | None = None
+    ):
         super().__init__(pipeline)
         segments = plan.curve.segments if isinstance(plan, Plan) and plan.curve else ()
         if len(segments) < 2 or segments[0].shape != "exponential":

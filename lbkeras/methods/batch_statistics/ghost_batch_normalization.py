@@ -1,6 +1,7 @@
 """Batch normalisation over small parts of a large batch."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -83,11 +84,11 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
     def __init__(
         self,
-        ghost_batch_size,
-        axis=-1,
-        moving_statistics="sequential",
-        synchronized=False,
-        **kwargs,
+        ghost_batch_size: int,
+        axis: int = -1,
+        moving_statistics: str = "sequential",
+        synchronized: bool = False,
+        **kwargs: Any,
     ):
         if kwargs.get("renorm"):
             raise UserError("renorm: expected False, received True")

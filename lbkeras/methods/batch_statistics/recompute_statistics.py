@@ -1,6 +1,7 @@
 """Batch-norm statistics of the final weights, from a pass over data."""
 
 import contextlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.model import layers as nested_layers
 
 
-def recompute_statistics(model, batches, steps=None) -> int:
+def recompute_statistics(model: keras.Model, batches: Any, steps: int | None = None) -> int:
     """Replaces the moving statistics of a model's batch norms by averages over a pass of data.
 
     With the weights as they are, for the mean and likewise for the variance of each batch norm,

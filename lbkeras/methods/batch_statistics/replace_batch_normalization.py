@@ -7,7 +7,9 @@ from lbkeras.keras_internals.model import layers as nested_layers
 from lbkeras.methods.batch_statistics.ghost_batch_normalization import GhostBatchNormalization
 
 
-def with_ghost_batch_normalization(model, ghost_batch_size, synchronized=False):
+def with_ghost_batch_normalization(
+    model: keras.Model, ghost_batch_size: int, synchronized: bool = False
+) -> keras.Model:
     """A copy of a model whose batch norms normalise each ghost batch by itself.
 
     Every `keras.layers.BatchNormalization` becomes a `lbkeras.layers.GhostBatchNormalization` of

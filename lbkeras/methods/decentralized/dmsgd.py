@@ -1,6 +1,10 @@
 """DmSGD: decentralized momentum SGD."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import numpy as np
 
 from lbkeras.methods.decentralized.base import WithMixing
 
@@ -50,9 +54,14 @@ class DmSGD(WithMixing):
     """
 
     def __init__(
-        self, learning_rate=0.01, mixing=((1.0,),), momentum=0.9, weight_decay=0.0, name="dmsgd",
-        **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.01,
+        mixing: Sequence[Sequence[float]] | np.ndarray = ((1.0,),),
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        name: str = "dmsgd",
+        **kwargs: Any,
+    ):
         super().__init__(learning_rate, mixing, momentum, weight_decay, name=name, **kwargs)
 
     def depart(self, weight, move, slots):

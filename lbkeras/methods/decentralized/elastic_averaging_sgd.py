@@ -1,5 +1,7 @@
 """Elastic averaging SGD: nodes on springs around a common centre."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -56,9 +58,15 @@ class ElasticAveragingSGD(Decentralized):
     """
 
     def __init__(
-        self, learning_rate=0.01, num_nodes=1, elasticity=None, momentum=0.0, weight_decay=0.0,
-        name="elastic_averaging_sgd", **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.01,
+        num_nodes: int = 1,
+        elasticity: float | None = None,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        name: str = "elastic_averaging_sgd",
+        **kwargs: Any,
+    ):
         super().__init__(num_nodes, learning_rate, momentum, weight_decay, name=name, **kwargs)
         if elasticity is None:
             elasticity = 0.9 / self.num_nodes

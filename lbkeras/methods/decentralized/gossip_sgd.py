@@ -1,5 +1,7 @@
 """Gossiping SGD: in each step every node averages with one random other."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -56,9 +58,15 @@ class GossipSGD(Decentralized):
     """
 
     def __init__(
-        self, learning_rate=0.01, num_nodes=1, momentum=0.0, weight_decay=0.0, seed=0,
-        name="gossip_sgd", **kwargs,
-    ):  # fmt: skip
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.01,
+        num_nodes: int = 1,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        seed: int = 0,
+        name: str = "gossip_sgd",
+        **kwargs: Any,
+    ):
         super().__init__(num_nodes, learning_rate, momentum, weight_decay, name=name, **kwargs)
         self.seed = checks.integer("seed", seed)
         steps = range(_PERIOD)

@@ -1,13 +1,14 @@
 """Which node of a decentralized training owns which examples, in NumPy alone."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lbkeras import checks
 from lbkeras.errors import UserError
 
 
 def shard_by_label(
-    labels, num_nodes: int, concentration: float | None = None, seed: int = 0
+    labels: ArrayLike, num_nodes: int, concentration: float | None = None, seed: int = 0
 ) -> np.ndarray:
     """Divides examples between nodes, at random or so that each node has labels of its own.
 

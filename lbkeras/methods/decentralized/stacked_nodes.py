@@ -1,6 +1,7 @@
 """Decentralized training of many nodes on one machine: their weights in one leading axis."""
 
 import types
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -47,7 +48,7 @@ class StackedNodes(keras.Model):
     [(4, 2), (2,)]
     """
 
-    def __init__(self, model, num_nodes, **kwargs):
+    def __init__(self, model: keras.Model, num_nodes: int, **kwargs: Any):
         super().__init__(**kwargs)
         if not getattr(model, "built", False) or not hasattr(model, "stateless_call"):
             raise UserError(f"model: expected a built Keras model, received {model!r}")
@@ -66,7 +67,7 @@ class StackedNodes(keras.Model):
         ]
         self.built = True
 
-    def mean_model(self):
+    def mean_model(self) -> keras.Model:
         """The model with the mean of the nodes' weights and statistics: a copy, to keep and save.
 
         Further calls give further copies.
@@ -80,21 +81,21 @@ class StackedNodes(keras.Model):
         return model
 
     @property
-    def one_node(self):
+    def one_node(self) -> keras.Model:
         """The model that it was made from."""
         return self._one.model
 
     @property
-    def node_weights(self):
+    def node_weights(self) -> Any:
         """The trainable variables, each of shape `(num_nodes, ...)`."""
         return list(self._stacked)
 
     @property
-    def input_shape(self):
+    def input_shape(self) -> Any:
         return self._one.model.input_shape
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> Any:
         return self._one.model.output_shape
 
     def call(self, inputs, training=False):

@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -15,6 +16,9 @@ from lbkeras.keras_internals.model import train_function
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
 from lbkeras.methods.micro_batches.train_step import check_micro_batch_size, micro_batch_train_step
 from lbkeras.methods.micro_batches.update_progress import UpdateProgress
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 
 class MicroBatches(PipelineCallback):
@@ -63,7 +67,9 @@ class MicroBatches(PipelineCallback):
     over parts of a batch.
     """
 
-    def __init__(self, pipeline, micro_batch_size: int | None = None, file: Path | None = None):
+    def __init__(
+        self, pipeline: "Pipeline", micro_batch_size: int | None = None, file: Path | None = None
+    ):
         super().__init__(pipeline)
         check_micro_batch_size(micro_batch_size)
         self.file = None if file is None else checks.path("file", file)

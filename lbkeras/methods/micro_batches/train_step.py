@@ -1,6 +1,8 @@
 """A train step that computes its batch in pieces and updates once."""
 
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -26,8 +28,8 @@ _OF_KERAS = ("train_step", "compute_loss", "make_train_function")
 
 
 def micro_batch_train_step(
-    model, micro_batch_size: int | None, progress: UpdateProgress | None = None
-):
+    model: keras.Model, micro_batch_size: int | None, progress: UpdateProgress | None = None
+) -> Callable[..., Any]:
     """A train step in pieces of `micro_batch_size` examples whose gradients add up to one update.
 
     The memory of a step is that of one piece and one copy of the gradients. With g_i the gradient
@@ -76,7 +78,9 @@ def micro_batch_train_step(
     return _TrainStep(model, micro_batch_size, progress)
 
 
-def check_micro_batch_size(micro_batch_size: int | None, replica_batch_size: int | None = None):
+def check_micro_batch_size(
+    micro_batch_size: int | None, replica_batch_size: int | None = None
+) -> None:
     """Checks a micro-batch size: an integer from 1 to the largest replica batch, or None.
 
     Args:

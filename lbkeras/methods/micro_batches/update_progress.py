@@ -1,5 +1,7 @@
 """Where a train step was when it failed."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -30,11 +32,11 @@ class UpdateProgress:
         for marks in self._strategy.experimental_local_results(self._marks):
             marks.assign(2 * steps)
 
-    def mark_step(self, tensors):
+    def mark_step(self, tensors: Any) -> Any:
         """In a replica: the tensors, once it is marked that the step has begun."""
         return with_dependencies(self._marks.assign_add(1), tensors)
 
-    def mark_update(self, tensors):
+    def mark_update(self, tensors: Any) -> Any:
         """In a replica: what to wait for before variables may change.
 
         That is the mark that the update begins, made when every replica has its `tensors`.

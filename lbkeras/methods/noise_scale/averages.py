@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lbkeras.methods.noise_scale.estimates import gradient_noise_scale
 
@@ -39,10 +40,10 @@ class GradientNoiseAverages:
     Reference: arXiv 1812.06162, appendix A.1; the delta method: any text on statistics.
     """
 
-    def __init__(self, state=None):
+    def __init__(self, state: ArrayLike | None = None):
         self.state = np.zeros((8, 1)) if state is None else np.array(state, np.float64)
 
-    def add(self, variance, squared_norm, decay: float) -> None:
+    def add(self, variance: ArrayLike, squared_norm: ArrayLike, decay: float) -> None:
         """Adds an update's estimates, unless one of them is infinite or not a number.
 
         Args:

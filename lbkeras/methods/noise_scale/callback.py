@@ -1,6 +1,7 @@
 """How large a batch still pays, measured while training."""
 
 import math
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -15,6 +16,9 @@ from lbkeras.methods.noise_scale.estimates import piece_estimates
 from lbkeras.methods.noise_scale.probe import GradientProbe
 from lbkeras.methods.noise_scale.second_moments import has_second_moments
 from lbkeras.methods.noise_scale.statistics import GradientStatistics, statistics_of
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 _PROBED_BATCHES = 4  # of a probe, each an estimate: their spread gives the error
 _PROBED_PIECES = 8  # of each of them
@@ -83,7 +87,7 @@ class GradientNoiseScale(PipelineCallback):
 
     def __init__(
         self,
-        pipeline,
+        pipeline: "Pipeline",
         *,
         window_epochs: float = 1.0,
         probe_examples: int | None = None,

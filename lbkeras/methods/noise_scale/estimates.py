@@ -7,8 +7,10 @@ Reference: McCandlish, Kaplan, Amodei et al., arXiv 1812.06162.
 """
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lbkeras import checks
 from lbkeras.errors import UserError
@@ -16,7 +18,7 @@ from lbkeras.errors import UserError
 _LEAST_VARIANCE = 1e-6
 
 
-def gradient_noise_scale(variance, squared_norm):
+def gradient_noise_scale(variance: float, squared_norm: float) -> float:
     """McCandlish's simple noise scale, tr(Σ) / |G|², in examples: about the critical batch size.
 
     Below it, twice the batch needs nearly half of the updates; above it, hardly fewer.
@@ -36,7 +38,9 @@ def gradient_noise_scale(variance, squared_norm):
     return max(variance, 0.0) / squared_norm
 
 
-def piece_estimates(sizes, squared_norms, squared_norm_of_mean):
+def piece_estimates(
+    sizes: ArrayLike, squared_norms: ArrayLike, squared_norm_of_mean: float | np.ndarray
+) -> tuple[Any, Any]:
     """tr(Σ) and |G|² from the gradients of all k pieces of a batch, without bias.
 
     With n_i examples in piece i, g_i its mean gradient, B = sum n_i and G_B = sum n_i/B · g_i,
@@ -76,7 +80,7 @@ def piece_estimates(sizes, squared_norms, squared_norm_of_mean):
     return variance, squared_norm
 
 
-def adascale_gain(variance, squared_norm, scale):
+def adascale_gain(variance: ArrayLike, squared_norm: ArrayLike, scale: float | np.ndarray) -> Any:
     """AdaScale's gain: what an update of a `scale` times larger batch is worth, in small updates.
 
         gain = (variance + squared_norm) / (variance / scale + squared_norm)

@@ -1,5 +1,7 @@
 """How noisy the gradient is, from the gradients that an update computes anyway."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -45,7 +47,7 @@ class GradientStatistics:
             to divide by, or that doesn't sum the replicas' gradients as Keras does.
     """
 
-    def __init__(self, model, per_layer: bool = False, preconditioned: bool = False):
+    def __init__(self, model: keras.Model, per_layer: bool = False, preconditioned: bool = False):
         self._model = model
         self._strategy = model.distribute_strategy
         self._optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
@@ -152,7 +154,7 @@ class GradientStatistics:
 
     # What the train step does, in a replica.
 
-    def means(self):
+    def means(self) -> Any:
         """In a replica: the means of tr(Σ) and |G|² now, and whether there are any; scalars."""
         _, weight, _, variance, squared_norm = tf.unstack(
             tf.cast(self._averages, tf.float64)[:5, -1]
@@ -161,14 +163,14 @@ class GradientStatistics:
         weight = tf.where(known, weight, tf.ones_like(weight))
         return variance / weight, squared_norm / weight, known
 
-    def begin(self, examples) -> None:
+    def begin(self, examples: Any) -> None:
         """An update begins, of so many examples in this replica."""
         replica = _replica()
         self._examples[replica] = tf.cast(examples, tf.float32)
         self._pieces.pop(replica, None)
         self._inverses[replica] = inverse_roots(self._optimizer) if self._preconditioned else None
 
-    def squared_norms(self, gradients, variables):
+    def squared_norms(self, gradients: Any, variables: Any) -> Any:
         """|gradient|² by column, float32; None counts as 0."""
         inverses = self._inverses.get(_replica())
         norms = [[] for _ in self.columns]
@@ -184,7 +186,7 @@ class GradientStatistics:
             sums[-1] = tf.add_n(sums[:-1])
         return tf.stack(sums)
 
-    def pieces(self, norms, examples: int, pieces: int) -> None:
+    def pieces(self, norms: Any, examples: int, pieces: int) -> None:
         """A replica's micro-batches have been computed.
 
         Args:
@@ -197,7 +199,7 @@ class GradientStatistics:
         norms *= self._unscaled((examples / weight) ** 2)
         self._pieces[_replica()] = [norms, examples, pieces, weight**2 / examples]
 
-    def regularized(self, before, after, variables) -> None:
+    def regularized(self, before: Any, after: Any, variables: Any) -> None:
         """The micro-batches' sum `before` got the regularizers' gradients, which makes `after`."""
         replica = _replica()
         changed = [

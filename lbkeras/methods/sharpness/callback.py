@@ -1,6 +1,7 @@
 """Keskar's sharpness of the minimum that a training ends in."""
 
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from lbkeras.methods.sharpness.flat_loss import FlatLoss
 from lbkeras.methods.sharpness.maximum import sharpness
 from lbkeras.methods.sharpness.random_subspace import RandomSubspace
 from lbkeras.metrics import sharpness_name
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -74,10 +78,10 @@ class Sharpness(PipelineCallback):
 
     def __init__(
         self,
-        pipeline,
+        pipeline: "Pipeline",
         *,
-        epsilons=(1e-3, 5e-4),
-        subspace_dimensions=(None, 100),
+        epsilons: tuple[float, ...] | list[float] = (1e-3, 5e-4),
+        subspace_dimensions: tuple[int | None, ...] | list[int | None] = (None, 100),
         examples: int | None = None,
         every_epochs: int = 0,
         iterations: int = 10,

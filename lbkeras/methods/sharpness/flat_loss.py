@@ -1,11 +1,16 @@
 """The loss over a data set as a function of the weights, all of them in one vector."""
 
+from typing import TYPE_CHECKING
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from lbkeras.errors import UserError
 from lbkeras.methods.decentralized.stacked_nodes import StackedNodes
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
 
 
 class FlatLoss:
@@ -47,7 +52,13 @@ class FlatLoss:
     (20.0, array([20.]))
     """
 
-    def __init__(self, model, pipeline, examples: int | None = None, batch_size: int = 1000):
+    def __init__(
+        self,
+        model: keras.Model,
+        pipeline: "Pipeline",
+        examples: int | None = None,
+        batch_size: int = 1000,
+    ):
         self.check(model)
         data = pipeline.in_order(batch_size, examples)
         self._examples = data.num_examples
@@ -63,7 +74,7 @@ class FlatLoss:
         self._pass = tf.function(self._loss_and_gradient, reduce_retracing=True)
 
     @staticmethod
-    def check(model) -> None:
+    def check(model: keras.Model) -> None:
         """Whether a model has one loss of its weights: raises what making this object would."""
         if keras.backend.backend() != "tensorflow":
             raise UserError(
