@@ -35,7 +35,8 @@ class _PublicPackage(ModuleType):
             super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
-        return sorted({*self.__dict__, *self._module_of_name})
+        of_python = (name for name in self.__dict__ if name.startswith("__"))
+        return sorted({*of_python, *self._module_of_name})
 
 
 def load_names_when_touched(package: str) -> None:
