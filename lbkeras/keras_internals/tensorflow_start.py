@@ -1,6 +1,7 @@
 """Loads TensorFlow without its start-up notices, so that standard error is left to real errors."""
 
 import contextlib
+import glob
 import importlib.abc
 import importlib.machinery
 import logging
@@ -23,6 +24,8 @@ for line in sys.stdin.buffer:
         sys.stderr.buffer.write(line)
         sys.stderr.buffer.flush()
 """
+
+_ACCELERATORS = ("/dev/nvidia*", "/dev/accel*", "/dev/dxg", "/dev/kfd")  # NVIDIA, TPU, WSL, AMD
 
 
 def load_tensorflow() -> None:
@@ -92,6 +95,10 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder):
             def load_quietly(module):
                 with _filtered_stderr():
                     load(module)
+                    # CUDA says that it cannot start when the devices are listed, which decides
+                    # nothing where there are none.
+                    if sys.platform == "linux" and not any(map(glob.glob, _ACCELERATORS)):
+                        module.config.list_physical_devices("GPU")
 
             spec.loader.exec_module = load_quietly
         return spec
