@@ -7,10 +7,10 @@ from pathlib import Path
 from lbkeras import files
 from lbkeras.cli import paper_configs
 from lbkeras.cli.command_flags import CommandFlags, HelpShown
-from lbkeras.cli.config_files import config_module
+from lbkeras.cli.config_files import config_module, load_config
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.planning import durations
-from lbkeras.replication.formats import format_metric, format_paper
+from lbkeras.replication.formats import NONE, format_metric, format_number, format_paper
 from lbkeras.runs import experiment
 
 HELP = """lbkeras configs: lists the papers' configs, what each costs and what it reaches
@@ -24,7 +24,6 @@ is found by its path as well as by its name.
 """
 _WIDTH = 80
 _MOST_OF_DATA = 12  # characters
-_NONE = "–"
 
 
 def define_flags(command: CommandFlags) -> None:
@@ -73,7 +72,7 @@ def format_overview(configs: dict[str, list[dict]]) -> str:
         "runs: arms x seeds of `lbkeras replicate`. epochs, updates: of the longest arm. s/run: "
         f"measured training time, mean of all arms, on {' or '.join(sorted(machines))}. ours: "
         "measured test accuracy of the first arm, %. paper: its accuracy of that arm, mostly with "
-        f"other data and another network. {_NONE}: not measured, or the paper has none."
+        f"other data and another network. {NONE}: not measured, or the paper has none."
     )
     more = "`lbkeras configs NAME` shows what a config's variants are and its file to copy."
     return "\n".join([*lines, "", textwrap.fill(legend, _WIDTH), more])
@@ -107,7 +106,7 @@ def _variants(path: Path) -> list[dict]:
     measured = _all_measured().get(module.PAPER["arxiv"], {})
     variants = []
     for name in module.get_config.variants:
-        config = module.get_config(name)
+        config = load_config(f"{path}:{name}")
         plans = experiment.make_plans(config)
         first = next(iter(plans))
         tunes = config.data.test_split.startswith("train")
@@ -152,8 +151,10 @@ def _row(each: dict) -> list[str]:
         f"{each['arms']}x{each['seeds']}",
         f"{max(each['epochs']):,}",
         f"{max(each['updates']):,}",
-        f"{seconds:,.{0 if seconds >= 10 else 1}f}" if measured else _NONE,
-        f"{100 * measured['mean']:.2f}" if measured and not each["tunes"] else _NONE,
+        f"{seconds:,.{0 if seconds >= 10 else 1}f}" if measured else NONE,
+        NONE
+        if each["tunes"] or not measured
+        else format_number(measured["mean"], measured["metric"]),
         format_paper(each["papers"], "accuracy"),
     ]
 
