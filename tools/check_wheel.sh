@@ -74,7 +74,8 @@ END
   step "the command"
   lbkeras --version
   python -m lbkeras --version
-  lbkeras --help | grep -q "usage: lbkeras COMMAND"
+  lbkeras --help > help.txt
+  grep -q "usage: lbkeras COMMAND" help.txt
   lbkeras doctor
   lbkeras configs | tee configs.txt
   grep -q "^smith2018: " configs.txt
@@ -84,8 +85,9 @@ END
 
   step "a copied config"
   cp "$(lbkeras configs smith2018 | sed -n 's/^file: //p')" my_own.py
-  sed -i 's/learning_rate=0.0025/learning_rate=0.00125/' my_own.py
-  lbkeras plan --config=my_own.py:digits | grep -q " 0.00125 "
+  sed -i 's/epochs=40,/epochs=36,/' my_own.py
+  lbkeras plan --config=my_own.py:digits > plan.txt
+  grep -q " 33-36 " plan.txt
 
   step "train and replicate"
   local short=(--config=smith2018:digits --config.plan.epochs=3 "--config.plan.boundaries=(1,2)")
@@ -114,7 +116,7 @@ model.compile(lbkeras.optimizers.LARS(0.1), keras.losses.SparseCategoricalCrosse
 model.fit(np.zeros((64, 8, 8, 1)), np.zeros(64), verbose=0)
 assert lbkeras.layers.ShakeDrop and lbkeras.schedules.EpochLearningRateSchedule
 assert 'tensorflow' not in sys.modules"
-  "$folder/jax/bin/lbkeras" plan --config=smith2018:digits | grep -q "updates"
+  "$folder/jax/bin/lbkeras" plan --config=smith2018:digits
 }
 
 build

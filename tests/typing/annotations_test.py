@@ -6,7 +6,7 @@ import pytest
 
 import lbkeras
 
-PUBLIC = {
+PUBLIC = {name: getattr(lbkeras, name) for name in lbkeras.__all__} | {
     f"{package}.{name}": getattr(getattr(lbkeras, package), name)
     for package in lbkeras.__all__
     for name in getattr(getattr(lbkeras, package), "__all__", ())
