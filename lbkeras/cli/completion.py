@@ -17,8 +17,9 @@ or for one session:
   source <(lbkeras completion bash)
   source <(lbkeras completion zsh)
 
-bash reads that folder by itself where the package bash-completion is installed; zsh reads folders
-of $fpath, such as with `fpath+=~/.zfunc; autoload -Uz compinit; compinit` in ~/.zshrc.
+Make the folder if it is not there. bash reads that one by itself where the package bash-completion
+is installed; zsh reads those of $fpath: `fpath+=~/.zfunc; autoload -Uz compinit; compinit` in
+~/.zshrc adds it. Print the script again when lbkeras is updated.
 """
 
 _BASH = r"""# The completion of lbkeras for bash, printed by `lbkeras completion bash`.

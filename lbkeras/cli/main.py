@@ -16,7 +16,7 @@ COMMANDS = {
     "train": "train one arm of a config in a run folder, or go on where it stopped",
     "replicate": "train every arm of a config with several seeds, then report",
     "report": "render the report of a replication again from its run records",
-    "configs": "list the papers' configs: what each costs and reaches, and its file to copy",
+    "configs": "list the papers' configs, what each costs and what it reaches",
     "doctor": "show versions, devices and data sets, and what is missing",
     "completion": "print the completion of this command for bash or zsh",
 }
