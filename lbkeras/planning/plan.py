@@ -4,12 +4,15 @@ import dataclasses
 import functools
 import itertools
 from bisect import bisect_right
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.noise_scale import noise_scale
 from lbkeras.schedules.curve import EPOCH_TOLERANCE, Curve, Segment
+
+if TYPE_CHECKING:
+    from lbkeras.schedules.epoch_learning_rate import EpochLearningRateSchedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Plan:
             for phase in self.phases
         )
 
-    def learning_rate_schedule(self) -> Any:
+    def learning_rate_schedule(self) -> "EpochLearningRateSchedule":
         """The learning rate as a Keras schedule, evaluated in the graph from the update count.
 
         Loads Keras. Returns an `lbkeras.schedules.EpochLearningRateSchedule`.
