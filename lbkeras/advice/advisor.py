@@ -9,6 +9,7 @@ from lbkeras.advice.predict import fit_times, predicted_seconds
 from lbkeras.advice.probe import Probe, probe_batch_sizes
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.planning.explicit_plan import explicit_plan
 from lbkeras.planning.plan import Plan
 from lbkeras.runs import experiment
 
@@ -69,9 +70,8 @@ def check_arm(settings: dict, arm: str) -> None:
 
 
 def advise(
-    settings: dict,
+    task,
     strategy: str,
-    data_dir: str | None,
     budget_mb: float | None = None,
     say=print,
 ) -> Advice:
@@ -82,9 +82,9 @@ def advise(
     a minute unless 2 take longer); then tries the batch sizes of both plans.
 
     Args:
-        settings: the arm's sections, from `experiment.arm_settings`; `check_arm` has seen them.
+        task: what is trained: a `ConfigTask` of an arm that `check_arm` has seen, or a
+            `PythonTask`.
         strategy: a name for `lbkeras.distribution.strategy`.
-        data_dir: where prepared TFDS data lie.
         budget_mb: as for `probe_batch_sizes`.
         say: called with one line whenever something takes long.
 
@@ -92,24 +92,26 @@ def advise(
         UserError: a setting or data set is not usable, memory does not suffice, or the loss is no
             number.
     """
-    baseline = experiment.make_plan(settings)
-    measured, overhead, compiles, power = measure(settings, baseline, strategy, data_dir, say)
-    plan = advised_plan(baseline, measured, power)
+    baseline = task.plan
+    found = measure(task, baseline, strategy, say)
+    plan = advised_plan(baseline, found.epochs, found.gain_power)
     sizes = sorted({phase.batch_size for each in (baseline, plan) for phase in each.phases})
     probes = {}
     for group in similar_sizes(sizes):
-        alike = settings | {"plan": _one_size(baseline, group[0])}
-        probes |= probe_batch_sizes(alike, group, strategy, data_dir, budget_mb, say)
-    times = fit_times(baseline.num_examples, measured, probes, overhead, compiles)
+        one_size = _one_size(baseline, group[0])
+        probes |= probe_batch_sizes(task, one_size, group, strategy, budget_mb, say)
+    times = fit_times(
+        baseline.num_examples, found.epochs, probes, found.epoch_overhead_seconds, found.compiles
+    )
     return Advice(
         baseline=baseline,
         plan=plan,
-        measured=measured,
+        measured=found.epochs,
         probes=probes,
         baseline_seconds=predicted_seconds(baseline, probes, times),
         seconds=predicted_seconds(plan, probes, times),
-        clipping=_clipping(settings["optimizer"]),
-        gain_power=power,
+        clipping=found.clipping,
+        gain_power=found.gain_power,
     )
 
 
@@ -142,13 +144,8 @@ def _check_callbacks(chosen: dict, arm: str) -> None:
                 )
 
 
-def _clipping(optimizer: dict) -> str:
-    names = ("clipnorm", "global_clipnorm", "clipvalue")
-    return ", ".join(f"{name}={optimizer[name]}" for name in names if optimizer.get(name))
-
-
-def _one_size(baseline: Plan, batch_size: int) -> dict:
-    """A plan section with that batch size alone; only its steps are of interest."""
+def _one_size(baseline: Plan, batch_size: int) -> Plan:
+    """A plan with that batch size alone; only its steps are of interest."""
     phase = dict(first_epoch=0, epochs=1, batch_size=batch_size, learning_rate=1e-3)
     phases = (phase | dict(momentum=baseline.phases[0].momentum),)
-    return dict(name="explicit_plan", phases=phases)
+    return explicit_plan(phases=phases, num_examples=baseline.num_examples)

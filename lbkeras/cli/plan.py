@@ -86,13 +86,12 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
     settings = experiment.arm_settings(flags.config, arm)
     budget_mb = _configure_devices(flags)
     from lbkeras.advice import advisor
-    from lbkeras.runs import build
+    from lbkeras.runs.config_task import ConfigTask
 
     advisor.check_arm(settings, arm)
-    with build.reading_data(settings):
-        found = advisor.advise(
-            settings, flags.strategy, flags.data_dir, budget_mb, say=_say_on_stderr
-        )
+    task = ConfigTask(settings, flags.data_dir)
+    with task.reading_data():
+        found = advisor.advise(task, flags.strategy, budget_mb, say=_say_on_stderr)
     compared = advice.recommended_and_baseline(arm, found)
     own, recommended = compared
     times = format_probes(
@@ -137,7 +136,7 @@ def _probe(flags, plans: dict) -> dict:
     """For each arm what each of its batch sizes takes; arms that differ in the plan share."""
     budget_mb = _configure_devices(flags)
     from lbkeras.advice.probe import probe_batch_sizes
-    from lbkeras.runs import build
+    from lbkeras.runs.config_task import ConfigTask
 
     groups = {}
     for arm in plans:
@@ -147,12 +146,13 @@ def _probe(flags, plans: dict) -> dict:
     probes = {}
     for settings, arms in groups.values():
         batch_sizes = [phase.batch_size for arm in arms for phase in plans[arm].phases]
-        with build.reading_data(settings):
+        task = ConfigTask(settings, flags.data_dir)
+        with task.reading_data():
             found = probe_batch_sizes(
-                settings,
+                task,
+                task.plan,
                 sorted(set(batch_sizes)),
                 flags.strategy,
-                flags.data_dir,
                 budget_mb,
                 say=_say_on_stderr,
             )

@@ -107,18 +107,18 @@ def make_run(flags, arguments: list[str], module, *, arm: str, seed: int, folder
 
     `module` is that of the config.
     """
+    from lbkeras.runs.config_task import ConfigTask
     from lbkeras.runs.run_spec import RunSpec
 
     paper = getattr(module, "PAPER", {})
     return RunSpec(
-        settings=experiment.arm_settings(flags.config, arm),
+        task=ConfigTask(experiment.arm_settings(flags.config, arm), flags.data_dir),
         arm=arm,
         seed=seed,
         folder=folder,
         config=flags["config"].config_filename,
         command=command_line(arguments),
         references=(f"{paper['citation']}, arXiv:{paper['arxiv']}",) if paper else (),
-        data_dir=flags.data_dir,
         strategy=strategy_name(flags),
         micro_batch_size=flags.micro_batch_size,
         steps_per_execution=flags.config.steps_per_execution,
