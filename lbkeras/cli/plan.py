@@ -5,8 +5,8 @@ import sys
 
 from lbkeras.advice import config_file as advised_config
 from lbkeras.advice import words as advice
+from lbkeras.advice.tables import format_plans, format_probes
 from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
-from lbkeras.cli.plan_tables import format_plans, format_probes
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment

@@ -52,6 +52,7 @@ def main(arguments: list[str]) -> int:
         folder=Path(flags.workdir),
     )
     from lbkeras.runs import training
+    from lbkeras.runs.several import outcome
 
     with workers_met(flags, compared_settings(run)) as workers:
         chief = workers is None or workers.is_chief
@@ -77,16 +78,6 @@ def strategy_name(flags) -> str:
         return "multi_worker"
     split = flags.num_logical_devices > 1 and not os.environ.get("TF_CONFIG")
     return "mirrored" if flags.strategy == "auto" and split else flags.strategy
-
-
-def outcome(folder: Path) -> str:
-    """What a finished run reached, from its record."""
-    from lbkeras.runs.record import read_run
-
-    run = read_run(folder)
-    accuracy, updates, seconds = map(run.value, ("val_accuracy", "updates", "seconds"))
-    reached = "no finite accuracy" if accuracy is None else f"{100 * accuracy:.2f} % right"
-    return f"{reached} on unseen examples after {updates:,} updates, {seconds:.1f} s of training"
 
 
 def define_training_flags(command: CommandFlags) -> None:

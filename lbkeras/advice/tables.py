@@ -1,4 +1,4 @@
-"""What `lbkeras plan` prints: the tables of plans and of what was tried."""
+"""Tables of plans and of what was tried, as plain text."""
 
 from lbkeras.planning import durations
 from lbkeras.planning.noise_scale import noise_scale
