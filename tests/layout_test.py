@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lbkeras"
 MODULES = tomllib.loads((ROOT / "tools/modules.toml").read_text())
 KINDS = ("pure", "keras", "tensorflow")
-OF_EVERYTHING = {"checks", "errors", "files", "keras_internals", "lazy"}
+OF_EVERYTHING = {"checks", "errors", "files", "fingerprint", "keras_internals", "lazy"}
 OF_A_KIND = {"keras": "keras", "tensorflow": "tensorflow", "tensorflow_datasets": "tensorflow"}
 LIBRARIES = {
     *("absl", "matplotlib", "ml_collections", "numpy", "scipy", "sklearn", "tensorboard"),

@@ -1,12 +1,15 @@
 """The advisor: measures an arm of a config for a while, and recommends a plan, with reasons."""
 
 import dataclasses
+import html
 import importlib
 
 from lbkeras.advice.measure import FEWEST_EPOCHS, measure
 from lbkeras.advice.plan import MeasuredEpoch, advised_plan
 from lbkeras.advice.predict import fit_times, predicted_seconds
 from lbkeras.advice.probe import Probe, probe_batch_sizes
+from lbkeras.advice.tables import format_advice
+from lbkeras.advice.words import format_reasons, reasons
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.explicit_plan import explicit_plan
@@ -19,7 +22,7 @@ _SIMILAR = 8  # sizes within such a factor are tried with the same steps_per_exe
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """What was measured, and the plan that follows from it.
+    """What was measured, and the plan that follows from it; printed, in words with its reasons.
 
     Attributes:
         baseline: the arm's plan.
@@ -40,6 +43,12 @@ class Advice:
     clipping: str = ""
     gain_power: float = 1.0
 
+    def __str__(self) -> str:
+        return f"{format_advice(self)}\n\n{format_reasons(reasons(self))}"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
 
 def check_arm(settings: dict, arm: str) -> None:
     """Refuses an arm that the advisor cannot measure, before TensorFlow is loaded.
@@ -55,18 +64,31 @@ def check_arm(settings: dict, arm: str) -> None:
             "no advice for decentralized training"
         )
     plan = experiment.make_plan(settings)
+    check_length(plan, epochs="plan", num_examples="data.num_examples")
+    if settings.get("callbacks"):
+        _check_callbacks(settings["callbacks"], arm)
+
+
+def check_length(plan: Plan, *, epochs: str, num_examples: str) -> None:
+    """Refuses a plan of fewer epochs or examples than are measured.
+
+    Args:
+        plan: the present plan.
+        epochs, num_examples: what the user calls them.
+
+    Raises:
+        UserError: it has fewer.
+    """
     if plan.epochs <= FEWEST_EPOCHS:
         raise UserError(
-            f"plan: expected more epochs than the {FEWEST_EPOCHS} that --auto measures at least, "
+            f"{epochs}: expected more epochs than the {FEWEST_EPOCHS} that are measured at least, "
             f"received {plan.epochs}"
         )
     if plan.num_examples < _FEWEST_EXAMPLES:
         raise UserError(
-            f"data.num_examples: expected at least {_FEWEST_EXAMPLES}, which the noise scale is "
-            f"measured with, received {plan.num_examples}"
+            f"{num_examples}: expected at least {_FEWEST_EXAMPLES} examples, which the noise scale "
+            f"is measured with, received {plan.num_examples}"
         )
-    if settings.get("callbacks"):
-        _check_callbacks(settings["callbacks"], arm)
 
 
 def advise(

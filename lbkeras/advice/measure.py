@@ -87,7 +87,7 @@ def measure(task, baseline: Plan, strategy: str, say):
             model.fit(train, epochs=epochs, verbose=0, callbacks=listed)
         except Diverged as error:
             raise UserError(
-                f"{error} while measuring: expected learning rates with which the config's own "
+                f"{error} while measuring: expected learning rates with which your own "
                 "plan trains, received higher ones"
             ) from None
     return Measurement(

@@ -83,6 +83,19 @@ def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> s
     return _aligned(rows) + "\n\n" + _aligned(summaries)
 
 
+def format_advice(advice, own: str = "own") -> str:
+    """Both plans of an `Advice`, and what they take on this machine.
+
+    Args:
+        advice: what was measured.
+        own: the name of the plan that was measured.
+    """
+    plans = {own: advice.baseline, "recommended": advice.plan}
+    probes = dict.fromkeys(plans, advice.probes)
+    seconds = {own: advice.baseline_seconds, "recommended": advice.seconds}
+    return f"{format_plans(plans)}\n\n{format_probes(plans, probes, seconds)}"
+
+
 def _epochs(phase) -> str:
     return f"{phase.first_epoch + 1}-{phase.first_epoch + phase.epochs}"
 

@@ -5,7 +5,7 @@ import sys
 
 from lbkeras.advice import config_file as advised_config
 from lbkeras.advice import words as advice
-from lbkeras.advice.tables import format_plans, format_probes
+from lbkeras.advice.tables import format_advice, format_plans, format_probes
 from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
@@ -92,14 +92,7 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
     task = ConfigTask(settings, flags.data_dir)
     with task.reading_data():
         found = advisor.advise(task, flags.strategy, budget_mb, say=_say_on_stderr)
-    compared = advice.recommended_and_baseline(arm, found)
-    own, recommended = compared
-    times = format_probes(
-        compared,
-        {name: found.probes for name in compared},
-        {own: found.baseline_seconds, recommended: found.seconds},
-    )
-    table = f"{format_plans(compared)}\n\n{times}"
+    table = format_advice(found, f"own ({arm})")
     if flags.format == "json":
         arms = {name: plan.to_dict() for name, plan in plans.items()}
         print(
