@@ -10,9 +10,10 @@ from typing import Any
 from lbkeras import checks, files
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.metrics import HIGHER
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.replicas import check_replicas
-from lbkeras.replication.default_claims import default_claims
+from lbkeras.replication.default_claims import MARGIN, default_claims
 from lbkeras.replication.replication_folder import read_replication, write_replication
 from lbkeras.replication.report import write_report
 from lbkeras.replication.terminal import format_table
@@ -86,8 +87,8 @@ def compare(
         metric: what the arms are compared in, as the history calls it; None: `val_accuracy` if
             there is one, else the first metric that Keras knows a better direction of, else
             `val_loss`.
-        margin: how much worse than the first arm's mean counts as no worse; None: 0.01 for a share
-            such as accuracy, 5 % of the mean for a loss.
+        margin: how much worse than the first arm's mean counts as no worse, in the metric's unit;
+            None: 0.01 where more is better (accuracy, AUC, F1), a factor of 0.95 where less is.
         strategy: a name for `lbkeras.distribution.strategy`.
 
     Raises:
@@ -207,6 +208,7 @@ def _replication(folder: Path, tasks, seeds: int, metric: str | None, margin) ->
             f"received {', '.join(tasks)}; use another workdir"
         )
     metric, better = _metric(tasks, metric)
+    margin = MARGIN if margin is None and better == HIGHER else margin
     claims = default_claims(list(tasks), metric, better, margin) if better else []
     first = next(iter(tasks.values()))
     data, test = first.settings["data"], first.settings["test_data"]

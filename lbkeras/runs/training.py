@@ -147,18 +147,26 @@ def _go_on(run: RunSpec, plan, first_epoch: int) -> None:
 
 
 def _save(model, folder: Path, chief: bool) -> None:
-    """Writes model.keras; all workers must call it: it reads what differs between replicas."""
-    if chief:
-        path, temporary = folder / "model.keras", folder / ".model.keras"
-        with files.named(path):
-            try:
-                model.save(temporary)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-    else:
-        with tempfile.TemporaryDirectory() as nowhere:
-            model.save(Path(nowhere) / "model.keras")
+    """Writes model.keras; all workers must call it: it reads what differs between replicas.
+
+    A subclassed model that Keras could not make again, as it has no `get_config`, is saved as
+    model.weights.h5.
+    """
+    with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as place:
+        try:
+            _write(model.save, Path(place), "model.keras")
+        except NotImplementedError:
+            _write(model.save_weights, Path(place), "model.weights.h5")
+
+
+def _write(save, folder: Path, name: str) -> None:
+    path, temporary = folder / name, folder / f".{name}"
+    with files.named(path):
+        try:
+            save(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
