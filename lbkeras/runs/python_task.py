@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +81,7 @@ def _compiled_with(model) -> dict:
 
 
 def _new_model(make_model):
-    if not callable(make_model):
+    if not callable(make_model) or isinstance(make_model, keras.Model):
         raise UserError(
             "make_model: expected a function that returns a compiled model, received "
             f"{make_model!r}"
@@ -139,7 +138,6 @@ class PythonTask:
         self._train, self._test = train, test
         self._make_callbacks = make_callbacks
         self._policy = keras.config.dtype_policy()
-        self._made: list[weakref.ref] = []
         self.plan = plan
         if plan.num_examples != train.num_examples:
             raise UserError(
@@ -177,7 +175,6 @@ class PythonTask:
             model = _new_model(self._make_model)
             self._install(model, plan, steered)
             build(model, next(iter(train.dataset())))
-        self._check_weights(model)
         return model
 
     def callbacks(self, folder, *, pipeline, **known) -> list:
@@ -214,16 +211,6 @@ class PythonTask:
         }
         return _SETTINGS[key], values[key]
 
-    def _check_weights(self, model) -> None:
-        """Refuses a model that goes on with the weights of the one before."""
-        made = {id(each()) for each in self._made}
-        if any(id(variable) in made for variable in model.trainable_variables):
-            raise UserError(
-                "make_model: expected a new model at each call, received one that shares trained "
-                "weights with the one before; make its layers inside the function"
-            )
-        self._made = [weakref.ref(variable) for variable in model.trainable_variables]
-
     def _install(self, model, plan: Plan, steered: bool) -> None:
         """Puts a plan's learning rates and momentum in the place of the optimizer's."""
         optimizer = base_optimizer(model.optimizer)
@@ -247,7 +234,13 @@ class PythonTask:
         number = min(_EXAMPLES_OF_A_TRIAL, data.num_examples)
         with self.reading_data():
             metrics = model.evaluate(data.in_order(number, number), verbose=0, return_dict=True)
-        self._check_weights(model)
+        trained = {id(variable) for variable in model.trainable_variables}
+        again = _new_model(self._make_model)
+        if any(id(variable) in trained for variable in again.trainable_variables):
+            raise UserError(
+                "make_model: expected a new model at each call, received one that shares trained "
+                "weights with the one before; make its layers inside the function"
+            )
         better = {n: metrics_of(n).better or better_direction(model, n) for n in metrics}
         return _Trial(self._describe(model), list(metrics), better, replaced)
 
@@ -263,7 +256,7 @@ class PythonTask:
                 "name": type(model).__name__,
                 "parameters": model.count_params(),
                 "precision": self._policy.name,
-                "hash": digest_of([model, [_variable(v) for v in model.variables]]),
+                "hash": digest_of(_layers_of(model)),
             },
             "optimizer": {"name": optimizer["class"], **optimizer["config"]},
             "loss": {name: describe(arguments[name]) for name in ("loss", "loss_weights")},
@@ -283,8 +276,12 @@ class _Trial:
     replaced: dict
 
 
-def _variable(variable) -> list:
-    return [list(variable.shape), str(variable.dtype)]
+def _layers_of(model) -> list:
+    """What a model is made of: its configuration, else its code and its attributes; its weights."""
+    config = describe(model)["config"]
+    own = {name: value for name, value in config.items() if name not in vars(keras.Model())}
+    weights = [[list(variable.shape), str(variable.dtype)] for variable in model.variables]
+    return [describe(type(model)), describe(model).get("code"), own, weights]
 
 
 def _alike(first, second):
