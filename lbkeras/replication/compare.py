@@ -43,7 +43,9 @@ class Comparison:
         return sorted((self.workdir / "plots").glob("*.png"))
 
     def __str__(self) -> str:
-        return f"{format_table(self.report)}\nreport: {self.workdir / 'report.md'}"
+        described = [f"{name}: {arm['description']}" for name, arm in self.report["arms"].items()]
+        lines = [format_table(self.report), *described, f"report: {self.workdir / 'report.md'}"]
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         images = [
