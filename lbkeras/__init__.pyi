@@ -12,5 +12,7 @@ from lbkeras import planning as planning
 from lbkeras import replication as replication
 from lbkeras import schedules as schedules
 from lbkeras import trainers as trainers
+from lbkeras.advice.advise import advise as advise
+from lbkeras.replication.compare import compare as compare
 
 __version__: str

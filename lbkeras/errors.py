@@ -27,6 +27,10 @@ class UserError(ValueError):
         key, colon, said = message.partition(": ")
         self.key, self.said = (key, said) if colon else ("", message)
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows instead of a traceback."""
+        return [f"lbkeras.errors.UserError: {self}"]
+
     def of(self, section: str) -> "UserError":
         """The same error about a key of `section`."""
         return UserError(f"{section}.{self}")

@@ -1,14 +1,18 @@
 """The advisor: measures an arm of a config for a while, and recommends a plan, with reasons."""
 
 import dataclasses
+import html
 import importlib
 
 from lbkeras.advice.measure import FEWEST_EPOCHS, measure
 from lbkeras.advice.plan import MeasuredEpoch, advised_plan
 from lbkeras.advice.predict import fit_times, predicted_seconds
 from lbkeras.advice.probe import Probe, probe_batch_sizes
+from lbkeras.advice.tables import format_advice
+from lbkeras.advice.words import format_reasons, reasons
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.planning.explicit_plan import explicit_plan
 from lbkeras.planning.plan import Plan
 from lbkeras.runs import experiment
 
@@ -18,7 +22,7 @@ _SIMILAR = 8  # sizes within such a factor are tried with the same steps_per_exe
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """What was measured, and the plan that follows from it.
+    """What was measured, and the plan that follows from it; printed, in words with its reasons.
 
     Attributes:
         baseline: the arm's plan.
@@ -39,6 +43,12 @@ class Advice:
     clipping: str = ""
     gain_power: float = 1.0
 
+    def __str__(self) -> str:
+        return f"{format_advice(self)}\n\n{format_reasons(reasons(self))}"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
 
 def check_arm(settings: dict, arm: str) -> None:
     """Refuses an arm that the advisor cannot measure, before TensorFlow is loaded.
@@ -54,24 +64,36 @@ def check_arm(settings: dict, arm: str) -> None:
             "no advice for decentralized training"
         )
     plan = experiment.make_plan(settings)
-    if plan.epochs <= FEWEST_EPOCHS:
-        raise UserError(
-            f"plan: expected more epochs than the {FEWEST_EPOCHS} that --auto measures at least, "
-            f"received {plan.epochs}"
-        )
-    if plan.num_examples < _FEWEST_EXAMPLES:
-        raise UserError(
-            f"data.num_examples: expected at least {_FEWEST_EXAMPLES}, which the noise scale is "
-            f"measured with, received {plan.num_examples}"
-        )
+    check_length(plan, epochs="plan", num_examples="data.num_examples")
     if settings.get("callbacks"):
         _check_callbacks(settings["callbacks"], arm)
 
 
+def check_length(plan: Plan, *, epochs: str, num_examples: str) -> None:
+    """Refuses a plan of fewer epochs or examples than are measured.
+
+    Args:
+        plan: the present plan.
+        epochs, num_examples: what the user calls them.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    if plan.epochs <= FEWEST_EPOCHS:
+        raise UserError(
+            f"{epochs}: expected more epochs than the {FEWEST_EPOCHS} that are measured at least, "
+            f"received {plan.epochs}"
+        )
+    if plan.num_examples < _FEWEST_EXAMPLES:
+        raise UserError(
+            f"{num_examples}: expected at least {_FEWEST_EXAMPLES} examples, which the noise scale "
+            f"is measured with, received {plan.num_examples}"
+        )
+
+
 def advise(
-    settings: dict,
+    task,
     strategy: str,
-    data_dir: str | None,
     budget_mb: float | None = None,
     say=print,
 ) -> Advice:
@@ -82,9 +104,9 @@ def advise(
     a minute unless 2 take longer); then tries the batch sizes of both plans.
 
     Args:
-        settings: the arm's sections, from `experiment.arm_settings`; `check_arm` has seen them.
+        task: what is trained: a `ConfigTask` of an arm that `check_arm` has seen, or a
+            `PythonTask`.
         strategy: a name for `lbkeras.distribution.strategy`.
-        data_dir: where prepared TFDS data lie.
         budget_mb: as for `probe_batch_sizes`.
         say: called with one line whenever something takes long.
 
@@ -92,24 +114,26 @@ def advise(
         UserError: a setting or data set is not usable, memory does not suffice, or the loss is no
             number.
     """
-    baseline = experiment.make_plan(settings)
-    measured, overhead, compiles, power = measure(settings, baseline, strategy, data_dir, say)
-    plan = advised_plan(baseline, measured, power)
+    baseline = task.plan
+    found = measure(task, baseline, strategy, say)
+    plan = advised_plan(baseline, found.epochs, found.gain_power)
     sizes = sorted({phase.batch_size for each in (baseline, plan) for phase in each.phases})
     probes = {}
     for group in similar_sizes(sizes):
-        alike = settings | {"plan": _one_size(baseline, group[0])}
-        probes |= probe_batch_sizes(alike, group, strategy, data_dir, budget_mb, say)
-    times = fit_times(baseline.num_examples, measured, probes, overhead, compiles)
+        one_size = _one_size(baseline, group[0])
+        probes |= probe_batch_sizes(task, one_size, group, strategy, budget_mb, say)
+    times = fit_times(
+        baseline.num_examples, found.epochs, probes, found.epoch_overhead_seconds, found.compiles
+    )
     return Advice(
         baseline=baseline,
         plan=plan,
-        measured=measured,
+        measured=found.epochs,
         probes=probes,
         baseline_seconds=predicted_seconds(baseline, probes, times),
         seconds=predicted_seconds(plan, probes, times),
-        clipping=_clipping(settings["optimizer"]),
-        gain_power=power,
+        clipping=found.clipping,
+        gain_power=found.gain_power,
     )
 
 
@@ -142,13 +166,8 @@ def _check_callbacks(chosen: dict, arm: str) -> None:
                 )
 
 
-def _clipping(optimizer: dict) -> str:
-    names = ("clipnorm", "global_clipnorm", "clipvalue")
-    return ", ".join(f"{name}={optimizer[name]}" for name in names if optimizer.get(name))
-
-
-def _one_size(baseline: Plan, batch_size: int) -> dict:
-    """A plan section with that batch size alone; only its steps are of interest."""
+def _one_size(baseline: Plan, batch_size: int) -> Plan:
+    """A plan with that batch size alone; only its steps are of interest."""
     phase = dict(first_epoch=0, epochs=1, batch_size=batch_size, learning_rate=1e-3)
     phases = (phase | dict(momentum=baseline.phases[0].momentum),)
-    return dict(name="explicit_plan", phases=phases)
+    return explicit_plan(phases=phases, num_examples=baseline.num_examples)

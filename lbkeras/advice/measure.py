@@ -1,6 +1,7 @@
 """Trains an arm for a while and measures: the noise scale of each epoch, and what takes time."""
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import statistics
@@ -12,18 +13,45 @@ from lbkeras.advice.words import bounds_in_words
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.plan import Plan
-from lbkeras.runs import build
 
 FEWEST_EPOCHS = 2  # measured
 _SHARE_OF_EPOCHS = 0.25
 _SECONDS = 60.0
+_CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 
 
-def measure(settings: dict, baseline: Plan, strategy: str, data_dir, say):
-    """Measured epochs, an epoch's seconds beside its steps, whether XLA compiles, gain's power."""
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What was measured.
+
+    Attributes:
+        epochs: a `MeasuredEpoch` each.
+        epoch_overhead_seconds: of an epoch, beside its steps.
+        compiles: whether XLA compiles the model.
+        gain_power: of AdaScale's gain, that suits the optimizer: 1 or 0.5.
+        clipping: how the optimizer clips gradients, such as "global_clipnorm=1.0"; "": it doesn't.
+    """
+
+    epochs: list[MeasuredEpoch]
+    epoch_overhead_seconds: float
+    compiles: bool
+    gain_power: float
+    clipping: str
+
+
+def measure(task, baseline: Plan, strategy: str, say):
+    """Trains a task for a while from its plan's first batch size on.
+
+    Args:
+        task: what is trained, a `ConfigTask` or a `PythonTask`.
+        baseline: its plan.
+        strategy: a name for `lbkeras.distribution.strategy`.
+        say: called with one line an epoch.
+    """
     load_tensorflow()
     import keras
 
+    from lbkeras.callbacks.optimizer_settings import base_optimizer
     from lbkeras.callbacks.stop_on_nan import Diverged, StopOnNaN
     from lbkeras.callbacks.training_statistics import TrainingStatistics
     from lbkeras.distribution.strategy import strategy as make_strategy
@@ -40,8 +68,8 @@ def measure(settings: dict, baseline: Plan, strategy: str, data_dir, say):
     plan = measured_plan(baseline)
     chosen = make_strategy(strategy)
     check_replicas(baseline, chosen.num_replicas_in_sync)
-    train, _ = build.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
-    model = build.compiled_model(settings, plan, chosen, train, steered=True)
+    train, _ = task.pipelines(seed=0)
+    model = task.compiled_model(plan, chosen, train, steered=True)
     adaptive = AdaptiveBatchSize(train, plan=plan)
     epochs = min(max(FEWEST_EPOCHS, math.ceil(_SHARE_OF_EPOCHS * plan.epochs)), plan.epochs - 1)
     say(f"measuring: trains {epochs} of {plan.epochs} epochs, no more than about {_SECONDS:.0f} s "
@@ -59,11 +87,21 @@ def measure(settings: dict, baseline: Plan, strategy: str, data_dir, say):
             model.fit(train, epochs=epochs, verbose=0, callbacks=listed)
         except Diverged as error:
             raise UserError(
-                f"{error} while measuring: expected learning rates with which the config's own "
+                f"{error} while measuring: expected learning rates with which your own "
                 "plan trains, received higher ones"
             ) from None
-    power = GAIN_POWERS[default_scaling(model.optimizer)]
-    return rows.measured, _epoch_overhead_seconds(train, chosen), bool(model.jit_compile), power
+    return Measurement(
+        epochs=rows.measured,
+        epoch_overhead_seconds=_epoch_overhead_seconds(train, chosen),
+        compiles=bool(model.jit_compile),
+        gain_power=GAIN_POWERS[default_scaling(model.optimizer)],
+        clipping=_clipping(base_optimizer(model.optimizer)),
+    )
+
+
+def _clipping(optimizer) -> str:
+    limits = {name: getattr(optimizer, name, None) for name in _CLIPPING}
+    return ", ".join(f"{name}={limit}" for name, limit in limits.items() if limit)
 
 
 def _rows(adaptive, epochs: int, say):

@@ -8,7 +8,6 @@ import time
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.replicas import replica_batch_size
-from lbkeras.runs import build, experiment
 
 _SECONDS_OF_TIMING = 1.5  # a batch size
 _FEWEST_CALLS, _MOST_CALLS = 3, 50
@@ -43,20 +42,20 @@ class Probe:
 
 
 def probe_batch_sizes(
-    settings: dict,
+    task,
+    plan,
     batch_sizes,
     strategy: str,
-    data_dir: str | None,
     budget_mb: float | None = None,
     say=print,
 ) -> dict[int, Probe]:
     """Tries batch sizes with an arm's model, optimizer and data, a few real updates each.
 
     Args:
-        settings: the arm's sections, from `experiment.arm_settings`.
+        task: what is trained, a `ConfigTask` or a `PythonTask`.
+        plan: that its model is compiled for: how many steps one call takes.
         batch_sizes: global batch sizes.
         strategy: a name for `lbkeras.distribution.strategy`.
-        data_dir: where prepared TFDS data lie.
         budget_mb: on a CPU without a memory limit, where too large a trial would take the machine
             down instead of failing: the most that one may take, by a line through the memory of two
             small ones; from `devices.count_cpu_memory`.
@@ -76,10 +75,9 @@ def probe_batch_sizes(
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    plan = experiment.make_plan(settings)
     chosen = make_strategy(strategy)
-    pipeline, _ = build.make_pipelines(settings, plan.phases[0].batch_size, 0, data_dir)
-    model = build.compiled_model(settings, plan, chosen, pipeline)
+    pipeline, _ = task.pipelines(seed=0)
+    model = task.compiled_model(plan, chosen, pipeline)
     with chosen.scope():
         model.optimizer.build(model.trainable_variables)
     found = {}

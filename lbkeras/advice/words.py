@@ -102,7 +102,7 @@ def _why_kept(advice) -> list[str]:
     baseline, last = advice.baseline, advice.measured[-1]
     size = baseline.batch_size(0)
     largest = max(phase.batch_size for phase in baseline.phases)
-    sentences = ["The recommended plan is the config's own."]
+    sentences = ["The recommended plan is your own."]
     if math.isnan(last.lower):
         sentences.append("Nothing is known of the critical batch size, so nothing is changed.")
     elif 2 * largest > baseline.num_examples // 10 and last.lower >= largest:
@@ -129,7 +129,7 @@ def _batch_sizes(advice) -> list[str]:
     steps = ", ".join(f"{phase.batch_size:,} {_epochs(phase)}" for phase in plan.phases)
     sentences = [
         f"Batch sizes: {steps}. Each is at most what the critical batch size was measured to be at "
-        "least, twice the size before it, and a tenth of the data; where the config's own is "
+        "least, twice the size before it, and a tenth of the data; where your own is "
         "larger, it is that."
     ]
     stable = largest_stable_batch_size(advice.measured)
@@ -169,8 +169,8 @@ def _learning_rates(advice) -> list[str]:
         return []
     power = "" if advice.gain_power == 1 else "the square root of "
     sentences = [
-        f"Learning rates: the config's own curve times {power}AdaScale's gain, what an update of "
-        f"the larger batch is worth in updates of the config's: {', '.join(factors)}."
+        f"Learning rates: your own curve times {power}AdaScale's gain, what an update of "
+        f"the larger batch is worth in updates of your own: {', '.join(factors)}."
     ]
     if power:
         sentences.append(
@@ -194,7 +194,7 @@ def _savings(advice) -> str:
         "epochs; "
         f"predicted time {durations.in_words(after, digits=1)} instead of "
         f"{durations.in_words(before, digits=1)}, "
-        f"{before / after:.2f} times faster on this machine, evaluation left out."
+        f"{after / before:.2f} times the time on this machine, evaluation left out."
     )
 
 
@@ -218,16 +218,14 @@ def _memory(advice) -> str:
         return "Memory: every batch size of both plans fits at once."
     sizes = ", ".join(f"{p.batch_size:,} in pieces of {p.micro_batch_size:,}" for p in divided)
     least = min(probe.micro_batch_size for probe in divided)
-    return f"Memory: {sizes}; train with --micro_batch_size={least}."
+    return (
+        f"Memory: {sizes}; train with --micro_batch_size={least}, or "
+        f"callbacks.MicroBatches(train, {least})."
+    )
 
 
 def _one_run() -> str:
     return (
-        "It is one measurement with one seed: compare both plans with `lbkeras replicate` before "
-        "relying on it."
+        "It is one measurement with one seed: compare both plans with `lbkeras replicate` or "
+        "`lbkeras.compare` before relying on it."
     )
-
-
-def recommended_and_baseline(arm: str, advice) -> dict:
-    """Both plans by the names under which they are shown, the config's own first."""
-    return {f"own ({arm})": advice.baseline, "recommended": advice.plan}

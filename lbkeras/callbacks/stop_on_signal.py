@@ -24,6 +24,10 @@ class Interrupted(Exception):
         super().__init__(f"interrupted by {signal.Signals(signal_number).name}")
         self.signal_number = signal_number
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows instead of a traceback."""
+        return [f"{self}; a checkpoint is saved: run the cell again to resume"]
+
 
 class StopOnSignal(keras.callbacks.Callback):
     """On SIGINT or SIGTERM: writes a checkpoint after the running step and raises `Interrupted`.

@@ -5,8 +5,8 @@ import sys
 
 from lbkeras.advice import config_file as advised_config
 from lbkeras.advice import words as advice
+from lbkeras.advice.tables import format_advice, format_plans, format_probes
 from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
-from lbkeras.cli.plan_tables import format_plans, format_probes
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
@@ -90,21 +90,13 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
     settings = experiment.arm_settings(flags.config, arm)
     budget_mb = _configure_devices(flags)
     from lbkeras.advice import advisor
-    from lbkeras.runs import build
+    from lbkeras.runs.config_task import ConfigTask
 
     advisor.check_arm(settings, arm)
-    with build.reading_data(settings):
-        found = advisor.advise(
-            settings, flags.strategy, flags.data_dir, budget_mb, say=_say_on_stderr
-        )
-    compared = advice.recommended_and_baseline(arm, found)
-    own, recommended = compared
-    times = format_probes(
-        compared,
-        {name: found.probes for name in compared},
-        {own: found.baseline_seconds, recommended: found.seconds},
-    )
-    table = f"{format_plans(compared)}\n\n{times}"
+    task = ConfigTask(settings, flags.data_dir)
+    with task.reading_data():
+        found = advisor.advise(task, flags.strategy, budget_mb, say=_say_on_stderr)
+    table = format_advice(found, f"own ({arm})")
     if flags.format == "json":
         arms = {name: plan.to_dict() for name, plan in plans.items()}
         print(
@@ -141,7 +133,7 @@ def _probe(flags, plans: dict) -> dict:
     """For each arm what each of its batch sizes takes; arms that differ in the plan share."""
     budget_mb = _configure_devices(flags)
     from lbkeras.advice.probe import probe_batch_sizes
-    from lbkeras.runs import build
+    from lbkeras.runs.config_task import ConfigTask
 
     groups = {}
     for arm in plans:
@@ -151,12 +143,13 @@ def _probe(flags, plans: dict) -> dict:
     probes = {}
     for settings, arms in groups.values():
         batch_sizes = [phase.batch_size for arm in arms for phase in plans[arm].phases]
-        with build.reading_data(settings):
+        task = ConfigTask(settings, flags.data_dir)
+        with task.reading_data():
             found = probe_batch_sizes(
-                settings,
+                task,
+                task.plan,
                 sorted(set(batch_sizes)),
                 flags.strategy,
-                flags.data_dir,
                 budget_mb,
                 say=_say_on_stderr,
             )

@@ -1,7 +1,5 @@
 """`lbkeras replicate`: every arm of a config with several seeds, then the report."""
 
-import sys
-import time
 from pathlib import Path
 
 from lbkeras.cli.command_flags import CommandFlags, HelpShown
@@ -12,18 +10,15 @@ from lbkeras.cli.train import (
     compared_settings,
     define_training_flags,
     make_run,
-    outcome,
     strategy_name,
 )
 from lbkeras.cli.workers import workers_met
 from lbkeras.errors import UserError
-from lbkeras.planning import durations
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.replication import linear_interpolation
 from lbkeras.replication.replication_folder import read_replication, write_replication
 from lbkeras.runs import experiment
-
-_SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
+from lbkeras.runs.several import SECONDS_BETWEEN_LINES, train_all, train_one
 
 HELP = """lbkeras replicate: trains every arm of a config with several seeds, then reports
 
@@ -92,7 +87,7 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
             print("claims: one seed decides none of them; a spread needs at least two", flush=True)
         description["dataset_description"] = _describe_data(flags)
         write_replication(workdir, description)
-        _train_all(runs, workers)
+        train_all(runs, workers, before_each=raise_if_received)
         linear_interpolation.write_lines(
             flags.config, description["seeds"], workdir, flags.data_dir
         )
@@ -106,7 +101,7 @@ def _assist(flags, runs, workers) -> None:
     for run, status in zip(runs, workers.share(), strict=True):
         if not status:
             raise_if_received()
-            _train(run, workers)
+            train_one(run, workers)
 
 
 def _start(flags) -> str:
@@ -153,7 +148,7 @@ def _prepared(flags, arguments, module, runs, workdir: Path) -> list:
             seed=seed,
             folder=workdir / arm / f"seed_{seed}",
             title=f"[{number}/{len(runs)}] {arm} seed {seed}",
-            seconds_between_lines=_SECONDS_BETWEEN_LINES,
+            seconds_between_lines=SECONDS_BETWEEN_LINES,
         )
         for number, (seed, arm) in enumerate(runs, start=1)
     ]
@@ -162,55 +157,3 @@ def _prepared(flags, arguments, module, runs, workdir: Path) -> list:
 def _compared(runs) -> dict:
     """What the commands of all workers must agree on."""
     return {f"{run.arm}.seed_{run.seed}": compared_settings(run) for run in runs}
-
-
-def _train_all(runs, workers) -> None:
-    from lbkeras.runs import training
-
-    ended = [training.has_ended(run) for run in runs]  # all are checked before one is trained
-    if workers is not None:
-        workers.share(ended)
-    estimate = _TimeLeft(ended.count(None))
-    for run, status in zip(runs, ended, strict=True):
-        if status:
-            _say(f"{run.title}: {status} before")
-            continue
-        raise_if_received()
-        begin = time.monotonic()
-        what = _train(run, workers)
-        _say(f"{run.title}: {what}{estimate.after_run(time.monotonic() - begin)}")
-
-
-def _train(run, workers) -> str:
-    """Trains a run and says what came of it; empty in other workers than the chief."""
-    from lbkeras.callbacks.stop_on_nan import Diverged
-    from lbkeras.runs import training
-
-    try:
-        training.train(run, workers)
-    except Diverged as error:
-        return f"diverged: {error}"
-    return outcome(run.folder) if workers is None or workers.is_chief else ""
-
-
-def _say(line: str) -> None:
-    """Prints a line, on a terminal over the progress that stands there."""
-    print(("\r\x1b[K" if sys.stdout.isatty() else "") + line, flush=True)
-
-
-class _TimeLeft:
-    """Estimates the time left from the mean of the runs that this process has made."""
-
-    def __init__(self, runs: int):
-        self._left = runs
-        self._done = 0
-        self._seconds = 0.0
-
-    def after_run(self, seconds: float) -> str:
-        """The estimate in brackets, after one more run of so many seconds; empty after the last."""
-        self._left -= 1
-        self._done += 1
-        self._seconds += seconds
-        if not self._left:
-            return ""
-        return f" (about {durations.in_words(self._seconds / self._done * self._left)} left)"

@@ -56,6 +56,7 @@ def main(arguments: list[str]) -> int:
         folder=Path(flags.workdir),
     )
     from lbkeras.runs import training
+    from lbkeras.runs.several import outcome
 
     with workers_met(flags, compared_settings(run)) as workers:
         chief = workers is None or workers.is_chief
@@ -83,16 +84,6 @@ def strategy_name(flags) -> str:
     return "mirrored" if flags.strategy == "auto" and split else flags.strategy
 
 
-def outcome(folder: Path) -> str:
-    """What a finished run reached, from its record."""
-    from lbkeras.runs.record import read_run
-
-    run = read_run(folder)
-    accuracy, updates, seconds = map(run.value, ("val_accuracy", "updates", "seconds"))
-    reached = "no finite accuracy" if accuracy is None else f"{100 * accuracy:.2f} % right"
-    return f"{reached} on unseen examples after {updates:,} updates, {seconds:.1f} s of training"
-
-
 def define_training_flags(command: CommandFlags) -> None:
     """The flags that `train` and `replicate` share."""
     command.path("data_dir", "Folder of prepared TensorFlow Datasets data.")
@@ -111,18 +102,18 @@ def make_run(flags, arguments: list[str], module, *, arm: str, seed: int, folder
 
     `module` is that of the config.
     """
+    from lbkeras.runs.config_task import ConfigTask
     from lbkeras.runs.run_spec import RunSpec
 
     paper = getattr(module, "PAPER", {})
     return RunSpec(
-        settings=experiment.arm_settings(flags.config, arm),
+        task=ConfigTask(experiment.arm_settings(flags.config, arm), flags.data_dir),
         arm=arm,
         seed=seed,
         folder=folder,
         config=flags["config"].config_filename,
         command=command_line(arguments),
         references=(f"{paper['citation']}, arXiv:{paper['arxiv']}",) if paper else (),
-        data_dir=flags.data_dir,
         strategy=strategy_name(flags),
         micro_batch_size=flags.micro_batch_size,
         steps_per_execution=flags.config.steps_per_execution,

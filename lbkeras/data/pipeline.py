@@ -15,9 +15,10 @@ from lbkeras.data.keras_adapter import KerasAdapter
 from lbkeras.data.labels import range_of_labels
 from lbkeras.data.memory_batches import MemoryBatches
 from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
-from lbkeras.data.source import count, tensors
+from lbkeras.data.source import count, hash_of, tensors
 from lbkeras.data.stream_batches import StreamBatches
 from lbkeras.errors import UserError
+from lbkeras.fingerprint import describe
 from lbkeras.keras_internals.running_call import running_call
 
 
@@ -224,6 +225,46 @@ class Pipeline(KerasAdapter):
             source = tf.nest.map_structure(lambda part: part[:examples], source)
         size = min(batch_size, examples)
         return Pipeline(source, size, shuffle=False, decode=self._decode, seed=self.seed)
+
+    def copy(self, batch_size: int | None = None, seed: int | None = None) -> "Pipeline":
+        """The same data in a Pipeline of its own, which begins at epoch 0.
+
+        Args:
+            batch_size: global; None: the present one.
+            seed: that orders and augments; None: this one's.
+
+        Raises:
+            UserError: as the Pipeline itself.
+        """
+        made = Pipeline(
+            self._source,
+            self.batch_size if batch_size is None else batch_size,
+            shuffle=self.shuffle,
+            augment=self._augment,
+            decode=self._decode,
+            seed=self.seed if seed is None else seed,
+            shuffle_bytes=self._shuffle_bytes,
+        )
+        if self._parts is not None:
+            made.set_node_shards(self._parts)
+        return made
+
+    def fingerprint(self) -> dict:
+        """Plain data by which a later process knows the same data: form, number, hash.
+
+        Data in memory are known by all of their bytes, a stream by its first examples, if these are
+        the same in each pass.
+        """
+        elements = tf.nest.map_structure(
+            lambda part: f"{part.dtype.name} {part.shape[1:]}", self.element_spec
+        )
+        return {
+            "num_examples": self.num_examples,
+            "elements": str(elements),
+            "hash": hash_of(self._source),
+            "augment": describe(self._augment),
+            "decode": describe(self._decode),
+        }
 
     def labels(self) -> np.ndarray:
         """The targets of data in memory, in the source's order."""

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.fingerprint import digest_of
 
 
 def tensors(source) -> tuple:
@@ -104,3 +105,17 @@ def count(source) -> int:
     if number == 0:
         raise UserError("source: expected at least one example, received none (an empty split?)")
     return number
+
+
+_EXAMPLES_OF_A_STREAM = 8
+
+
+def hash_of(source) -> str:
+    """A hash of tensors, or of a stream's first examples; "" for one that is never the same."""
+    if not isinstance(source, tf.data.Dataset):
+        return digest_of([part.numpy() for part in tf.nest.flatten(source)])
+    first, again = (
+        digest_of([tf.nest.flatten(each) for each in taken.as_numpy_iterator()])
+        for taken in [source.take(_EXAMPLES_OF_A_STREAM)] * 2
+    )
+    return first if first == again else ""

@@ -40,6 +40,32 @@ def build(model, batch) -> None:
     private(model, "_symbolic_build")(data_batch=batch)
 
 
+def compile_arguments(model) -> dict:
+    """What `model.compile` was called with, by name."""
+    return dict(private(model, "_compile_config").config)
+
+
+def better_direction(model, name: str) -> str | None:
+    """Which way a metric is better, "higher" or "lower", as Keras' own metrics say; None: unknown.
+
+    Args:
+        model: compiled, its metrics built.
+        name: of the metric, with its output's before it where there are several.
+    """
+    for metric in _flat_metrics(model):
+        if name == metric.name or name.endswith(f"_{metric.name}"):
+            direction = getattr(metric, "_direction", None)
+            return {"up": "higher", "down": "lower"}.get(direction)
+    return None
+
+
+def _flat_metrics(model) -> list:
+    found = []
+    for metric in model.metrics:
+        found += getattr(metric, "metrics", [metric])
+    return found
+
+
 def call_for_training(model, x):
     """The model's output in training mode, whether or not its `call` takes `training`."""
     if private(model, "_call_has_training_arg"):

@@ -19,6 +19,22 @@ def set_learning_rate(optimizer, value) -> None:
     optimizer._learning_rate = value
 
 
+def give_learning_rate(optimizer, value) -> None:
+    """Gives an optimizer that is not built a number or a schedule, as its constructor would.
+
+    Args:
+        optimizer: without a loss-scaling wrapper.
+        value: a float or a `keras.optimizers.schedules.LearningRateSchedule`.
+    """
+    schedules = keras.optimizers.schedules.LearningRateSchedule
+    if isinstance(value, schedules) or isinstance(learning_rate_of(optimizer), keras.Variable):
+        optimizer.learning_rate = value
+        return
+    variable = keras.Variable(value, trainable=False, dtype="float32", name="learning_rate")
+    private(optimizer, "_track_variable")(variable)
+    set_learning_rate(optimizer, variable)
+
+
 def variable_index(optimizer, variable) -> int:
     """The place of a trainable variable among those that the optimizer was built with."""
     return private(optimizer, "_get_variable_index")(variable)

@@ -35,14 +35,9 @@ def load_tensorflow() -> None:
         UserError: TensorFlow cannot be imported, or KERAS_BACKEND names another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").addFilter(_says_something)
     if "tensorflow" in sys.modules:
         return
-    # The first comes when a process trains several models; each has its own train function. The
-    # second for each convolution of stacked nodes.
-    known = ("triggered tf.function retracing", "uses a while_loop. Fix that!")
-    logging.getLogger("tensorflow").addFilter(
-        lambda record: not any(message in record.getMessage() for message in known)
-    )
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         raise UserError(
@@ -60,6 +55,15 @@ def load_tensorflow() -> None:
                 "tensorflow: expected one that can be imported, with Keras (`pip install "
                 f"tensorflow keras`), received {type(error).__name__}: {error}"
             ) from error
+
+
+# The first comes when a process trains several models; each has its own train function. The second
+# for each convolution of stacked nodes.
+_EXPECTED = ("triggered tf.function retracing", "uses a while_loop. Fix that!")
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    return not any(message in record.getMessage() for message in _EXPECTED)
 
 
 @contextlib.contextmanager

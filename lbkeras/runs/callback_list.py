@@ -7,7 +7,6 @@ from lbkeras.callbacks.tensorboard import TensorBoardScalars
 from lbkeras.callbacks.training_statistics import TrainingStatistics
 from lbkeras.methods.batch_statistics.average_statistics import AverageStatistics
 from lbkeras.methods.decentralized.consensus_distance import ConsensusDistance
-from lbkeras.runs.experiment import num_nodes
 from lbkeras.runs.history_writer import HistoryWriter
 from lbkeras.runs.run_spec import RunSpec, hyper_parameters
 
@@ -22,7 +21,7 @@ def callback_list(run: RunSpec, plan, train_data, chosen: list, micro_batches) -
         chosen: the callbacks that its config names.
         micro_batches: its `MicroBatches`; nodes take it only where the user gives a size.
     """
-    nodes = num_nodes(run.settings)
+    nodes = run.task.num_nodes
     batch_size = [each for each in chosen if getattr(each, "owns_batch_size", False)]
     return [
         StopOnNaN(),

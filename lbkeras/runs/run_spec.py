@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -9,14 +10,13 @@ class RunSpec:
     """What identifies a run and where it goes.
 
     Attributes:
-        settings: the arm's sections, from `experiment.arm_settings`.
-        arm: its name.
+        task: what it trains, a `ConfigTask` or a `PythonTask`.
+        arm: the name of the arm.
         seed: of initialization, order and augmentation.
         folder: the run's folder.
         config: the config as the user named it, FILE[:VARIANT].
         command: the command that started it, for the record.
         references: the papers it replicates.
-        data_dir: where prepared TFDS data lie.
         strategy: a name for `lbkeras.distribution.strategy`.
         micro_batch_size: examples that a replica computes at once; 0: its whole share of a batch,
             halved when memory runs out.
@@ -26,14 +26,13 @@ class RunSpec:
         seconds_between_lines: of progress, at least; 0: a line an epoch.
     """
 
-    settings: dict
+    task: Any
     arm: str
     seed: int
     folder: Path
     config: str
     command: str
     references: tuple[str, ...] = ()
-    data_dir: str | None = None
     strategy: str = "auto"
     micro_batch_size: int = 0
     steps_per_execution: int = 0
@@ -44,13 +43,13 @@ class RunSpec:
 
 def run_settings(run: RunSpec) -> dict:
     """What a run's folder, and every worker's command, must agree on."""
-    return {"arm": run.arm, "seed": run.seed, **run.settings}
+    return {"arm": run.arm, "seed": run.seed, **run.task.settings}
 
 
 def hyper_parameters(run: RunSpec) -> dict:
     """The settings as flat names for TensorBoard's HParams tab."""
     flat = {"arm": run.arm, "seed": run.seed}
-    for section, values in run.settings.items():
+    for section, values in run.task.settings.items():
         for name, value in values.items():
             if value is not None:
                 plain = isinstance(value, bool | int | float | str)

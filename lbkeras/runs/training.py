@@ -1,4 +1,4 @@
-"""Trains one arm of a config with one seed in a run folder, or goes on where it stopped."""
+"""Trains one arm with one seed in a run folder, or resumes where it stopped."""
 
 import contextlib
 import tempfile
@@ -8,7 +8,7 @@ from lbkeras import files
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.replicas import check_replicas
-from lbkeras.runs import build, experiment, run_lock
+from lbkeras.runs import run_lock
 from lbkeras.runs.record import read_record, truncate_history, write_record
 from lbkeras.runs.recording import check_history, close_record, new_record, recording
 from lbkeras.runs.run_spec import RunSpec, run_settings
@@ -34,7 +34,7 @@ def train(run: RunSpec, workers=None) -> dict:
         Diverged: the loss is no number; the record says so, the last good checkpoint stays.
         Interrupted: SIGINT or SIGTERM; a checkpoint is on the disk.
     """
-    plan = experiment.make_plan(run.settings)
+    plan = run.task.plan
     chief = workers is None or workers.is_chief
     held = run_lock.locked(run.folder) if chief else contextlib.nullcontext(lambda: None)
     with held as check_held:
@@ -75,20 +75,12 @@ def _train(run: RunSpec, plan, record: dict, check_held) -> dict:
     chief = is_chief(strategy)
     keras.backend.clear_session()
     keras.utils.set_random_seed(run.seed)
-    train_data, test_data = build.make_pipelines(
-        run.settings, plan.phases[0].batch_size, run.seed, run.data_dir
+    train_data, test_data = run.task.pipelines(run.seed)
+    chosen = run.task.callbacks(
+        run.folder, pipeline=train_data, validation=test_data, seed=run.seed
     )
-    chosen = build.make_callbacks(
-        run.settings,
-        run.folder,
-        pipeline=train_data,
-        validation=test_data,
-        plan=plan,
-        seed=run.seed,
-    )
-    with _memory(run, "model.name"):
-        model = build.compiled_model(
-            run.settings,
+    with _memory(run, "model"):
+        model = run.task.compiled_model(
             plan,
             strategy,
             train_data,
@@ -113,8 +105,8 @@ def _train(run: RunSpec, plan, record: dict, check_held) -> dict:
     still_ours = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: check_held())
     with recording(run, record, check_held) if chief else contextlib.nullcontext():
         if first_epoch < plan.epochs:
-            reading = build.reading_data(run.settings)
-            with stop.catching(), _memory(run, "data.test_batch_size"), reading:
+            reading = run.task.reading_data()
+            with stop.catching(), _memory(run, "test_batch_size"), reading:
                 model.fit(
                     train_data,
                     epochs=plan.epochs,
@@ -155,18 +147,26 @@ def _go_on(run: RunSpec, plan, first_epoch: int) -> None:
 
 
 def _save(model, folder: Path, chief: bool) -> None:
-    """Writes model.keras; all workers must call it: it reads what differs between replicas."""
-    if chief:
-        path, temporary = folder / "model.keras", folder / ".model.keras"
-        with files.named(path):
-            try:
-                model.save(temporary)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-    else:
-        with tempfile.TemporaryDirectory() as nowhere:
-            model.save(Path(nowhere) / "model.keras")
+    """Writes model.keras; all workers must call it: it reads what differs between replicas.
+
+    A subclassed model that Keras could not make again, as it has no `get_config`, is saved as
+    model.weights.h5.
+    """
+    with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as place:
+        try:
+            _write(model.save, Path(place), "model.keras")
+        except NotImplementedError:
+            _write(model.save_weights, Path(place), "model.weights.h5")
+
+
+def _write(save, folder: Path, name: str) -> None:
+    path, temporary = folder / name, folder / f".{name}"
+    with files.named(path):
+        try:
+            save(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -175,7 +175,7 @@ def _memory(run: RunSpec, key: str):
 
     Args:
         run: the run.
-        key: the setting that is at fault, unless it is the copy of the training data.
+        key: the task's setting that is at fault, unless it is the copy of the training data.
     """
     import tensorflow as tf
 
@@ -185,10 +185,10 @@ def _memory(run: RunSpec, key: str):
         reason = next((line for line in error.message.splitlines() if "OOM" in line), None)
         if reason is None:  # of a disk
             raise
-        if f"shape[{run.settings['data']['num_examples']}," in reason:
-            key = "data.num_examples"
-        section, name = key.split(".")
+        if f"shape[{run.task.plan.num_examples}," in reason:
+            key = "num_examples"
+        name, value = run.task.setting(key)
         raise UserError(
-            f"{key}: expected one that fits in memory, received {run.settings[section][name]!r}; "
+            f"{name}: expected one that fits in memory, received {value!r}; "
             f"lower what it needs, or --micro_batch_size, or give more memory ({reason})"
         ) from error

@@ -28,10 +28,10 @@ def test_what_it_refuses():
     plan = SETTINGS["plan"]
     short = [plan["phases"][0] | dict(epochs=1)]
     assert refused(plan=plan | dict(phases=short)) == (
-        "plan: expected more epochs than the 2 that --auto measures at least, received 1"
+        "plan: expected more epochs than the 2 that are measured at least, received 1"
     )
     assert refused(data=SETTINGS["data"] | dict(num_examples=63)) == (
-        "data.num_examples: expected at least 64, which the noise scale is measured with, "
+        "data.num_examples: expected at least 64 examples, which the noise scale is measured with, "
         "received 63"
     )
     assert refused(optimizer=dict(name="DmSGD", num_nodes=2)) == (

@@ -18,6 +18,7 @@ from lbkeras.cli.main import main
 from lbkeras.errors import UserError
 from lbkeras.replication import read_history, write_record
 from lbkeras.runs import training
+from lbkeras.runs.config_task import ConfigTask
 from lbkeras.runs.run_spec import RunSpec, hyper_parameters
 
 WRITTEN_BY_0_1_0 = Path(__file__).parents[1] / "written_by_0_1_0"
@@ -43,7 +44,7 @@ def _settings(**plan):
 def make_run(tmp_path):
     def make(settings=None, **more):
         return RunSpec(
-            settings=settings or _settings(), arm="a", seed=1, folder=tmp_path / "run",
+            task=ConfigTask(settings or _settings()), arm="a", seed=1, folder=tmp_path / "run",
             config="c.py", command="lbkeras train", **more,
         )  # fmt: skip
 
@@ -55,7 +56,7 @@ def trained(tmp_path_factory):
     """A finished run of two epochs with a title: the run, its record, and what it printed."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     run = RunSpec(
-        settings=_settings(), arm="a", seed=1, folder=folder, config="c.py",
+        task=ConfigTask(_settings()), arm="a", seed=1, folder=folder, config="c.py",
         command="lbkeras train", title="a 1",
     )  # fmt: skip
     with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -75,7 +76,7 @@ def test_a_finished_run_returns_its_record(trained):
 
 
 def test_another_config_has_no_say_about_the_folder(trained):
-    other = dataclasses.replace(trained[0], settings=_settings(momentum=0.5))
+    other = dataclasses.replace(trained[0], task=ConfigTask(_settings(momentum=0.5)))
     with pytest.raises(UserError, match=r"\(plan\.momentum=0\.9\), received plan\.momentum=0\.5"):
         training.has_ended(other)
 
@@ -114,7 +115,7 @@ def test_a_run_that_0_1_0_left_behind_is_resumed(tmp_path):
     shutil.copytree(WRITTEN_BY_0_1_0 / "killed", folder)
     settings = json.loads((folder / "config.json").read_text())
     arm, seed, config = (settings.pop(name) for name in ("arm", "seed", "config"))
-    run = RunSpec(settings=settings, arm=arm, seed=seed, folder=folder, config=config,
+    run = RunSpec(task=ConfigTask(settings), arm=arm, seed=seed, folder=folder, config=config,
                        command="")  # fmt: skip
     before = read_history(folder / "history.jsonl")
     record = training.train(run)
@@ -236,7 +237,7 @@ def test_replicas_that_do_not_divide_a_phase_are_named_before_anything_is_writte
     make_run, mirrored
 ):
     run = make_run(strategy="mirrored")
-    run.settings["plan"]["batch_size"] = 7
+    run.task.settings["plan"]["batch_size"] = 7
     with pytest.raises(UserError, match="phase 1 .* a multiple of the 2 replicas, received 7"):
         training.train(run)
     assert not (run.folder / "config.json").exists()

@@ -3,6 +3,7 @@
 There each line ends with the error's code: mypy says so where there is none (warn_unused_ignores).
 """
 
+from pathlib import Path
 from typing import assert_type
 
 import numpy as np
@@ -50,6 +51,18 @@ def trains(plan: Plan) -> None:
     assert_type(lbkeras.__version__, str)
 
 
+def compares(plan: Plan, train: Pipeline) -> None:
+    def make_model() -> object:
+        return lbkeras.models.mlp((2,), 2)
+
+    advice = lbkeras.advise(make_model, train, epochs=5)
+    assert_type(advice.plan, Plan)
+    result = lbkeras.compare(
+        make_model, train, train, arms={"own": plan, "advised": advice.plan}, workdir="runs/mine"
+    )
+    assert_type(result.workdir, Path)
+
+
 def refused(plan: Plan, train: Pipeline) -> None:
     plan.updates = 3  # type: ignore[method-assign, assignment]
     plan.epoch  # type: ignore[attr-defined]  # noqa: B018
@@ -62,5 +75,7 @@ def refused(plan: Plan, train: Pipeline) -> None:
     lbkeras.data.load("digits", batchsize=16)  # type: ignore[call-arg]
     lbkeras.optimizers.LARS(0.1, momentum="0.9")  # type: ignore[arg-type]
     lbkeras.models.small_cnn((8, 8, 1), num_classes="10")  # type: ignore[arg-type]
+    lbkeras.advise(make_model=None, train=train)  # type: ignore[arg-type]
+    lbkeras.compare(dict, train, train, arms=[plan], workdir="a")  # type: ignore[arg-type]
     updates: str = plan.updates()  # type: ignore[assignment]
     print(updates)

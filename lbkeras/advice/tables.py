@@ -1,4 +1,4 @@
-"""What `lbkeras plan` prints: the tables of plans and of what was tried."""
+"""Tables of plans and of what was tried, as plain text."""
 
 from lbkeras.planning import durations
 from lbkeras.planning.noise_scale import noise_scale
@@ -81,6 +81,19 @@ def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> s
         total = durations.in_words(sum(seconds), digits=1)
         summaries.append((arm, total, "of training, evaluation left out"))
     return _aligned(rows) + "\n\n" + _aligned(summaries)
+
+
+def format_advice(advice, own: str = "own") -> str:
+    """Both plans of an `Advice`, and what they take on this machine.
+
+    Args:
+        advice: what was measured.
+        own: the name of the plan that was measured.
+    """
+    plans = {own: advice.baseline, "recommended": advice.plan}
+    probes = dict.fromkeys(plans, advice.probes)
+    seconds = {own: advice.baseline_seconds, "recommended": advice.seconds}
+    return f"{format_plans(plans)}\n\n{format_probes(plans, probes, seconds)}"
 
 
 def _epochs(phase) -> str:

@@ -1,0 +1,263 @@
+"""`lbkeras.compare`: arms of a model of one's own with several seeds, then the report."""
+
+import base64
+import dataclasses
+import html
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lbkeras import checks, files
+from lbkeras.errors import UserError, unknown_name
+from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.metrics import HIGHER
+from lbkeras.planning.plan import Plan
+from lbkeras.planning.replicas import check_replicas
+from lbkeras.replication.default_claims import MARGIN, default_claims
+from lbkeras.replication.replication_folder import read_replication, write_replication
+from lbkeras.replication.report import write_report
+from lbkeras.replication.terminal import format_table
+from lbkeras.runs import run_lock
+from lbkeras.runs.run_spec import RunSpec
+from lbkeras.runs.several import SECONDS_BETWEEN_LINES, train_all
+
+_KEYS = ("plan", "callbacks", "make_model")
+_COMMAND = "lbkeras.compare(...)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """What `compare` measured; printed, its table and verdicts; in a notebook its pictures too.
+
+    Attributes:
+        workdir: the folder with the runs, report.md, report.json and plots/.
+        report: the content of report.json.
+    """
+
+    workdir: Path
+    report: dict[str, Any] = dataclasses.field(repr=False)
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The pictures of the report."""
+        return sorted((self.workdir / "plots").glob("*.png"))
+
+    def __str__(self) -> str:
+        described = [f"{name}: {arm['description']}" for name, arm in self.report["arms"].items()]
+        lines = [format_table(self.report), *described, f"report: {self.workdir / 'report.md'}"]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        images = [
+            '<img style="max-width: 100%" src="data:image/png;base64,'
+            f'{base64.b64encode(picture.read_bytes()).decode()}" alt="{html.escape(picture.stem)}">'
+            for picture in self.pictures
+        ]
+        return "\n".join([f"<pre>{html.escape(str(self))}</pre>", *images])
+
+
+def compare(
+    make_model: Callable[[], Any],
+    train: Any,
+    test: Any,
+    *,
+    arms: Mapping[str, Any],
+    workdir: Path | str,
+    seeds: int = 3,
+    metric: str | None = None,
+    margin: float | None = None,
+    strategy: str = "auto",
+) -> Comparison:
+    """Trains a model by several plans with several seeds each, and says which of them holds.
+
+    Each arm and seed is a run in `workdir/ARM/seed_N` with the files of `lbkeras replicate`. Called
+    again with the same arguments it resumes: what is finished stays, the run that was interrupted
+    goes on where it stopped. A plan's learning rates and momentum take the place of those that
+    `make_model` compiles with. The first arm is what the others are compared with: in updates, in
+    time and, at a significance level of 5 % corrected by Holm, in the metric.
+
+    Args:
+        make_model: makes a compiled `keras.Model`, functional or subclassed, a new one at each
+            call; with any loss and metrics.
+        train: a `lbkeras.data.Pipeline`, or what one takes as its source, such as `(x, y)`.
+        test: what is evaluated on after each epoch, as `train`.
+        arms: by name. A `Plan`; or a function from the arm's own Pipeline to a list of callbacks,
+            which trains by the first Plan of the others; or a dict of `plan`, `callbacks` (such a
+            function) and `make_model` (instead of the common one).
+        workdir: a folder for this comparison.
+        seeds: how many seeds each arm is run with, 0 to `seeds - 1`; at least 2 for a verdict.
+        metric: what the arms are compared in, as the history calls it; None: `val_accuracy` if
+            there is one, else the first metric that Keras knows a better direction of, else
+            `val_loss`.
+        margin: how much worse than the first arm's mean counts as no worse, in the metric's unit;
+            None: 0.01 where more is better (accuracy, AUC, F1), a factor of 0.95 where less is.
+        strategy: a name for `lbkeras.distribution.strategy`.
+
+    Raises:
+        UserError: an argument is not usable, which is found before anything is trained; the folder
+            is that of another model, optimizer, arm or data.
+        Interrupted: Ctrl-C; a checkpoint is on the disk.
+
+    Example:
+
+    >>> arms = {"small": plan_32, "large": plan_256}     # doctest: +SKIP
+    >>> result = lbkeras.compare(
+    ...     make_model, train, test, arms=arms, workdir="runs/mine")    # doctest: +SKIP
+    >>> print(result)                                    # doctest: +SKIP
+    """
+    load_tensorflow()
+    from lbkeras.runs.python_task import keras_state_kept
+
+    with keras_state_kept():
+        return _compare(make_model, train, test, arms, workdir, seeds, metric, margin, strategy)
+
+
+def _compare(make_model, train, test, arms, workdir, seeds, metric, margin, strategy):
+    from lbkeras.distribution.strategy import strategy as make_strategy
+    from lbkeras.runs.python_task import as_test_data, as_training_data
+
+    train, test = as_training_data(train), as_test_data(test)
+    folder = Path(checks.path("workdir", workdir))
+    seeds = checks.integer("seeds", seeds, minimum=1)
+    tasks = _tasks(make_model, train, test, arms)
+    replicas = make_strategy(strategy).num_replicas_in_sync
+    for name, task in tasks.items():
+        try:
+            check_replicas(task.plan, replicas)
+            task.settings  # noqa: B018  makes a model and evaluates it
+        except UserError as error:
+            raise UserError(f"arm {name}: {error}") from None
+    runs = _runs(tasks, folder, seeds, strategy)
+    with run_lock.locked(folder):
+        write_replication(folder, _replication(folder, tasks, seeds, metric, margin))
+        train_all(runs)
+        return Comparison(folder, write_report(folder))
+
+
+def _tasks(make_model, train, test, arms) -> dict[str, Any]:
+    from lbkeras.runs.python_task import PythonTask
+
+    if not isinstance(arms, Mapping) or not arms:
+        raise UserError(f"arms: expected a dict of at least one arm, received {arms!r}")
+    parts = {name: _parts(name, arm) for name, arm in arms.items()}
+    plan = next((part["plan"] for part in parts.values() if "plan" in part), None)
+    if plan is None:
+        raise UserError(
+            "arms: expected at least one with a Plan, which says for how many epochs, received "
+            "none; lbkeras.planning has functions that make one"
+        )
+    tasks = {}
+    for name, part in parts.items():
+        try:
+            tasks[name] = PythonTask(
+                part.get("make_model", make_model),
+                train,
+                test,
+                part.get("plan", plan),
+                part.get("callbacks"),
+            )
+        except UserError as error:
+            raise UserError(f"arm {name}: {error}") from None
+    return tasks
+
+
+def _parts(name, arm) -> dict[str, Any]:
+    """An arm as a dict of its parts."""
+    if not isinstance(name, str) or not files.is_file_name(name):
+        raise UserError(f"arms: expected names that can be those of folders, received {name!r}")
+    if isinstance(arm, Plan):
+        return {"plan": arm}
+    if callable(arm):
+        return {"callbacks": arm}
+    if not isinstance(arm, Mapping):
+        raise UserError(
+            f"arm {name}: expected a Plan, a function from a Pipeline to callbacks, or a dict, "
+            f"received {arm!r}"
+        )
+    for key, value in arm.items():
+        if key not in _KEYS:
+            raise UserError(unknown_name(f"arm {name}", key, _KEYS))
+        if not (isinstance(value, Plan) if key == "plan" else callable(value)):
+            expected = "a Plan" if key == "plan" else "a function"
+            raise UserError(f"arm {name}: {key}: expected {expected}, received {value!r}")
+    return dict(arm)
+
+
+def _runs(tasks, folder: Path, seeds: int, strategy: str) -> list[RunSpec]:
+    pairs = [(seed, arm) for seed in range(seeds) for arm in tasks]  # every arm early
+    return [
+        RunSpec(
+            task=tasks[arm],
+            arm=arm,
+            seed=seed,
+            folder=folder / arm / f"seed_{seed}",
+            config="",
+            command=_COMMAND,
+            strategy=strategy,
+            title=f"[{number}/{len(pairs)}] {arm} seed {seed}",
+            seconds_between_lines=SECONDS_BETWEEN_LINES,
+        )
+        for number, (seed, arm) in enumerate(pairs, start=1)
+    ]
+
+
+def _replication(folder: Path, tasks, seeds: int, metric: str | None, margin) -> dict[str, Any]:
+    """What the report needs besides the runs."""
+    before = read_replication(folder).get("arms")
+    if before is not None and set(before) != set(tasks):
+        raise UserError(
+            f"workdir {folder}: expected the arms it was started with ({', '.join(before)}), "
+            f"received {', '.join(tasks)}; use another workdir"
+        )
+    metric, better = _metric(tasks, metric)
+    margin = MARGIN if margin is None and better == HIGHER else margin
+    claims = default_claims(list(tasks), metric, better, margin) if better else []
+    first = next(iter(tasks.values()))
+    data, test = first.settings["data"], first.settings["test_data"]
+    return {
+        "title": f"{first.settings['model']['name']}: {' against '.join(tasks)}",
+        "config": None,
+        "variant": "",
+        "command": _COMMAND,
+        "paper": {},
+        "dataset": f"{data['num_examples']:,} training examples",
+        "dataset_description": f"{data['num_examples']:,} examples of {data['elements']} to train "
+        f"on, {test['num_examples']:,} to evaluate on",
+        "metric": metric,
+        "seeds": list(range(seeds)),
+        "seeds_in_config": list(range(seeds)),
+        "arms": {
+            name: {"description": _describe(task), "paper": {}} for name, task in tasks.items()
+        },
+        "claims": claims,
+        "plans": {name: task.plan.to_dict() for name, task in tasks.items()},
+    }
+
+
+def _metric(tasks, metric: str | None) -> tuple[str, str | None]:
+    """The metric that every arm measures, and which way it is better."""
+    better = dict(next(iter(tasks.values())).better)
+    for task in tasks.values():
+        better = {name: way for name, way in better.items() if name in task.better}
+    names = [f"val_{name}" for name in better]
+    if metric is not None:
+        if metric not in names:
+            raise UserError(unknown_name("metric", metric, names))
+        return metric, better[metric.removeprefix("val_")]
+    known = [name for name, way in better.items() if way and name != "loss"]
+    name = "accuracy" if "accuracy" in known else next(iter(known), "loss")
+    return f"val_{name}", better.get(name) or "lower"
+
+
+def _describe(task) -> str:
+    """What of the compiled optimizer the plan replaces."""
+    replaced, first = task.replaced, task.plan.phases[0]
+    rate = replaced["learning_rate"]
+    compiled = f"learning rate {rate:g}" if isinstance(rate, float) else rate
+    planned = f"learning rate {first.learning_rate:g}"
+    if replaced["momentum"] is not None:
+        compiled += f" and momentum {replaced['momentum']:g}"
+        planned += f" and momentum {first.momentum:g}"
+    if compiled == planned:
+        return f"{planned} at first, as compiled"
+    return f"{planned} at first, by the plan, in the place of the compiled {compiled}"

@@ -1,0 +1,83 @@
+"""Trains the runs of a comparison one after another, and says what came of each."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lbkeras.planning import durations
+from lbkeras.runs import training
+from lbkeras.runs.record import read_run
+from lbkeras.runs.run_spec import RunSpec
+
+SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
+
+
+def train_all(
+    runs: Sequence[RunSpec], workers=None, before_each: Callable[[], None] = lambda: None
+) -> None:
+    """Trains what is not finished; a run that diverges does not stop the others.
+
+    Args:
+        runs: in the order in which they are trained.
+        workers: as for `training.train`.
+        before_each: called before each run.
+
+    Raises:
+        UserError: a folder is that of another run, which is found before one is trained, or as
+            `training.train`.
+    """
+    ended = [training.has_ended(run) for run in runs]
+    if workers is not None:
+        workers.share(ended)
+    estimate = _TimeLeft(ended.count(None))
+    for run, status in zip(runs, ended, strict=True):
+        if status:
+            _say(f"{run.title}: {status} before")
+            continue
+        before_each()
+        begin = time.monotonic()
+        what = train_one(run, workers)
+        _say(f"{run.title}: {what}{estimate.after_run(time.monotonic() - begin)}")
+
+
+def train_one(run: RunSpec, workers=None) -> str:
+    """Trains a run and says what came of it; empty in other workers than the chief."""
+    from lbkeras.callbacks.stop_on_nan import Diverged
+
+    try:
+        training.train(run, workers)
+    except Diverged as error:
+        return f"diverged: {error}"
+    return outcome(run.folder) if workers is None or workers.is_chief else ""
+
+
+def outcome(folder: Path) -> str:
+    """What a finished run reached, from its record."""
+    run = read_run(folder)
+    accuracy, updates, seconds = map(run.value, ("val_accuracy", "updates", "seconds"))
+    reached = "no finite accuracy" if accuracy is None else f"{100 * accuracy:.2f} % right"
+    return f"{reached} on unseen examples after {updates:,} updates, {seconds:.1f} s of training"
+
+
+def _say(line: str) -> None:
+    """Prints a line, on a terminal over the progress that stands there."""
+    print(("\r\x1b[K" if sys.stdout.isatty() else "") + line, flush=True)
+
+
+class _TimeLeft:
+    """Estimates the time left from the mean of the runs that this process has made."""
+
+    def __init__(self, runs: int):
+        self._left = runs
+        self._done = 0
+        self._seconds = 0.0
+
+    def after_run(self, seconds: float) -> str:
+        """The estimate in brackets, after one more run of so many seconds; empty after the last."""
+        self._left -= 1
+        self._done += 1
+        self._seconds += seconds
+        if not self._left:
+            return ""
+        return f" (about {durations.in_words(self._seconds / self._done * self._left)} left)"

@@ -1,0 +1,100 @@
+"""The same thing is described alike in another process; another thing is not."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lbkeras.fingerprint import describe, digest, digest_of
+
+
+class Settings:
+    def __init__(self, units):
+        self.units = units
+        self.model = object()
+
+    def call(self, x):
+        return x + 1
+
+
+class OtherCode(Settings):
+    def call(self, x):
+        return x + 2
+
+
+class Configured:
+    def __init__(self, units):
+        self.hidden = units
+
+    def get_config(self):
+        return {"name": f"configured_{id(self)}", "units": self.hidden}
+
+
+def loss_of(power):
+    return lambda y, p: (y - p) ** power
+
+
+def test_plain_values_stay():
+    value = {"a": [1, 2.5, None, True, "b"], "c": (np.float32(0.5), np.int64(3))}
+    assert describe(value) == {"a": [1, 2.5, None, True, "b"], "c": [0.5, 3]}
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        (np.arange(3), np.arange(4)),
+        (np.arange(3), np.arange(3.0)),
+        (np.array([b"a", b"bc"], object), np.array([b"ab", b"c"], object)),
+        (Settings(1), Settings(2)),
+        (Configured(1), Configured(2)),
+        (loss_of(2), loss_of(3)),
+        (lambda x: x + 1, lambda x: x + 2),
+        (lambda x: x.mean(), lambda x: x.sum()),
+        (lambda x: [y + 1 for y in x], lambda x: [y + 2 for y in x]),
+        (Settings(1).call, Settings(2).call),
+        (Settings, OtherCode),
+        (float("nan"), None),
+        ({"a", "b"}, {"a"}),
+    ],
+)
+def test_another_thing_is_described_otherwise(one, other):
+    assert digest_of(one) != digest_of(other)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Settings(3), lambda: Configured(3), lambda: loss_of(2), lambda: np.arange(5),
+        lambda: {"b", "a", "c"}, lambda: Settings(1).call,
+    ],
+)  # fmt: skip
+def test_the_same_thing_made_again_is_described_alike(make):
+    assert describe(make()) == describe(make())
+
+
+def test_a_class_says_which_code_it_has():
+    assert describe(Settings(1))["code"] != describe(OtherCode(1))["code"]
+
+
+def test_another_process_finds_the_same():
+    code = "from tests.fingerprint_test import ours; print(ours())"
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env={"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": seed},
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert outputs == {ours()}
+
+
+def ours():
+    def function(x):
+        return x in {"a", "b", "c", "d"}
+
+    return digest_of([function, Settings(2), {"x", "y", "z"}, loss_of(4)])
+
+
+def test_a_digest_is_that_of_the_bytes():
+    assert digest(b"ab") == digest(b"a", b"b") != digest(b"ba")

@@ -1,0 +1,235 @@
+"""lbkeras.compare: real runs of a small model of one's own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import lbkeras
+from lbkeras.errors import UserError
+from lbkeras.planning import explicit_plan
+from lbkeras.runs.record import read_history, read_run
+
+
+def data(examples=120, seed=0):
+    x = np.random.default_rng(seed).normal(size=(examples, 4)).astype("float32")
+    return x, x.sum(axis=1, keepdims=True)
+
+
+def plan(*sizes, learning_rate=0.01, momentum=0.5, examples=120):
+    phases = [
+        dict(first_epoch=epoch, epochs=1, batch_size=size, learning_rate=learning_rate,
+             momentum=momentum)
+        for epoch, size in enumerate(sizes)
+    ]  # fmt: skip
+    return explicit_plan(phases=phases, num_examples=examples)
+
+
+class Regression(keras.Model):
+    """Subclassed, and without `get_config`."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.hidden = keras.layers.Dense(units, activation="tanh")
+        self.out = keras.layers.Dense(1)
+        self.made_by = object()
+
+    def call(self, x):
+        return self.out(self.hidden(x))
+
+
+def make_model(units=3, optimizer=None, loss="mse"):
+    model = Regression(units)
+    model.compile(optimizer or keras.optimizers.SGD(0.5), loss=loss, metrics=["mae"])
+    return model
+
+
+SEEN = []
+
+
+def grows(pipeline):
+    """An arm that is a function of its Pipeline; it trains by the plan of the arm before it."""
+    SEEN.append(pipeline.batch_size)
+    return [lbkeras.callbacks.BatchSizeScheduler(pipeline, lambda epoch, size: (10, 30)[epoch])]
+
+
+ARMS = {"small": plan(10, 10), "grows": grows}
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compared")
+    return lbkeras.compare(make_model, data(), data(60, seed=1), arms=ARMS, seeds=2, workdir=folder)
+
+
+def test_each_arm_is_trained_by_its_plan_with_each_seed(compared):
+    for arm, updates in (("small", 24), ("grows", 16)):
+        for seed in (0, 1):
+            run = read_run(compared.workdir / arm / f"seed_{seed}")
+            assert (run.status, run.value("updates")) == ("finished", updates)
+            assert [row["learning_rate"] for row in run.history] == [0.01, 0.01]
+            assert [row["momentum"] for row in run.history] == [0.5, 0.5]
+    assert set(SEEN) == {10} and (run.path / "model.weights.h5").exists()
+
+
+def test_seeds_differ_and_arms_begin_alike(compared):
+    losses = {
+        (arm, seed): read_history(compared.workdir / arm / f"seed_{seed}/history.jsonl")[0]["loss"]
+        for arm in ARMS
+        for seed in (0, 1)
+    }
+    assert losses["small", 0] == losses["grows", 0] != losses["small", 1] == losses["grows", 1]
+
+
+def test_the_report_compares_the_metric_of_which_keras_knows_the_direction(compared):
+    report = compared.report
+    assert report["metric"] == "val_mae" and report["baseline"] == "small"
+    assert report["arms"]["grows"]["updates_ratio"] == 1.5
+    (claim,) = report["claims"]
+    assert (claim["test"], claim["better"], claim["ratio"]) == ("ratio_at_least", "lower", 0.95)
+    assert "learning rate 0.01 and momentum 0.5" in report["arms"]["small"]["description"]
+    assert "compiled learning rate 0.5 and momentum 0" in report["arms"]["small"]["description"]
+    assert json.loads((compared.workdir / "report.json").read_text()) == report
+
+
+def test_it_is_shown_as_text_and_in_a_notebook(compared):
+    assert "val_mae" in str(compared) and str(compared.workdir / "report.md") in str(compared)
+    pictures = {picture.name for picture in compared.pictures}
+    assert {"schedule.png", "val_mae_against_epochs.png"} <= pictures
+    shown = compared._repr_html_()
+    assert shown.count("data:image/png;base64,") == len(pictures) and "val_mae" in shown
+
+
+def test_again_it_trains_nothing(compared, capsys):
+    again = lbkeras.compare(
+        make_model, data(), data(60, seed=1), arms=ARMS, seeds=2, workdir=compared.workdir
+    )
+    assert capsys.readouterr().out.count("finished before") == 4
+    assert again.report == compared.report
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        (dict(make_model=lambda: make_model(units=4)), "model.parameters"),
+        (dict(make_model=lambda: make_model(optimizer=keras.optimizers.SGD(nesterov=True))),
+         "optimizer.nesterov"),
+        (dict(make_model=lambda: make_model(loss="mae")), "loss.loss"),
+        (dict(train=data(seed=7)), "data.hash"),
+        (dict(test=data(60, seed=7)), "test_data.hash"),
+        (dict(arms=ARMS | {"small": plan(10, 60)}), "plan.updates"),
+        (dict(arms=ARMS | {"grows": lambda pipeline: [keras.callbacks.TerminateOnNaN()]}),
+         "callbacks.0"),
+        (dict(arms={"small": ARMS["small"]}), "expected the arms it was started with"),
+    ],
+)  # fmt: skip
+def test_a_folder_is_not_resumed_with_something_else(compared, change, named):
+    arguments = dict(make_model=make_model, train=data(), test=data(60, seed=1), arms=ARMS)
+    before = (compared.workdir / "report.json").read_bytes()
+    with pytest.raises(UserError, match=named):
+        lbkeras.compare(**arguments | change, seeds=2, workdir=compared.workdir)
+    assert (compared.workdir / "report.json").read_bytes() == before
+
+
+SHARED = keras.layers.Dense(1)
+
+
+def shares_weights():
+    model = keras.Sequential([keras.Input((4,)), SHARED])
+    model.compile("sgd", "mse")
+    return model
+
+
+ADAM = keras.optimizers.Adam()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(make_model=Regression(3)), "make_model: expected a function that returns"),
+        (dict(make_model=lambda: None), "make_model: expected a compiled .* received None"),
+        (dict(make_model=shares_weights, arms={"a": plan(10, momentum=0.0)}),
+         "arm a: make_model: expected a new model at each call"),
+        (dict(make_model=lambda: make_model(optimizer=ADAM)), "plan.momentum|momentum"),
+        (dict(arms={}), "arms: expected a dict of at least one arm"),
+        (dict(arms={"a": lambda pipeline: []}), "arms: expected at least one with a Plan"),
+        (dict(arms={"a": {"plans": plan(10)}}), "arm a: .*plans.*did you mean|arm a.*'plans'"),
+        (dict(arms={"a": plan(10, examples=100)}), "arm a: plan: expected one for 120 examples"),
+        (dict(arms={"a/b": plan(10)}), "arms: expected names that can be those of folders"),
+        (dict(arms={"a": {"plan": plan(10), "callbacks": lambda pipeline: None}}),
+         "arm a: callbacks: expected a function from a Pipeline to a list"),
+        (dict(train=lbkeras.data.Pipeline(data(), 10, shuffle=False)), "train: .*shuffle=True"),
+        (dict(metric="val_accuracy"), "metric"),
+        (dict(seeds=0), "seeds"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_compared_is_refused_before_a_folder_is_made(tmp_path, change, message):
+    arguments = dict(make_model=make_model, train=data(), test=data(60), arms=ARMS)
+    with pytest.raises(UserError, match=message):
+        lbkeras.compare(**arguments | change, workdir=tmp_path / "runs")
+    assert not list(tmp_path.glob("runs/*/"))
+
+
+@pytest.mark.release
+def test_keras_keeps_the_precision_that_the_user_has_set(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        arms = {"a": plan(60)}
+        result = lbkeras.compare(
+            make_model, data(), data(60), arms=arms, seeds=1, workdir=tmp_path / "runs"
+        )
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        config = json.loads((result.workdir / "a/seed_0/config.json").read_text())
+        assert config["model"]["precision"] == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+KILLED = """
+import sys
+from tests.replication.compare_test import make_model, data, plan
+import lbkeras
+lbkeras.compare(make_model, data(4800), data(60, seed=1), workdir=sys.argv[1], seeds=1,
+                arms={"a": plan(10, 10, 30, 60, 10, 10, 10, 10, examples=4800)})
+"""
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_what_was_killed_is_resumed_bit_for_bit(tmp_path, number):
+    command = [sys.executable, "-c", KILLED]
+    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
+    history = tmp_path / "killed/a/seed_0/history.jsonl"
+    process = subprocess.Popen(
+        [*command, tmp_path / "killed"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    while not (history.exists() and history.read_bytes().count(b"\n") >= 2):
+        assert process.poll() is None, process.stdout.read().decode()
+        time.sleep(0.01)
+    os.kill(process.pid, number)
+    process.wait()
+    assert history.read_bytes().count(b"\n") < 8
+    subprocess.run([*command, tmp_path / "killed"], check=True, capture_output=True)
+    rows = [read_history(path) for path in (history, tmp_path / "whole/a/seed_0/history.jsonl")]
+    for row in (*rows[0], *rows[1]):
+        row.pop("seconds"), row.pop("examples_per_second")
+    assert rows[0] == rows[1] and len(rows[0]) == 8
+    weights = [
+        _weights(tmp_path / name / "a/seed_0/model.weights.h5") for name in ("killed", "whole")
+    ]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def _weights(path: Path):
+    model = make_model()
+    model.build((None, 4))
+    model.load_weights(path)
+    return model.get_weights()
