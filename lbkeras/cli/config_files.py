@@ -96,7 +96,7 @@ def _add_root(path: Path) -> None:
     """Puts the folder that holds `configs/` on the import path; lbkeras is none of these."""
     for parent in path.resolve().parents:
         root = parent.parent
-        if parent.name == "configs" and not (root / "__init__.py").exists():
+        if parent.name == "configs" and root != paper_configs.package():
             if str(root) not in sys.path:
                 sys.path.insert(0, str(root))
 

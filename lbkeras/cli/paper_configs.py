@@ -3,10 +3,15 @@
 from pathlib import Path
 
 
+def package() -> Path:
+    """The folder of lbkeras."""
+    return Path(__file__).resolve().parents[1]
+
+
 def folder() -> Path:
     """Where they are: inside the installed package, in a clone beside it."""
-    package = Path(__file__).resolve().parents[1]
-    installed, beside = (place / "configs" / "papers" for place in (package, package.parent))
+    places = (package(), package().parent)
+    installed, beside = (place / "configs" / "papers" for place in places)
     return installed if installed.is_dir() else beside
 
 

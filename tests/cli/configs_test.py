@@ -58,12 +58,14 @@ def test_a_config_that_is_not_there_lists_the_names(tmp_path, monkeypatch, fails
 def test_an_installed_config_does_not_put_lbkeras_itself_on_the_import_path(tmp_path, monkeypatch):
     package = tmp_path / "site-packages/lbkeras"
     shutil.copytree(PAPERS, package / "configs/papers")
-    (package / "__init__.py").touch()
-    before = list(sys.path)
-    config_module(f"{package}/configs/papers/smith2018.py:digits")
-    assert sys.path == before
     monkeypatch.setattr(paper_configs, "__file__", str(package / "cli/paper_configs.py"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = list(sys.path)
     assert config_path("smith2018:digits") == package / "configs/papers/smith2018.py"
+    config_module("smith2018:digits")
+    assert sys.path == before
+    config_module(str(PAPERS / "smith2018.py"))
+    assert str(PAPERS.parents[1]) in sys.path  # a clone's is another
 
 
 def test_the_list_has_every_variant_with_its_numbers(succeeds):
