@@ -35,6 +35,7 @@ def pytest_collection_modifyitems(items):
 def pytest_collection_finish(session):
     """Two logical CPUs, before TensorFlow starts; tests of pure modules do not load it."""
     gc.freeze()  # Keras' clear_session, which our runs begin with, collects all the rest
+    gc.set_threshold(20_000, 20, 20)  # tracing makes many objects that live: 4% of the tests' time
     gc.enable()
     if "tensorflow" in sys.modules:
         from lbkeras.keras_internals.tf_data import switch_autotuner_off

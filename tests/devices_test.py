@@ -7,10 +7,7 @@ import pytest
 
 from lbkeras.devices import configure_devices
 from lbkeras.errors import UserError
-
-
-def run(script):
-    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+from tests.forked import run_program
 
 
 @pytest.mark.parametrize(
@@ -44,7 +41,9 @@ def too_large(device):
 with ThreadPoolExecutor() as threads:  # TensorFlow waits 10 s for each
     print(*threads.map(too_large, ("CPU:0", "CPU:2")))
 """
-    assert run(script).stdout.split() == ["3", "exhausted", "exhausted"]
+    # Started, not forked: a limit on memory has to be there before TensorFlow is imported.
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.stdout.split() == ["3", "exhausted", "exhausted"], run.stderr
 
 
 @pytest.mark.slow
@@ -61,6 +60,6 @@ for argument in {arguments}:
     except UserError as error:
         print(error)
 """
-    lines = run(script).stdout.splitlines()
+    lines = run_program(script).splitlines()
     for (name, _), line in zip(arguments, lines, strict=True):
         assert line.startswith(f"{name}: expected to be set before TensorFlow")

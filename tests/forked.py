@@ -83,6 +83,20 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+def run_program(source: str) -> str:
+    """What the program prints; an AssertionError with its standard error where it fails."""
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+        file.write(source)
+        file.flush()
+        process = Forked(script=file.name)
+        try:
+            output, error = process.communicate(timeout=300)
+        finally:
+            process.kill()
+    assert process.returncode == 0, error[-3000:]
+    return output
+
+
 def _run(arguments, script, environment, names):
     """In the forked process."""
     os.environ.clear()

@@ -12,7 +12,10 @@ fi
 wanted="${EXTRAS:-} $(cksum setup.py)"
 if [ "$(cat .venv/lbkeras-installed 2>/dev/null || true)" != "$wanted" ]; then
   echo "installing lbkeras${EXTRAS:+ with $EXTRAS} into .venv (about 2 GB, one to three minutes) ..."
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${EXTRAS:-}"
+  .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
+    --editable ".${EXTRAS:-}"
+  # pip compiles on one core. A few files of packages are for other versions of Python.
+  .venv/bin/python -m compileall -q -j 0 .venv/lib > /dev/null 2>&1 || true
   echo "$wanted" > .venv/lbkeras-installed
 fi
 export PATH="$PWD/.venv/bin:$PATH"

@@ -139,7 +139,7 @@ def _assert_goes_on_the_same(
     return whole, history
 
 
-@pytest.mark.parametrize("optimizer", [sgd, pytest.param(adam, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("optimizer", [sgd, pytest.param(adam, marks=pytest.mark.release)])
 def test_killed_inside_an_epoch(assert_goes_on_the_same, optimizer):
     whole, history = assert_goes_on_the_same(KillAt(update=22), optimizer)
     assert history.epoch == [2, 3]

@@ -16,8 +16,8 @@ PAPER = smith2018.PAPER
 
 def get_config(variant=""):
     config = smith2018.digits()
-    config.plan.epochs = 4
-    config.plan.boundaries = (1, 2, 3)
+    config.plan.epochs = 2
+    config.plan.boundaries = (1,)
     config.plan.batch_size = 70
     config.plan.max_batch_size = 700
     config.arms = common.arms(dict(

@@ -16,9 +16,11 @@ REST = (
     "resumed,plain,evaluated,masked"
 ).split(",")
 # For the gate, where each way of training is compared once; all cases are before a release.
-FEW = ("sgd", "stream", "resumed", "evaluated", "masked", "executions in pieces")
-FEW_REPLICAS = (*FEW, "executions", "stream in pieces")
-FEW_WORKERS = FEW
+# Two workers that train from memory and resume: tests/cli/multi_worker_test.py.
+FEW_REPLICAS = (
+    "stream", "resumed", "evaluated", "masked", "executions", "executions in pieces"
+)  # fmt: skip
+FEW_WORKERS = ("stream", "evaluated", "executions in pieces")
 
 pytestmark = pytest.mark.slow
 

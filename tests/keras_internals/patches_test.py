@@ -1,12 +1,10 @@
 """Each patch has its fault in this Keras, and mends it: otherwise it can go."""
 
-import subprocess
-import sys
-
 import pytest
 
 from lbkeras.keras_internals import patches
 from lbkeras.keras_internals.patches import PATCHES
+from tests.forked import run_program
 
 PROBE = """
 import sys
@@ -20,8 +18,7 @@ assert patch_keras() == ()
 @pytest.mark.slow
 def test_this_keras_has_every_fault_and_loses_it():
     """In a process of its own; a failure names the patches that can go."""
-    process = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr[-2000:]
+    run_program(PROBE)
 
 
 def test_a_strategy_brings_the_patches(mirrored):

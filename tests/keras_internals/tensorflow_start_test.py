@@ -42,7 +42,7 @@ def test_what_an_abort_says_comes_through():
     assert "F0000 needs AVX" in lines
 
 
-@pytest.mark.release  # a script of names, below, loads it in the gate
+@pytest.mark.release  # in the gate the two workers that tests/cli/multi_worker_test.py starts
 def test_loading_tensorflow_prints_nothing():
     program = (
         "from lbkeras.keras_internals.tensorflow_start import load_tensorflow; load_tensorflow()"

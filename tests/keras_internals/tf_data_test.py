@@ -1,9 +1,8 @@
 """The switch, in a process of its own: here it is already on."""
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.forked import run_program
 
 PROGRAM = """
 import tensorflow as tf
@@ -23,5 +22,4 @@ assert [options.autotune.enabled for options in applied] == [False], applied
 
 @pytest.mark.slow
 def test_every_iterator_runs_without_the_autotuner():
-    process = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr[-2000:]
+    run_program(PROGRAM)

@@ -28,7 +28,7 @@ def test_a_model_that_is_built_costs_no_batch(mirrored):
 
 
 @pytest.mark.parametrize(
-    "steps_per_execution, calls", [(3, 2), pytest.param(9, 1, marks=pytest.mark.slow)]
+    "steps_per_execution, calls", [(3, 2), pytest.param(9, 1, marks=pytest.mark.release)]
 )
 def test_steps_per_execution(mirrored, steps_per_execution, calls):
     """The last call has fewer steps; none is lost or invented."""

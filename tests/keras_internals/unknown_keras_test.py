@@ -42,7 +42,10 @@ lbkeras.distribution.strategy("mirrored")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "program, name",
-    [(WITHOUT_ADAPTER, "DataAdapter"), (WITHOUT_FUNCTION, "Model._make_function")],
+    [
+        (WITHOUT_ADAPTER, "DataAdapter"),
+        pytest.param(WITHOUT_FUNCTION, "Model._make_function", marks=pytest.mark.release),
+    ],
 )
 def test_only_what_needs_the_name_is_refused(program, name):
     arguments = [sys.executable, "-c", BEGINNING + program]

@@ -71,7 +71,7 @@ def test_weight_decay_spares_the_embedding():
     assert len(model.losses) == 2 * 2 + 1
 
 
-@pytest.mark.slow
+@pytest.mark.release  # in the gate tests/data/text_test.py: it learns a text
 def test_learns_to_count():
     keras.utils.set_random_seed(0)
     model = lstm_language_model(8, 8, 16, layers=1)

@@ -32,16 +32,8 @@ def test_parameters_are_published(depth, widening, bottleneck, exact, millions, 
     assert model.get_layer("logits").kernel.shape == (filters, 10)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "depth, widening, bottleneck, exact, millions, filters",
-    [
-        PUBLISHED[1],
-        pytest.param(*PUBLISHED[2], marks=pytest.mark.release),
-        pytest.param(*PUBLISHED[3], marks=pytest.mark.release),
-        pytest.param(*PUBLISHED[4], marks=pytest.mark.release),
-    ],
-)
+@pytest.mark.release
+@pytest.mark.parametrize("depth, widening, bottleneck, exact, millions, filters", PUBLISHED[1:])
 def test_parameters_of_large_ones(depth, widening, bottleneck, exact, millions, filters):
     test_parameters_are_published(depth, widening, bottleneck, exact, millions, filters)
 

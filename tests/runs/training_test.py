@@ -172,7 +172,8 @@ def test_settings_for_tensorboard_are_flat(make_run):
     assert (flat["arm"], flat["seed"]) == ("a", 1)
 
 
-@pytest.mark.slow
+# In the gate tests/distribution/equivalence_test.py and the next test stand for it.
+@pytest.mark.release
 def test_replicas_give_the_run_of_one_device_and_resume(mirrored, tmp_path):
     common = ["--config=configs/papers/smith2018.py:digits", "--arm=increased_learning_rate"]
     common += ["--config.plan.epochs=3", "--config.plan.boundaries=(1,2)"]

@@ -239,7 +239,7 @@ def test_message(phases, message):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
-@pytest.mark.slow
+@pytest.mark.release  # in the gate a run on JAX: tests/callbacks/batch_size_scheduler_test.py
 def test_jax_backend():
     code = """
 import jax, numpy as np

@@ -86,7 +86,7 @@ def johnsons_algorithm(model, train, base, base_updates, rate, num_pieces, epoch
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "source", ["micro-batches", pytest.param("replicas", marks=pytest.mark.slow)]
+    "source", ["micro-batches", pytest.param("replicas", marks=pytest.mark.release)]
 )
 def test_a_run_equals_johnsons_algorithm(half, mirrored, source):
     """Batch 64 for 32, the learning rate falling at the base run's 30th and 50th update."""

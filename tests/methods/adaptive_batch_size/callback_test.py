@@ -61,8 +61,8 @@ def test_it_grows_to_a_tenth_of_the_data_with_the_gain_on_the_rate(compiled, dig
     "scaling, power",
     [
         ("square_root", 0.5),
-        pytest.param("linear", 1, marks=pytest.mark.slow),
-        pytest.param("none", 0, marks=pytest.mark.slow),
+        pytest.param("linear", 1, marks=pytest.mark.release),
+        pytest.param("none", 0, marks=pytest.mark.release),
     ],
 )
 def test_the_rules_of_scaling(compiled, digits, scaling, power):

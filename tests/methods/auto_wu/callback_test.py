@@ -155,7 +155,7 @@ def test_several_updates_in_one_call(compiled, digits, one_device):
     assert_decides_like(one_device, callback)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # in the gate step_losses_test.py: replicas have the losses of one device
 def test_two_replicas_decide_like_one_device(compiled, digits, one_device, mirrored):
     with mirrored.scope():
         model = compiled(keras.optimizers.SGD(1.0, momentum=0.9))

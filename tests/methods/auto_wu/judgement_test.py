@@ -63,7 +63,7 @@ def compare(sequences):
     return np.array(apart), np.array(errors), switches
 
 
-@pytest.mark.parametrize("number", [4, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [4, pytest.param(16, marks=pytest.mark.release)])
 def test_decides_as_published_on_a_few(number):
     small = [each for each in map(synthetic, range(99)) if each.size < 200]
     real = [losses for name, losses in recorded().items() if name.startswith("digits")]

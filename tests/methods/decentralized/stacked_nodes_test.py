@@ -88,8 +88,15 @@ def fitted(make, x, y, rate=0.1, **arguments):
     return model, history
 
 
-@pytest.mark.parametrize("normalization", [False, True])
-@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "normalization, jit_compile",
+    [
+        (False, False),
+        (True, False),
+        pytest.param(False, True, marks=pytest.mark.release),
+        pytest.param(True, True, marks=pytest.mark.slow),
+    ],
+)
 def test_every_node_trains_on_its_rows_alone(normalization, jit_compile, batches):
     def make():
         return convolutional(normalization)

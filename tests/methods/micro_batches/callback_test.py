@@ -178,10 +178,10 @@ SHORTAGES = {
         ("first step", 1),
         ("inside an epoch", 1),
         ("grown batch", 1),
-        pytest.param("twice at once", 4, marks=pytest.mark.slow),
+        pytest.param("twice at once", 4, marks=pytest.mark.release),
         ("inside an epoch", 4),
-        pytest.param("last step", 4, marks=pytest.mark.slow),
-        pytest.param("grown batch", 4, marks=pytest.mark.slow),
+        pytest.param("last step", 4, marks=pytest.mark.release),
+        pytest.param("grown batch", 4, marks=pytest.mark.release),
         ("again and again", 4),
     ],
 )
@@ -337,7 +337,11 @@ def test_a_model_is_keras_own_again_after_fit():
 
 @pytest.mark.parametrize(
     "shortage",
-    ["first step", pytest.param("inside an epoch", marks=pytest.mark.release), "grown batch"],
+    [
+        pytest.param("first step", marks=pytest.mark.release),
+        pytest.param("inside an epoch", marks=pytest.mark.release),
+        "grown batch",
+    ],
 )
 @pytest.mark.slow
 def test_replicas(mirrored, shortage):

@@ -112,10 +112,10 @@ def test_equals_the_undivided_batch(micro_batch_size, undivided):
     "reduction",
     [
         "sum_over_batch_size",
-        *(
-            pytest.param(each, marks=pytest.mark.slow)
-            for each in ("mean", "sum", "mean_with_sample_weight", None)
-        ),
+        pytest.param("mean", marks=pytest.mark.release),
+        pytest.param("sum", marks=pytest.mark.slow),
+        pytest.param("mean_with_sample_weight", marks=pytest.mark.slow),
+        pytest.param(None, marks=pytest.mark.slow),
     ],
 )
 def test_every_reduction_of_a_loss(reduction):
@@ -158,7 +158,7 @@ def test_several_outputs():
     "reduction",
     ["sum_over_batch_size", pytest.param("mean_with_sample_weight", marks=pytest.mark.release)],
 )
-@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.release), True])
 def test_masks_and_sparse_gradients(reduction, weighted):
     def make():
         model = keras.Sequential(
@@ -232,7 +232,7 @@ def test_a_subclassed_model_that_is_not_built():
 @pytest.mark.parametrize(
     "policy",
     [
-        pytest.param("mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param("mixed_bfloat16", marks=pytest.mark.release),
         "mixed_float16",
         pytest.param("bfloat16", marks=pytest.mark.slow),
     ],

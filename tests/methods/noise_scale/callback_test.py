@@ -300,7 +300,7 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
-@pytest.mark.parametrize("micro_batch_size", [16, pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("micro_batch_size", [16, pytest.param(None, marks=pytest.mark.release)])
 @pytest.mark.slow
 def test_a_killed_run_goes_on(few, tmp_path, micro_batch_size):
     def run(folder, kill=None):
