@@ -84,7 +84,7 @@ class BatchSizeScheduler(PipelineCallback):
             )
         self.schedule = schedule
         self.verbose = checks.integer(
-            "verbose", +verbose if verbose is True else verbose, minimum=0
+            "verbose", +verbose if isinstance(verbose, bool) else verbose, minimum=0
         )
         self._steered = None
         self._forget_epoch()

@@ -1,6 +1,5 @@
 """`lbkeras replicate`: every arm of a config with several seeds, then the report."""
 
-import sys
 import time
 from pathlib import Path
 
@@ -169,12 +168,13 @@ def _train_all(runs, workers) -> None:
     estimate = _TimeLeft(ended.count(None))
     for run, status in zip(runs, ended, strict=True):
         if status:
-            _say(f"{run.title}: {status} before")
+            print(f"{run.title}: {status} before", flush=True)
             continue
         raise_if_received()
         begin = time.monotonic()
         what = _train(run, workers)
-        _say(f"{run.title}: {what}{estimate.after_run(time.monotonic() - begin)}")
+        left = estimate.after_run(time.monotonic() - begin)
+        print(f"{run.title}: {what}{left}", flush=True)
 
 
 def _train(run, workers) -> str:
@@ -187,11 +187,6 @@ def _train(run, workers) -> str:
     except Diverged as error:
         return f"diverged: {error}"
     return outcome(run.folder) if workers is None or workers.is_chief else ""
-
-
-def _say(line: str) -> None:
-    """Prints a line, on a terminal over the progress that stands there."""
-    print(("\r\x1b[K" if sys.stdout.isatty() else "") + line, flush=True)
 
 
 class _TimeLeft:
