@@ -16,6 +16,9 @@ def scalars(directory):
     }
 
 
+AGAINST_EXAMPLES = ["loss", "accuracy", "batch_size", "learning_rate", "val_loss", "val_accuracy"]
+
+
 def fit(model, train, directory, epochs=3, initial_epoch=0, settings=None):
     callbacks = [
         BatchSizeScheduler(train, lambda epoch, size: (128, 256, 512)[epoch]),
@@ -34,26 +37,55 @@ def fit(model, train, directory, epochs=3, initial_epoch=0, settings=None):
 
 
 def test_tags_steps_and_values(compiled, digits, tmp_path):
-    settings = {"model.depth": 16, "optimizer.name": "SGD", "nesterov": False, "rate": 0.1}
-    history = fit(compiled(), Pipeline(digits, 128), tmp_path, settings=settings).history
+    history = fit(compiled(), Pipeline(digits, 128), tmp_path).history
     updates = history["updates"]
     assert updates == [11, 16, 18]
-    train_events, train = scalars(tmp_path / "train")
+    _, train = scalars(tmp_path / "train")
     _, validation = scalars(tmp_path / "validation")
-    assert set(train) == {name for name in history if not name.startswith("val_")}
+    extra = {name for name in train if name not in history}
+    assert set(train) - extra == {name for name in history if not name.startswith("val_")}
     assert set(validation) == {"loss", "accuracy"}
+    assert extra == {"total_seconds"} | {f"against_examples/{name}" for name in AGAINST_EXAMPLES}
+    for name in AGAINST_EXAMPLES:
+        received = train[f"against_examples/{name}"]
+        assert [step for step, _ in received] == history["examples_seen"] == [1408, 2688, 3712]
+        assert [value for _, value in received] == pytest.approx(history[name])
+    assert train["total_seconds"][-1] == (18, pytest.approx(sum(history["seconds"])))
     for name, values in history.items():
         received = validation[name[4:]] if name.startswith("val_") else train[name]
         assert [step for step, _ in received] == updates
         assert [value for _, value in received] == pytest.approx(values)
 
-    tag = "_hparams_/session_start_info"
-    content = train_events.SummaryMetadata(tag).plugin_data.content
-    start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
-    assert set(start.hparams) == set(settings)
-    assert start.hparams["model.depth"].number_value == 16
+
+def plugin_data(events, tag):
+    content = events.SummaryMetadata(tag).plugin_data.content
+    return plugin_data_pb2.HParamsPluginData.FromString(content)
+
+
+def test_settings(compiled, digits, tmp_path):
+    settings = {"model.depth": 16, "optimizer.name": "SGD", "nesterov": False, "rate": 0.1}
+    settings |= {"decay": None, "six": "|"}
+    folder = tmp_path / "original/seed_0/tensorboard"
+    fit(compiled(), Pipeline(digits, 128), folder, epochs=1, settings=settings)
+    events, _ = scalars(folder / "train")
+    start = plugin_data(events, "_hparams_/session_start_info").session_start_info
+    assert start.group_name == "original/seed_0"
+    assert set(start.hparams) == set(settings) - {"decay"}
+    assert start.hparams["model.depth"].string_value == "16"
+    assert start.hparams["rate"].number_value == 0.1
     assert start.hparams["optimizer.name"].string_value == "SGD"
     assert start.hparams["nesterov"].bool_value is False
+    experiment = plugin_data(events, "_hparams_/experiment").experiment
+    assert {info.name: info.differs for info in experiment.hparam_infos} == {
+        name: name != "six" for name in settings
+    }
+    metrics = [(info.display_name, info.name.tag) for info in experiment.metric_infos]
+    assert sorted(metrics[:2]) == [
+        (f"val_{name}", f"against_examples/val_{name}") for name in ("accuracy", "loss")
+    ]
+    assert metrics[2:] == [("", "updates"), ("seconds", "total_seconds")]
+    (text,) = events.Tensors("config")[0].tensor_proto.string_val
+    assert "| model.depth | 16 |\n" in text.decode() and "| six | ∣ |" in text.decode()
 
 
 def test_a_resumed_run_takes_back_what_came_after_its_checkpoint(compiled, digits, tmp_path):

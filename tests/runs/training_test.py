@@ -165,7 +165,7 @@ def test_progress_on_a_terminal_can_be_drawn_over(make_run, monkeypatch):
 def test_settings_for_tensorboard_are_flat(make_run):
     flat = hyper_parameters(make_run(_settings(increased_momentum=None)))
     assert flat["plan.batch_size"] == 120 and flat["model.hidden_sizes"] == "(16,)"
-    assert "plan.increased_momentum" not in flat
+    assert flat["plan.increased_momentum"] is None
     assert (flat["arm"], flat["seed"]) == ("a", 1)
 
 
