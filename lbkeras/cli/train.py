@@ -85,8 +85,8 @@ def outcome(folder: Path) -> str:
 
     run = read_run(folder)
     accuracy, updates, seconds = map(run.value, ("val_accuracy", "updates", "seconds"))
-    reached = "no finite accuracy" if accuracy is None else f"{100 * accuracy:.2f} % right"
-    return f"{reached} on unseen examples after {updates:,} updates, {seconds:.1f} s of training"
+    reached = "none that is finite" if accuracy is None else f"{100 * accuracy:.2f} %"
+    return f"test accuracy {reached} after {updates:,} updates, {seconds:.1f} s of training"
 
 
 def define_training_flags(command: CommandFlags) -> None:

@@ -74,7 +74,11 @@ def draw_sweep(groups: Groups, column: str, quantity: str, title: str | None = N
         beside = _BESIDE ** (index - (len(groups) - 1) / 2)
         settings: dict[str, Any] = arm_style(index, len(groups), widening=0.0)
         settings |= {"marker": "o", "markersize": 5}
-        label = group if len(counts) == 1 else f"{group} (n={'/'.join(map(str, sorted(set(n))))})"
+        label = (
+            group
+            if len(counts) == 1 and counts != {1}
+            else f"{group} (n={'/'.join(map(str, sorted(set(n))))})"
+        )
         x = [beside * value for value in x]
         axes.errorbar(x, mean, deviation, capsize=3, elinewidth=1, label=label, **settings)
     if metrics.of(column).is_share:
