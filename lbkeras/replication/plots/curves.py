@@ -22,6 +22,7 @@ from lbkeras.runs.record import RunFolder
 
 def draw_curves(arms: Arms, column: str, against: str, title: str | None = None):
     """The figure of `column` against epochs, updates or seconds, or None without data."""
+    styles = {arm: arm_style(index, len(arms)) for index, arm in enumerate(arms)}
     if column == NOISE_SCALE:  # of the arms that measured it
         arms = {
             arm: runs
@@ -39,8 +40,8 @@ def draw_curves(arms: Arms, column: str, against: str, title: str | None = None)
     }
     counts = {len(each) for each in finished.values()}
     drawn, ends, shown = 0, [], []
-    for index, (arm, runs) in enumerate(arms.items()):
-        style = arm_style(index, len(arms))
+    for arm, runs in arms.items():
+        style = styles[arm]
         label = _legend(arm, runs, finished[arm], column, len(counts) > 1)
         axes.plot([], [], label=label, **style)
         band = _band(finished[arm]) if finished[arm] else None

@@ -92,7 +92,7 @@ def finish(figure, axes, title: str | None, band: str = "", bar: str = "") -> No
         ncols=min(len(labels), 2 if max(map(len, labels)) < _WIDE_LABEL else 1),
     )  # fmt: skip
     if title:
-        figure.suptitle(textwrap.fill(str(title), 80), fontsize=11)
+        figure.suptitle(textwrap.fill(str(title), 90), fontsize=11)
     if axes.get_xscale() == "log":
         plain_ticks(axes.xaxis)
 
