@@ -42,8 +42,8 @@ class FitSummary:
     def line(self, first: int | None, steps_at: Callable[[int], int]) -> str:
         """`1,170 updates, 12.3 s of training, 60,000 examples; at batch size 64 ...`.
 
-        The time at the first batch size is that of its steps in this `fit`, without each epoch's
-        first, which traces the model; left out where there was none.
+        The time at the first batch size is that of its steps in this `fit`: once that of a first
+        step, which traces the model, then without each epoch's first. Left out where none was run.
 
         Args:
             first: the batch size to compare with; None: that of the first epoch here.
@@ -66,6 +66,8 @@ class FitSummary:
         timed = [epoch for epoch in epochs if epoch.batch_size == first]
         steps = sum(epoch.steps - epoch.first_steps for epoch in timed)
         if steps:
-            seconds = sum(epoch.end - epoch.first_end for epoch in timed) / steps * compared
+            a_step = sum(epoch.end - epoch.first_end for epoch in timed) / steps
+            trace = timed[0].first_end - timed[0].begin
+            seconds = trace + a_step * max(compared - timed[0].first_steps, 0)
             text += f", about {durations.in_words(seconds)}"
         return text

@@ -49,13 +49,13 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
         self._epoch = epoch
         self._epoch_begin = self._drawn = time.perf_counter()
         self._steps_done = 0
-        self._first_step = None
+        self._first_step, self._last_step = None, self._epoch_begin
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
         self._steps_done = min(batch + 1, self.pipeline.steps_in_pass)
-        if self._first_step is None:  # it traces the model: its time says nothing of the others
-            self._first_step = self._steps_done, now
+        self._last_step = now
+        self._first_step = self._first_step or (self._steps_done, now)
         if self.verbose == 1 and self._lines and now - self._drawn > _SECONDS_BETWEEN_DRAWINGS:
             self._drawn = now
             self._draw(now, logs)
@@ -68,7 +68,7 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
         left = seconds * (self.epochs - epoch - 1)
         pieces = [f"{self._head()} {self._steps_done} steps {durations.in_words(seconds)}"]
         pieces += [f"{durations.in_words(left)} left"] if epoch + 1 < self.epochs else []
-        pieces += [*self._settings(now), *_metrics(logs)]
+        pieces += [*self._settings(), *_metrics(logs)]
         if self._lines is None:
             if now - self._line_ended >= self.seconds_between_lines:
                 self._line_ended = now
@@ -81,13 +81,20 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
     def _head(self) -> str:
         return f"{self.title}Epoch {self._epoch + 1}/{self.epochs}"
 
-    def _settings(self, now: float) -> list[str]:
-        examples = self._steps_done * self.pipeline.batch_size
+    def _settings(self) -> list[str]:
+        size = self.pipeline.batch_size
         return [
-            f"batch_size {self.pipeline.batch_size}",
+            f"batch_size {size}",
             f"learning_rate {last_learning_rate(self.model.optimizer):.4g}",
-            f"{examples / max(now - self._epoch_begin, 1e-9):,.0f} examples/s",
+            f"{size * self._steps_per_second():,.0f} examples/s",
         ]
+
+    def _steps_per_second(self) -> float:
+        """Without the first step, which traces the model, where there are others."""
+        steps, moment = self._first_step if self._first_step else (0, self._epoch_begin)
+        if steps == self._steps_done:
+            steps, moment = 0, self._epoch_begin
+        return (self._steps_done - steps) / max(self._last_step - moment, 1e-9)
 
     def _draw(self, now: float, logs) -> None:
         head, columns = self._head(), self._lines.columns
@@ -96,16 +103,14 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
         room = columns - 3 - len(head) - len(count)
         width = max(min(room, _WIDEST), _NARROWEST)
         bar = "━" * (width * done // steps) + "─" * (width - width * done // steps)
-        required = [f"{head} {bar} {count}", *self._time_left(now), *self._settings(now)]
+        required = [f"{head} {bar} {count}", *self._time_left(now), *self._settings()]
         self._lines.draw(_wrapped(required, _metrics(logs), columns))
 
     def _time_left(self, now: float) -> list[str]:
         """The time left of the epoch and of the run, once a second step tells."""
-        before, moment = self._first_step
-        if self._steps_done == before:
+        if self._steps_done == self._first_step[0]:
             return []
-        steps = self.pipeline.steps_in_pass - self._steps_done
-        left = (now - moment) / (self._steps_done - before) * steps
+        left = (self.pipeline.steps_in_pass - self._steps_done) / self._steps_per_second()
         seconds = self._seconds_of_an_epoch or now - self._epoch_begin + left
         epochs = self.epochs - self._epoch - 1
         run = f", run {durations.in_words(left + seconds * epochs)}" if epochs else ""

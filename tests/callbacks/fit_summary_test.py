@@ -28,12 +28,12 @@ def summary_of(monkeypatch):
     return line
 
 
-def test_the_first_step_of_an_epoch_does_not_count_for_the_time_that_is_saved(summary_of):
-    # 10 + 10 updates at 100 of 1 s each after a trace of 21 s, then 2 at 500.
+def test_the_trace_counts_once_on_both_sides(summary_of):
+    # 10 + 10 updates at 100 of 1 s each, the first traced in 21 s, then 2 at 500.
     epochs = [(100, [21] + 9 * [1]), (100, 10 * [1]), (500, [3, 3])]
     assert summary_of(epochs) == (
         "22 updates, 46.0 s of training, 3,000 examples; at batch size 100 throughout: "
-        "30 updates (1.4 times as many), about 30 s"
+        "30 updates (1.4 times as many), about 50 s"
     )
 
 

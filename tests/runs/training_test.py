@@ -144,9 +144,10 @@ def test_a_signal_in_a_run_that_diverges_is_not_lost(make_run, monkeypatch):
 
 
 def test_progress_is_a_line_an_epoch(trained):
-    first, *lines = trained[2].splitlines()
+    first, *lines, summary = trained[2].splitlines()
     assert first.startswith("strategy: one device (")
     assert [line[:13] for line in lines] == ["a 1 Epoch 1/2", "a 1 Epoch 2/2"]
+    assert summary.startswith("22 updates, ")
 
 
 def test_progress_of_short_runs_can_be_left_out(make_run, capsys):
