@@ -26,14 +26,14 @@ class TensorBoardScalars(keras.callbacks.Callback):
     The tags are the names of the logs (`loss`, `batch_size`, `learning_rate`, `noise_scale`, ...);
     `val_NAME` becomes `NAME` in the run `validation`, so that TensorBoard draws both in one chart.
     Equal steps are equal numbers of updates, whatever the batch size was. Behind
-    `TrainingStatistics`, `train` also has `total_seconds` and a section of charts,
-    `against_examples/NAME`, whose step is the number of examples seen: of losses and metrics, batch
-    size and learning rate. A resumed run takes back what was written after its checkpoint. Costs
-    about 2 ms per epoch: one record each for training, validation and the examples, a fifth of the
-    time of one `tf.summary` call per scalar. Of several workers the chief writes.
+    `TrainingStatistics` a third run, `examples`, has the number of examples seen as the step: of
+    losses and metrics, batch size, learning rate, updates and seconds so far, in a section of its
+    own, `against_examples/NAME`, as one chart cannot have two scales. A resumed run takes back what
+    was written after its checkpoint. Costs about 2 ms per epoch: one record for each of the three,
+    a fifth of the time of one `tf.summary` call per scalar. Of several workers the chief writes.
 
     Args:
-        directory: the runs `train` and `validation` are written below it.
+        directory: the runs `train`, `validation` and `examples` are written below it.
         settings: hyper-parameters of the run: names to numbers, strings, booleans, or None. They
             are the text `config`, and columns of the HParams tab, which begins with five of them,
             the first ones here, beside the last validation metrics, updates and seconds. Whole
@@ -47,63 +47,67 @@ class TensorBoardScalars(keras.callbacks.Callback):
         if settings is not None and not isinstance(settings, dict):
             raise UserError(f"settings: expected a dict or None, received {settings!r}")
         self.settings = settings or {}
+        # What a checkpoint holds.
+        self.examples_seen = 0
         self.total_seconds = 0.0
-        self._declared = False
 
     def on_train_begin(self, logs=None):
         chief = is_chief(getattr(self.model, "distribute_strategy", None))
-        runs = ("train", "validation") if chief else ()
+        runs = ("train", "validation", _EXAMPLES) if chief else ()
         self._writers = {run: self._open(run) for run in runs}
+        self._epochs_written = 0
         if not runs:
             return
         updates = self._updates()
-        for run in self._writers:
-            if updates:  # TensorBoard forgets what an earlier process wrote from this step on
-                start = SessionLog(status=SessionLog.START)
-                self._write(run, step=updates + 1, session_log=start)
+        if updates:
+            for run in ("train", "validation"):
+                self._take_back(run, updates)
         if self.settings:
             values = {name: _shown(v) for name, v in self.settings.items() if v is not None}
             summary = api.hparams_pb(values, trial_id=_trial(self.directory))
-            self._write("train", step=0, summary=summary)
+            self._write(_EXAMPLES, step=0, summary=summary)
             pairs = [("setting", "value"), ("---", "---"), *self.settings.items()]
             rows = (" | ".join(str(cell).replace("|", "∣") for cell in pair) for pair in pairs)
             summary = text_pb("config", "\n".join(f"| {row} |" for row in rows))
-            self._write("train", step=0, summary=summary)
+            self._write(_EXAMPLES, step=0, summary=summary)
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 0:
-            self.total_seconds = 0.0
+            self.examples_seen, self.total_seconds = 0, 0.0
 
     def on_epoch_end(self, epoch, logs=None):
         logs = logs or {}
+        before, self.examples_seen = self.examples_seen, logs.get("examples_seen", 0)
         self.total_seconds += logs.get("seconds", 0.0)
         if not self._writers:
             return
-        values, examples = {"train": {}, "validation": {}}, {}
+        values = {"train": {}, "validation": {}}
         for name, value in logs.items():
             run = "validation" if name.startswith(VALIDATION) else "train"
             values[run][name.removeprefix(VALIDATION)] = value
-            if "examples_seen" in logs and name.split("/")[0] not in _NOT_AGAINST_EXAMPLES:
-                examples[f"{_EXAMPLES}/{name}"] = value
-        if "seconds" in logs:
-            values["train"]["total_seconds"] = self.total_seconds
         for run, named in values.items():
             self._write_scalars(run, self._updates(), named)
-        self._write_scalars("train", logs.get("examples_seen", 0), examples)
-        if self.settings and examples:
-            self._declare(logs)
+        if self.examples_seen:
+            if not self._epochs_written and before:
+                self._take_back(_EXAMPLES, before)
+            self._write_examples(logs)
+            if self.settings and not self._epochs_written:
+                self._declare(logs)
+        self._epochs_written += 1
+
+    def _write_examples(self, logs) -> None:
+        named = {n: v for n, v in logs.items() if n.split("/")[0] not in _NOT_AGAINST_EXAMPLES}
+        named["seconds"] = self.total_seconds
+        named = {f"{_AGAINST}/{name}": value for name, value in named.items()}
+        self._write_scalars(_EXAMPLES, self.examples_seen, named)
 
     def _declare(self, logs) -> None:
-        """Says once what the HParams tab shows."""
-        if self._declared:
-            return
-        self._declared = True
+        """Says what the HParams tab shows."""
+        validation = [name for name in logs if name.startswith(VALIDATION)]
         metrics = [
-            api.Metric(f"{_EXAMPLES}/{name}", display_name=name)
-            for name in logs
-            if name.startswith(VALIDATION)
+            api.Metric(f"{_AGAINST}/{name}", display_name=name)
+            for name in (*validation, "updates", "seconds")
         ]
-        metrics += [api.Metric("updates"), api.Metric("total_seconds", display_name="seconds")]
         columns = [api.HParam(name) for name in self.settings]
         summary = api.hparams_config_pb(columns, metrics)
         plugin_data = summary.value[0].metadata.plugin_data
@@ -111,7 +115,11 @@ class TensorBoardScalars(keras.callbacks.Callback):
         for column in content.experiment.hparam_infos:
             column.differs = column.name in list(self.settings)[:_SHOWN_AT_FIRST]
         plugin_data.content = content.SerializeToString()
-        self._write("train", step=0, summary=summary)
+        self._write(_EXAMPLES, step=0, summary=summary)
+
+    def _take_back(self, run: str, step: int) -> None:
+        """Lets TensorBoard forget what an earlier process wrote after a step."""
+        self._write(run, step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def _write_scalars(self, run: str, step: int, values: dict) -> None:
         scalars = [Summary.Value(tag=name, simple_value=float(v)) for name, v in values.items()]
@@ -143,10 +151,13 @@ class TensorBoardScalars(keras.callbacks.Callback):
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
 
 
-_EXAMPLES = "against_examples"
+_EXAMPLES, _AGAINST = "examples", "against_examples"  # the run; its section of charts
 _SHOWN_AT_FIRST = 5  # columns of the HParams tab, those that are said to differ before others
 # Columns of the history that are costs or follow from others.
-_NOT_AGAINST_EXAMPLES = {*COLUMNS, "trust_ratio"} - {*FINALS, "batch_size", "learning_rate"}
+_NOT_AGAINST_EXAMPLES = {*COLUMNS, "trust_ratio"} - {
+    *FINALS,
+    *("batch_size", "learning_rate", "updates"),
+}
 
 
 def _shown(value):
