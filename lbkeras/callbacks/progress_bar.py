@@ -8,7 +8,7 @@ from lbkeras import checks
 from lbkeras.callbacks.live_lines import live_lines
 from lbkeras.callbacks.optimizer_settings import last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
-from lbkeras.metrics import COLUMNS, FINALS
+from lbkeras.metrics import COLUMNS, FINALS, NOISE_SCALE
 from lbkeras.planning import durations
 
 _WIDEST, _NARROWEST = 24, 4  # of the bar
@@ -117,16 +117,19 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
         return [f"{durations.in_words(left)} left{run}"]
 
 
-# Columns of the history that the line shows in its own way, or that say nothing at a glance.
-_IN_THE_HISTORY_ONLY = {*COLUMNS, "trust_ratio"} - {*FINALS}
+# What the line shows in its own way, or what says nothing at a glance.
+_SHOWN_OTHERWISE = {*COLUMNS} - {*FINALS}
+_DETAILS = ("gradient_", "auto_wu_")
+
+
+def _is_shown(name: str) -> bool:
+    if "/" in name or name in _SHOWN_OTHERWISE:  # of one layer
+        return False
+    return name == NOISE_SCALE or not name.startswith(_DETAILS)
 
 
 def _metrics(logs) -> list[str]:
-    return [
-        f"{name} {float(value):.4f}"
-        for name, value in (logs or {}).items()
-        if name.split("/")[0] not in _IN_THE_HISTORY_ONLY
-    ]
+    return [f"{name} {float(value):.4f}" for name, value in (logs or {}).items() if _is_shown(name)]
 
 
 def _wrapped(required: list[str], optional: list[str], columns: int) -> list[str]:

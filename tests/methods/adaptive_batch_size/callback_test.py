@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 import lbkeras
-from lbkeras.callbacks import AdaptiveBatchSize, Checkpoint, GradientNoiseScale, MicroBatches
+from lbkeras.callbacks import (
+    AdaptiveBatchSize,
+    Checkpoint,
+    GradientNoiseScale,
+    MicroBatches,
+    ProgressBar,
+)
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.methods.adaptive_batch_size.callback import default_scaling
@@ -149,9 +155,11 @@ def test_with_micro_batches_nothing_is_probed(compiled, digits, capsys):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.01), loss)
     adaptive = AdaptiveBatchSize(train)
-    model.fit(train, epochs=2, verbose=0, callbacks=[adaptive, MicroBatches(train, 4)])
+    model.fit(train, epochs=2, callbacks=[adaptive, MicroBatches(train, 4), ProgressBar(train)])
     assert adaptive.noise.source == "training"
-    assert "probe" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "probe" not in out and "gradient_variance" not in out
+    assert " · gradient_noise_scale " in out
 
 
 class Killed(Exception):
