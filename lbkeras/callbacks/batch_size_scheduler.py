@@ -155,7 +155,7 @@ class BatchSizeScheduler(PipelineCallback):
         for name in (MOMENTUM, SAVED_RATE):
             give_back(self.model, name)
         others = callbacks_of(running_call(self.model)[1])
-        if self.params.get("verbose") and not any(map(_shows_many_runs, others)):
+        if self._speaks() and not any(map(_shows_many_runs, others)):
             line = self._summary.line(self._first_batch_size(), self._steps_at)
             if line:
                 self._say(line)

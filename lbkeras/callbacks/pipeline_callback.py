@@ -49,6 +49,10 @@ class PipelineCallback(keras.callbacks.Callback):
             if arguments["initial_epoch"] == 0:
                 self.begin_anew()
 
+    def _speaks(self) -> bool:
+        """Whether the `fit` is not silent, as with `verbose=0`."""
+        return bool((self.params or {}).get("verbose"))
+
     def _say(self, text: str) -> None:
         """Prints a line; where several workers train together, the chief does."""
         if is_chief(getattr(self.model, "distribute_strategy", None)):

@@ -155,7 +155,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
     def set_params(self, params):
         super().set_params(params)
-        self.verbose = int(bool(params.get("verbose")))  # "auto" among others
+        self.verbose = int(self._speaks())
         self.noise.set_params(params)
 
     def set_model(self, model):

@@ -203,7 +203,7 @@ class AutoWU(PipelineCallback):
 
     def _stop(self, epoch: float, learning_rate: float) -> None:
         self.warmup_epochs, self.peak_learning_rate = epoch, learning_rate
-        if not self.params.get("verbose"):
+        if not self._speaks():
             return
         now = self.plan.learning_rate(epoch)
         what = f"learning rate decays from {learning_rate:.4g} (the longest warm-up is over)"
