@@ -59,8 +59,8 @@ _LOGGED_BY_EVERY_RUN = (  # but for the number of epochs the columns of its hist
     Metric("noise_scale", "noise scale ε·N/(B·(1−m))"),
     Metric("loss", "training loss", better=LOWER),
     Metric("accuracy", "training accuracy", "%", HIGHER),
-    Metric("val_loss", "loss on unseen examples", better=LOWER),
-    Metric("val_accuracy", "accuracy on unseen examples", "%", HIGHER),
+    Metric("val_loss", "test loss", better=LOWER),
+    Metric("val_accuracy", "test accuracy", "%", HIGHER),
     Metric("seconds", "wall clock", "s, training", LOWER, cost=True),
     Metric("examples_per_second", "examples per second"),
 )
@@ -104,7 +104,8 @@ def of(name: str) -> Metric:
         return _KNOWN[name]
     unit = "%" if name.endswith("accuracy") else ""
     better = LOWER if _SHARPNESS.fullmatch(name) else None
-    return Metric(name, name.replace("_", " "), unit, better)
+    label = re.sub(rf"^{VALIDATION}", "test_", name).replace("_", " ")
+    return Metric(name, label, unit, better)
 
 
 def measured_at_the_end(name: str) -> bool:

@@ -34,7 +34,7 @@ def test_only_what_lbkeras_measures_has_a_known_direction(metric, better):
     [
         ("updates", "parameter updates", 1),
         ("batch_size", "batch size (examples)", 1),
-        ("val_accuracy", "accuracy on unseen examples (%)", 100),
+        ("val_accuracy", "test accuracy (%)", 100),
         ("top_5_accuracy", "top 5 accuracy (%)", 100),
         ("accuracy_gap", "accuracy gap", 1),
     ],

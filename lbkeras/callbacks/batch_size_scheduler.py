@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import keras
 
 from lbkeras import checks
+from lbkeras.callbacks.fit_summary import FitSummary
 from lbkeras.callbacks.losses_of_pairs import check_losses
 from lbkeras.callbacks.optimizer_settings import (
     MOMENTUM,
@@ -17,6 +18,7 @@ from lbkeras.callbacks.optimizer_settings import (
     check_no_accumulation,
     get_momentum,
     last_learning_rate,
+    next_learning_rate,
     put_learning_rate,
     restore_learning_rate,
     save_own_rate,
@@ -57,14 +59,17 @@ class BatchSizeScheduler(PipelineCallback):
     `plan.learning_rate_schedule()`, given to the optimizer; under loss scaling, whose skipped
     updates do not count, each epoch still begins at its own learning rate (TensorFlow backend).
 
-    Logs `batch_size` (examples an update, all replicas together). Costs one comparison a step; the
-    first epoch at a new batch size traces the model once more.
+    Logs `batch_size` (examples per update, all replicas together). At the end, unless
+    `fit(verbose=0)` is silent, a line says updates, seconds of training and examples, and how many
+    updates and seconds the first batch size would have taken; beside a `ProgressBar` for many short
+    runs it is left out. Costs a look at the clock per step; the first epoch at a new batch size
+    traces the model once more.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
         schedule: a `lbkeras.planning.Plan`, or a function `(epoch, batch_size) -> batch_size` that
             gets the present size, like `keras.callbacks.LearningRateScheduler`'s.
-        verbose: 1 prints a line whenever the batch size changes.
+        verbose: 1 prints a line whenever the batch size changes, with the learning rates.
 
     Raises:
         UserError: an optimizer with another learning rate than the plan's, which no callback sets;
@@ -90,9 +95,10 @@ class BatchSizeScheduler(PipelineCallback):
             )
         self.schedule = schedule
         self.verbose = checks.integer(
-            "verbose", +verbose if verbose is True else verbose, minimum=0
+            "verbose", +verbose if isinstance(verbose, bool) else verbose, minimum=0
         )
         self._steered = None
+        self._summary = FitSummary()
         self._forget_epoch()
         if isinstance(schedule, Plan) and schedule.num_examples != pipeline.num_examples:
             raise UserError(
@@ -141,6 +147,7 @@ class BatchSizeScheduler(PipelineCallback):
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
+        self._summary = FitSummary()
         borrow_momentum(self.model)
         if isinstance(self.schedule, Plan):
             self._check_plan(self.schedule)
@@ -153,9 +160,23 @@ class BatchSizeScheduler(PipelineCallback):
             restore_learning_rate(self.model, self._steered)
         for name in (MOMENTUM, SAVED_RATE):
             give_back(self.model, name)
+        others = callbacks_of(running_call(self.model)[1])
+        if self._speaks() and not any(map(_shows_many_runs, others)):
+            line = self._summary.line(self._first_batch_size(), self._steps_at)
+            if line:
+                self._say(line)
+
+    def _first_batch_size(self) -> int | None:
+        """What the summary compares with; None: the first of this `fit`."""
+        return self.schedule.batch_size(0) if isinstance(self.schedule, Plan) else None
+
+    def _steps_at(self, batch_size: int) -> int:
+        steps = self.pipeline.num_examples / batch_size
+        return math.floor(steps) if self.pipeline.shuffle else math.ceil(steps)
 
     def on_epoch_begin(self, epoch, logs=None):
         before = self.pipeline.batch_size
+        rate = last_learning_rate(self.model.optimizer) if self.verbose else None
         self.pipeline.begin_epoch(epoch, self._size(epoch))
         replica_batch_size(self.pipeline.batch_size, self._num_replicas())
         if isinstance(self.schedule, Plan):
@@ -168,15 +189,26 @@ class BatchSizeScheduler(PipelineCallback):
             iterations = base_optimizer(self.model.optimizer).iterations
             self.present_epoch = epoch
             self.first_update = int(keras.ops.convert_to_numpy(iterations))
+        self._set_learning_rate(epoch)
+        if self.verbose and self.pipeline.batch_size != before:
+            rates = [f"{each:.4g}" for each in (rate, next_learning_rate(self.model.optimizer))]
+            change = f", learning rate {' -> '.join(rates)}" if rates[0] != rates[1] else ""
+            sizes = f"batch size {before} -> {self.pipeline.batch_size}"
+            self._say(f"Epoch {epoch + 1}: {sizes}{change}{self._reason()}")
+        self._summary.begin_epoch(self.pipeline.batch_size)
+
+    def _set_learning_rate(self, epoch: int) -> None:
+        """Sets the epoch's learning rate, where this callback does."""
         if self._steered is not None:
             curve, steps = self._steered.number.curve, self.pipeline.steps_per_epoch
             self._steered.set_curve(curve, self.first_update, epoch, steps)
-        if self.verbose and self.pipeline.batch_size != before:
-            print(
-                f"Epoch {epoch + 1}: batch size {before} -> {self.pipeline.batch_size}", flush=True
-            )
+
+    def _reason(self) -> str:
+        """Why the batch size has changed, for the end of a line."""
+        return ""
 
     def on_train_batch_end(self, batch, logs=None):
+        self._summary.end_step(min(batch + 1, self.pipeline.steps_in_pass))
         if batch + 1 >= self.pipeline.steps_in_pass and not self.model.stop_training:
             self.model.stop_training = _EPOCH_IS_OVER
 
@@ -246,3 +278,8 @@ class BatchSizeScheduler(PipelineCallback):
         if present is not None and present != momentum:
             set_momentum(self.model.optimizer, momentum)
             self.model.make_train_function(force=True)  # the value is a constant of the graph
+
+
+def _shows_many_runs(callback) -> bool:
+    """Whether it is a `ProgressBar` for many short runs."""
+    return getattr(callback, "seconds_between_lines", 0.0) > 0

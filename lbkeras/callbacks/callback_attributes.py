@@ -6,7 +6,14 @@ import types
 from lbkeras.keras_internals.callbacks import private_state
 
 # Callbacks that only display: a resumed run may leave them out or add them.
-_ONLY_SHOW = ("ProgbarLogger", "TensorBoard", "CSVLogger", "RemoteMonitor", "History")
+_ONLY_SHOW = (
+    "ProgbarLogger",
+    "TensorBoard",
+    "TensorBoardScalars",
+    "CSVLogger",
+    "RemoteMonitor",
+    "History",
+)
 _IS_NO_STATE = (
     types.FunctionType,
     types.MethodType,

@@ -86,6 +86,11 @@ def last_learning_rate(optimizer) -> float:
     return _exactly(rate)
 
 
+def next_learning_rate(optimizer) -> float:
+    """The learning rate of the next update."""
+    return _exactly(base_optimizer(optimizer).learning_rate)
+
+
 def _exactly(rate) -> float:
     """A float32 as it was meant."""
     return float(f"{float(keras.ops.convert_to_numpy(rate)):.7g}")

@@ -2,6 +2,7 @@
 
 import keras
 
+from lbkeras.distribution.agreement import is_chief
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.data_adapter import DataAdapter
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
@@ -47,6 +48,15 @@ class PipelineCallback(keras.callbacks.Callback):
             self._check_fit(arguments)
             if arguments["initial_epoch"] == 0:
                 self.begin_anew()
+
+    def _speaks(self) -> bool:
+        """Whether the `fit` is not silent, as with `verbose=0`."""
+        return bool((self.params or {}).get("verbose"))
+
+    def _say(self, text: str) -> None:
+        """Prints a line; where several workers train together, the chief does."""
+        if is_chief(getattr(self.model, "distribute_strategy", None)):
+            print(text, flush=True)
 
     def begin_anew(self) -> None:
         """Forgets earlier fits. What a checkpoint restores comes after it."""

@@ -1,111 +1,150 @@
 """A progress bar with the right total in every epoch."""
 
-import shutil
-import sys
 import time
 from typing import TYPE_CHECKING
 
 import keras
 
 from lbkeras import checks
+from lbkeras.callbacks.live_lines import live_lines
 from lbkeras.callbacks.optimizer_settings import last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
-from lbkeras.metrics import COLUMNS, FINALS
+from lbkeras.metrics import COLUMNS, FINALS, NOISE_SCALE
 from lbkeras.planning import durations
 
 if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
 
-_WIDTH = 24
+_WIDEST, _NARROWEST = 24, 4  # of the bar
 _SECONDS_BETWEEN_DRAWINGS = 0.2
 
 
 class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
-    """Shows each epoch's steps, metrics, batch size, learning rate, examples/s and the time left.
+    """Shows each epoch's steps, time left, batch size, learning rate, examples/s and metrics.
 
     Its total is right when the batch size changes between epochs. Keras uses it instead of its own
-    bar when it stands in the list of callbacks. On a terminal it draws a bar; elsewhere, and with
-    `fit(verbose=2)`, it prints one line an epoch. Costs a look at the clock a step.
+    bar when it stands in the list of callbacks. On a terminal and in a notebook it draws a bar, as
+    wide as there is room, and leaves out metrics for which there is none; what others print comes
+    onto lines of its own. Elsewhere, and with `fit(verbose=2)`, it prints one line per epoch. Costs
+    a look at the clock per step.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
         title: printed before each epoch's number, such as the name of the run.
-        seconds_between_lines: above 0, for many short runs: a terminal keeps one line, drawn over
-            at each epoch; elsewhere a line comes at most that often. 0: a line an epoch.
+        seconds_between_lines: above 0, for many short runs: a terminal or notebook keeps one
+            drawing, drawn over at each epoch; elsewhere a line comes at most that often. 0: each
+            epoch's line stays.
     """
 
     def __init__(self, pipeline: "Pipeline", title: str = "", seconds_between_lines: float = 0.0):
         super().__init__(pipeline)
         self.title = f"{title} " if checks.text("title", title) else ""
-        self._seconds_between_lines = checks.not_negative(
+        self.seconds_between_lines = checks.not_negative(
             "seconds_between_lines", seconds_between_lines
         )
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        self._epochs_done = 0
-        self._train_begin = self._line_ended = time.perf_counter()
-        self._width_drawn = 0
+        self._lines = live_lines()
+        self._line_ended = time.perf_counter()
+        self._seconds_of_an_epoch = None
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
         self._epoch_begin = self._drawn = time.perf_counter()
         self._steps_done = 0
+        self._first_step, self._last_step = None, self._epoch_begin
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
-        steps = self.pipeline.steps_in_pass
-        self._steps_done = min(batch + 1, steps)
-        if self.verbose == 1 and now - self._drawn > _SECONDS_BETWEEN_DRAWINGS and _on_terminal():
+        self._steps_done = min(batch + 1, self.pipeline.steps_in_pass)
+        self._last_step = now
+        self._first_step = self._first_step or (self._steps_done, now)
+        if self.verbose == 1 and self._lines and now - self._drawn > _SECONDS_BETWEEN_DRAWINGS:
             self._drawn = now
-            left = (now - self._epoch_begin) / self._steps_done * (steps - self._steps_done)
-            filled = _WIDTH * self._steps_done // steps
-            bar = "━" * filled + "─" * (_WIDTH - filled)
-            self._draw(f"{bar} {self._steps_done}/{steps} {durations.in_words(left)}", now, logs)
+            self._draw(now, logs)
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.verbose:
             return
         now = time.perf_counter()
-        self._epochs_done += 1
-        early = now - self._line_ended < self._seconds_between_lines
-        if early and not _on_terminal():
-            return
-        left = (now - self._train_begin) / self._epochs_done * (self.epochs - epoch - 1)
-        suffix = f" · {durations.in_words(left)} left" if epoch + 1 < self.epochs else ""
-        logs = {
-            k: v for k, v in (logs or {}).items() if k.split("/")[0] not in _IN_THE_HISTORY_ONLY
-        }
-        stays = not (self._seconds_between_lines and _on_terminal())
-        progress = f"{self._steps_done} steps {durations.in_words(now - self._epoch_begin)}"
-        self._draw(progress, now, logs, suffix, stays)
-        if stays:
-            print(flush=True)
-            self._line_ended = now
-            self._width_drawn = 0
+        seconds = self._seconds_of_an_epoch = now - self._epoch_begin
+        left = seconds * (self.epochs - epoch - 1)
+        pieces = [f"{self._head()} {self._steps_done} steps {durations.in_words(seconds)}"]
+        pieces += [f"{durations.in_words(left)} left"] if epoch + 1 < self.epochs else []
+        pieces += [*self._settings(), *_metrics(logs)]
+        if self._lines is None:
+            if now - self._line_ended >= self.seconds_between_lines:
+                self._line_ended = now
+                print(" · ".join(pieces), flush=True)
+        elif self.seconds_between_lines:
+            self._lines.draw(_wrapped(pieces, [], self._lines.columns))
+        else:
+            self._lines.keep(_wrapped(pieces, [], self._lines.columns))
 
-    def _draw(self, progress, now, logs, suffix="", stays=False):
-        parts = [f"{self.title}Epoch {self._epoch + 1}/{self.epochs} {progress}"]
-        parts += [f"{name} {float(value):.4f}" for name, value in (logs or {}).items()]
-        examples = self._steps_done * self.pipeline.batch_size
-        parts += [
-            f"batch_size {self.pipeline.batch_size}",
+    def _head(self) -> str:
+        return f"{self.title}Epoch {self._epoch + 1}/{self.epochs}"
+
+    def _settings(self) -> list[str]:
+        size = self.pipeline.batch_size
+        return [
+            f"batch_size {size}",
             f"learning_rate {last_learning_rate(self.model.optimizer):.4g}",
-            f"{examples / max(now - self._epoch_begin, 1e-9):,.0f} examples/s",
+            f"{size * self._steps_per_second():,.0f} examples/s",
         ]
-        line = " · ".join(parts) + suffix
-        start = ""
-        if _on_terminal():
-            start = "\r"
-            if not stays:  # a line that wraps could not be drawn over
-                line = line[: shutil.get_terminal_size().columns - 1]
-        print(start + line.ljust(self._width_drawn), end="", flush=True)
-        self._width_drawn = len(line)
+
+    def _steps_per_second(self) -> float:
+        """Without the first step, which traces the model, where there are others."""
+        steps, moment = self._first_step if self._first_step else (0, self._epoch_begin)
+        if steps == self._steps_done:
+            steps, moment = 0, self._epoch_begin
+        return (self._steps_done - steps) / max(self._last_step - moment, 1e-9)
+
+    def _draw(self, now: float, logs) -> None:
+        head, columns = self._head(), self._lines.columns
+        done, steps = self._steps_done, self.pipeline.steps_in_pass
+        count = f"{done}/{steps}"
+        room = columns - 3 - len(head) - len(count)
+        width = max(min(room, _WIDEST), _NARROWEST)
+        bar = "━" * (width * done // steps) + "─" * (width - width * done // steps)
+        required = [f"{head} {bar} {count}", *self._time_left(now), *self._settings()]
+        self._lines.draw(_wrapped(required, _metrics(logs), columns))
+
+    def _time_left(self, now: float) -> list[str]:
+        """The time left of the epoch and of the run, once a second step tells."""
+        if self._steps_done == self._first_step[0]:
+            return []
+        left = (self.pipeline.steps_in_pass - self._steps_done) / self._steps_per_second()
+        seconds = self._seconds_of_an_epoch or now - self._epoch_begin + left
+        epochs = self.epochs - self._epoch - 1
+        run = f", run {durations.in_words(left + seconds * epochs)}" if epochs else ""
+        return [f"{durations.in_words(left)} left{run}"]
 
 
-# Columns of the history that the line shows in its own way, or that say nothing at a glance.
-_IN_THE_HISTORY_ONLY = {*COLUMNS, "trust_ratio"} - {*FINALS}
+# What the line shows in its own way, or what says nothing at a glance.
+_SHOWN_OTHERWISE = {*COLUMNS} - {*FINALS}
+_DETAILS = ("gradient_", "auto_wu_")
 
 
-def _on_terminal() -> bool:
-    return sys.stdout.isatty()
+def _is_shown(name: str) -> bool:
+    if "/" in name or name in _SHOWN_OTHERWISE:  # of one layer
+        return False
+    return name == NOISE_SCALE or not name.startswith(_DETAILS)
+
+
+def _metrics(logs) -> list[str]:
+    return [f"{name} {float(value):.4f}" for name, value in (logs or {}).items() if _is_shown(name)]
+
+
+def _wrapped(required: list[str], optional: list[str], columns: int) -> list[str]:
+    """Lines of all that is required, and of what else there is room for at their end."""
+    lines = [required[0][: columns - 1]]
+    for number, piece in enumerate([*required[1:], *optional], start=1):
+        longer = f"{lines[-1]} · {piece}"
+        if len(longer) < columns:
+            lines[-1] = longer
+        elif number < len(required):
+            lines.append(f"  {piece}"[: columns - 1])
+        else:
+            break
+    return lines

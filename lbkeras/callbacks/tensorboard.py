@@ -9,13 +9,14 @@ from pathlib import Path
 import keras
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams.api import hparams_pb
+from tensorboard.plugins.hparams import api, plugin_data_pb2
+from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from lbkeras import checks, files
 from lbkeras.distribution.agreement import is_chief
 from lbkeras.errors import UserError
-from lbkeras.metrics import VALIDATION
+from lbkeras.metrics import COLUMNS, FINALS, VALIDATION
 
 _NUMBERS = itertools.count()  # of the files of this process
 
@@ -25,15 +26,20 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     The tags are the names of the logs (`loss`, `batch_size`, `learning_rate`, `noise_scale`, ...);
     `val_NAME` becomes `NAME` in the run `validation`, so that TensorBoard draws both in one chart.
-    Equal steps are equal numbers of updates, whatever the batch size was. A run that goes on from
-    a checkpoint takes back what was written after it. Costs about 2 ms an epoch: one record each
-    for training and validation, a fifth of the time of one `tf.summary` call a scalar. Where
-    several workers train together, the chief writes.
+    Equal steps are equal numbers of updates, whatever the batch size was. Behind
+    `TrainingStatistics` a third run, `examples`, has the number of examples seen as the step: of
+    losses and metrics, batch size, learning rate, updates and seconds so far, in a section of its
+    own, `against_examples/NAME`, as one chart cannot have two scales. A resumed run takes back what
+    was written after its checkpoint. Costs about 2 ms per epoch: one record for each of the three,
+    a fifth of the time of one `tf.summary` call per scalar. Of several workers the chief writes.
 
     Args:
-        directory: the runs `train` and `validation` are written below it.
-        settings: hyper-parameters of the run for the HParams tab: names to numbers, strings or
-            booleans.
+        directory: the runs `train`, `validation` and `examples` are written below it.
+        settings: hyper-parameters of the run: names to numbers, strings, booleans, or None. They
+            are the text `config`, and columns of the HParams tab, which begins with five of them,
+            the first ones here, beside the last validation metrics, updates and seconds. Whole
+            numbers are texts there, as TensorBoard writes 64 as 64.000. A trial is named by the
+            last two folders above `tensorboard`: `ARM/seed_N`.
     """
 
     def __init__(self, directory: Path | str, settings: dict | None = None):
@@ -42,31 +48,84 @@ class TensorBoardScalars(keras.callbacks.Callback):
         if settings is not None and not isinstance(settings, dict):
             raise UserError(f"settings: expected a dict or None, received {settings!r}")
         self.settings = settings or {}
+        # What a checkpoint holds.
+        self.examples_seen = 0
+        self.total_seconds = 0.0
 
     def on_train_begin(self, logs=None):
         chief = is_chief(getattr(self.model, "distribute_strategy", None))
-        runs = ("train", "validation") if chief else ()
+        runs = ("train", "validation", _EXAMPLES) if chief else ()
         self._writers = {run: self._open(run) for run in runs}
+        self._epochs_written = 0
         if not runs:
             return
         updates = self._updates()
-        for run in self._writers:
-            if updates:  # TensorBoard forgets what an earlier process wrote from this step on
-                start = SessionLog(status=SessionLog.START)
-                self._write(run, step=updates + 1, session_log=start)
+        if updates:
+            for run in ("train", "validation"):
+                self._take_back(run, updates)
         if self.settings:
-            summary = hparams_pb(self.settings, trial_id=str(self.directory))
-            self._write("train", step=0, summary=summary)
+            values = {name: _shown(v) for name, v in self.settings.items() if v is not None}
+            summary = api.hparams_pb(values, trial_id=_trial(self.directory))
+            self._write(_EXAMPLES, step=0, summary=summary)
+            pairs = [("setting", "value"), ("---", "---"), *self.settings.items()]
+            rows = (" | ".join(str(cell).replace("|", "∣") for cell in pair) for pair in pairs)
+            summary = text_pb("config", "\n".join(f"| {row} |" for row in rows))
+            self._write(_EXAMPLES, step=0, summary=summary)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 0:
+            self.examples_seen, self.total_seconds = 0, 0.0
 
     def on_epoch_end(self, epoch, logs=None):
-        values = {"train": [], "validation": []}
-        for name, value in (logs if self._writers and logs else {}).items():
+        logs = logs or {}
+        before, self.examples_seen = self.examples_seen, logs.get("examples_seen", 0)
+        self.total_seconds += logs.get("seconds", 0.0)
+        if not self._writers:
+            return
+        values = {"train": {}, "validation": {}}
+        for name, value in logs.items():
             run = "validation" if name.startswith(VALIDATION) else "train"
-            scalar = Summary.Value(tag=name.removeprefix(VALIDATION), simple_value=float(value))
-            values[run].append(scalar)
-        for run, scalars in values.items():
-            if scalars:
-                self._write(run, step=self._updates(), summary=Summary(value=scalars))
+            values[run][name.removeprefix(VALIDATION)] = value
+        for run, named in values.items():
+            self._write_scalars(run, self._updates(), named)
+        if self.examples_seen:
+            if not self._epochs_written and before:
+                self._take_back(_EXAMPLES, before)
+            self._write_examples(logs)
+            if self.settings and not self._epochs_written:
+                self._declare(logs)
+        self._epochs_written += 1
+
+    def _write_examples(self, logs) -> None:
+        named = {n: v for n, v in logs.items() if n.split("/")[0] not in _NOT_AGAINST_EXAMPLES}
+        named["seconds"] = self.total_seconds
+        named = {f"{_AGAINST}/{name}": value for name, value in named.items()}
+        self._write_scalars(_EXAMPLES, self.examples_seen, named)
+
+    def _declare(self, logs) -> None:
+        """Says what the HParams tab shows."""
+        validation = [name for name in logs if name.startswith(VALIDATION)]
+        metrics = [
+            api.Metric(f"{_AGAINST}/{name}", display_name=name)
+            for name in (*validation, "updates", "seconds")
+        ]
+        columns = [api.HParam(name) for name in self.settings]
+        summary = api.hparams_config_pb(columns, metrics)
+        plugin_data = summary.value[0].metadata.plugin_data
+        content = plugin_data_pb2.HParamsPluginData.FromString(plugin_data.content)
+        for column in content.experiment.hparam_infos:
+            column.differs = column.name in list(self.settings)[:_SHOWN_AT_FIRST]
+        plugin_data.content = content.SerializeToString()
+        self._write(_EXAMPLES, step=0, summary=summary)
+
+    def _take_back(self, run: str, step: int) -> None:
+        """Lets TensorBoard forget what an earlier process wrote after a step."""
+        self._write(run, step=step + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def _write_scalars(self, run: str, step: int, values: dict) -> None:
+        scalars = [Summary.Value(tag=name, simple_value=float(v)) for name, v in values.items()]
+        if scalars:
+            self._write(run, step=step, summary=Summary(value=scalars))
 
     def on_train_end(self, logs=None):
         for writer in self._writers.values():
@@ -91,3 +150,23 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
     def _updates(self) -> int:
         return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+
+
+_EXAMPLES, _AGAINST = "examples", "against_examples"  # the run; its section of charts
+_SHOWN_AT_FIRST = 5  # columns of the HParams tab, those that are said to differ before others
+# Columns of the history that are costs or follow from others.
+_NOT_AGAINST_EXAMPLES = {*COLUMNS, "trust_ratio"} - {
+    *FINALS,
+    *("batch_size", "learning_rate", "updates"),
+}
+
+
+def _shown(value):
+    """A whole number as text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _trial(directory) -> str:
+    folders = directory.absolute().parts
+    folders = folders[:-1] if folders[-1] == "tensorboard" else folders
+    return "/".join(folders[-2:])

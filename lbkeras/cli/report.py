@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.replication.pictures import FORMATS
 
 HELP = """lbkeras report: renders report.md, report.json and plots/*.png from the run records
 
 examples:
   lbkeras report --workdir=runs/smith2018_digits
+  lbkeras report --workdir=runs/smith2018_digits --plot_format=pdf
 
 It can run at any time, also while `lbkeras replicate` is under way: what has not run is listed so.
 Lines that you write in notes.txt in that folder go into the report.
@@ -16,6 +18,7 @@ Lines that you write in notes.txt in that folder go into the report.
 
 def define_flags(command: CommandFlags) -> None:
     command.folder("workdir", "The folder that `lbkeras replicate` made.")
+    command.choice("plot_format", "png", FORMATS, "Of the pictures; pdf and svg beside the png.")
 
 
 def main(arguments: list[str]) -> int:
@@ -25,14 +28,14 @@ def main(arguments: list[str]) -> int:
         flags = command.parse()
     except HelpShown:
         return 0
-    report(Path(flags.workdir))
+    report(Path(flags.workdir), flags.plot_format)
     return 0
 
 
-def report(workdir: Path) -> None:
+def report(workdir: Path, plot_format: str = "png") -> None:
     """Writes the report of a replication and prints its table."""
     from lbkeras.replication.report import write_report
     from lbkeras.replication.terminal import format_table
 
-    print(format_table(write_report(workdir)))
+    print(format_table(write_report(workdir, plot_format)))
     print(f"\nreport: {workdir / 'report.md'}, plots: {workdir / 'plots'}")

@@ -8,6 +8,7 @@ from lbkeras import metrics
 from lbkeras.replication.claims import letter_of
 
 NONE = "–"
+_OF_A_PAPER = ("accuracy", "updates")
 
 
 def format_metric(summary: dict[str, Any], metric: str, unit: bool = True) -> str:
@@ -40,9 +41,19 @@ def format_seconds(summary: dict[str, Any]) -> str:
     return text if deviation is None else f"{text} ± {deviation:,.{digits}f}"
 
 
-def format_ratio(ratio: float | None) -> str:
-    """`2.8x`, or a dash."""
-    return NONE if ratio is None else f"{ratio:.2f}x"
+def format_ratio(ratio: float | None, less: str) -> str:
+    """`2.80x fewer`, `1.25x more`, `as many` (for `less` `fewer`; else `as much`), or a dash.
+
+    Args:
+        ratio: the baseline's mean over the arm's.
+        less: `fewer` of what is counted, `less` of what is measured.
+    """
+    if ratio is None:
+        return NONE
+    times = f"{max(ratio, 1 / ratio):.2f}x"
+    if times == "1.00x":
+        return "as many" if less == "fewer" else "as much"
+    return f"{times} {less if ratio > 1 else 'more'}"
 
 
 def format_paper(paper: dict[str, Any], key: str, tag: bool = False) -> str:
@@ -65,7 +76,7 @@ def describe_effect(claim: dict[str, Any]) -> str:
     if effect is None:
         return NONE
     if claim["test"] == "ratio_at_least":
-        text, form = f"{effect:.2f}x {metric}", (lambda value: f"{value:.2f}")
+        text, form = f"{effect:.2f}x {label_of(metric)}", (lambda value: f"{value:.2f}")
     elif metrics.of(metric).is_share:
         text, form = f"{_signed_points(effect)} points", _signed_points
     else:
@@ -126,6 +137,11 @@ def _count_runs(count: int) -> str:
     return "1 run" if count == 1 else f"{count} runs"
 
 
+def label_of(metric: str) -> str:
+    """What a metric is called for readers: `test accuracy`."""
+    return metrics.of(metric).label
+
+
 def unit_of(metric: str) -> str:
     """` %`, or an empty string."""
     return " %" if metrics.of(metric).is_share else ""
@@ -136,6 +152,13 @@ def format_number(value: float, metric: str) -> str:
     if metrics.of(metric).is_share:
         return f"{100 * value:.2f}"
     return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
+
+
+def papers_numbers(report: dict[str, Any]) -> tuple[str, ...]:
+    """Which of a paper's numbers of an arm there are: `accuracy`, `updates`."""
+    papers = [arm["paper"] for arm in report["arms"].values()]
+    has_any = any(paper.get(key) is not None for paper in papers for key in _OF_A_PAPER)
+    return _OF_A_PAPER if has_any else ()
 
 
 def with_texts(data: Any, change: Callable[[str], str]) -> Any:

@@ -19,11 +19,18 @@ from lbkeras.replication.formats import (
     format_paper,
     format_ratio,
     format_seconds,
+    label_of,
+    papers_numbers,
     printable,
     unit_of,
     with_texts,
 )
 from lbkeras.replication.verdicts import TEST_STATED
+
+_PICTURES = (
+    "Lines and points are means over an arm's finished seeds, bands and bars a standard deviation "
+    "to each side. Runs that did not finish are thin lines, and a diverged one ends in a cross."
+)
 
 
 def render_report(report: dict[str, Any], pictures: Sequence[str] = ()) -> str:
@@ -42,7 +49,7 @@ def render_report(report: dict[str, Any], pictures: Sequence[str] = ()) -> str:
         render_arms(report),
         "## Claims",
         render_claims(report),
-        *(["## Pictures"] if pictures else []),
+        *(["## Pictures", _PICTURES] if pictures else []),
         *(f"![{_caption(name)}]({name})" for name in pictures),
         "## How it was run",
         render_circumstances(report),
@@ -85,7 +92,8 @@ def headline(report: dict[str, Any]) -> list[str]:
         if not arm["metric"]["n"]:
             sentences.append(f"`{name}` has no finished run ({describe_runs(arm)}).")
             continue
-        text = f"`{name}`: {metric} {format_metric(arm['metric'], metric)} (n={arm['metric']['n']})"
+        reached = f"{format_metric(arm['metric'], metric)} (n={arm['metric']['n']})"
+        text = f"`{name}`: {label_of(metric)} {reached}"
         text += f" after {format_count(arm['updates'])} updates"
         text += f" and {format_seconds(arm['seconds'])} s of training"
         if name != baseline and arm["updates_ratio"]:
@@ -106,12 +114,15 @@ def headline(report: dict[str, Any]) -> list[str]:
 
 
 def render_arms(report: dict[str, Any]) -> str:
-    """A Markdown table of the arms, the paper's numbers in columns apart from ours."""
-    metric = report["metric"]
+    """A Markdown table of the arms, a paper's numbers in columns apart from ours."""
+    metric, baseline = report["metric"], report["baseline"]
+    named, of_paper = f"{label_of(metric)}{unit_of(metric)}", papers_numbers(report)
+    ours = "ours: " if of_paper else ""
     header = [
-        "arm", "n", f"ours: {metric}{unit_of(metric)}, mean ± sd", "min to max", "ours: updates",
-        "fewer updates", "ours: wall clock, s", "less time", "batch size", "learning rate",
-        f"paper: accuracy{unit_of(metric)}", "paper: updates",
+        "arm", "n", f"{ours}{named}, mean ± sd", "min to max", f"{ours}updates",
+        f"updates against `{baseline}`", f"{ours}wall clock, s", f"time against `{baseline}`",
+        "batch size", "learning rate",
+        *((f"paper: {named}", "paper: updates") if of_paper else ()),
     ]  # fmt: skip
     rows = []
     for name, arm in report["arms"].items():
@@ -122,11 +133,10 @@ def render_arms(report: dict[str, Any]) -> str:
             spread = f"{low} to {high}"
         rows.append([
             f"`{name}`", describe_runs(arm), format_metric(summary, metric, unit=False), spread,
-            format_count(arm["updates"]), format_ratio(arm["updates_ratio"]),
-            format_seconds(arm["seconds"]), format_ratio(arm["seconds_ratio"]),
+            format_count(arm["updates"]), _ratio(report, name, "updates", "fewer"),
+            format_seconds(arm["seconds"]), _ratio(report, name, "seconds", "less"),
             _from_to(arm["batch_size"], "{:,.0f}"), _from_to(arm["learning_rate"], "{:.4g}"),
-            format_paper(arm["paper"], "accuracy", tag=True),
-            format_paper(arm["paper"], "updates", tag=True),
+            *(format_paper(arm["paper"], key, tag=True) for key in of_paper),
         ])  # fmt: skip
     described = [
         f"- `{name}`: {arm['description']}"
@@ -139,10 +149,14 @@ def render_arms(report: dict[str, Any]) -> str:
         if arm["paper"].get("note")
     ]
     legend = (
-        f"Ours: mean ± standard deviation over n finished seeds of the final {metric}; wall clock "
-        "is training time, evaluation left out; ratios are the first arm's mean over this arm's."
+        "Mean ± standard deviation (sd) are over the n finished seeds, of the final "
+        f"{label_of(metric)}; wall clock is training time, evaluation left out; ratios are of "
+        "means."
     )
-    tags = _explain_tags(arm["paper"] for arm in report["arms"].values())
+    keys = ("tag", "accuracy_tag", "updates_tag")
+    papers = [arm["paper"] for arm in report["arms"].values()]
+    given = (paper[key] for paper in papers for key in keys if paper.get(key))
+    tags = _explain_tags("The paper's numbers", given)
     setting = (report["paper"] or {}).get("setting")
     if tags and setting:
         tags += f" They are for {setting}: compare orderings and ratios, not accuracies."
@@ -155,6 +169,7 @@ def _render_measured(report: dict[str, Any]) -> list[str]:
     """A Markdown table of what callbacks measured at the end of the runs, if they did."""
     arms = report["arms"].items()
     names = list(dict.fromkeys(name for _, arm in arms for name in arm.get("measured", {})))
+    ours = "ours: " if papers_numbers(report) else ""
     if not names:
         return []
     rows = []
@@ -165,7 +180,7 @@ def _render_measured(report: dict[str, Any]) -> list[str]:
             for summary, each in zip(summaries, names, strict=True)
         ]
         rows.append([f"`{name}`", *cells])
-    table = _markdown_table(["arm", *(f"ours: {each}" for each in names)], rows)
+    table = _markdown_table(["arm", *(f"{ours}{label_of(each)}" for each in names)], rows)
     return [f"Measured at the end of each run, mean ± standard deviation:\n\n{table}"]
 
 
@@ -178,24 +193,21 @@ def render_claims(report: dict[str, Any]) -> str:
     """A Markdown table of the claims with verdict, effect and reason, and the test stated."""
     if not report["claims"]:
         return "The config makes no claims."
-    rows = []
+    rows, has_paper = [], any(claim.get("paper") for claim in report["claims"])
     for claim in report["claims"]:
         result = claim["result"]
-        source = f"{claim.get('source', '')} [{letter_of(claim['tag'])}]".strip()
+        source = f" ({claim['source']} [{letter_of(claim['tag'])}])" if claim.get("source") else ""
         rows.append([
-            f"{claim['statement']} ({source})", f"**{result['verdict']}**",
-            describe_effect(claim), _claimed(claim), _describe_n(result["n"]),
-            result["reason"],
+            f"{claim['statement']}{source}", f"**{result['verdict']}**", describe_effect(claim),
+            *([_claimed(claim)] if has_paper else []), _describe_n(result["n"]), result["reason"],
         ])  # fmt: skip
     header = [
-        "claim",
-        "verdict",
-        "effect, ours",
-        "paper (arm; baseline)",
-        "n (arm and baseline)",
-        "reason",
-    ]
-    return f"{_markdown_table(header, rows)}\n\nTest: {TEST_STATED}"
+        "claim", "verdict", "effect, ours" if has_paper else "effect",
+        *(["paper (arm; baseline)"] if has_paper else []), "n (arm and baseline)", "reason",
+    ]  # fmt: skip
+    tags = (claim["tag"] for claim in report["claims"] if claim.get("source"))
+    explained = [_explain_tags("The claims", tags), f"Verdicts: {TEST_STATED}"]
+    return "\n\n".join([_markdown_table(header, rows), " ".join(filter(None, explained))])
 
 
 def _describe_n(n: dict[str, int]) -> str:
@@ -245,11 +257,11 @@ def _render_not_finished(report: dict[str, Any]) -> list[str]:
     return ["## Runs that did not finish", "\n".join(lines)]
 
 
-def _explain_tags(papers) -> str:
-    keys = ("tag", "accuracy_tag", "updates_tag")
-    used = {letter_of(str(paper[key])) for paper in papers for key in keys if paper.get(key)}
-    known = [f"[{letter}] {LETTERS[letter]}" for letter in sorted(used) if letter in LETTERS]
-    return f"The paper's numbers: {'; '.join(known)}." if known else ""
+def _explain_tags(what: str, tags) -> str:
+    """A sentence that says what the letters in brackets mean; empty without them."""
+    used = sorted({letter_of(str(tag)) for tag in tags})
+    known = [f"[{letter}] {LETTERS[letter]}" for letter in used if letter in LETTERS]
+    return f"{what}: {'; '.join(known)}." if known else ""
 
 
 def _data_note(report: dict[str, Any]) -> str:
@@ -258,13 +270,20 @@ def _data_note(report: dict[str, Any]) -> str:
 
 
 def _caption(name: str) -> str:
-    return name.rsplit("/", 1)[-1].removesuffix(".png").replace("_", " ")
+    name = name.rsplit("/", 1)[-1].removesuffix(".png")
+    return re.sub(r"^val_", "test_", name).replace("_", " ")
 
 
 def _compare(ratio: float, less: str, what: str, baseline: str) -> str:
-    if ratio >= 1:
-        return f"{ratio:.2f}x {less} {what} than `{baseline}`"
-    return f"{1 / ratio:.2f}x the {what} of `{baseline}`"
+    """`2.80x fewer updates than `original``."""
+    text = format_ratio(ratio, less)
+    return f"{text} {what} {'as' if text.startswith('as ') else 'than'} `{baseline}`"
+
+
+def _ratio(report: dict[str, Any], arm: str, what: str, less: str) -> str:
+    """An arm's ratio to the baseline; a dash in the baseline's own row."""
+    ratio = report["arms"][arm][f"{what}_ratio"]
+    return NONE if arm == report["baseline"] else format_ratio(ratio, less)
 
 
 def _from_to(ends: dict[str, Any], form: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from lbkeras import files
+from lbkeras import checks, files
 from lbkeras.methods.auto_wu.plot import draw_auto_wu, read_auto_wu
 from lbkeras.metrics import NOISE_SCALE
 from lbkeras.replication.plots.curves import draw_curves
@@ -16,15 +16,18 @@ from lbkeras.replication.plots.sweep import draw_sweep, sweeps
 from lbkeras.replication.replication_folder import ReplicationFolder, read_replication_folder
 from lbkeras.runs.record import RunFolder
 
+FORMATS = ("png", "pdf", "svg")
+# What makes the same picture the same bytes.
+_METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
-def write_plots(workdir: Path | str | ReplicationFolder) -> list[Path]:
+
+def write_plots(workdir: Path | str | ReplicationFolder, plot_format: str = "png") -> list[Path]:
     """Writes plots/*.png in a replication's folder, each atomically.
 
     `METRIC_against_epochs.png`, `METRIC_against_updates.png` (logarithmic where arms differ much),
     `METRIC_against_seconds.png`, `loss_against_epochs.png`: the mean over an arm's finished seeds
-    with a band of a standard deviation to each side, cut at the extremes; runs that did not finish
-    are thin lines, a diverged one ends in a cross; the legend gives the last value, mean ± standard
-    deviation.
+    with a band of a standard deviation to each side; runs that did not finish are thin lines, a
+    diverged one ends in a cross; the legend gives the last value, mean ± standard deviation.
     `gradient_noise_scale_against_epochs.png`, of the arms that measured it: the same, logarithmic;
     triangles where most runs have only a lower bound.
     `schedule.png`: batch size, learning rate and noise scale against epochs.
@@ -35,13 +38,17 @@ def write_plots(workdir: Path | str | ReplicationFolder) -> list[Path]:
 
     Args:
         workdir: the folder, or what `read_replication_folder` read from it.
+        plot_format: `"png"`, or `"pdf"` or `"svg"`, which come beside the png.
 
     Returns:
-        The files written; a picture with nothing to draw is left out.
+        The png files written; a picture with nothing to draw is left out.
 
     Raises:
-        UserError: a file of the workdir is missing or malformed.
+        UserError: a file of the workdir is missing or malformed, or another format.
     """
+    formats = dict.fromkeys(("png", checks.choice("plot_format", plot_format, FORMATS)))
+    from matplotlib import rc_context
+
     if isinstance(workdir, Path | str):
         workdir = read_replication_folder(workdir)
     arms, title = workdir.runs, workdir.replication.get("title")
@@ -68,9 +75,11 @@ def write_plots(workdir: Path | str | ReplicationFolder) -> list[Path]:
         if figure is None:
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=150, metadata={"Software": None})
-        files.write_atomically(folder / f"{name}.png", content.getvalue())
+        for form in formats:
+            content = io.BytesIO()
+            with rc_context({"svg.hashsalt": "lbkeras"}):
+                figure.savefig(content, format=form, dpi=150, metadata=_METADATA[form])
+            files.write_atomically(folder / f"{name}.{form}", content.getvalue())
         written.append(folder / f"{name}.png")
     return written
 

@@ -6,7 +6,8 @@ from lbkeras.replication.claims import Claim
 
 def sentence(claim: Claim, word: str) -> str:
     """What the verdict says of the two arms, without a full stop."""
-    margin = f"{claim.margin or 0:g} {claim.metric}"
+    label = metrics.of(claim.metric).label
+    margin = f"{claim.margin or 0:g} {label}"
     if metrics.of(claim.metric).is_share:
         points = 100 * (claim.margin or 0)
         margin = f"{points:g} point{'' if points == 1 else 's'}"
@@ -15,8 +16,7 @@ def sentence(claim: Claim, word: str) -> str:
     if claim.test == "ratio_at_least":
         subject, other = other, subject
         yes, no = (
-            f"has {text} {claim.ratio:g}x the {claim.metric} of"
-            for text in ("at least", "less than")
+            f"has {text} {claim.ratio:g}x the {label} of" for text in ("at least", "less than")
         )
     elif claim.test == "equivalent":
         yes, no = f"is within {margin} of", f"is not within {margin} of"
@@ -43,10 +43,8 @@ def cannot_vary(claim: Claim) -> str:
     why = "how many examples it was measured on is not known"
     if claim.metric not in metrics.ACCURACIES:
         why = "without a spread there is no test"
-    return (
-        f"{claim.metric} does not vary between the seeds of {claim.arm} and {claim.baseline}, and "
-        f"{why}."
-    )
+    label, arms = metrics.of(claim.metric).label, f"{claim.arm} and {claim.baseline}"
+    return f"{label} does not vary between the seeds of {arms}, and {why}."
 
 
 def name_diverged(claim: Claim, diverged_arm, diverged_baseline) -> str:

@@ -36,11 +36,12 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
     return _build(read_replication_folder(workdir))
 
 
-def write_report(workdir: Path | str) -> dict[str, Any]:
+def write_report(workdir: Path | str, plot_format: str = "png") -> dict[str, Any]:
     """Writes report.md, report.json and plots/*.png in `workdir`, each atomically.
 
     Args:
         workdir: the folder `lbkeras replicate` wrote.
+        plot_format: `"png"`, or `"pdf"` or `"svg"`, which come beside the png.
 
     Returns:
         The report, as `build_report`.
@@ -53,7 +54,7 @@ def write_report(workdir: Path | str) -> dict[str, Any]:
 
     folder = read_replication_folder(workdir)
     report = _build(folder)
-    pictures = write_plots(folder)
+    pictures = write_plots(folder, plot_format)
     files.write_json(folder.path / "report.json", report)
     names = [picture.relative_to(folder.path).as_posix() for picture in pictures]
     text = render_report(report, names)

@@ -9,10 +9,13 @@ from lbkeras.replication.formats import (
     format_paper,
     format_ratio,
     format_seconds,
+    label_of,
+    papers_numbers,
     printable,
     unit_of,
     with_texts,
 )
+from lbkeras.replication.verdicts import VERDICTS
 
 
 def format_table(report: dict[str, Any]) -> str:
@@ -23,15 +26,17 @@ def format_table(report: dict[str, Any]) -> str:
     """
     report = with_texts(report, printable)
     metric = report["metric"]
-    header = ["arm", "n", f"{metric}{unit_of(metric)}", "updates", "fewer", "wall clock s",
-              "faster", "paper acc.%", "paper upd."]  # fmt: skip
+    of_paper, baseline = papers_numbers(report), report["baseline"]
+    header = ["arm", "n", f"{label_of(metric)}{unit_of(metric)}", "updates", "", "time, s", ""]
+    header += [f"paper{unit_of(metric)}", "paper upd"] if of_paper else []
     rows = [
         [
             name if len(name) <= 28 else name[:27] + "…", str(arm["metric"]["n"]),
             format_metric(arm["metric"], metric, unit=False), format_count(arm["updates"]),
-            format_ratio(arm["updates_ratio"]), format_seconds(arm["seconds"]),
-            format_ratio(arm["seconds_ratio"]), format_paper(arm["paper"], "accuracy"),
-            format_paper(arm["paper"], "updates"),
+            "" if name == baseline else format_ratio(arm["updates_ratio"], "fewer"),
+            format_seconds(arm["seconds"]),
+            "" if name == baseline else format_ratio(arm["seconds_ratio"], "less"),
+            *(format_paper(arm["paper"], key) for key in of_paper),
         ]
         for name, arm in report["arms"].items()
     ]  # fmt: skip
@@ -41,9 +46,11 @@ def format_table(report: dict[str, Any]) -> str:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
-    lines.append("mean ± standard deviation over n finished seeds")
+    lines.append(f"mean ± standard deviation over n finished seeds; ratios to {baseline}")
     for row in report["runs_not_finished"]:
         lines.append(f"{row['arm']} seed {row['seed']}: {describe_outcome(row)}")
+    if report["claims"]:
+        lines += ["", VERDICTS]
     for claim in report["claims"]:
         lines += ["", f"{claim['result']['verdict'].upper()}: {claim['statement']}"]
         lines.append(f"    {claim['result']['reason']}")

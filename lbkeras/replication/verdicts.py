@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lbkeras import metrics
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.comparison import ALPHA, compare, holm, p_values_of
 from lbkeras.replication.reasons import (
@@ -19,14 +20,18 @@ from lbkeras.replication.reasons import (
     sentence,
 )
 
+VERDICTS = (
+    "supported: the seeds show it; not supported: they show the opposite; inconclusive: neither."
+)
 TEST_STATED = (
-    "one-sided t-tests over seeds, alpha 0.05: of the differences between the two arms, seed by "
-    "seed, where at least two seeds finished in both (pairs), else Welch's. The corrected p-value "
-    "decides: Holm's method over all claims of this table that are not compared exactly (one "
-    "without a test counts as p = 1), those that support and those that speak against each by "
-    "themselves. not_worse: supported when 'arm <= baseline - margin' is rejected, not supported "
-    "when 'arm >= baseline - margin' is rejected. worse: supported when 'arm >= baseline' is "
-    "rejected, not supported when 'arm <= baseline' is. equivalent: two one-sided tests. "
+    f"{VERDICTS} One-sided t-tests over seeds, alpha 0.05: of the differences between the two "
+    "arms, seed by seed, where at least two seeds finished in both (pairs), else Welch's. The "
+    "corrected p-value decides: Holm's method over all claims of this table that are not compared "
+    "exactly (one without a test counts as p = 1), those that support and those that speak against "
+    "each by themselves. not_worse: supported when 'arm <= baseline - margin' is rejected, not "
+    "supported when 'arm >= baseline - margin' is rejected. worse: supported when "
+    "'arm >= baseline' is rejected, not supported when 'arm <= baseline' is. equivalent: two "
+    "one-sided tests. "
     "ratio_at_least: the same on logarithms. Otherwise inconclusive. One seed in an arm is always "
     "inconclusive. An accuracy counts whole examples, so a standard deviation below one of them is "
     "taken as one: arms that coincide in every seed are not known to be equal. Numbers of updates, "
@@ -200,7 +205,7 @@ class _Test:
                 how += f", corrected {format_p(self.corrected[key])}"
             if comparison.floored:
                 how += "; spread taken as one example"
-        reason = f"{sentence(claim, word)} ({claim.metric}; {how})"
+        reason = f"{sentence(claim, word)} ({metrics.of(claim.metric).label}; {how})"
         barred = bar_to_support(claim, self.evidence.diverged_arm, self.evidence.diverged_baseline)
         if word == "supported" and barred:
             return "inconclusive", f"{reason}, but {barred}, which rules out support."
@@ -227,7 +232,7 @@ def _decide_unmeasured(evidence: Evidence, arm, baseline) -> tuple[str, str] | N
     if few:
         return "inconclusive", f"{' and '.join(few)}: a spread over seeds needs at least two."
     if claim.test == "ratio_at_least" and min(arm + baseline) <= 0:
-        return "inconclusive", f"A ratio needs positive values of {claim.metric}."
+        return "inconclusive", f"A ratio needs positive values of {metrics.of(claim.metric).label}."
     return None
 
 

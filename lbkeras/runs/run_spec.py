@@ -47,11 +47,11 @@ def run_settings(run: RunSpec) -> dict:
 
 
 def hyper_parameters(run: RunSpec) -> dict:
-    """The settings as flat names for TensorBoard's HParams tab."""
+    """The settings as flat names for TensorBoard's HParams tab, those that arms vary first."""
     flat = {"arm": run.arm, "seed": run.seed}
+    flat |= dict.fromkeys(("plan.batch_size", "plan.learning_rate", "optimizer.name"))
     for section, values in run.task.settings.items():
         for name, value in values.items():
-            if value is not None:
-                plain = isinstance(value, bool | int | float | str)
-                flat[f"{section}.{name}"] = value if plain else str(value)
+            plain = isinstance(value, bool | int | float | str | None)
+            flat[f"{section}.{name}"] = value if plain else str(value)
     return flat

@@ -1,6 +1,5 @@
 """Trains the runs of a comparison one after another, and says what came of each."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,12 +32,13 @@ def train_all(
     estimate = _TimeLeft(ended.count(None))
     for run, status in zip(runs, ended, strict=True):
         if status:
-            _say(f"{run.title}: {status} before")
+            print(f"{run.title}: {status} before", flush=True)
             continue
         before_each()
         begin = time.monotonic()
         what = train_one(run, workers)
-        _say(f"{run.title}: {what}{estimate.after_run(time.monotonic() - begin)}")
+        left = estimate.after_run(time.monotonic() - begin)
+        print(f"{run.title}: {what}{left}", flush=True)
 
 
 def train_one(run: RunSpec, workers=None) -> str:
@@ -56,13 +56,8 @@ def outcome(folder: Path) -> str:
     """What a finished run reached, from its record."""
     run = read_run(folder)
     accuracy, updates, seconds = map(run.value, ("val_accuracy", "updates", "seconds"))
-    reached = "no finite accuracy" if accuracy is None else f"{100 * accuracy:.2f} % right"
-    return f"{reached} on unseen examples after {updates:,} updates, {seconds:.1f} s of training"
-
-
-def _say(line: str) -> None:
-    """Prints a line, on a terminal over the progress that stands there."""
-    print(("\r\x1b[K" if sys.stdout.isatty() else "") + line, flush=True)
+    reached = "none that is finite" if accuracy is None else f"{100 * accuracy:.2f} %"
+    return f"test accuracy {reached} after {updates:,} updates, {seconds:.1f} s of training"
 
 
 class _TimeLeft:

@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from lbkeras.callbacks import BatchSizeScheduler, Checkpoint, TrainingStatistics
+from lbkeras.callbacks import BatchSizeScheduler, Checkpoint, ProgressBar, TrainingStatistics
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of
@@ -132,6 +133,47 @@ def test_verbose_prints_each_change(compiled, digits, capsys):
         "Epoch 3: batch size 128 -> 256",
         "Epoch 4: batch size 256 -> 512",
     ]
+
+
+PHASES = [Phase(0, 1, 128, 0.1, 0.0), Phase(1, 1, 256, 0.1, 0.0), Phase(2, 1, 512, 0.02, 0.0)]
+
+
+def test_a_plans_learning_rate_is_printed_where_it_changes_too(compiled, digits, capsys):
+    plan, train = Plan(PHASES, 1437), Pipeline(digits, 128)
+    model = compiled(keras.optimizers.SGD(plan.learning_rate_schedule()))
+    model.fit(train, epochs=3, verbose=0, callbacks=[BatchSizeScheduler(train, plan, verbose=1)])
+    assert capsys.readouterr().out.splitlines() == [
+        "Epoch 2: batch size 128 -> 256",
+        "Epoch 3: batch size 256 -> 512, learning rate 0.1 -> 0.02",
+    ]
+
+
+def test_the_summary_compares_with_the_first_batch_size(compiled, digits, capsys):
+    """11, 5 and 2 updates against three epochs of 11; resumed, against two, without a time."""
+    plan, train = Plan(PHASES, 1437), Pipeline(digits, 128)
+    model = compiled(keras.optimizers.SGD(plan.learning_rate_schedule()))
+    callbacks = [BatchSizeScheduler(train, plan), ProgressBar(train)]
+    model.fit(train, epochs=3, verbose=2, callbacks=callbacks)
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(
+        r"18 updates, [\d.]+ s of training, 3,712 examples; at batch size 128 throughout: "
+        r"33 updates \(1\.8 times as many\), about [\d.]+ m?s", line
+    ), line  # fmt: skip
+    model.fit(train, epochs=3, initial_epoch=1, verbose=2, callbacks=callbacks)
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .endswith(" 2,304 examples; at batch size 128 throughout: 22 updates (3.1 times as many)")
+    )
+
+
+@pytest.mark.parametrize("silent", ["verbose", "many"])
+def test_no_summary_where_nobody_reads_it(compiled, digits, capsys, silent):
+    train = Pipeline(digits, 512)
+    bar = ProgressBar(train, seconds_between_lines=1e6 if silent == "many" else 0.0)
+    callbacks = [BatchSizeScheduler(train, lambda epoch, size: size), bar]
+    compiled().fit(train, verbose=0 if silent == "verbose" else 2, callbacks=callbacks)
+    assert capsys.readouterr().out == ""
 
 
 # Beside other callbacks.

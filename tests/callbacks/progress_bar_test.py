@@ -1,11 +1,13 @@
-import itertools
 import re
 import sys
 
+import keras
 import pytest
 
 from lbkeras.callbacks import BatchSizeScheduler, ProgressBar, TrainingStatistics, progress_bar
+from lbkeras.callbacks.live_lines import live_lines
 from lbkeras.data import Pipeline
+from tests.terminal import pseudo_terminal, screen
 
 SIZES = (128, 512, 256)  # 11, 2 and 5 steps
 
@@ -24,74 +26,128 @@ def run(model, digits, **arguments):
         if name in arguments
     }
     train = Pipeline(digits, 128)
+    before, last = arguments.pop("callbacks", []), arguments.pop("last", [])
     callbacks = [
-        BatchSizeScheduler(train, lambda epoch, size: SIZES[epoch]),
+        BatchSizeScheduler(train, lambda epoch, size: SIZES[epoch], verbose=bool(before)),
         TrainingStatistics(train),
+        *before,
         ProgressBar(train, **bar_arguments),
+        *last,
     ]
     model.fit(train, epochs=3, callbacks=callbacks, **arguments)
 
 
 @pytest.fixture
-def terminal(monkeypatch, capsys):
-    """A function that runs `fit` where stdout says that it is a terminal, with every step drawn."""
+def terminal(monkeypatch):
+    """A function that runs `fit` on a pseudo terminal, every step drawn: what it wrote."""
 
-    def shown(*arguments, columns=200, **named):
-        monkeypatch.setenv("COLUMNS", str(columns))
-        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    def shown(*arguments, columns=80, **named):
         monkeypatch.setattr(progress_bar, "_SECONDS_BETWEEN_DRAWINGS", -1.0)
-        run(*arguments, **named)
-        return capsys.readouterr().out
+        with pseudo_terminal(monkeypatch, columns) as written:
+            run(*arguments, **named)
+        return written[0]
 
     return shown
 
 
-@pytest.mark.parametrize("verbose", ["auto", 1, 2])
-def test_one_line_an_epoch_where_there_is_no_terminal(model, digits, capsys, verbose):
+def drawings(written, columns=80):
+    """What stood on the screen after each drawing."""
+    ends = [match.start() for match in re.finditer("\r(?!\n)", written)]
+    return [screen(written[:end], columns) for end in [*ends, len(written)]]
+
+
+@pytest.mark.parametrize("verbose", ["auto", 2])
+def test_one_line_per_epoch_where_there_is_no_terminal(model, digits, capsys, verbose):
     run(model, digits, verbose=verbose, validation_data=digits, title="digits")
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
+    *lines, summary = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3 and summary.startswith("18 updates, ")
     for epoch, (line, size, steps) in enumerate(zip(lines, SIZES, (11, 2, 5), strict=True)):
         assert line.startswith(f"digits Epoch {epoch + 1}/3 {steps} steps ")
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
-            assert re.search(rf" {name} \d+\.\d{{4}} ", line), name
+            assert re.search(rf" {name} \d+\.\d{{4}}( |$)", line), name
         assert f" batch_size {size} · learning_rate 0.1 · " in line
         assert re.search(r" [\d,]+ examples/s", line)
         assert line.count("batch_size") == line.count("learning_rate") == 1
         assert ("left" in line) == (epoch < 2)
-        assert "\r" not in line
+        assert "\r" not in line and "\x1b" not in line
 
 
-def test_the_total_of_each_epoch_on_a_terminal(model, digits, terminal):
-    epochs = terminal(model, digits, verbose=1).split("\n")
-    assert len(epochs) == 4 and epochs[3] == ""
-    for epoch, (text, size, steps) in enumerate(zip(epochs, SIZES, (11, 2, 5), strict=False)):
-        drawings = text.split("\r")[1:]
-        counts = [f"{step}/{steps}" for step in range(1, steps + 1)]
-        assert [re.search(r" (\d+/\d+) ", d.split("/3 ")[1]).group(1) for d in drawings[:-1]] == (
-            counts
-        )
-        assert all(f"Epoch {epoch + 1}/3" in d and f"batch_size {size}" in d for d in drawings)
-        assert drawings[steps - 1].count("━") == 24 and "─" not in drawings[steps - 1]
-        assert f" {steps} steps " in drawings[-1]
+def test_what_matters_is_seen_at_80_columns(model, digits, terminal):
+    title = "[12/120] increased_learning_rate seed 12"
+    written = terminal(model, digits, title=title, validation_data=digits)
+    seen = [drawing for drawing in drawings(written) if "━" in " ".join(drawing)]
+    assert len(seen) == 11 + 2 + 5
+    for drawing, (epoch, size, steps, step) in zip(
+        seen,
+        [(e, size, n, step + 1) for e, (size, n) in enumerate(zip(SIZES, (11, 2, 5), strict=True))
+         for step in range(n)],
+        strict=True,
+    ):  # fmt: skip
+        assert all(len(line) < 80 for line in drawing)
+        text = title + " ".join(drawing).rpartition(title)[2]
+        assert f"{title} Epoch {epoch + 1}/3 " in text and f" {step}/{steps} " in text
+        assert f"batch_size {size} " in text and "learning_rate 0.1 " in text
+        assert re.search(r"[\d,]+ examples/s", text)
+        time = r"\d+ m?s left, run \d+ m?s" if epoch < 2 else r"\d+ m?s left"
+        assert bool(re.search(time, text)) == (step > 1), text
+    kept = screen(written, 80)
+    assert [line.split(" steps ")[0] for line in kept if "Epoch" in line] == [
+        f"{title} Epoch {epoch + 1}/3 {steps}" for epoch, steps in enumerate((11, 2, 5))
+    ]
+    assert " ".join(kept).count("val_accuracy 0.") == 3 and "━" not in " ".join(kept)
 
 
-def test_a_line_covers_the_one_before_it(model, digits, terminal):
-    for text in terminal(model, digits, verbose=1).split("\n"):
-        drawings = text.split("\r")[1:]
-        for before, after in itertools.pairwise(drawings):
-            assert len(after) >= len(before.rstrip())
+def test_a_wide_terminal_has_room_for_the_metrics(model, digits, terminal):
+    first = next(d for d in drawings(terminal(model, digits, columns=200), 200) if "━" in d[-1])
+    assert len(first) == 1 and re.search(r"━{2}─{22} 1/11 .* accuracy 0.* loss ", first[0])
 
 
-def test_a_drawing_fits_a_narrow_terminal(model, digits, terminal):
-    for text in terminal(model, digits, verbose=1, columns=60).split("\n"):
-        drawings = text.split("\r")[1:]
-        assert all(len(drawing) < 60 for drawing in drawings[:-1])
+class Speaks(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 0:
+            print("a line")
+            print("and half of one", end="")
+            print("a warning", file=sys.stderr)
 
 
-def test_no_bar_with_verbose_2_on_a_terminal(model, digits, terminal):
-    out = terminal(model, digits, verbose=2)
-    assert out.count("\n") == 3 and "━" not in out
+def test_messages_stand_on_lines_of_their_own(model, digits, terminal, monkeypatch):
+    """Before the bar that is drawn again, on whichever stream and with or without an end."""
+    written = terminal(model, digits, callbacks=[Speaks()])
+    lines = screen(written, 80)
+    for message in ("a line", "and half of onea warning", "Epoch 2: batch size 128 -> 512"):
+        assert message in lines
+    assert lines.count("a line") == 3 and not any("━" in line for line in lines)
+
+
+class Stops(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            raise KeyboardInterrupt
+
+
+def test_an_exception_finds_a_line_of_its_own(model, digits, monkeypatch):
+    monkeypatch.setattr(progress_bar, "_SECONDS_BETWEEN_DRAWINGS", -1.0)
+    with pseudo_terminal(monkeypatch, 80) as written:
+        with pytest.raises(KeyboardInterrupt):
+            run(model, digits, last=[Stops()])
+        assert "write" in vars(sys.stdout)
+        print("lbkeras: interrupted", file=sys.stderr)
+    assert "━" in written[0] and screen(written[0], 80) == ["lbkeras: interrupted", ""]
+
+
+@pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("JPY_PARENT_PID", "1")])
+def test_no_lines_are_drawn_over_where_the_cursor_cannot_move(monkeypatch, name, value):
+    with pseudo_terminal(monkeypatch, 80):
+        assert live_lines() is not None
+        monkeypatch.setenv(name, value)
+        assert live_lines() is None
+
+
+def test_no_bar_with_verbose_2_on_a_terminal(model, digits, monkeypatch):
+    with pseudo_terminal(monkeypatch, 200) as written:
+        run(model, digits, verbose=2)
+        assert "write" not in vars(sys.stdout)  # given back
+    assert written[0].count("Epoch") == 3 and "━" not in written[0]
 
 
 def test_silent(model, digits, capsys):
@@ -105,5 +161,5 @@ def test_many_short_runs(model, digits, capsys):
 
 
 def test_many_short_runs_on_a_terminal(model, digits, terminal):
-    out = terminal(model, digits, verbose=1, seconds_between_lines=3600.0)
-    assert "Epoch 3/3 5 steps" in out and "\n" not in out
+    lines = screen(terminal(model, digits, verbose=1, seconds_between_lines=3600.0), 80)
+    assert len(lines) == 2 and lines[0].startswith("Epoch 3/3 5 steps")

@@ -40,7 +40,7 @@ def test_scalars_and_hyper_parameters_are_shown(server):
     until = time.monotonic() + 60
     while True:
         tags = _get(server + "data/plugin/scalars/tags")
-        if len(tags) == 2 or time.monotonic() > until:
+        if len(tags) == 3 or time.monotonic() > until:
             break
         time.sleep(0.5)
     assert {"batch_size", "learning_rate", "noise_scale", "loss"} <= set(tags["train"])
@@ -51,3 +51,7 @@ def test_scalars_and_hyper_parameters_are_shown(server):
     experiment = _get(server + "data/plugin/hparams/experiment?request=%7B%7D")
     names = {info["name"] for info in experiment["hparamInfos"]}
     assert {"arm", "seed", "plan.batch_size", "plan.learning_rate", "model.name"} <= names
+    shown = {info["displayName"] or info["name"]["tag"] for info in experiment["metricInfos"]}
+    assert shown == {"val_accuracy", "val_loss", "updates", "seconds"}
+    points = _get(server + "data/plugin/scalars/scalars?run=examples&tag=against_examples/val_loss")
+    assert [step for _, step, _ in points] == [1400, 2800, 4200]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lbkeras.replication import build_report
+from lbkeras.replication import build_report, format_table
 from lbkeras.replication.markdown import render_report
 
 
@@ -33,7 +33,7 @@ def test_what_callbacks_measured_is_in_the_report(workdir):
     report = build_report(workdir)
     assert report["arms"]["small"]["measured"]["sharpness"]["values"] == [1.0, 3.0]
     text = render_report(report)
-    assert "| arm | ours: sharpness | ours: sharpness_5e-4 |" in text
+    assert "| arm | ours: sharpness | ours: sharpness 5e-4 |" in text
     assert "| `small` | 2 ± 1.414 | 0.5 ± 0 |" in text
     assert "| `large` | 20 ± 17.32 | 0.5 ± 0 |" in text
 
@@ -46,10 +46,56 @@ def test_the_noise_scale_is_in_the_report_with_its_lower_bounds(workdir):
         record["final"] |= noise | {"gradient_variance": 1.0}
         path.write_text(json.dumps(record))
     text = render_report(build_report(workdir))
-    assert "| arm | ours: gradient_noise_scale |\n" in text
+    assert "| arm | ours: gradient noise scale |\n" in text
     assert "| `small` | 50 ± 20 (2 of 3 are lower bounds) |" in text
     assert "| `large` | – |" in text
 
 
 def test_without_measurements_there_is_no_table(workdir):
     assert "Measured at the end" not in render_report(build_report(workdir))
+
+
+OWN_CLAIM = {
+    "name": "keeps", "statement": "The own plan keeps the accuracy.", "test": "not_worse",
+    "arm": "large", "baseline": "small", "margin": 0.01,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("paper", [None, {}])
+def test_without_a_paper_nothing_speaks_of_one(make_workdir, paper):
+    """As `lbkeras.compare` writes it, and a config without PAPER."""
+    folder = make_workdir(
+        {arm: ["finished"] * 3 for arm in ("small", "large")},
+        claims=[OWN_CLAIM], paper=paper, title=None, config=None, variant=None, command=None,
+        arms={"small": {}, "large": None}, dataset=None,
+    )  # fmt: skip
+    report = build_report(folder)
+    text = render_report(report)
+    for word in ("aper", "ours", "[T]"):
+        assert word not in text, word
+        assert word not in format_table(report), word
+    assert (
+        "| arm | n | test accuracy %, mean ± sd | min to max | updates | updates against " in text
+    )
+    assert "| The own plan keeps the accuracy. | **" in text
+    assert "Verdicts: supported: the seeds show it; " in text
+
+
+def test_fewer_and_more_are_said_one_way(full_workdir):
+    report = build_report(full_workdir)
+    for key, ratio in (("updates_ratio", 2.5), ("seconds_ratio", 0.5)):
+        report["arms"]["increase_batch"][key] = ratio
+        report["arms"]["increase_learning_rate"][key] = 1.0
+    text, table = render_report(report), format_table(report)
+    assert "2.50x fewer updates than `original`, 2.00x more time than `original`" in text
+    assert "as many updates as `original`, as much time as `original`" in text
+    for printed in ("2.50x fewer", "2.00x more", "as many", "as much"):
+        assert f"| {printed} |" in text and printed in table
+
+
+def test_tags_and_verdicts_are_explained(full_workdir):
+    text = render_report(build_report(full_workdir))
+    assert "The paper's numbers: [T] from a secondary text, a reproduction or public code." in text
+    assert (
+        "The claims: [T] from a secondary text, a reproduction or public code. Verdicts: " in text
+    )

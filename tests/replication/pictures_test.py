@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from matplotlib import colors, image
 
+from lbkeras.errors import UserError
 from lbkeras.replication import write_plots
 from lbkeras.replication.plots.style import arm_style
 
@@ -27,6 +28,22 @@ def test_every_arm_is_in_every_picture(full_workdir):
             color = np.array(colors.to_rgb(arm_style(index, 3)["color"]))
             count = (np.abs(body - color).max(-1) < 0.02).sum()
             assert count > 100, (path.name, index, count)
+
+
+@pytest.mark.parametrize("form, first", [("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_another_format_comes_beside_the_png(make_workdir, form, first):
+    workdir = make_workdir({"original": [None]}, claims=[])
+    (written,) = write_plots(workdir, form)
+    assert {path.name for path in written.parent.iterdir()} == {"schedule.png", f"schedule.{form}"}
+    content = written.with_suffix(f".{form}").read_bytes()
+    assert content.startswith(first)
+    write_plots(workdir, form)
+    assert written.with_suffix(f".{form}").read_bytes() == content
+
+
+def test_an_unknown_format_is_refused(make_workdir):
+    with pytest.raises(UserError, match="^plot_format: expected one of 'png', 'pdf', "):
+        write_plots(make_workdir({"original": [None]}, claims=[]), "gif")
 
 
 def test_planned_schedules_are_drawn_before_any_run(make_workdir):

@@ -20,6 +20,7 @@ from lbkeras.replication import read_history, write_record
 from lbkeras.runs import training
 from lbkeras.runs.config_task import ConfigTask
 from lbkeras.runs.run_spec import RunSpec, hyper_parameters
+from tests.terminal import pseudo_terminal, screen
 
 WRITTEN_BY_0_1_0 = Path(__file__).parents[1] / "written_by_0_1_0"
 
@@ -143,32 +144,30 @@ def test_a_signal_in_a_run_that_diverges_is_not_lost(make_run, monkeypatch):
     assert record["status"] == "interrupted"
 
 
-def _lines(run, capsys, terminal, monkeypatch):
-    monkeypatch.setattr("lbkeras.callbacks.progress_bar._on_terminal", lambda: terminal)
-    training.train(run)
-    return capsys.readouterr().out
-
-
 def test_progress_is_a_line_an_epoch(trained):
-    first, *lines = trained[2].splitlines()
+    first, *lines, summary = trained[2].splitlines()
     assert first.startswith("strategy: one device (")
     assert [line[:13] for line in lines] == ["a 1 Epoch 1/2", "a 1 Epoch 2/2"]
+    assert summary.startswith("22 updates, ")
 
 
-def test_progress_of_short_runs_can_be_left_out(make_run, capsys, monkeypatch):
-    assert not _lines(make_run(seconds_between_lines=1e6), capsys, False, monkeypatch)
+def test_progress_of_short_runs_can_be_left_out(make_run, capsys):
+    training.train(make_run(seconds_between_lines=1e6))
+    assert not capsys.readouterr().out
 
 
-def test_progress_on_a_terminal_can_stay_on_one_line(make_run, capsys, monkeypatch):
-    output = _lines(make_run(seconds_between_lines=1e6), capsys, True, monkeypatch)
-    assert "\n" not in output
-    assert "\rEpoch 1/2" in output and "\rEpoch 2/2" in output
+def test_progress_on_a_terminal_can_be_drawn_over(make_run, monkeypatch):
+    with pseudo_terminal(monkeypatch, 200) as written:
+        training.train(make_run(seconds_between_lines=1e6))
+    assert "Epoch 1/2" in written[0]
+    (line,) = screen(written[0], 200)
+    assert line.startswith("Epoch 2/2")
 
 
 def test_settings_for_tensorboard_are_flat(make_run):
     flat = hyper_parameters(make_run(_settings(increased_momentum=None)))
     assert flat["plan.batch_size"] == 120 and flat["model.hidden_sizes"] == "(16,)"
-    assert "plan.increased_momentum" not in flat
+    assert flat["plan.increased_momentum"] is None
     assert (flat["arm"], flat["seed"]) == ("a", 1)
 
 

@@ -68,8 +68,9 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     and no further than there: the noise says how much a learning rate may grow, not how much the
     model bears.
 
-    Logs `batch_size` and what `GradientNoiseScale` logs; `file` has each epoch's decision with its
-    reason, and a line says so whenever the size changes. Costs what `GradientNoiseScale` does, and
+    Logs `batch_size`, `learning_rate` (of the epoch's last update) and what `GradientNoiseScale`
+    logs; `file` has each epoch's decision with its reason, and unless `fit(verbose=0)` is silent a
+    line says so whenever the size changes. Costs what `GradientNoiseScale` does, and
     one trace for each new size.
 
     Args:
@@ -102,8 +103,10 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     >>> x = keras.random.normal((640, 4), seed=0).numpy()
     >>> train, model = Pipeline((x, x[:, 0]), 8), keras.Sequential([keras.layers.Dense(1)])
     >>> model.compile(keras.optimizers.SGD(0.01), "mse")
-    >>> _ = model.fit(train, epochs=2, verbose=0, callbacks=[AdaptiveBatchSize(train, factor=4)])
-    gradient noise scale: ...
+    >>> adaptive = AdaptiveBatchSize(train, factor=4)
+    >>> _ = model.fit(train, epochs=2, verbose=0, callbacks=[adaptive])
+    >>> adaptive.decisions[0]["reason"].startswith("gradient noise allows ")
+    True
 
     Differs from the papers: sizes change between epochs and by whole rungs; McCandlish measures,
     he does not steer; AdaScale adapts the gain at each update (`AdaScale` does that here); CABS
@@ -157,6 +160,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
     def set_params(self, params):
         super().set_params(params)
+        self.verbose = int(self._speaks())
         self.noise.set_params(params)
 
     def set_model(self, model):
@@ -182,11 +186,20 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
+        self.noise.on_epoch_begin(epoch, logs)
+
+    def _set_learning_rate(self, epoch: int) -> None:
         curve = self.plan.learning_rate_curve if self.plan else steps([self.learning_rate], [], 1)
         self._rate.set_curve(
             curve.scaled(self._factor()), self.first_update, epoch, self.pipeline.steps_per_epoch
         )
-        self.noise.on_epoch_begin(epoch, logs)
+
+    def _first_batch_size(self) -> int:
+        return self._first
+
+    def _reason(self) -> str:
+        reason = self.decisions[-1]["reason"] if self.decisions else ""  # none: back to the first
+        return f" ({reason})" if reason else ""
 
     def on_train_batch_begin(self, batch, logs=None):
         self.noise.on_train_batch_begin(batch, logs)
@@ -194,7 +207,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
         self.noise.on_epoch_end(epoch, logs)
-        self._decide(epoch, logs or {})
+        self._decide(epoch, {} if logs is None else logs)
 
     def on_train_end(self, logs=None):
         super().on_train_end(logs)
@@ -214,6 +227,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         loss = float(logs.get("loss", math.nan))
         lower, upper = self._target(rate, loss)
         self.next_size, reason = self._next_size(present, loss, lower, upper)
+        logs["learning_rate"] = rate
         noise = self.noise
         if noise.gradient_variance is not None:
             variance = noise.gradient_variance / self._first
@@ -231,11 +245,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
                 "reason": reason,
             }
         )
-        if not is_chief(getattr(self.model, "distribute_strategy", None)):
-            return
-        if self.next_size != present:
-            print(f"batch size {present} -> {self.next_size}: {reason}", flush=True)
-        if self.file is not None:
+        if self.file is not None and is_chief(getattr(self.model, "distribute_strategy", None)):
             write_json(self.file, {"decisions": self.decisions})
 
     def _next_size(self, present: int, loss: float, lower: float, upper: float):
@@ -244,7 +254,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         losses, sizes = ([row[name] for row in rows] for name in ("loss", "batch_size"))
         if losses and loss_regressed(losses, sizes):
             self.largest = self._sizes[max(self._sizes.index(present) - 1, 0)]
-            return self.largest, "the loss rose after the batch size did: back, and no further"
+            return self.largest, f"the loss rose after the batch grew; {self.largest} at most"
         most = self.largest or self._sizes[-1]
         allowed = tuple(size for size in self._sizes if size <= most)
         return next_batch_size(present, allowed, lower, upper)

@@ -54,7 +54,7 @@ def next_batch_size(
     wavers by less than a factor of two rungs does not move the batch size to and fro.
 
     >>> next_batch_size(64, (32, 64, 128), lower=150.0, upper=400.0)
-    (128, 'the target is at least 150, which the next size 128 does not exceed')
+    (128, 'gradient noise allows at least 150; growing to 128')
 
     Args:
         batch_size: the present size, one of the ladder's.
@@ -62,22 +62,23 @@ def next_batch_size(
         lower, upper: bounds of the target in examples, infinity and nan (not known) included.
     """
     rung = ladder.index(batch_size)
+    least, most = (f"gradient noise allows at {word}" for word in ("least", "most"))
     if math.isnan(lower) or math.isnan(upper):
-        return batch_size, "the target is not known yet"
+        return batch_size, f"the gradient noise is not known yet; staying at {batch_size}"
     if rung + 1 < len(ladder) and lower >= ladder[rung + 1]:
         size = ladder[rung + 1]
-        return (
-            size,
-            f"the target is at least {lower:.0f}, which the next size {size} does not exceed",
-        )
+        return size, f"{least} {lower:,.0f}; growing to {size}"
     if rung > 0 and upper < ladder[rung - 1]:
         size = ladder[rung - 1]
-        return size, f"the target is at most {upper:.0f}, below the next smaller size {size}"
+        return size, f"{most} {upper:,.0f}; shrinking to {size}"
     if rung + 1 == len(ladder) and lower >= batch_size:
-        return batch_size, f"the target is at least {lower:.0f}, {batch_size} is the largest size"
+        return batch_size, f"{least} {lower:,.0f}; {batch_size} is the largest size"
     if rung == 0 and upper < batch_size:
-        return batch_size, f"the target is at most {upper:.0f}, {batch_size} is the smallest size"
-    return batch_size, f"the target lies between {lower:.0f} and {upper:.0f}"
+        return batch_size, f"{most} {upper:,.0f}; {batch_size} is the smallest size"
+    bounds = f"{least} {lower:,.0f}"
+    if math.isfinite(upper):
+        bounds = f"gradient noise allows {lower:,.0f} to {upper:,.0f}"
+    return batch_size, f"{bounds}; staying at {batch_size}"
 
 
 def loss_regressed(losses: Sequence[float], batch_sizes: Sequence[int]) -> bool:

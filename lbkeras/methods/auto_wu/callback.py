@@ -211,17 +211,14 @@ class AutoWU(PipelineCallback):
 
     def _stop(self, epoch: float, learning_rate: float) -> None:
         self.warmup_epochs, self.peak_learning_rate = epoch, learning_rate
-        if not is_chief(self.model.distribute_strategy):
+        if not self._speaks():
             return
         now = self.plan.learning_rate(epoch)
+        what = f"learning rate decays from {learning_rate:.4g} (the longest warm-up is over)"
         if learning_rate < now:
-            why = f"the loss has passed its minimum: back from learning rate {now:.3g} to"
-        else:
-            why = "the longest warm-up is over without a minimum of the loss: decays from"
-        print(
-            f"AutoWU: after {epoch:g} of {self.plan.epochs} epochs {why} {learning_rate:.3g}",
-            flush=True,
-        )
+            rates = f"{now:.4g} -> {learning_rate:.4g}"
+            what = f"learning rate {rates} (the loss has passed its minimum)"
+        self._say(f"Epoch {int(epoch) + 1}: {what}")
 
     def _write(self, judgement) -> None:
         losses = np.concatenate([*self.losses, np.zeros(0)])

@@ -222,11 +222,10 @@ class GradientNoiseScale(PipelineCallback):
         size = max(examples // (_PROBED_BATCHES * _PROBED_PIECES), 1)
         size = min(size, pipeline.batch_size)  # what fits into memory
         pieces = max(min(examples // (_PROBED_BATCHES * size), examples // size // 2), 2)
-        if self.source != "probe":
-            print(
-                f"gradient noise scale: no micro-batches or replicas, so "
-                f"{_PROBED_BATCHES * pieces * size} examples are probed every epoch",
-                flush=True,
+        if self.source != "probe" and self._speaks():
+            probed = _PROBED_BATCHES * pieces * size
+            self._say(
+                f"gradient noise scale: from {probed:,} examples probed per epoch (no pieces)"
             )
         self.source = "probe"
         if self._probe is None:

@@ -1,5 +1,6 @@
 """The picture of a column of the histories against epochs, updates or seconds, a line an arm."""
 
+import math
 import statistics
 from typing import Any
 
@@ -14,50 +15,58 @@ from lbkeras.replication.plots.style import (
     new_figure,
     plain_ticks,
     points_of,
+    spread_note,
 )
 from lbkeras.runs.record import RunFolder
 
 
 def draw_curves(arms: Arms, column: str, against: str, title: str | None = None):
     """The figure of `column` against epochs, updates or seconds, or None without data."""
+    styles = {arm: arm_style(index, len(arms)) for index, arm in enumerate(arms)}
+    if column == NOISE_SCALE:  # of the arms that measured it
+        arms = {
+            arm: runs
+            for arm, runs in arms.items()
+            if any(column in row for run in runs.values() for row in run.history)
+        }
     figure, (axes,) = new_figure(1, height=4.3)
-    drawn, ends, finals = 0, [], []
-    for index, (arm, runs) in enumerate(arms.items()):
-        style = arm_style(index, len(arms))
-        if column == NOISE_SCALE and not any(
-            column in row for run in runs.values() for row in run.history
-        ):
-            continue  # it did not measure it
-        curves = {seed: _curve(run, column, against) for seed, run in runs.items()}
-        finished = [
-            curves[seed] for seed, run in runs.items() if run.status == "finished" and curves[seed]
-        ]
-        axes.plot([], [], label=_legend(arm, runs, finished, column), **style)
-        band = _band(finished) if finished else None
+    curves = {
+        arm: {seed: _curve(run, column, against) for seed, run in runs.items()}
+        for arm, runs in arms.items()
+    }
+    finished = {
+        arm: [curves[arm][seed] for seed, run in runs.items() if _is_drawn(run, curves[arm][seed])]
+        for arm, runs in arms.items()
+    }
+    counts = {len(each) for each in finished.values()}
+    drawn, ends, shown = 0, [], []
+    for arm, runs in arms.items():
+        style = styles[arm]
+        label = _legend(arm, runs, finished[arm], column, len(counts) > 1)
+        axes.plot([], [], label=label, **style)
+        band = _band(finished[arm]) if finished[arm] else None
         if band:
             x, low, mean, high = band
             axes.plot(x, mean, **style)
-            if len(finished) > 1:
+            if len(finished[arm]) > 1:
                 axes.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
             if column == NOISE_SCALE:
                 _mark_lower_bounds(axes, x, mean, runs, style)
             ends.append(x[-1])
-            finals.append(mean[-1])
+            shown += [low[-1], max(high)]
             drawn += 1
         for seed, run in runs.items():
-            if run.status != "finished" and curves[seed]:
-                _draw_unfinished(axes, curves[seed], style, run.status)
-                ends.append(curves[seed][-1][1])
+            if run.status != "finished" and curves[arm][seed]:
+                _draw_unfinished(axes, curves[arm][seed], style, run.status)
+                ends.append(curves[arm][seed][-1][1])
                 drawn += 1
     if not drawn:
         return None
-    if column == NOISE_SCALE:
+    if column == NOISE_SCALE or column.endswith("loss") and _spans_decades(axes):
         axes.set_yscale("log")
         plain_ticks(axes.yaxis)
-    elif column.endswith("loss") and _spans_decades(axes):
-        axes.set_yscale("log")
     elif metrics.of(column).is_share:
-        limit_accuracy(axes, finals)
+        limit_accuracy(axes, shown)
     if against == "updates" and max(ends) > 3 * min(ends):
         axes.set_xscale("log")
         bottom = axes.get_ylim()[0]
@@ -65,21 +74,36 @@ def draw_curves(arms: Arms, column: str, against: str, title: str | None = None)
     label_axes(axes, against, column)
     if column == NOISE_SCALE:
         axes.set_ylabel(f"{axes.get_ylabel()}\n▲ a lower bound in most runs")
-    finish(figure, axes, title)
+    finish(figure, axes, title, band=spread_note(counts))
     return figure
 
 
-def _legend(arm: str, runs: dict[int, RunFolder], finished, column: str) -> str:
-    """The arm with its last value, spread and n: `original: 94.30 ± 0.12 (n=3, 1 diverged)`."""
+def _is_drawn(run: RunFolder, curve) -> bool:
+    return run.status == "finished" and bool(curve)
+
+
+def _legend(arm: str, runs: dict[int, RunFolder], finished, column: str, counted: bool) -> str:
+    """The arm with its last value and spread: `original: 94.30 ± 0.12 (n=3, 1 diverged)`.
+
+    Without n where all arms have the same, as another entry says.
+    """
     lasts = [curve[-1][2] for curve in finished]
     diverged = sum(run.status == "diverged" for run in runs.values())
-    counts = f"n={len(lasts)}{f', {diverged} diverged' if diverged else ''}"
+    counts = [f"n={len(lasts)}"] if counted or len(lasts) < 2 else []
+    counts += [f"{diverged} diverged"] if diverged else []
+    counts = f" ({', '.join(counts)})" if counts else ""
     if not lasts:
-        return f"{arm} ({counts})"
-    form = "{:.2f}" if metrics.of(column).is_share else "{:.3g}"
-    form = "{:,.0f}" if column == NOISE_SCALE else form
-    spread = f" ± {form.format(statistics.stdev(lasts))}" if len(lasts) > 1 else ""
-    return f"{arm}: {form.format(statistics.fmean(lasts))}{spread} ({counts})"
+        return f"{arm}{counts}"
+    mean, deviation = statistics.fmean(lasts), statistics.stdev(lasts) if len(lasts) > 1 else 0.0
+    digits = 2
+    if not metrics.of(column).is_share:  # two that count of the deviation, three of a mean alone
+        digits = max(0, (1 if deviation else 2) - _exponent(deviation or mean))
+    spread = f" ± {deviation:,.{digits}f}" if len(lasts) > 1 else ""
+    return f"{arm}: {mean:,.{digits}f}{spread}{counts}"
+
+
+def _exponent(value: float) -> int:
+    return math.floor(math.log10(abs(value))) if value else 0
 
 
 def _mark_lower_bounds(axes, x, mean, runs: dict[int, RunFolder], style: dict[str, Any]) -> None:
@@ -128,9 +152,8 @@ def _curve(run: RunFolder, column: str, against: str) -> list[tuple[int, float, 
 def _band(curves):
     """Mean x, and y's mean with a standard deviation to each side, at the epochs of every curve.
 
-    The band is cut at minimum and maximum: a loss stays positive, an accuracy below 1.
-
-    None if they share no epoch.
+    On a logarithmic axis nothing is below 0: there it goes down to the lowest curve. None if they
+    share no epoch.
     """
     import numpy as np
 
@@ -140,12 +163,8 @@ def _band(curves):
         return None
     x, y = np.array([[points[epoch] for epoch in shared] for points in by_epoch]).transpose(2, 0, 1)
     mean, deviation = y.mean(0), y.std(0, ddof=min(len(y) - 1, 1))
-    return (
-        x.mean(0),
-        np.maximum(mean - deviation, y.min(0)),
-        mean,
-        np.minimum(mean + deviation, y.max(0)),
-    )
+    low = np.where(mean > deviation, mean - deviation, y.min(0))
+    return x.mean(0), low, mean, mean + deviation
 
 
 def _spans_decades(axes) -> bool:

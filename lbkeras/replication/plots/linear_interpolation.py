@@ -4,14 +4,20 @@ import statistics
 from typing import Any
 
 from lbkeras import metrics
-from lbkeras.replication.plots.style import COLORS, finish, new_figure
+from lbkeras.replication.plots.style import (
+    COLORS,
+    finish,
+    new_figure,
+    plain_ticks,
+    spread_note,
+)
 
-# Columns of a panel: training as a whole line, unseen examples dashed.
+# Columns of a panel: training as a whole line, test examples dashed.
 _PANELS = (("loss", "val_loss"), ("accuracy", "val_accuracy"))
 
 
 def draw_line(lines: list[dict[str, Any]], title: str | None = None):
-    """The means over seeds with a band from minimum to maximum, loss above accuracy.
+    """The means over seeds with a band of a standard deviation to each side, loss above accuracy.
 
     Args:
         lines: what `ReplicationFolder.lines` returns; no figure without one.
@@ -30,18 +36,22 @@ def draw_line(lines: list[dict[str, Any]], title: str | None = None):
                 values = [line[column][number] for line in lines]
                 values = [factor * value for value in values if value is not None]
                 if values:
-                    points.append((alpha, min(values), statistics.fmean(values), max(values)))
+                    mean = statistics.fmean(values)
+                    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+                    low = mean - deviation if mean > deviation else min(values)  # a log axis
+                    points.append((alpha, low, mean, mean + deviation))
             x, low, mean, high = zip(*points, strict=True) if points else [()] * 4
-            where = "unseen" if column.startswith(metrics.VALIDATION) else "training"
-            label = f"{where} examples, mean of n={len(lines)}"
+            where = "test" if column.startswith(metrics.VALIDATION) else "training"
+            label = f"{where} examples"
             axes.plot(x, mean, color=color, linestyle=dashes, linewidth=1.8, label=label)
             if len(lines) > 1:
                 axes.fill_between(x, low, high, color=color, alpha=0.16, linewidth=0)
         for alpha in (0, 1):
             axes.axvline(alpha, color="#888888", linewidth=0.8, zorder=1)
     panels[0].set_yscale("log")
+    plain_ticks(panels[0].yaxis)
     panels[0].set_ylabel("loss")
     panels[1].set_ylabel("accuracy (%)")
     panels[1].set_xlabel(f"α: {start} at 0, {end} at 1")
-    finish(figure, panels[0], title)
+    finish(figure, panels[0], title, band=spread_note([len(lines)]))
     return figure

@@ -10,6 +10,7 @@ from lbkeras.replication.plots.style import (
     new_figure,
     plain_ticks,
     points_of,
+    ticks_at,
 )
 
 
@@ -37,6 +38,8 @@ def draw_schedule(arms: Arms, plans: dict[str, Any], title: str | None = None):
         axes.set_yscale("log")
         _limit_decades(axes)
         plain_ticks(axes.yaxis)
+        if column == "batch_size":
+            ticks_at(axes.yaxis, (y for _, y in points_of(axes)))
         label_axes(axes, "epochs" if axes is panels[-1] else "", column)
     finish(figure, panels[0], title)
     return figure

@@ -4,6 +4,7 @@ Drawn with matplotlib's objects on the Agg canvas: no window, no global state.
 """
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 from lbkeras import metrics
@@ -13,6 +14,8 @@ Arms = dict[str, dict[int, RunFolder]]  # the runs of each arm, by seed
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; yellow left out (too light).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+_WIDE_LABEL = 42  # characters, of which two columns have no room
+_APART, _MOST_TICKS = 1.25, 8
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 
 
@@ -56,17 +59,64 @@ def label_axes(axes, x: str, y: str) -> None:
     axes.set_ylabel(metrics.of(y).axis)
 
 
-def finish(figure, axes, title: str | None) -> None:
-    """Adds the legend of what is in `axes` below, and the title above."""
+def finish(figure, axes, title: str | None, band: str = "", bar: str = "") -> None:
+    """Adds the legend of what is in `axes` below, and the title above.
+
+    Args:
+        figure, axes: the figure, and the panel whose lines the legend names.
+        title: above the figure.
+        band, bar: what a band or a bar means; an entry of the legend.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
     handles, labels = axes.get_legend_handles_labels()
+    if band:
+        handles.append(Patch(color="#888888", alpha=0.3, linewidth=0))
+        labels.append(band)
+    if bar:
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color="#888888",
+                marker="|",
+                markersize=11,
+                markeredgewidth=1.5,
+                linestyle="",
+            )
+        )
+        labels.append(bar)
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(len(labels), 2), frameon=False,
-        handlelength=4.5, fontsize=9,
+        handles, labels, loc="outside lower center", frameon=False, handlelength=4.0, fontsize=9,
+        ncols=min(len(labels), 2 if max(map(len, labels)) < _WIDE_LABEL else 1),
     )  # fmt: skip
     if title:
-        figure.suptitle(textwrap.fill(str(title), 80), fontsize=11)
+        figure.suptitle(textwrap.fill(str(title), 90), fontsize=11)
     if axes.get_xscale() == "log":
         plain_ticks(axes.xaxis)
+
+
+def spread_note(counts: Iterable[int]) -> str:
+    """What a band or a bar means, with n where it is the same everywhere; empty without spread."""
+    counts = {count for count in counts if count}
+    if max(counts, default=0) < 2:
+        return ""
+    n = f" (n={counts.pop()} seeds)" if len(counts) == 1 else ""
+    return f"mean ± standard deviation{n}"
+
+
+def ticks_at(axis, values: Iterable[float]) -> None:
+    """Ticks of a logarithmic axis at the values that were used, where they do not overlap."""
+    kept = []
+    for value in sorted(set(values)):
+        if not kept or value > _APART * kept[-1]:
+            kept.append(value)
+    if len(kept) > _MOST_TICKS:
+        plain_ticks(axis)
+        return
+    axis.set_ticks(kept, [_plain(value) for value in kept])
+    axis.set_ticks([], minor=True)
 
 
 def plain_ticks(axis) -> None:
@@ -75,16 +125,25 @@ def plain_ticks(axis) -> None:
 
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 300 * low else (1,), numticks=20))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     axis.set_minor_formatter(NullFormatter())
 
 
-def limit_accuracy(axes, finals: list[float]) -> None:
-    """Cuts off the steep start, and diverged ends: the differences at the end are the point."""
-    values = sorted(y for _, y in points_of(axes))
-    bottom = min([*finals, values[len(values) // 5]])
-    room = max(values[-1] - bottom, 1.0)
-    axes.set_ylim(max(bottom - 0.1 * room, 0), min(values[-1] + 0.1 * room, 100.5))
+def _plain(value: float) -> str:
+    return f"{value:,.10f}".rstrip("0").rstrip(".")
+
+
+def limit_accuracy(axes, shown: Iterable[float]) -> None:
+    """Cuts off the steep start, and diverged ends: the differences at the end are the point.
+
+    Args:
+        axes: the panel.
+        shown: what must not be cut off.
+    """
+    values, shown = sorted(y for _, y in points_of(axes) if y <= 100), list(shown)
+    bottom, top = min([*shown, values[len(values) // 5]]), max([*shown, values[-1]])
+    room = 0.08 * max(top - bottom, 1.0)
+    axes.set_ylim(max(bottom - room, 0), top + room)
 
 
 def points_of(axes) -> list[tuple[float, float]]:

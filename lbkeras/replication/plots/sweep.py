@@ -12,10 +12,13 @@ from lbkeras.replication.plots.style import (
     label_axes,
     limit_accuracy,
     new_figure,
+    spread_note,
+    ticks_at,
 )
 
 Groups = dict[str, list[tuple[float, float, float, int]]]  # value, mean, standard deviation, n
 
+_BESIDE = 1.03  # from the x of a group to that of the next
 # An arm's name says which line it belongs to and where: lars_4096, sgd_32_rate_0_01.
 _NAMES = {
     "learning_rate": re.compile(r"(?P<group>.+)_rate_(?P<value>\d+(_\d+)?)"),
@@ -53,7 +56,9 @@ def sweeps(arms: Arms, column: str) -> dict[str, Groups]:
 
 
 def draw_sweep(groups: Groups, column: str, quantity: str, title: str | None = None):
-    """A line a group with a bar of one standard deviation up and down at each point.
+    """A line per group with a bar of one standard deviation up and down at each point.
+
+    Groups stand a little beside each other, so that no bar hides another.
 
     Args:
         groups: one quantity's entry of what `sweeps` returns.
@@ -63,25 +68,28 @@ def draw_sweep(groups: Groups, column: str, quantity: str, title: str | None = N
     """
     figure, (axes,) = new_figure(1, height=4.3)
     axes.set_xscale("log")
+    counts = {point[3] for points in groups.values() for point in points}
     for index, (group, points) in enumerate(groups.items()):
         x, mean, deviation, n = zip(*points, strict=True)
+        beside = _BESIDE ** (index - (len(groups) - 1) / 2)
         settings: dict[str, Any] = arm_style(index, len(groups), widening=0.0)
         settings |= {"marker": "o", "markersize": 5}
-        counts = sorted(set(n))
-        label = f"{group} (n={'/'.join(map(str, counts))})"
+        label = (
+            group
+            if len(counts) == 1 and counts != {1}
+            else f"{group} (n={'/'.join(map(str, sorted(set(n))))})"
+        )
+        x = [beside * value for value in x]
         axes.errorbar(x, mean, deviation, capsize=3, elinewidth=1, label=label, **settings)
     if metrics.of(column).is_share:
         if quantity == "learning_rate":  # too high ones fail: the best are the point
-            shown = [max(mean for _, mean, _, _ in points) for points in groups.values()]
+            best = [max(points, key=lambda point: point[1]) for points in groups.values()]
         else:
-            shown = [mean - sd for points in groups.values() for _, mean, sd, _ in points]
-        limit_accuracy(axes, shown)
+            best = [point for points in groups.values() for point in points]
+        limit_accuracy(axes, [mean + way * sd for _, mean, sd, _ in best for way in (-1, 1)])
     label_axes(axes, quantity, column)
-    finish(figure, axes, title)
-    if quantity == "batch_size":
-        sizes = sorted({point[0] for points in groups.values() for point in points})
-        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
-        axes.set_xticks([], minor=True)
+    finish(figure, axes, title, bar=spread_note(counts))
+    ticks_at(axes.xaxis, (point[0] for points in groups.values() for point in points))
     return figure
 
 

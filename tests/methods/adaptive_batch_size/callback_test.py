@@ -1,13 +1,20 @@
 """The batch size really grows, the learning rate really follows, and a kill changes nothing."""
 
 import json
+import re
 
 import keras
 import numpy as np
 import pytest
 
 import lbkeras
-from lbkeras.callbacks import AdaptiveBatchSize, Checkpoint, GradientNoiseScale, MicroBatches
+from lbkeras.callbacks import (
+    AdaptiveBatchSize,
+    Checkpoint,
+    GradientNoiseScale,
+    MicroBatches,
+    ProgressBar,
+)
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.methods.adaptive_batch_size.callback import default_scaling
@@ -25,13 +32,13 @@ class Seen(keras.callbacks.Callback):
         self.rates.append(float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
 
 
-def fit(compiled, digits, epochs=5, others=(), optimizer=None, **arguments):
+def fit(compiled, digits, epochs=5, others=(), optimizer=None, verbose=0, **arguments):
     keras.utils.set_random_seed(0)
     model = compiled(optimizer or keras.optimizers.SGD(0.1))
     train = Pipeline(digits, 16)
     adaptive, seen = AdaptiveBatchSize(train, **arguments), Seen()
     history = model.fit(
-        train, epochs=epochs, verbose=0, callbacks=[*others, adaptive, seen]
+        train, epochs=epochs, verbose=verbose, callbacks=[*others, adaptive, seen]
     ).history
     return model, adaptive, seen, history
 
@@ -50,10 +57,11 @@ def test_it_grows_to_a_tenth_of_the_data_with_the_gain_on_the_rate(compiled, dig
         decisions, history["gradient_variance"], history["gradient_squared_norm"], strict=True
     ):
         if row["next_batch_size"] > row["batch_size"]:
-            assert row["lower"] >= row["next_batch_size"] and "target" in row["reason"]
+            assert row["lower"] >= row["next_batch_size"] and "; growing to " in row["reason"]
         scale, noise, norm = row["next_batch_size"] / 16, variance / 16, max(squared_norm, 0)
         rates.append(0.1 * (noise + norm) / (noise / scale + norm))
     np.testing.assert_allclose(seen.rates, rates[:-1], rtol=1e-5)
+    np.testing.assert_allclose(history["learning_rate"], rates[:-1], rtol=1e-5)
     assert 1 < rates[-1] / 0.1 < 8
 
 
@@ -147,9 +155,11 @@ def test_with_micro_batches_nothing_is_probed(compiled, digits, capsys):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.01), loss)
     adaptive = AdaptiveBatchSize(train)
-    model.fit(train, epochs=2, verbose=0, callbacks=[adaptive, MicroBatches(train, 4)])
+    model.fit(train, epochs=2, callbacks=[adaptive, MicroBatches(train, 4), ProgressBar(train)])
     assert adaptive.noise.source == "training"
-    assert "probe" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "probe" not in out and "gradient_variance" not in out
+    assert " · gradient_noise_scale " in out
 
 
 class Killed(Exception):
@@ -230,17 +240,23 @@ def test_two_that_measure_are_refused(compiled, digits):
 
 
 @pytest.mark.slow
-def test_where_the_loss_rises_after_growth_it_goes_back_and_stays(compiled, digits):
+def test_where_the_loss_rises_after_growth_it_goes_back_and_stays(compiled, digits, capsys):
     losses = iter([1.0, 0.9, 2.0, 1.5, 1.0, 0.9, 0.8])
 
     class Loss(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             logs["loss"] = next(losses)
 
-    _, adaptive, _, history = fit(compiled, digits, epochs=7, others=[Loss()])
+    _, adaptive, _, history = fit(compiled, digits, epochs=7, others=[Loss()], verbose=2)
     sizes = history["batch_size"]
     assert sizes[:4] == [16, 32, 64, 32] and max(sizes[3:]) == 32
-    assert adaptive.decisions[2]["reason"] == (
-        "the loss rose after the batch size did: back, and no further"
-    )
+    assert adaptive.decisions[2]["reason"] == ("the loss rose after the batch grew; 32 at most")
     assert adaptive.largest == 32
+    lines = [line for line in capsys.readouterr().out.splitlines() if " -> " in line]
+    rate = r"learning rate 0\.\d+ -> 0\.\d+"
+    why = r"\(gradient noise allows at least [\d,]+; growing to 32\)"
+    grown = rf"Epoch 2: batch size 16 -> 32, {rate} {why}"
+    assert re.fullmatch(grown, lines[0]), lines
+    why = r"\(the loss rose after the batch grew; 32 at most\)"
+    back = rf"Epoch 4: batch size 64 -> 32, {rate} {why}"
+    assert re.fullmatch(back, lines[2]), lines

@@ -70,7 +70,7 @@ def test_learning_rates_until_the_switch_and_after_it(compiled, digits, says, ca
     train, rates = Pipeline(digits, 256), Rates()
     model = compiled(keras.optimizers.SGD(3.0, momentum=0.9))
     callback = AutoWU(train, plan)
-    history = model.fit(train, epochs=12, verbose=0, callbacks=[callback, rates]).history
+    history = model.fit(train, epochs=12, verbose=2, callbacks=[callback, rates]).history
     assert heard == [[5] * number for number in range(1, 5)]
     peak = exponential(0.75 * 4, 6)
     expected = [exponential(update / 5, 6) for update in range(20)]
@@ -83,9 +83,8 @@ def test_learning_rates_until_the_switch_and_after_it(compiled, digits, says, ca
     assert history["auto_wu_minimum_learning_rate"] == pytest.approx(minima)
     assert history["auto_wu_peak_learning_rate"] == pytest.approx([peak] * 9)
     assert history["auto_wu_warmup_epochs"] == [4] * 9
-    assert capsys.readouterr().out == (
-        "AutoWU: after 4 of 12 epochs the loss has passed its minimum: back from learning rate "
-        "0.0215 to 0.00316\n"
+    assert "Epoch 5: learning rate 0.02154 -> 0.003162 (the loss has passed its minimum)\n" in (
+        capsys.readouterr().out
     )
     assert float(model.optimizer.learning_rate) == 3  # its own again
 
@@ -94,12 +93,12 @@ def test_three_positive_epochs_have_to_follow_each_other(compiled, digits, says,
     says((3, 0.5), (3, 0.5), (2, 0.5), (5, 0.5))
     train, rates = Pipeline(digits, 256), Rates()
     callback = AutoWU(train, new_plan(epochs=9))  # the longest warm-up ends inside epoch 4
-    compiled().fit(train, epochs=9, verbose=0, callbacks=[callback, rates])
+    compiled().fit(train, epochs=9, verbose=2, callbacks=[callback, rates])
     expected = [exponential(update / 5, 4.5) for update in range(23)]
     expected += [(1 + math.cos(math.pi * (update / 5 - 4.5) / 4.5)) / 2 for update in range(23, 45)]
     np.testing.assert_allclose(rates.rates, expected, rtol=1e-5, atol=1e-9)
     assert (callback.warmup_epochs, callback.peak_learning_rate) == (4.5, 1.0)
-    assert "longest warm-up is over without a minimum of the loss: decays from 1\n" in (
+    assert "Epoch 5: learning rate decays from 1 (the longest warm-up is over)\n" in (
         capsys.readouterr().out
     )
 

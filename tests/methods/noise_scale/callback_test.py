@@ -46,11 +46,13 @@ def few(digits):
     return tuple(part[:320] for part in digits)
 
 
-def fit(model, train, micro_batch_size=None, *, epochs=2, micro_first=False, **arguments):
+def fit(
+    model, train, micro_batch_size=None, *, epochs=2, micro_first=False, verbose=0, **arguments
+):
     callbacks = [GradientNoiseScale(train, **arguments)]
     if micro_batch_size:
         callbacks.insert(0 if micro_first else 1, MicroBatches(train, micro_batch_size))
-    history = model.fit(train, epochs=epochs, verbose=0, callbacks=callbacks)
+    history = model.fit(train, epochs=epochs, verbose=verbose, callbacks=callbacks)
     return callbacks[1 if micro_first and micro_batch_size else 0], history.history
 
 
@@ -190,12 +192,11 @@ def test_preconditioned_by_adam(few):
 def test_a_probe(few, capsys):
     """Where training has no pieces: at the weights after the epoch, of the coming epoch's data."""
     train = Pipeline(few, 40, seed=1)
-    measured, history = fit(a_model(), train, epochs=1, probe_examples=256)
+    measured, history = fit(a_model(), train, epochs=1, verbose=2, probe_examples=256)
     assert measured.source == "probe"
     assert [len(history[key]) for key in KEYS] == [1] * 4
-    assert capsys.readouterr().out.splitlines() == [
-        "gradient noise scale: no micro-batches or replicas, so 256 examples are probed every epoch"
-    ]
+    line = "gradient noise scale: from 256 examples probed per epoch (no pieces)"
+    assert line in capsys.readouterr().out.splitlines()
     model = a_model()
     rule = Momentum()
     expected_rows(model, train, MICRO, rule, epochs=1)

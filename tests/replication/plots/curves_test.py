@@ -1,4 +1,5 @@
 import json
+import statistics
 
 import pytest
 
@@ -40,7 +41,26 @@ def test_the_noise_scale_of_the_arms_that_measured_it(make_workdir):
     arms = read_replication_folder(folder).runs
     (axes,) = draw_curves(arms, "gradient_noise_scale", "epochs").axes
     entry, mean, bounds = axes.get_lines()
-    assert entry.get_label() == "original: 120 ± 85 (n=2)"
+    (legend,) = axes.figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "original: 120 ± 85", "mean ± standard deviation (n=2 seeds)"
+    ]  # fmt: skip
+    assert entry.get_label() == "original: 120 ± 85"
     assert list(mean.get_ydata()) == [2.0 * epoch for epoch in range(1, 61)]
     assert list(bounds.get_xdata()) == [59, 60] and bounds.get_marker() == "^"
     assert axes.get_yscale() == "log"
+
+
+def test_no_band_is_cut(make_workdir):
+    """Neither by its own extremes nor by the axis, but for the start."""
+    folder = make_workdir({arm: ["finished"] * 3 for arm in ("original", "increase_batch")})
+    arms = read_replication_folder(folder).runs
+    (axes,) = draw_curves(arms, "val_accuracy", "epochs").axes
+    bottom, top = axes.get_ylim()
+    for (arm, runs), band in zip(arms.items(), axes.collections, strict=True):
+        lasts = [100 * run.history[-1]["val_accuracy"] for run in runs.values()]
+        x, y = band.get_paths()[0].vertices.T
+        low, high = sorted({value for at, value in zip(x, y, strict=True) if at == x.max()})
+        mean, deviation = statistics.fmean(lasts), statistics.stdev(lasts)
+        assert (low, high) == pytest.approx((mean - deviation, mean + deviation)), arm
+        assert bottom < low and y.max() < top
