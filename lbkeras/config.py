@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from lbkeras.errors import UserError, unknown_name
+from lbkeras.runs.train_section import DEFAULTS
 
 FIRST_TUNING_SEED = 100
 
@@ -18,6 +19,7 @@ def experiment(
     plan: dict[str, Any],
     arms: Mapping[str, dict[str, Any]],
     callbacks: dict[str, Any] | None = None,
+    train: dict[str, Any] | None = None,
     seeds: int = 3,
     first_seed: int = 0,
     checkpoint_minutes: float = 10.0,
@@ -33,6 +35,9 @@ def experiment(
             rate and momentum, which the plan brings.
         plan: `name` and the arguments of a function of `lbkeras.planning`.
         callbacks: names of `lbkeras.callbacks` that steer or measure, each with its arguments.
+        train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
+            `clipnorm`, `global_clipnorm`, `clipvalue`, as `lbkeras.runs.train_section` describes
+            them; what is left out has its default.
         arms: for each arm what it sets differently, in the same sections, and a `description`.
         seeds: how many seeds `lbkeras replicate` runs.
         first_seed: the first of them; one that chooses a setting takes other seeds than the one
@@ -53,11 +58,11 @@ def experiment(
             model=model,
             optimizer=optimizer,
             plan=plan,
+            train=DEFAULTS | (train or {}),
             arms=ConfigDict(arms, sort_keys=False),  # as `arms` does
             seeds=seeds,
             first_seed=first_seed,
             checkpoint_minutes=checkpoint_minutes,
-            steps_per_execution=0,  # updates in one call of the graph; 0: chosen from the model
         )
     )
 

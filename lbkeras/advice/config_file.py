@@ -12,7 +12,7 @@ from lbkeras.advice.words import format_reasons, reasons
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment, machine
 
-_SETTINGS = ("seeds", "first_seed", "checkpoint_minutes", "steps_per_execution")
+_SETTINGS = ("seeds", "first_seed", "checkpoint_minutes")
 
 
 def check_destination(path: str) -> Path:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict, config_flags
 
 from lbkeras.cli.config_files import config_path, load_config
 from lbkeras.errors import UserError, unknown_name
-from lbkeras.runs import config_checks, experiment
+from lbkeras.runs import config_checks, experiment, train_section
 
 
 class HelpShown(Exception):
@@ -213,6 +213,8 @@ def _check_override(config: ConfigDict, key: str, value: str | None) -> None:
     section, place = config, "config"
     for name in key.split("."):
         if not isinstance(section, ConfigDict) or name not in section:
+            if section is config:
+                train_section.check_place(name, place)
             names = list(section) if isinstance(section, ConfigDict) else []
             raise UserError(unknown_name(place, name, names))
         section, place = section.get(name), f"{place}.{name}"

@@ -138,7 +138,7 @@ def _probe(flags, plans: dict) -> dict:
     groups = {}
     for arm in plans:
         settings = experiment.arm_settings(flags.config, arm)
-        key = json.dumps([settings[name] for name in ("data", "model", "optimizer")])
+        key = json.dumps([settings.get(name) for name in ("data", "model", "optimizer", "train")])
         groups.setdefault(key, (settings, []))[1].append(arm)
     probes = {}
     for settings, arms in groups.values():

@@ -7,6 +7,7 @@ import re
 
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.planning.plan import Plan
+from lbkeras.runs import train_section
 from lbkeras.runs.config_checks import CALLBACKS, NAMED, check_arguments, name_and_arguments
 from lbkeras.runs.experiment import num_nodes
 
@@ -121,12 +122,12 @@ def make_optimizer(settings: dict, plan: Plan, steered: bool = False):
     arguments["learning_rate"] = (
         plan.phases[0].learning_rate if steered else plan.learning_rate_schedule()
     )
-    return _build("optimizer", build, arguments)
+    optimizer = _build("optimizer", build, arguments)
+    train_section.prepare_optimizer(optimizer, settings)
+    return optimizer
 
 
-def compiled_model(
-    settings: dict, plan: Plan, strategy, train, *, steered: bool = False, steps_per_execution=0
-):
+def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool = False):
     """The compiled model of an arm, made under a strategy.
 
     Args:
@@ -135,19 +136,26 @@ def compiled_model(
         strategy: of tf.distribute.
         train: its training Pipeline.
         steered: as for `make_optimizer`.
-        steps_per_execution: updates in one call of the graph; 0: chosen.
 
     Raises:
-        UserError: as `make_model` and `make_optimizer`.
+        UserError: as `make_model` and `make_optimizer`; replicas that XLA cannot compile.
     """
+    from lbkeras.keras_internals.trainer_patches import check_compilation
     from lbkeras.runs.steps_per_execution import choose_steps_per_execution
 
+    chosen = train_section.values_of(settings)
+    try:
+        check_compilation(strategy, chosen["jit_compile"])
+    except UserError as error:
+        raise error.of(train_section.TRAIN) from None
     with strategy.scope():
         model = make_model(settings, train)
         compile_model(
             model,
             optimizer=make_optimizer(settings, plan, steered),
-            steps_per_execution=steps_per_execution or choose_steps_per_execution(model, plan),
+            jit_compile=chosen["jit_compile"],
+            steps_per_execution=chosen["steps_per_execution"]
+            or choose_steps_per_execution(model, plan),
         )
     return model
 

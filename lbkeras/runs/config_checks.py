@@ -7,6 +7,7 @@ from lbkeras import checks
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.files import is_file_name
 from lbkeras.keras_internals.names import public_names
+from lbkeras.runs import train_section
 
 SECTIONS = ("data", "model", "optimizer", "plan")
 CALLBACKS = "callbacks"
@@ -40,7 +41,7 @@ _RANGES = {
     "seeds": (int, 1, 1_000_000),
     "first_seed": (int, 0, MOST_SEED),
     "checkpoint_minutes": (int | float, 0, 1_000_000),
-    "steps_per_execution": (int, 0, 1_000_000),
+    "steps_per_execution": (int, 0, 1_000_000),  # before 0.2.0; it is one of `train`
 }
 
 
@@ -50,12 +51,14 @@ def check_config(config) -> None:
     Raises:
         UserError: an unknown or missing key, a value of another type or out of its range.
     """
-    known = (*SECTIONS, CALLBACKS, "arms", "linear_interpolation", *_RANGES)
+    optional = (CALLBACKS, train_section.TRAIN, "linear_interpolation")
+    known = (*SECTIONS, *optional, "arms", *_RANGES)
     for key in config:
         if key not in known:
+            train_section.check_place(key, "config")
             raise UserError(unknown_name("config", key, known))
-    for key in (*SECTIONS, CALLBACKS, "arms", "linear_interpolation"):
-        if key in config or key not in (CALLBACKS, "linear_interpolation"):
+    for key in (*SECTIONS, *optional, "arms"):
+        if key in config or key not in optional:
             _check_section(f"config.{key}", config.get(key))
     if not config.arms:
         raise UserError("config.arms: expected at least one arm, received none")
@@ -109,6 +112,7 @@ def check_settings(settings: dict) -> None:
     if data["augmentation"] not in ("default", "none"):
         valid = ("default", "none")
         raise UserError(unknown_name("data.augmentation", data["augmentation"], valid))
+    train_section.check(settings)
     names = [
         name for name in _names("lbkeras.callbacks") if name not in (*_OF_EVERY_RUN, *_EXCEPTIONS)
     ]

@@ -8,6 +8,9 @@ The section `callbacks`, which need not be there, holds what steers and measures
 the names of callbacks of lbkeras, each with its arguments. What only a run knows (`pipeline`,
 `validation`, `plan`, `seed`, `file`) they get from the run.
 
+The section `train` says how: precision, compilation, evaluation, averages of the weights, clipping;
+see `train_section`.
+
 An optimizer with `num_nodes` trains decentralized: the model is that many stacked nodes, and
 `optimizer.topology` says who averages with whom. With `data.dirichlet_alpha` each node owns a part
 of the data with labels of its own (the smaller, the more its own); with 0 or without it the nodes
@@ -21,6 +24,7 @@ from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.names import argument_names
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.planning.replicas import check_replicas
+from lbkeras.runs import train_section
 from lbkeras.runs.config_checks import (
     CALLBACKS,
     MOST_SEED,
@@ -55,13 +59,14 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
     arm = names[0] if arm is None else arm
     if arm not in names:
         raise UserError(unknown_name("arm", arm, names))
-    sections = [*SECTIONS, CALLBACKS] if CALLBACKS in config else SECTIONS
+    optional = (CALLBACKS, train_section.TRAIN)
+    sections = [*SECTIONS, *(section for section in optional if section in config)]
     settings = {section: config[section].to_dict() for section in sections}
     for section, values in config.arms[arm].to_dict().items():
         if section == "description":
             continue
-        if section not in (*SECTIONS, CALLBACKS):
-            raise UserError(unknown_name(f"arms.{arm}", section, (*SECTIONS, CALLBACKS)))
+        if section not in (*SECTIONS, *optional):
+            raise UserError(unknown_name(f"arms.{arm}", section, (*SECTIONS, *optional)))
         if section == CALLBACKS:
             chosen = settings.setdefault(CALLBACKS, {})
             for name, arguments in values.items():
@@ -69,7 +74,10 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
         elif "name" in values:
             settings[section] = values
         else:
-            settings[section] |= values
+            settings[section] = settings.get(section, {}) | values
+    settings[train_section.TRAIN] = train_section.values_of(
+        settings, config.get("steps_per_execution", 0)
+    )
     for key in ("learning_rate", "momentum"):
         if key in settings["optimizer"]:
             raise UserError(
