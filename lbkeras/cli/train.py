@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
             print(f"{run.folder}: this run is finished; nothing is left to train")
         training.train(run, workers)
     if chief:
-        print(f"{run.arm}, seed {run.seed}: {outcome(run.folder)}; everything is in {run.folder}")
+        print(f"{run.arm}, seed {run.seed}: {outcome(run)}; everything is in {run.folder}")
     return 0
 
 
@@ -114,5 +114,6 @@ def make_run(flags, arguments: list[str], module, *, arm: str, seed: int, folder
         micro_batch_size=flags.micro_batch_size,
         steps_per_execution=flags.config.steps_per_execution,
         checkpoint_minutes=flags.config.checkpoint_minutes,
+        metric=experiment.report_metric(flags.config)[0],
         **more,
     )

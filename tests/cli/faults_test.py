@@ -132,4 +132,4 @@ def test_the_same_command_goes_on_once_the_fault_is_mended(fails, succeeds, tiny
         damage(run / name, None)
         assert fails(*command).startswith(f"{run / name}: expected")
         (run / name).rmdir()
-    assert "% right on unseen examples" in succeeds(*command)
+    assert "accuracy on unseen examples " in succeeds(*command)
