@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train one arm of a config in a run folder, or go on where it stopped",
     "replicate": "train every arm of a config with several seeds, then report",
     "report": "render the report of a replication again from its run records",
+    "init": "write a config for your own model and data, to start from",
     "doctor": "show versions, devices and data sets, and what is missing",
 }
 
@@ -27,6 +28,8 @@ usage: lbkeras COMMAND [--FLAG=VALUE ...]
 Begin with
   lbkeras plan --config=configs/papers/smith2018.py:digits
   lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_digits
+or, with your own model and data, with
+  lbkeras init
 `lbkeras COMMAND --help` shows the flags of a command, with examples.
 """
 

@@ -33,6 +33,7 @@ FLAGS = {
     "train": ["--config", "--workdir", "--arm", *TRAINING, "--seed"],
     "replicate": ["--config", "--workdir", "--seeds", *TRAINING],
     "report": ["--workdir"],
+    "init": ["--write"],
     "doctor": ["--data_dir"],
 }
 
@@ -72,8 +73,7 @@ def test_the_configs_of_other_examples_can_be_planned(command, succeeds, monkeyp
 def test_unknown_command_names_the_nearest(fails):
     message = fails("trian", "--config=x")
     assert message == (
-        "command: expected one of plan, train, replicate, report, doctor, received 'trian' "
-        "(did you mean 'train'?)"
+        f"command: expected one of {', '.join(COMMANDS)}, received 'trian' (did you mean 'train'?)"
     )
 
 
