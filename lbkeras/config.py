@@ -1,23 +1,147 @@
-"""What configs share. A config imports this module and ml_collections, nothing else."""
+"""What configs share, and what the loader adds to them.
 
-from collections.abc import Callable, Mapping
+A config is a Python file whose `get_config()` returns its sections as a dict or ConfigDict; `data`,
+`model` and `plan` must be there, `complete` adds the rest. A config of a paper imports this module
+and ml_collections, nothing else.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
 
+from lbkeras import metrics as logged
 from lbkeras.errors import UserError, unknown_name
-from lbkeras.runs.train_section import DEFAULTS
 
 FIRST_TUNING_SEED = 100
+REQUIRED = ("data", "model", "plan")
+LOSS = dict(name=logged.ACCURACY_LOSS, from_logits=True)
+TRAIN = dict(
+    precision="float32",
+    jit_compile="auto",
+    steps_per_execution=0,
+    validation_freq=1,
+    ema_momentum=0.0,
+    clipnorm=0.0,
+    global_clipnorm=0.0,
+    clipvalue=0.0,
+)
+_DEFAULTS = dict(
+    loss=LOSS,
+    optimizer=dict(name="SGD"),
+    arms=dict(own=dict(description="the config's plan")),
+    seeds=3,
+    first_seed=0,
+    checkpoint_minutes=10.0,
+    train=TRAIN,
+)
+_DATA = dict(train_split="train", test_split="test", test_batch_size=1000, augmentation="default")
+_OWN_DATA = dict(test_batch_size=1000, augmentation="none")
+
+
+def is_own(name) -> bool:
+    """Whether a name is that of one's own component, `module:function`.
+
+    >>> [is_own(name) for name in ("mine:make_model", "mlp", "tinyshakespeare.txt:64")]
+    [True, False, False]
+    """
+    return isinstance(name, str) and ":" in name and not name.rpartition(":")[2].isdigit()
+
+
+def complete(config: Mapping[str, Any] | ConfigDict) -> ConfigDict:
+    """A config with every default, each key of which the command line can then set.
+
+    A function in it stands for its name, `module:function`; a list of metrics for a section of them
+    without arguments.
+
+    Args:
+        config: a dict, whose keys keep their order, or a ConfigDict, which is changed; with the
+            sections `data`, `model` and `plan` at least.
+
+    Raises:
+        UserError: a function that no module has by its name.
+    """
+    if not isinstance(config, ConfigDict):
+        config = _ordered(config)
+    with config.unlocked(), config.ignore_type():
+        _name_functions(config)
+        for key, value in _DEFAULTS.items():
+            if key not in config:
+                config[key] = value
+        for place in (config, *_sections(config.get("arms"))):
+            if isinstance(place.get("metrics"), list | tuple | str):
+                place.metrics = _section_of(place.metrics)
+        if "metric" not in config:
+            config.metric = placeholder(str)
+        if "metrics" not in config and isinstance(config.loss, ConfigDict):
+            config.metrics = logged.default_metrics(config.loss)
+        if isinstance(config.train, ConfigDict):
+            for key, value in TRAIN.items():
+                if key not in config.train:
+                    config.train[key] = value
+        if isinstance(config.data, ConfigDict):
+            defaults = _OWN_DATA if is_own(config.data.get("name")) else _DATA
+            for key, value in defaults.items():
+                if key not in config.data:
+                    config.data[key] = value
+    return config
+
+
+def _ordered(value):
+    """A dict as a ConfigDict whose keys keep their order, and so on inside; others as they are."""
+    if isinstance(value, ConfigDict) or not isinstance(value, Mapping):
+        return value
+    return ConfigDict({key: _ordered(each) for key, each in value.items()}, sort_keys=False)
+
+
+def _name_functions(section: ConfigDict) -> None:
+    for key, value in section.items():
+        if isinstance(value, ConfigDict):
+            _name_functions(value)
+            continue
+        several = isinstance(value, list | tuple)
+        named = type(value)(map(_name_of, value)) if several else _name_of(value)
+        if named != value:
+            section[key] = named
+
+
+def _name_of(value):
+    """`module:function` of a function or class; any other value as it is."""
+    if not (inspect.isroutine(value) or inspect.isclass(value)):
+        return value
+    name = f"{value.__module__}:{value.__qualname__}"
+    if "<" in name:
+        raise UserError(f"config: expected functions at the top of a module, received {name}")
+    return name
+
+
+def _sections(arms):
+    return [arm for arm in arms.values() if isinstance(arm, ConfigDict)] if arms else []
+
+
+def _section_of(metrics) -> ConfigDict:
+    """A list of metrics as a section; one of one's own is called as its function."""
+    section = {}
+    for name in [metrics] if isinstance(metrics, str) else metrics:
+        if is_own(name):
+            section[name.partition(":")[2].rpartition(".")[2]] = dict(name=name)
+        else:
+            section[str(name)] = {}
+    return ConfigDict(section, sort_keys=False)
 
 
 def experiment(
     *,
     data: dict[str, Any],
     model: dict[str, Any],
-    optimizer: dict[str, Any],
     plan: dict[str, Any],
-    arms: Mapping[str, dict[str, Any]],
+    optimizer: dict[str, Any] | None = None,
+    arms: Mapping[str, dict[str, Any]] | None = None,
+    loss: dict[str, Any] | None = None,
+    metrics: dict[str, dict[str, Any]] | Sequence[Any] | None = None,
+    metric: str | None = None,
     callbacks: dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
     seeds: int = 3,
@@ -27,44 +151,58 @@ def experiment(
 ) -> ConfigDict:
     """A config: the sections of an experiment and the arms that differ from it.
 
+    A component's `name` is one of lbkeras or Keras, or `module:function`, which is imported when it
+    is needed, also from the config's folder.
+
     Args:
         data: `name`, `num_examples` of the training split, and what differs from the defaults here.
+            A function of one's own returns training and test data, each what `Pipeline` takes or a
+            Pipeline; it gets the further keys, and `data_dir` if it takes one. `augmentation` may
+            then be a function of one's own, `(x, seed) -> x` on a batch.
         model: `name` and the arguments of a function of `lbkeras.models`; with `ghost_batch_size`
-            any of them has ghost batch normalisation.
+            any of them has ghost batch normalization. A function of one's own returns an uncompiled
+            Keras model, and gets `input_shape` if it takes one.
+        plan: `name` and the arguments of a function of `lbkeras.planning`, or of one's own that
+            returns a Plan.
         optimizer: `name` and the arguments of an optimizer of lbkeras or Keras, without learning
             rate and momentum, which the plan brings.
-        plan: `name` and the arguments of a function of `lbkeras.planning`.
-        callbacks: names of `lbkeras.callbacks` that steer or measure, each with its arguments.
         train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
             `clipnorm`, `global_clipnorm`, `clipvalue`, as `lbkeras.runs.train_section` describes
             them; what is left out has its default.
         arms: for each arm what it sets differently, in the same sections, and a `description`.
+        loss: `name` and the arguments of a loss of Keras, or a function `(y_true, y_pred)` of one's
+            own; or such a section for each output of the model, with a `weight` if it is not 1.
+        metrics: names, or for each name its arguments; with `name` the key is what is logged, with
+            `output` it is of that output, with `better` ("higher", "lower") a claim can be made.
+            Where nothing is said the accuracy, if the loss is a cross-entropy.
+        metric: what a report is about; None: `val_accuracy`, else the first metric on unseen
+            examples, else `val_loss`.
+        callbacks: names of callbacks that steer or measure, each with its arguments; with `name`
+            the key may be any.
         seeds: how many seeds `lbkeras replicate` runs.
         first_seed: the first of them; one that chooses a setting takes other seeds than the one
             that reports with it.
         checkpoint_minutes: how long a run may be unsaved inside an epoch.
         tuning: it chooses a setting: on `held_out` data, with seeds from 100 on.
     """
-    defaults = dict(
-        train_split="train", test_split="test", test_batch_size=1000, augmentation="default"
-    )
-    more = dict(callbacks=callbacks) if callbacks else {}
     if tuning:
         data, first_seed = held_out(data), FIRST_TUNING_SEED
-    return ConfigDict(
-        more
-        | dict(
-            data=defaults | data,
-            model=model,
-            optimizer=optimizer,
-            plan=plan,
-            train=DEFAULTS | (train or {}),
-            arms=ConfigDict(arms, sort_keys=False),  # as `arms` does
-            seeds=seeds,
-            first_seed=first_seed,
-            checkpoint_minutes=checkpoint_minutes,
-        )
+    given = dict(
+        data=data,
+        model=model,
+        plan=plan,
+        optimizer=optimizer,
+        arms=arms,
+        loss=loss,
+        metrics=metrics,
+        metric=metric,
+        callbacks=callbacks,
+        train=train,
+        seeds=seeds,
+        first_seed=first_seed,
+        checkpoint_minutes=checkpoint_minutes,
     )
+    return complete({key: value for key, value in given.items() if value is not None})
 
 
 def arms(settings: Mapping[str, Any]) -> ConfigDict:

@@ -5,8 +5,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lbkeras.keras_internals.names import class_named, direction, snake_case
+
 HIGHER, LOWER = "higher", "lower"
 VALIDATION = "val_"  # begins the name of what is measured on unseen examples
+ACCURACY = "accuracy"  # Keras' name of the accuracy that suits loss and outputs
+ACCURACY_LOSS = "SparseCategoricalCrossentropy"  # where a config says nothing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,10 +106,66 @@ def of(name: str) -> Metric:
     """What is known of a quantity; of one that lbkeras does not log, what its name says."""
     if name in _KNOWN:
         return _KNOWN[name]
-    unit = "%" if name.endswith("accuracy") else ""
-    better = LOWER if _SHARPNESS.fullmatch(name) else None
+    share = name.endswith("accuracy")
+    better = HIGHER if share else LOWER if name.endswith("_loss") else None
+    if _SHARPNESS.fullmatch(name):
+        better = LOWER
     label = re.sub(rf"^{VALIDATION}", "test_", name).replace("_", " ")
-    return Metric(name, label, unit, better)
+    return Metric(name, label, "%" if share else "", better)
+
+
+def compiled(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The metrics that an arm's model is compiled with: the name that each logs, and its entry.
+
+    An entry of the section `metrics` is the metric's arguments and what is ours of it: `name`, the
+    metric, which without it is the entry's key; `output`, of the model, that it is of; `better`.
+
+    Args:
+        settings: the arm's sections, as `experiment.arm_settings` returns them.
+
+    >>> list(compiled({"metrics": {"AUC": {}, "top_5": {"name": "TopKCategoricalAccuracy"}}}))
+    ['auc', 'top_5']
+    """
+    entries = {}
+    for key, entry in settings.get("metrics", default_metrics(settings.get("loss"))).items():
+        entry = {"name": key} | entry
+        logged = ACCURACY if entry["name"] == ACCURACY else snake_case(key)
+        output = f"{entry['output']}_" if "output" in entry else ""
+        entries[output + logged] = entry
+    return entries
+
+
+def default_metrics(loss: Mapping[str, Any] | None) -> dict[str, dict]:
+    """The section `metrics` where a config has none: the accuracy, where its loss classifies.
+
+    Args:
+        loss: the section `loss`; None: cross-entropy of classes, as where a config has none.
+    """
+    name = ACCURACY_LOSS if loss is None else loss.get("name", "")
+    return {ACCURACY: {}} if str(name).lower().endswith("crossentropy") else {}
+
+
+def better(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Which way a final value of an arm is better; None: neither lbkeras, Keras nor it says.
+
+    >>> better("val_auc", {"metrics": {"AUC": {}}})
+    'higher'
+    """
+    entry = compiled(settings).get(name.removeprefix(VALIDATION))
+    if entry is None or of(name).better or "better" in entry:
+        return (entry or {}).get("better") or of(name).better
+    kind = class_named("keras.metrics", entry["name"])
+    return {"up": HIGHER, "down": LOWER}.get(direction(kind) if kind else None)
+
+
+def of_report(settings: Mapping[str, Mapping[str, Any]]) -> str:
+    """The metric that a report is about where nothing else is said.
+
+    `val_accuracy` where that is measured, otherwise the first of the arm's metrics on unseen
+    examples, otherwise the loss on them.
+    """
+    names = [ACCURACY] if ACCURACY in compiled(settings) else [*compiled(settings), "loss"]
+    return VALIDATION + names[0]
 
 
 def measured_at_the_end(name: str) -> bool:
@@ -128,10 +188,12 @@ def measured(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
     Args:
         settings: the arm's sections, as `experiment.arm_settings` returns them.
     """
-    names = [*ACCURACIES, *(name for name in FINALS if name not in ACCURACIES), *COSTS]
+    names = [prefix + name for name in (*compiled(settings), "loss") for prefix in ("", VALIDATION)]
+    names += COSTS
     if settings["optimizer"].get("num_nodes"):
         names.append("consensus_distance")
-    for callback, arguments in settings.get("callbacks", {}).items():
+    for key, arguments in settings.get("callbacks", {}).items():
+        callback = arguments.get("name", key)
         if callback == "Sharpness":
             names += _sharpness_names(arguments)
         names += _LOGGED.get(callback, ())

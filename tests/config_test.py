@@ -1,6 +1,7 @@
 """What configs are written with."""
 
 import pytest
+from ml_collections import ConfigDict
 
 from lbkeras import config
 from lbkeras.errors import UserError
@@ -39,3 +40,53 @@ def test_the_arms_of_a_tuning_are_named_by_their_rate():
     rates = config.rates_around(0.04)
     assert rates == pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16])
     assert config.rate_arm("sgd_32", rates[0]) == "sgd_32_rate_0_01"
+
+
+SHORT = dict(
+    data=dict(name="digits", num_examples=1437),
+    model=dict(name="mlp", num_classes=10),
+    plan=dict(name="cosine_plan", epochs=2, batch_size=32, learning_rate=0.1, momentum=0.9),
+)
+
+
+def test_defaults_are_the_loaders():
+    made = config.complete(SHORT)
+    assert made == config.experiment(**SHORT)
+    assert (made.optimizer.name, list(made.arms), made.seeds) == ("SGD", ["own"], 3)
+    assert made.data.train_split == "train" and made.data.test_batch_size == 1000
+    assert made.loss.to_dict() == config.LOSS and made.metrics.to_dict() == {"accuracy": {}}
+    assert config.complete(made) is made
+    again = config.complete(ConfigDict(SHORT))
+    assert again.to_dict() == made.to_dict()
+
+
+def test_accuracy_is_measured_where_the_loss_classifies():
+    def metrics(**loss):
+        return config.complete(SHORT | dict(loss=loss)).metrics.to_dict()
+
+    assert metrics(name="BinaryCrossentropy") == {"accuracy": {}}
+    assert metrics(name="categorical_crossentropy") == {"accuracy": {}}
+    assert metrics(name="MeanSquaredError") == metrics(name="mine:loss") == {}
+    assert metrics(digit=dict(name="BinaryCrossentropy")) == {}
+
+
+def test_metrics_may_be_a_list_and_keep_their_order():
+    metrics = ["mse", "accuracy", "my.parts:share"]
+    made = config.complete(SHORT | dict(metrics=metrics, arms=dict(b={}, a=dict(metrics="AUC"))))
+    assert list(made.metrics) == ["mse", "accuracy", "share"]
+    assert made.metrics.share.name == "my.parts:share"
+    assert list(made.arms) == ["b", "a"] and made.arms.a.metrics.to_dict() == {"AUC": {}}
+
+
+def own_function():
+    """Named in a config by itself."""
+
+
+def test_a_function_stands_for_its_name():
+    data = dict(name=own_function, num_examples=3, augmentation=own_function)
+    made = config.complete(SHORT | dict(data=data, arms=dict(a=dict(model=dict(name=ConfigDict)))))
+    assert made.data.name == made.data.augmentation == f"{__name__}:own_function"
+    assert made.arms.a.model.name == "ml_collections.config_dict.config_dict:ConfigDict"
+    assert "train_split" not in made.data and made.data.test_batch_size == 1000
+    with pytest.raises(UserError, match="expected functions at the top of a module, .*<lambda>"):
+        config.complete(SHORT | dict(model=dict(name=lambda: None)))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import html
-import importlib
 
 from lbkeras.advice.measure import FEWEST_EPOCHS, measure
 from lbkeras.advice.plan import MeasuredEpoch, advised_plan
@@ -14,7 +13,7 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.explicit_plan import explicit_plan
 from lbkeras.planning.plan import Plan
-from lbkeras.runs import experiment
+from lbkeras.runs import build, experiment
 
 _FEWEST_EXAMPLES = 64  # a probe of the noise scale is 4 batches of 8 pieces of 2 examples
 _SIMILAR = 8  # sizes within such a factor are tried with the same steps_per_execution
@@ -66,7 +65,7 @@ def check_arm(settings: dict, arm: str) -> None:
     plan = experiment.make_plan(settings)
     check_length(plan, epochs="plan", num_examples="data.num_examples")
     if settings.get("callbacks"):
-        _check_callbacks(settings["callbacks"], arm)
+        _check_callbacks(settings, arm)
 
 
 def check_length(plan: Plan, *, epochs: str, num_examples: str) -> None:
@@ -151,19 +150,17 @@ def similar_sizes(sizes: list[int]) -> list[list[int]]:
     return groups
 
 
-def _check_callbacks(chosen: dict, arm: str) -> None:
+def _check_callbacks(settings: dict, arm: str) -> None:
     load_tensorflow()
-    callbacks = importlib.import_module("lbkeras.callbacks")
-    for name in chosen:
-        for attribute, what in (
-            ("owns_batch_size", "batch size"),
-            ("owns_learning_rate", "learning rate"),
-        ):
-            if getattr(getattr(callbacks, name, None), attribute, False):
-                raise UserError(
-                    f"--arm: expected one whose plan says its {what}, received {arm!r}, where "
-                    f"callbacks.{name} sets it while it trains"
-                )
+    for attribute, what in (
+        ("owns_batch_size", "batch size"),
+        ("owns_learning_rate", "learning rate"),
+    ):
+        for name in build.owners(settings, attribute):
+            raise UserError(
+                f"--arm: expected one whose plan says its {what}, received {arm!r}, where "
+                f"callbacks.{name} sets it while it trains"
+            )
 
 
 def _one_size(baseline: Plan, batch_size: int) -> Plan:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.advice.words import format_reasons, reasons
+from lbkeras.config import is_own
 from lbkeras.errors import UserError
-from lbkeras.runs import experiment, machine
+from lbkeras.replication.default_claims import default_claims
+from lbkeras.runs import components, experiment, machine
 
-_SETTINGS = ("seeds", "first_seed", "checkpoint_minutes")
+_SETTINGS = ("metric", "seeds", "first_seed", "checkpoint_minutes")
 
 
 def check_destination(path: str) -> Path:
@@ -29,6 +31,21 @@ def check_destination(path: str) -> Path:
     if not file.parent.is_dir():
         raise UserError(f"--write: expected a folder that is there, received {str(file.parent)!r}")
     return file
+
+
+def check_modules(file: Path, settings: dict) -> None:
+    """Refuses a file from where the config's own components could not be imported.
+
+    Raises:
+        UserError: one of them is a file in the config's folder, and `file` is in another.
+    """
+    for name in filter(is_own, _texts(settings)):
+        source = components.file_of(name)
+        if source is not None and source.parent != file.resolve().parent:
+            raise UserError(
+                f"--write: expected a file in the folder of {source}, from which the config takes "
+                f"{name!r}, received {str(file)!r}"
+            )
 
 
 def write_config(file: Path, config, arm: str, named: str, command: str, advice, table: str):
@@ -60,56 +77,41 @@ def write_config(file: Path, config, arm: str, named: str, command: str, advice,
         "recommended": {"description": "what `lbkeras plan --auto` recommends", "plan": written},
         "own": {"description": f"the plan of {named}, arm {arm}"},
     }
-    more = {name: config[name] for name in _SETTINGS if name in config}
+    metric, better = experiment.report_metric(config)
+    more = {name: config[name] for name in _SETTINGS if config.get(name) is not None}
     text = _CONFIG.format(
         docstring=_docstring(file, arm, named, command, advice, table),
-        title=_python(f"a recommended plan for {named}, arm {arm}", "title"),
         settings=_python(settings | more, "config"),
         arms=_python(arms, "config.arms"),
+        claims=_python(default_claims(["own", "recommended"], metric, better), "claims"),
     )
     files.write_atomically(file, text.encode())
 
 
 _CONFIG = '''"""{docstring}"""
 
-from ml_collections import ConfigDict
-
-PAPER = dict(
-    citation="lbkeras plan --auto, after McCandlish, Kaplan and Amodei 2018",
-    title={title},
-    arxiv="1812.06162",
-    setting="the config's own plan against the recommended one",
-    arms={{}},
-)
-
 SETTINGS = {settings}
 
 ARMS = {arms}
 
+CLAIMS = {claims}
 
-def get_config(variant=""):
+
+def get_config():
     """The config; it has no variants."""
-    if variant:
-        raise ValueError(f"variant: expected none, received {{variant!r}}")
-    return ConfigDict(SETTINGS | dict(arms=ConfigDict(ARMS, sort_keys=False)))
+    return SETTINGS | dict(arms=ARMS)
 
 
-def get_claims(variant=""):
+def get_claims():
     """What the recommendation promises."""
-    return [
-        dict(
-            name="recommended_keeps_accuracy",
-            statement="The recommended plan keeps the test accuracy of the config's own.",
-            source="lbkeras plan --auto",
-            tag="secondary",
-            test="not_worse",
-            arm="recommended",
-            baseline="own",
-            metric="val_accuracy",
-            margin=0.01,
-        ),
-    ]
+    return CLAIMS
 '''
+
+
+def _texts(value) -> list[str]:
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
 
 
 def _docstring(file: Path, arm: str, named: str, command: str, advice, table: str) -> str:
@@ -120,7 +122,7 @@ def _docstring(file: Path, arm: str, named: str, command: str, advice, table: st
     used = ", ".join(f"{name} {versions[name]}" for name in ("lbkeras", "tensorflow", "keras"))
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     lines = [
-        "A plan that `lbkeras plan --auto` recommends.",
+        f"The plan that `lbkeras plan --auto` recommends for {Path(named).name}, arm {arm}.",
         "",
         *_wrapped(f"It is for {named}, arm {arm}, which stands beside it as the arm `own`."),
         "",

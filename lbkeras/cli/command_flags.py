@@ -1,6 +1,6 @@
 """The flags of a command: absl flags of its own, the config through ml_collections."""
 
-import ast
+import copy
 import dataclasses
 import re
 import shlex
@@ -8,9 +8,10 @@ import shlex
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from lbkeras.cli.config_files import config_path, load_config
+from lbkeras.cli import overrides
+from lbkeras.cli.config_files import load_config
 from lbkeras.errors import UserError, unknown_name
-from lbkeras.runs import config_checks, experiment, train_section
+from lbkeras.runs import config_checks, experiment
 
 
 class HelpShown(Exception):
@@ -50,6 +51,7 @@ class CommandFlags:
         self._paths = set()  # flags that take a file or folder
         self._words = None  # what may stand beside the flags
         self.given = None  # what does
+        self.notes = []  # lines about what the flags replace in a config's arms
 
     def string(self, name: str, default: str | None, text: str) -> None:
         flags.DEFINE_string(name, default, text, flag_values=self._flags)
@@ -89,14 +91,15 @@ class CommandFlags:
         config_flags.DEFINE_config_file(
             "config",
             None,
-            "FILE[:VARIANT], a Python file with get_config(variant), or the name of a paper's "
-            "config, which `lbkeras configs` lists. Required. --config.KEY=VALUE overrides a value "
-            "of it, --config.SECTION.KEY=VALUE one in a section.",
+            "FILE[:VARIANT], a Python file with get_config(), or the name of a paper's config, "
+            "which `lbkeras configs` lists. Required. --config.KEY=VALUE sets a value of it, "
+            "--config.SECTION.KEY=VALUE one of a section in every arm, also one that the file "
+            "lacks and the component takes, --config.arms.ARM.SECTION.KEY=VALUE in one.",
             flag_values=self._flags,
             # Without --flagfile, which it would open here; `parse` refuses it.
             sys_argv=[a for a in self._arguments if not a.lstrip("-").startswith("flagfile")],
         )
-        self._flags["config"].parser = _ConfigParser("config")
+        self._flags["config"].parser = self._loaded = _Loaded()
         self._required["config"] = "FILE[:VARIANT]"
 
     def parse(self) -> flags.FlagValues:
@@ -113,9 +116,11 @@ class CommandFlags:
         self._check_names()
         config = None
         if "config" in self._required:
-            config = load_config(self._value("config") or "")
+            config = self._loaded.config = load_config(self._value("config") or "")
+            before = copy.deepcopy(config)
             for key, value in self._overrides():
-                _check_override(config, key, value)
+                overrides.check(config, key, value)
+            config.lock()
         try:
             rest = self._flags(self._arguments)
         except flags.Error as error:
@@ -124,7 +129,11 @@ class CommandFlags:
             raise UserError(f"arguments: expected --FLAG=VALUE only, received {rest[-1]!r}")
         self.given = rest[1] if len(rest) > 1 else None
         if config is not None:
-            config_checks.check_config(self._flags.config)
+            keys = [key for key, _ in self._overrides()]
+            self.notes = overrides.spread(config, keys)
+            config_checks.check_config(config)
+            if any(key.endswith("plan.epochs") for key in keys):
+                self._check_boundaries(config, before)
         for name, expected in self._required.items():
             if not self._flags[name].value:
                 raise UserError(f"--{name}: expected {expected}, received none")
@@ -147,6 +156,21 @@ class CommandFlags:
             kind = "switch"
         text = re.split(r"(?<=\w)[.;:] ", self._flags[name].help)[0].rstrip(".")
         return ListedFlag(name, text, kind, tuple(self._choices.get(name, ())))
+
+    def _check_boundaries(self, config: ConfigDict, before: ConfigDict) -> None:
+        """Names the command that works where the boundaries of a plan no longer fit its epochs."""
+        arms = experiment.arm_names(config)
+        if self._arguments[0] == "train":
+            arms = [arm for arm in arms if arm == (self._value("arm") or arms[0])]
+        values = overrides.fitting_boundaries(config, before, arms)
+        if values:
+            flags = [f"--config.plan.{key}={value}" for key, value in values.items()]
+            works = command_line([*self._arguments, *flags])
+            try:
+                for arm in arms:
+                    experiment.make_plan(experiment.arm_settings(config, arm))
+            except UserError as error:
+                raise UserError(f"arm {arm}: {error}; this works: {works}") from None
 
     def _check_names(self) -> None:
         names = [f"--{name}" for name in self._flags]
@@ -191,12 +215,16 @@ class CommandFlags:
         return "\n".join(lines)
 
 
-class _ConfigParser(config_flags.config_flags.ConfigFileFlagParser):
-    """Finds the file that FILE[:VARIANT] names as `config_path` does."""
+class _Loaded(flags.ArgumentParser):
+    """Gives ml_collections the config that is loaded already, with its defaults."""
 
-    def parse(self, named):
-        variant = named.partition(":")[1:]
-        return super().parse("".join([str(config_path(named)), *variant]))
+    config: ConfigDict
+
+    def parse(self, argument: str) -> ConfigDict:
+        return self.config
+
+    def flag_type(self) -> str:
+        return "config"
 
 
 def _is_override(name: str) -> bool:
@@ -206,36 +234,6 @@ def _is_override(name: str) -> bool:
 def command_line(arguments: list[str]) -> str:
     """The command as it can be typed again."""
     return shlex.join(["lbkeras", *arguments])
-
-
-def _check_override(config: ConfigDict, key: str, value: str | None) -> None:
-    """Refuses an override of an unknown key, without effect, or with a number for a tuple."""
-    section, place = config, "config"
-    for name in key.split("."):
-        if not isinstance(section, ConfigDict) or name not in section:
-            if section is config:
-                train_section.check_place(name, place)
-            names = list(section) if isinstance(section, ConfigDict) else []
-            raise UserError(unknown_name(place, name, names))
-        section, place = section.get(name), f"{place}.{name}"
-    if isinstance(section, ConfigDict):
-        raise UserError(f"{place}: expected --{place}.KEY=VALUE with a KEY of "
-                        f"{', '.join(section)}, received --{place}={value}")  # fmt: skip
-    if isinstance(section, tuple) and not _is_tuple(value):
-        example = section or (1, 2)
-        raise UserError(f"{place}: expected a tuple like {example}, received {value!r}")
-    if experiment.is_replaced_in_every_arm(config, key):
-        raise UserError(
-            f"{place}: expected a key that some arm takes from the config, received one that every "
-            f"arm sets itself; use --config.arms.ARM.{key}={value}"
-        )
-
-
-def _is_tuple(value: str | None) -> bool:
-    try:
-        return isinstance(ast.literal_eval(value or ""), tuple | list)
-    except (ValueError, SyntaxError):
-        return False
 
 
 def _type(config: ConfigDict, key: str) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from lbkeras import config as config_defaults
 from lbkeras.cli import paper_configs
 from lbkeras.errors import UserError, suggestion
-from lbkeras.runs import config_checks
+from lbkeras.runs import components, config_checks
 
 
 def config_path(value: str) -> Path:
@@ -29,6 +30,7 @@ def config_module(value: str):
     """The Python module of a FILE[:VARIANT], for what a config says besides its settings."""
     path = config_path(value)
     _add_root(path)
+    components.add_folder(path.parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -42,7 +44,7 @@ def config_of(module, value: str) -> ConfigDict:
 
 
 def load_config(value: str) -> ConfigDict:
-    """The config of a FILE[:VARIANT].
+    """The config of a FILE[:VARIANT], with every default (`lbkeras.config.complete`).
 
     Raises:
         UserError: no such file, it cannot be run, or it makes no config of an experiment.
@@ -66,17 +68,18 @@ def load_config(value: str) -> ConfigDict:
         raise UserError(
             f"--config={value}: expected a config that runs, received {what}"
         ) from error
-    expected = "a ConfigDict from lbkeras.config.experiment()"
-    if not isinstance(config, ConfigDict):
+    expected = f"a dict or ConfigDict with {', '.join(config_defaults.REQUIRED)}"
+    if not isinstance(config, ConfigDict | dict):
         received = type(config).__name__
         raise UserError(f"--config={value}: expected {expected}, received a {received}")
-    missing = [section for section in (*config_checks.SECTIONS, "arms") if section not in config]
+    missing = [section for section in config_defaults.REQUIRED if section not in config]
     if missing:
         received = f"one without {', '.join(missing)}"
         raise UserError(f"--config={value}: expected {expected}, received {received}")
     try:
+        config = config_defaults.complete(config)
         config_checks.check_config(config)
-    except UserError as error:
+    except (UserError, TypeError, ValueError) as error:  # a ConfigDict refuses keys with dots
         raise UserError(f"--config={value}: {error}") from None
     return config
 

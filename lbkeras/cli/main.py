@@ -17,6 +17,7 @@ COMMANDS = {
     "replicate": "train every arm of a config with several seeds, then report",
     "report": "render the report of a replication again from its run records",
     "configs": "list the papers' configs, what each costs and what it reaches",
+    "init": "write a config for your own model and data, to start from",
     "doctor": "show versions, devices and data sets, and what is missing",
     "completion": "print the completion of this command for bash or zsh",
 }
@@ -31,6 +32,8 @@ usage: lbkeras COMMAND [--FLAG=VALUE ...]
 Begin with
   lbkeras plan --config=smith2018:digits
   lbkeras replicate --config=smith2018:digits --workdir=runs/smith2018_digits
+or, with your own model and data, with
+  lbkeras init
 `lbkeras COMMAND --help` shows the flags of a command, with examples.
 """
 

@@ -17,6 +17,7 @@ examples:
   lbkeras plan --config=smith2018:paper_cifar10
   lbkeras plan --config=smith2018:digits --config.plan.batch_size=2
   lbkeras plan --config=smith2018:mnist --format=json
+  lbkeras plan --config=configs/own_model.py --config.arms.large.plan.batch_size=256
   lbkeras plan --config=smith2018:digits --probe
   lbkeras plan --config=smith2018:cifar10 --probe --memory_limit_mb=500 \\
       --data_dir=$HOME/tensorflow_datasets
@@ -54,6 +55,8 @@ def main(arguments: list[str]) -> int:
         return 0
     _check(flags)
     plans = experiment.make_plans(flags.config)
+    for line in command.notes:
+        _say_on_stderr(line)
     if flags.auto:
         _advise(flags, arguments, plans)
         return 0
@@ -81,7 +84,8 @@ def _check(flags) -> None:
         if flags[name].value is not None and not flags.auto:
             raise UserError(f"--{name}: expected beside --auto, received without")
     if flags.write is not None:
-        advised_config.check_destination(flags.write)
+        file = advised_config.check_destination(flags.write)
+        advised_config.check_modules(file, experiment.arm_settings(flags.config, flags.arm))
 
 
 def _advise(flags, arguments: list[str], plans: dict) -> None:
@@ -138,7 +142,8 @@ def _probe(flags, plans: dict) -> dict:
     groups = {}
     for arm in plans:
         settings = experiment.arm_settings(flags.config, arm)
-        key = json.dumps([settings.get(name) for name in ("data", "model", "optimizer", "train")])
+        same = {name: settings[name] for name in settings if name not in ("plan", "callbacks")}
+        key = json.dumps(same, sort_keys=True)
         groups.setdefault(key, (settings, []))[1].append(arm)
     probes = {}
     for settings, arms in groups.values():

@@ -35,6 +35,10 @@ two machines, the same command on both but for --worker_index, with a --workdir 
   lbkeras replicate --config=smith2018:digits --workdir=/shared/runs/smith2018 \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
+your own model and data (`lbkeras init` writes such a config); each other arm is compared with the
+first: worse by less than a point of accuracy, or by less than a factor of 0.95 of a loss or error:
+  lbkeras replicate --config=configs/own_model.py --workdir=runs/own_model
+
 Skips the runs that are finished and goes on with the one that was interrupted. A run that diverges
 is reported as diverged and the others go on. Ends with report.md, report.json and plots/*.png.
 """
@@ -67,6 +71,8 @@ def main(arguments: list[str]) -> int:
     description = describe_replication(flags, arguments, module, arms, seeds)
     runs = [(seed, arm) for seed in seeds for arm in arms]  # every arm early, for an early report
 
+    for line in command.notes:
+        print(line, flush=True)
     prepared = _prepared(flags, arguments, module, runs, workdir)
     with workers_met(flags, _compared(prepared)) as workers:
         if workers is None or workers.is_chief:
@@ -123,9 +129,9 @@ def _start(flags) -> str:
 
 def _describe_data(flags) -> str:
     """Where the data come from; fails here, before any run, if they are not on the disk."""
-    from lbkeras.data.load import describe
+    from lbkeras.runs.own_data import describe_data
 
-    return describe(flags.config.data.name, flags.data_dir)
+    return describe_data(experiment.arm_settings(flags.config), flags.data_dir)
 
 
 def _check_arms(workdir: Path, arms: list[str]) -> None:

@@ -1,48 +1,59 @@
 """What a replication's report needs besides its runs: the paper's side, the claims, the plans."""
 
-from lbkeras import metrics
 from lbkeras.cli.command_flags import command_line
-from lbkeras.cli.config_files import config_of, config_variant
+from lbkeras.cli.config_files import config_of, config_path, config_variant
 from lbkeras.cli.train import strategy_name
-from lbkeras.errors import UserError, unknown_name
+from lbkeras.config import complete
+from lbkeras.errors import UserError
 from lbkeras.replication.claims import Claim
+from lbkeras.replication.default_claims import default_claims
 from lbkeras.runs import experiment
+
+_OF_A_PAPER = ("citation", "title", "arxiv", "setting")
 
 
 def describe_replication(flags, arguments, module, arms, seeds) -> dict:
-    """What the report needs besides the runs: the paper's side, the claims, the plans."""
-    named = flags["config"].config_filename
-    if not hasattr(module, "get_claims") or not hasattr(module, "PAPER"):
-        raise UserError(
-            f"--config: expected a paper's config with PAPER and get_claims(variant), received "
-            f"{named!r} without; `lbkeras train` runs any config"
-        )
-    variant = config_variant(named)
-    paper = module.PAPER
-    what = variant or flags.config.data.name
-    strategy = strategy_name(flags)
-    if strategy not in ("auto", "one"):  # a result of its own, beside that of one device
-        what += f", {strategy}"
+    """What the report needs besides the runs: title, the paper's side if any, claims, plans."""
+    config, named = flags.config, flags["config"].config_filename
+    paper = getattr(module, "PAPER", {})
+    metric, better = experiment.report_metric(config)
     return {
-        "title": f"{paper['citation']}: {paper['title']} ({what})",
+        "title": _title(flags, module, paper),
         "config": named,
-        "variant": variant,
+        "variant": config_variant(named),
         "command": command_line(arguments),
-        "paper": {name: paper[name] for name in ("citation", "title", "arxiv", "setting")},
-        "dataset": flags.config.data.name,
-        "metric": "val_accuracy",
+        "paper": {name: paper[name] for name in _OF_A_PAPER if name in paper},
+        "dataset": config.data.name,
+        "metric": metric,
         "seeds": seeds,
-        "seeds_in_config": experiment.seeds(config_of(module, named)),
+        "seeds_in_config": experiment.seeds(complete(config_of(module, named))),
         "arms": {
             arm: {
-                "description": flags.config.arms[arm].get("description", ""),
-                "paper": paper["arms"].get(arm, {}),
+                "description": config.arms[arm].get("description", ""),
+                "paper": paper.get("arms", {}).get(arm, {}),
             }
             for arm in arms
         },
-        "claims": _claims(flags.config, named, module),
-        "plans": {arm: plan.to_dict() for arm, plan in experiment.make_plans(flags.config).items()},
+        "claims": _claims(config, named, module)
+        if hasattr(module, "get_claims")
+        else default_claims(arms, metric, better),
+        "plans": {arm: plan.to_dict() for arm, plan in experiment.make_plans(config).items()},
     }
+
+
+def _title(flags, module, paper: dict) -> str:
+    """The paper's, else the first line of the config's docstring, else its file's name."""
+    named = flags["config"].config_filename
+    variant, strategy = config_variant(named), strategy_name(flags)
+    which = [variant or flags.config.data.name] if paper else [variant] if variant else []
+    if strategy not in ("auto", "one"):  # a result of its own, beside that of one device
+        which.append(strategy)
+    if paper:
+        title = f"{paper['citation']}: {paper['title']}"
+    else:
+        lines = (module.__doc__ or "").strip().splitlines() or [config_path(named).stem]
+        title = lines[0].strip().removesuffix(".")
+    return f"{title} ({', '.join(which)})" if which else title
 
 
 def _claims(config, named: str, module) -> list[dict]:
@@ -57,8 +68,6 @@ def _claims(config, named: str, module) -> list[dict]:
     for data in claims:
         claim = Claim.from_dict(data, experiment.arm_names(config))
         for arm in (claim.arm, claim.baseline):
-            measured = metrics.measured(experiment.arm_settings(config, arm))
-            if claim.metric not in measured:
-                where = f"claim {claim.name!r}: metric of {arm}"
-                raise UserError(unknown_name(where, claim.metric, measured))
+            where = f"claim {claim.name!r}: metric of {arm}"
+            experiment.check_metric(where, claim.metric, experiment.arm_settings(config, arm))
     return claims

@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
             print(f"{run.folder}: this run is finished; nothing is left to train")
         training.train(run, workers)
     if chief:
-        print(f"{run.arm}, seed {run.seed}: {outcome(run.folder)}; everything is in {run.folder}")
+        print(f"{run.arm}, seed {run.seed}: {outcome(run)}; everything is in {run.folder}")
     return 0
 
 
@@ -119,5 +119,6 @@ def make_run(flags, arguments: list[str], module, *, arm: str, seed: int, folder
         strategy=strategy_name(flags),
         micro_batch_size=flags.micro_batch_size,
         checkpoint_minutes=flags.config.checkpoint_minutes,
+        metric=experiment.report_metric(flags.config)[0],
         **more,
     )

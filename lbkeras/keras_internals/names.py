@@ -5,12 +5,21 @@ import functools
 import importlib
 import importlib.util
 import pathlib
+import re
 import sys
 import types
 
 from lbkeras.errors import UserError
 
 SUPPORTED = "3.12 to 3.15"  # what tools/check_keras_versions.sh has passed
+_SHORT = {  # Keras' own short names of losses and metrics
+    "bce": "BinaryCrossentropy",
+    "kld": "KLDivergence",
+    "mae": "MeanAbsoluteError",
+    "mape": "MeanAbsolutePercentageError",
+    "mse": "MeanSquaredError",
+    "msle": "MeanSquaredLogarithmicError",
+}
 
 
 def private(owner, name: str):
@@ -79,34 +88,99 @@ def public_names(module: str) -> tuple[str, ...]:
 
 
 @functools.cache
+def class_named(module: str, name: str) -> str | None:
+    """The class of `keras.losses` or `keras.metrics` that a name means, read from its file.
+
+    >>> [class_named("keras.metrics", name) for name in ("AUC", "mean_squared_error", "mse", "my")]
+    ['AUC', 'MeanSquaredError', 'MeanSquaredError', None]
+
+    Args:
+        module: such as "keras.metrics".
+        name: the class's, the same in Keras' snake case, or one of Keras' short names.
+    """
+    classes = [each for each in public_names(module) if each[0].isupper()]
+    by_name = {snake_case(each): each for each in classes} | {each: each for each in classes}
+    return by_name.get(_SHORT.get(name.lower(), name))
+
+
+def snake_case(name: str) -> str:
+    """A name in Keras' snake case.
+
+    >>> [snake_case(name) for name in ("MeanSquaredError", "AUC", "KLDivergence", "top_5")]
+    ['mean_squared_error', 'auc', 'kl_divergence', 'top_5']
+    """
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+@functools.cache
 def argument_names(module: str, name: str) -> tuple[str, ...]:
-    """The arguments of a class that a package's `__init__` exports: nothing is imported.
+    """The arguments of what a package's `__init__` exports, a class or function; imports nothing.
 
     Args:
         module: such as "keras.optimizers".
         name: such as "Adam".
 
     Returns:
-        The names of its own `__init__`'s arguments; () if none is found.
+        The names of its own arguments, of a class those of its `__init__`; () if none is found.
+    """
+    definition, _ = _definition(module, name)
+    first = 0
+    if isinstance(definition, ast.ClassDef):
+        definition, first = _initializer(definition), 1
+    if definition is None:
+        return ()
+    arguments = [*definition.args.args[first:], *definition.args.kwonlyargs]
+    return tuple(argument.arg for argument in arguments)
+
+
+def arguments_of_every_optimizer() -> tuple[str, ...]:
+    """What each optimizer of Keras takes, also as its `**kwargs`; nothing is imported."""
+    statements = _statements("keras.src.optimizers.base_optimizer")
+    made = _initializer(_named(statements, "BaseOptimizer"))
+    return tuple(argument.arg for argument in made.args.args[1:])
+
+
+def direction(name: str) -> str | None:
+    """Which way a metric of Keras is better, "up" or "down"; None: its class does not say.
+
+    Args:
+        name: of a class of `keras.metrics`; nothing is imported.
+    """
+    definition, statements = _definition("keras.metrics", name)
+    while definition is not None:
+        made = _initializer(definition)
+        for node in made.body if made else ():
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "self._direction":
+                return ast.literal_eval(node.value)
+        bases = [base.id for base in definition.bases if isinstance(base, ast.Name)]
+        definition = _named(statements, bases[0]) if bases else None
+    return "down" if class_named("keras.losses", name) else None  # as MeanMetricWrapper says
+
+
+def _definition(module: str, name: str):
+    """The class or function that a package's `__init__` exports under a name, or None.
+
+    And the statements of the file that it is in.
     """
     for node in _statements(module):
         if isinstance(node, ast.ImportFrom):
             for each in node.names:
                 if (each.asname or each.name) == name:
-                    return _arguments(_statements(node.module), each.name)
-    return ()
+                    statements = _statements(node.module)
+                    return _named(statements, each.name), statements
+    return None, []
 
 
-def _arguments(statements, name: str) -> tuple[str, ...]:
-    for kind in statements:
-        if isinstance(kind, ast.ClassDef) and kind.name == name:
-            for node in kind.body:
-                if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                    arguments = [*node.args.args[1:], *node.args.kwonlyargs]
-                    return tuple(argument.arg for argument in arguments)
-    return ()
+def _named(statements, name: str):
+    return next((node for node in statements if getattr(node, "name", None) == name), None)
 
 
+def _initializer(kind: ast.ClassDef):
+    return _named(kind.body, "__init__")
+
+
+@functools.cache
 def _statements(module: str) -> list[ast.stmt]:
     """A module's top-level statements, read from its file; [] if it is not installed."""
     package, *inner = module.split(".")

@@ -127,7 +127,7 @@ def _compare(make_model, train, test, arms, workdir, seeds, metric, margin, stra
             task.settings  # noqa: B018  makes a model and evaluates it
         except UserError as error:
             raise UserError(f"arm {name}: {error}") from None
-    runs = _runs(tasks, folder, seeds, strategy)
+    runs = _runs(tasks, folder, seeds, strategy, _metric(tasks, metric)[0])
     with run_lock.locked(folder):
         write_replication(folder, _replication(folder, tasks, seeds, metric, margin))
         train_all(runs)
@@ -183,7 +183,7 @@ def _parts(name, arm) -> dict[str, Any]:
     return dict(arm)
 
 
-def _runs(tasks, folder: Path, seeds: int, strategy: str) -> list[RunSpec]:
+def _runs(tasks, folder: Path, seeds: int, strategy: str, metric: str) -> list[RunSpec]:
     pairs = [(seed, arm) for seed in range(seeds) for arm in tasks]  # every arm early
     return [
         RunSpec(
@@ -196,6 +196,7 @@ def _runs(tasks, folder: Path, seeds: int, strategy: str) -> list[RunSpec]:
             strategy=strategy,
             title=f"[{number}/{len(pairs)}] {arm} seed {seed}",
             seconds_between_lines=SECONDS_BETWEEN_LINES,
+            metric=metric,
         )
         for number, (seed, arm) in enumerate(pairs, start=1)
     ]

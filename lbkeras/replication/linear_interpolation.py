@@ -153,7 +153,7 @@ def _evaluate_saved(models, settings: dict, examples: int, seed: int, data_dir) 
         train, test = build.make_pipelines(settings, 1, seed, data_dir)
         train = train.in_order(settings["data"]["test_batch_size"], examples or None)
         start, end = (keras.models.load_model(model, compile=False) for model in models)
-        build.compile_model(start)
+        build.compile_model(start, settings)
         return evaluate_line(start, end, train, test)
 
 

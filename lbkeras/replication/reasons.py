@@ -41,7 +41,7 @@ def bar_to_support(claim: Claim, diverged_arm, diverged_baseline) -> str:
 def cannot_vary(claim: Claim) -> str:
     """Why values that do not vary decide nothing."""
     why = "how many examples it was measured on is not known"
-    if claim.metric not in metrics.ACCURACIES:
+    if not metrics.of(claim.metric).is_share:
         why = "without a spread there is no test"
     label, arms = metrics.of(claim.metric).label, f"{claim.arm} and {claim.baseline}"
     return f"{label} does not vary between the seeds of {arms}, and {why}."

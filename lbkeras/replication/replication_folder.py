@@ -21,7 +21,7 @@ _PARTS: dict[str, Any] = {
     "plans": {"updates": float, "phases": list},
     "arms": {"description": str, "paper": dict},
 }
-_LINE = ("alpha", "loss", "val_loss", "accuracy", "val_accuracy")  # columns of line_seed_N.json
+_LINE = ("alpha", "loss", "val_loss")  # columns of each line_seed_N.json; and its metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +60,7 @@ class ReplicationFolder:
             line = files.read_json_object(path)
             if not isinstance(line.get("arms"), list) or len(line["arms"]) != 2:
                 raise UserError(f"{path}: expected two 'arms', received {line.get('arms')!r}")
-            for column in _LINE:
+            for column in dict.fromkeys([*_LINE, *(name for name in line if name != "arms")]):
                 values = line.get(column)
                 if not isinstance(values, list) or len(values) != len(line["alpha"]):
                     raise UserError(f"{path}: expected a value of {column!r} for each alpha")

@@ -1,53 +1,66 @@
 """From an arm's settings to objects: data, model, optimizer, callbacks."""
 
 import contextlib
-import importlib
-import inspect
 import re
 
-from lbkeras.errors import UserError, unknown_name
-from lbkeras.planning.plan import Plan
+from lbkeras.config import LOSS as DEFAULT_LOSS
+from lbkeras.config import is_own
+from lbkeras.errors import UserError
+from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.runs import train_section
-from lbkeras.runs.config_checks import CALLBACKS, NAMED, check_arguments, name_and_arguments
+from lbkeras.runs.components import call, find
+from lbkeras.runs.config_checks import (
+    CALLBACKS,
+    LOSS,
+    check_arguments,
+    name_and_arguments,
+    parameters_of,
+)
 from lbkeras.runs.experiment import num_nodes
-
-_PLAIN = bool | int | float | str | tuple | None
+from lbkeras.runs.own_data import own_pipelines
 
 
 def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | None):
     """The training and the test Pipeline of an arm.
 
     Raises:
-        UserError: as `lbkeras.data.load`; or the split has another size than `data.num_examples`,
-            with which the plan is made.
+        UserError: as `lbkeras.data.load`; a function of one's own that cannot be called or returns
+            something else; or the training data have another size than `data.num_examples`, with
+            which the plan is made.
     """
-    from lbkeras.data.load import load
-    from lbkeras.methods.decentralized.node_shards import shard_by_label
-
     chosen = settings["data"]
-    common = dict(data_dir=data_dir, seed=seed)
-    train = load(
-        chosen["name"],
-        chosen["train_split"],
-        batch_size=1,
-        training=True,
-        augmentation=chosen["augmentation"],
-        **common,
-    )
+    make = own_pipelines if is_own(chosen["name"]) else _named_pipelines
+    train, test, source = make(chosen, seed, data_dir)
     nodes, concentration = num_nodes(settings), chosen.get("dirichlet_alpha", 0.0)
     divided = ""
     if nodes and concentration:
+        from lbkeras.methods.decentralized.node_shards import shard_by_label
+
         train.set_node_shards(shard_by_label(train.labels(), nodes, concentration, seed))
         divided = f" in {nodes} equal parts"
     if train.num_examples != chosen["num_examples"]:
         raise UserError(
-            f"data.num_examples: expected {train.num_examples} (what {chosen['name']} "
-            f"{chosen['train_split']!r} holds{divided}), received {chosen['num_examples']}"
+            f"data.num_examples: expected {train.num_examples} (what {source}{divided}), received "
+            f"{chosen['num_examples']}"
         )
     train.batch_size = batch_size
-    test = load(chosen["name"], chosen["test_split"], batch_size=1, training=False, **common)
     test.batch_size = min(chosen["test_batch_size"], test.num_examples)
     return train, test
+
+
+def _named_pipelines(chosen: dict, seed: int, data_dir: str | None):
+    from lbkeras.data.load import load
+
+    common = dict(batch_size=1, data_dir=data_dir, seed=seed)
+    train = load(
+        chosen["name"],
+        chosen["train_split"],
+        training=True,
+        augmentation=chosen["augmentation"],
+        **common,
+    )
+    test = load(chosen["name"], chosen["test_split"], training=False, **common)
+    return train, test, f"{chosen['name']} {chosen['train_split']!r} holds"
 
 
 @contextlib.contextmanager
@@ -69,36 +82,86 @@ def reading_data(settings: dict):
 
 
 def make_model(settings: dict, train):
-    """The uncompiled model of an arm, its input shape taken from the data.
+    """The uncompiled model of an arm, built, its input shape taken from the data.
 
     `model.ghost_batch_size` goes with any model: a function that takes no such argument builds its
-    model as ever, and the batch normalisations are then replaced by ghost ones of that size. None
-    or 0: nothing is replaced.
+    model as ever, and the batch normalizations are then replaced by ghost ones of that size. None
+    or 0: nothing is replaced. A function of one's own gets `input_shape` if it takes one: that of
+    an example's x, where x is a dict one for each key.
 
     Raises:
-        UserError: no such model, an argument that it does not take, labels beyond its outputs, or a
-            ghost batch size for a model without batch normalisation.
+        UserError: no such model, an argument that it does not take, something else than an
+            uncompiled model, labels beyond its outputs, or a ghost batch size for a model without
+            batch normalization.
     """
     name, arguments = name_and_arguments("model", settings["model"])
-    build = _find("model.name", name, *NAMED["model"])
-    image, label = train.element_spec[:2]
-    arguments["input_shape"] = tuple(image.shape[1:])
+    build = find("model.name", "model", name)
+    parameters = parameters_of(build)
+    if "input_shape" in parameters or not is_own(name):
+        arguments["input_shape"] = _shape_of(_x_of(train.element_spec))
     ghost_batch_size = None
-    if "ghost_batch_size" not in inspect.signature(build).parameters:
+    if "ghost_batch_size" not in parameters:
         ghost_batch_size = arguments.pop("ghost_batch_size", None)
     check_arguments("model", build, arguments)
-    model = _build("model", build, arguments)
+    model = call("model", name, build, arguments)
+    _check_model(model, name)
+    output_shape = _built(model, train)
     if ghost_batch_size:
         model = _with_ghosts(model, ghost_batch_size)
-    labels = train.label_range()
-    outputs = model.output_shape[-1]
-    if labels is not None and labels[1] >= outputs:
-        raise UserError(
-            f"model.num_classes: expected at least {labels[1] + 1} (the labels of "
-            f"{settings['data']['name']} go up to {labels[1]}), received {outputs}"
-        )
+    _check_labels(settings, train, output_shape)
     nodes = num_nodes(settings)
     return _with_nodes(model, nodes) if nodes else model
+
+
+def _x_of(example):
+    return example[0] if isinstance(example, tuple) else example
+
+
+def _shape_of(x):
+    if isinstance(x, dict):
+        return {key: _shape_of(each) for key, each in x.items()}
+    if isinstance(x, tuple | list):
+        return type(x)(_shape_of(each) for each in x)
+    return tuple(x.shape[1:])
+
+
+def _check_model(model, name: str) -> None:
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise UserError(
+            f"model.name: expected a function that returns a keras.Model, received {name!r}, which "
+            f"returns a {type(model).__name__}"
+        )
+    if model.compiled:
+        raise UserError(
+            "model.name: expected a function that returns a model which is not compiled, as the "
+            f"config says loss, metrics and optimizer, received {name!r}, which compiles it"
+        )
+
+
+def _built(model, train):
+    """Builds a model that has no input shape yet; returns the shape of what it puts out."""
+    import tensorflow as tf
+
+    if model.built and hasattr(model, "output_shape"):
+        return model.output_shape
+    x = _x_of(next(iter(train.dataset())))
+    outputs = model(tf.nest.map_structure(lambda tensor: tensor[:1], x))
+    return tf.nest.map_structure(lambda tensor: tuple(tensor.shape), outputs)
+
+
+def _check_labels(settings: dict, train, output_shape) -> None:
+    """Labels that are numbers of classes must be below the model's outputs."""
+    name, labels = settings.get(LOSS, DEFAULT_LOSS).get("name"), train.label_range()
+    one_output = isinstance(output_shape, tuple) and isinstance(output_shape[-1], int)
+    if name != DEFAULT_LOSS["name"] or labels is None or not one_output:
+        return
+    if labels[1] >= output_shape[-1]:
+        raise UserError(
+            f"model.num_classes: expected at least {labels[1] + 1} (the labels of "
+            f"{settings['data']['name']} go up to {labels[1]}), received {output_shape[-1]}"
+        )
 
 
 def make_optimizer(settings: dict, plan: Plan, steered: bool = False):
@@ -110,19 +173,33 @@ def make_optimizer(settings: dict, plan: Plan, steered: bool = False):
         steered: a callback sets the learning rate; the optimizer gets the plan's first as a number.
 
     Raises:
-        UserError: no such optimizer, or an argument that it does not take.
+        UserError: no such optimizer, an argument that it does not take, or a plan's momentum for
+            one that has none.
     """
+    import keras
+
     name, arguments = name_and_arguments("optimizer", settings["optimizer"])
-    build = _find("optimizer.name", name, *NAMED["optimizer"])
-    if "mixing" in inspect.signature(build).parameters:
+    build = find("optimizer.name", "optimizer", name)
+    parameters = parameters_of(build)
+    if "mixing" in parameters:
         arguments["mixing"] = _mixing(arguments)
-    if "momentum" in inspect.signature(build).parameters:
+    if "momentum" in parameters:
         arguments["momentum"] = plan.phases[0].momentum
-    check_arguments("optimizer", build, arguments)
+    else:
+        try:
+            check_without_momentum(plan, name)
+        except UserError as error:
+            raise error.of("plan") from None
     arguments["learning_rate"] = (
         plan.phases[0].learning_rate if steered else plan.learning_rate_schedule()
     )
-    optimizer = _build("optimizer", build, arguments)
+    check_arguments("optimizer", build, arguments)
+    optimizer = call("optimizer", name, build, arguments)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise UserError(
+            f"optimizer.name: expected a Keras optimizer or a function that returns one, received "
+            f"{name!r}, which returns a {type(optimizer).__name__}"
+        )
     train_section.prepare_optimizer(optimizer, settings)
     return optimizer
 
@@ -138,7 +215,8 @@ def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool
         steered: as for `make_optimizer`.
 
     Raises:
-        UserError: as `make_model` and `make_optimizer`; replicas that XLA cannot compile.
+        UserError: as `make_model`, `make_optimizer` and `compile_model`; replicas that XLA cannot
+            compile.
     """
     from lbkeras.keras_internals.trainer_patches import check_compilation
     from lbkeras.runs.steps_per_execution import choose_steps_per_execution
@@ -152,6 +230,7 @@ def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool
         model = make_model(settings, train)
         compile_model(
             model,
+            settings,
             optimizer=make_optimizer(settings, plan, steered),
             jit_compile=chosen["jit_compile"],
             steps_per_execution=chosen["steps_per_execution"]
@@ -160,12 +239,15 @@ def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool
     return model
 
 
-def compile_model(model, **more) -> None:
-    """Compiles a model of ours: its outputs are logits of classes that are numbers."""
-    import keras
+def compile_model(model, settings: dict, **more) -> None:
+    """Compiles a model with an arm's loss and metrics.
 
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(loss=loss, metrics=["accuracy"], **more)
+    Raises:
+        UserError: a loss or metric that is not there, or an argument that it does not take.
+    """
+    from lbkeras.runs.loss_and_metrics import loss_and_metrics
+
+    model.compile(**loss_and_metrics(settings), **more)
 
 
 def make_callbacks(settings: dict, folder, **known) -> list:
@@ -180,20 +262,35 @@ def make_callbacks(settings: dict, folder, **known) -> list:
     Raises:
         UserError: no such callback, an argument that it does not take or that it refuses.
     """
+    import keras
+
     made = []
-    for name, arguments in settings.get(CALLBACKS, {}).items():
-        where = f"{CALLBACKS}.{name}"
-        build = _find(CALLBACKS, name, "lbkeras.callbacks")
-        parameters = inspect.signature(build).parameters
-        file_name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    for key, entry in settings.get(CALLBACKS, {}).items():
+        where, arguments = f"{CALLBACKS}.{key}", dict(entry)
+        name = arguments.pop("name", key)
+        build = find(CALLBACKS if name == key else f"{where}.name", CALLBACKS, name)
+        parameters = parameters_of(build)
+        file_name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", build.__name__).lower()
         known["file"] = folder / f"{file_name}.json"
         from_run = {key: value for key, value in known.items() if key in parameters}
         check_arguments(where, build, from_run | arguments)
-        try:
-            made.append(build(**from_run | arguments))
-        except UserError as error:  # names the argument
-            raise error.of(where) from None
+        callback = call(where, name, build, from_run | arguments)
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise UserError(f"{where}: expected a Keras callback, received {name!r}, which is a "
+                            f"{type(callback).__name__}")  # fmt: skip
+        made.append(callback)
     return made
+
+
+def owners(settings: dict, attribute: str) -> list[str]:
+    """The callbacks of an arm whose class has an attribute that is true, such as
+    `owns_batch_size`."""
+    entries = settings.get(CALLBACKS, {}).items()
+    return [
+        key
+        for key, entry in entries
+        if getattr(find(CALLBACKS, CALLBACKS, entry.get("name", key)), attribute, False)
+    ]
 
 
 def _mixing(arguments: dict):
@@ -232,27 +329,3 @@ def _with_ghosts(model, ghost_batch_size):
         return with_ghost_batch_normalization(model, ghost_batch_size)
     except UserError as error:  # names the argument, which may be the model
         raise (error if error.key == "model" else error.of("model")) from None
-
-
-def _find(key: str, name: str, *modules: str):
-    """The object of that name in the first of the modules that exports it."""
-    valid = []
-    for module in map(importlib.import_module, modules):
-        names = getattr(module, "__all__", None) or [n for n in dir(module) if n[0].isalpha()]
-        names = [n for n in names if callable(getattr(module, n))]
-        if name in names:
-            return getattr(module, name)
-        valid += names
-    raise UserError(unknown_name(key, name, valid))
-
-
-def _build(section: str, function, arguments: dict):
-    """Calls a model's or optimizer's function; a value that it refuses is the user's to mend."""
-    try:
-        return function(**arguments)
-    except (TypeError, ValueError) as error:
-        given = ", ".join(f"{k}={v!r}" for k, v in arguments.items() if isinstance(v, _PLAIN))
-        raise UserError(
-            f"{section}: expected arguments that {function.__name__} takes, received {given} "
-            f"({error})"
-        ) from error

@@ -3,38 +3,23 @@
 import inspect
 import math
 
-from lbkeras import checks
+from lbkeras import checks, metrics
+from lbkeras.config import is_own
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.files import is_file_name
-from lbkeras.keras_internals.names import public_names
 from lbkeras.runs import train_section
+from lbkeras.runs.components import OF_EVERY_RUN, check_name
 
-SECTIONS = ("data", "model", "optimizer", "plan")
-CALLBACKS = "callbacks"
-# Where the names of a section are looked up.
-NAMED = {
-    "model": ("lbkeras.models", "keras.applications"),
-    "optimizer": ("lbkeras.optimizers", "keras.optimizers"),
-}
-# Keras' that are none to train with by themselves.
-_NO_OPTIMIZERS = ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
-# The keys of `data`, and the callbacks that `training` makes itself.
-_DATA = (
+SECTIONS = ("data", "model", "loss", "metrics", "optimizer", "plan")
+LOSS, METRICS, CALLBACKS = "loss", "metrics", "callbacks"
+LISTS = (METRICS, CALLBACKS)  # sections of entries, each a component
+OPTIONAL = (CALLBACKS, train_section.TRAIN, "linear_interpolation")
+# The keys of `data`, and those of them that one's own function does not get.
+OF_DATA = (
     *("name", "num_examples", "train_split", "test_split", "test_batch_size", "augmentation"),
     "dirichlet_alpha",
 )
-_EXCEPTIONS = ("Diverged", "Interrupted")  # what lbkeras.callbacks has beside callbacks
-_OF_EVERY_RUN = (
-    *(
-        "AverageStatistics",
-        "BatchSizeScheduler",
-        "Checkpoint",
-        "ConsensusDistance",
-        "HistoryWriter",
-    ),
-    *("MicroBatches", "ProgressBar", "StopOnNaN", "StopOnSignal", "TensorBoardScalars"),
-    "TrainingStatistics",
-)
+OF_OWN_DATA = ("name", "num_examples", "test_batch_size", "augmentation", "dirichlet_alpha")
 # Type, least and most of the other keys. NumPy takes seeds below 2^32.
 MOST_SEED = 2**32 - 1
 _RANGES = {
@@ -51,15 +36,17 @@ def check_config(config) -> None:
     Raises:
         UserError: an unknown or missing key, a value of another type or out of its range.
     """
-    optional = (CALLBACKS, train_section.TRAIN, "linear_interpolation")
-    known = (*SECTIONS, *optional, "arms", *_RANGES)
+    known = (*SECTIONS, *OPTIONAL, "arms", "metric", *_RANGES)
     for key in config:
         if key not in known:
             train_section.check_place(key, "config")
             raise UserError(unknown_name("config", key, known))
-    for key in (*SECTIONS, *optional, "arms"):
-        if key in config or key not in optional:
+    for key in (*SECTIONS, *OPTIONAL, "arms"):
+        if key in config or key not in OPTIONAL:
             _check_section(f"config.{key}", config.get(key))
+            _check_entries(f"config.{key}", key, config[key])
+    if not isinstance(config.get("metric") or "", str):
+        raise UserError(f"config.metric: expected text, received {config.metric!r}")
     if not config.arms:
         raise UserError("config.arms: expected at least one arm, received none")
     for arm, values in config.arms.items():
@@ -71,6 +58,7 @@ def check_config(config) -> None:
                 raise UserError(f"config.arms.{arm}.description: expected text, received {value!r}")
             if section != "description":
                 _check_section(f"config.arms.{arm}.{section}", value)
+                _check_entries(f"config.arms.{arm}.{section}", section, value)
     for key, (kind, least, most) in _RANGES.items():
         value = config.get(key, least)
         number = isinstance(value, kind) and not isinstance(value, bool)
@@ -86,53 +74,99 @@ def _check_section(place: str, value) -> None:
         raise UserError(f"{place}: expected a section of keys and values, received {value!r}")
 
 
+def _check_entries(place: str, section: str, entries) -> None:
+    for key, entry in entries.items() if section in LISTS else ():
+        _check_section(f"{place}.{key}", entry)
+
+
 def check_settings(settings: dict) -> None:
     """Names and numbers of an arm, as far as they can be checked without importing TensorFlow."""
-    for section, modules in NAMED.items():
-        name, arguments = name_and_arguments(section, settings[section])
-        names = [_names(module) for module in modules]
-        if all(names) and not any(name in each for each in names):
-            raise UserError(
-                unknown_name(f"{section}.name", name, [n for each in names for n in each])
-            )
-        for key, value in arguments.items():
-            _check_number(f"{section}.{key}", key, value)
-    data = settings["data"]
-    for key in data:
-        if key not in _DATA:
-            raise UserError(unknown_name("data", key, _DATA))
-    for key in _DATA:
-        if key not in data and key != "dirichlet_alpha":
-            raise UserError(f"data.{key}: expected a value, received none")
-    for key in ("name", "train_split", "test_split"):
-        if not isinstance(data[key], str):
-            raise UserError(f"data.{key}: expected text, received {data[key]!r}")
-    checks.integer("data.test_batch_size", data["test_batch_size"], minimum=1)
-    checks.not_negative("data.dirichlet_alpha", data.get("dirichlet_alpha", 0.0))
-    if data["augmentation"] not in ("default", "none"):
-        valid = ("default", "none")
-        raise UserError(unknown_name("data.augmentation", data["augmentation"], valid))
+    for section in ("model", "optimizer"):
+        _check_component(section, section, settings[section])
+    for place, entry in losses(settings).items():
+        _check_component(place, LOSS, entry)
+        checks.not_negative(f"{place}.weight", entry.get("weight", 1.0))
+    if METRICS in settings:
+        _check_metrics(settings)
+    _check_data(settings["data"])
     train_section.check(settings)
-    names = [
-        name for name in _names("lbkeras.callbacks") if name not in (*_OF_EVERY_RUN, *_EXCEPTIONS)
-    ]
-    for name, arguments in settings.get(CALLBACKS, {}).items():
-        if name in _OF_EVERY_RUN:
+    for key, entry in settings.get(CALLBACKS, {}).items():
+        name = entry.get("name", key)
+        if name in OF_EVERY_RUN:
             raise UserError(
                 f"{CALLBACKS}.{name}: expected a callback that not every run has, received one "
                 "that it has"
             )
-        if names and name not in names:
-            raise UserError(unknown_name(CALLBACKS, name, names))
-        _check_section(f"{CALLBACKS}.{name}", arguments)
+        check_name(f"{CALLBACKS}.{key}.name" if "name" in entry else CALLBACKS, CALLBACKS, name)
 
 
-def _names(module: str) -> list[str]:
-    """What a section may name of a module, read from its source; of Keras' the classes."""
-    names = public_names(module)
-    if module.startswith("keras."):
-        names = [name for name in names if name[0].isupper() and name not in _NO_OPTIMIZERS]
-    return list(names)
+def losses(settings: dict) -> dict[str, dict]:
+    """The entry of each loss, by its place in the config; {} where the default is meant."""
+    section = settings.get(LOSS, {})
+    if "name" in section or not section:
+        return {LOSS: section} if section else {}
+    for output, entry in section.items():
+        _check_section(f"{LOSS}.{output}", entry)
+    return {f"{LOSS}.{output}": entry for output, entry in section.items()}
+
+
+def _check_component(place: str, section: str, settings: dict) -> None:
+    name, arguments = name_and_arguments(place, settings)
+    check_name(f"{place}.name", section, name)
+    for key, value in arguments.items():
+        _check_number(f"{place}.{key}", key, value)
+
+
+def _check_metrics(settings: dict) -> None:
+    entries = settings[METRICS]
+    if len(metrics.compiled(settings)) < len(entries):
+        raise UserError(f"{METRICS}: expected names that differ in Keras' snake case too, received "
+                        f"{', '.join(entries)}")  # fmt: skip
+    with_output = [key for key, entry in entries.items() if "output" in entry]
+    for key, entry in entries.items():
+        place = f"{METRICS}.{key}"
+        check_name(f"{place}.name" if "name" in entry else METRICS, METRICS, entry.get("name", key))
+        if with_output and key not in with_output:
+            raise UserError(
+                f"{place}.output: expected the output that it is of, as {METRICS}."
+                f"{with_output[0]} has one, received none"
+            )
+        for name, valid in (("output", None), ("better", (metrics.HIGHER, metrics.LOWER))):
+            value = entry.get(name, metrics.HIGHER)
+            if valid and value not in valid:
+                raise UserError(unknown_name(f"{place}.{name}", value, valid))
+            if not isinstance(value, str):
+                raise UserError(f"{place}.{name}: expected text, received {value!r}")
+
+
+def _check_data(data: dict) -> None:
+    own = is_own(data.get("name"))
+    if own:
+        check_name("data.name", "data", data["name"])
+    for key in data:
+        if key not in OF_DATA and not own:
+            raise UserError(unknown_name("data", key, OF_DATA))
+    for key in OF_OWN_DATA if own else OF_DATA:
+        if key not in data and key != "dirichlet_alpha":
+            what = "a value"
+            if key == "num_examples" and own:
+                what = (
+                    f"how many training examples {data['name']} returns (after any number "
+                    "`lbkeras train` names the right one)"
+                )
+            raise UserError(f"data.{key}: expected {what}, received none")
+    for key in ("name",) if own else ("name", "train_split", "test_split"):
+        if not isinstance(data[key], str):
+            raise UserError(f"data.{key}: expected text, received {data[key]!r}")
+    checks.integer("data.test_batch_size", data["test_batch_size"], minimum=1)
+    checks.not_negative("data.dirichlet_alpha", data.get("dirichlet_alpha", 0.0))
+    if own and is_own(data["augmentation"]):
+        check_name("data.augmentation", "data", data["augmentation"])
+        return
+    valid = ("default", "none")
+    if data["augmentation"] not in valid:
+        valid = (*valid, "module:function") if own else valid
+        raise UserError(unknown_name("data.augmentation", data["augmentation"], valid))
 
 
 def _check_number(place: str, key: str, value) -> None:
@@ -150,13 +184,25 @@ def name_and_arguments(section: str, settings: dict) -> tuple[str, dict]:
     return name, arguments
 
 
+def parameters_of(function) -> dict:
+    """The parameters of a function or class by name; {} for one that does not say them."""
+    try:
+        return dict(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return {}
+
+
 def check_arguments(section: str, function, arguments: dict) -> None:
-    parameters = inspect.signature(function).parameters
+    """Refuses an argument that a function does not take, and one that it needs and does not get."""
+    parameters = parameters_of(function)
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     for key in arguments:
+        if not parameters:
+            raise UserError(f"{section}: expected no key beside its name, received {key!r}")
         if key not in parameters:
             raise UserError(unknown_name(section, key, parameters))
     for key, parameter in parameters.items():
-        if parameter.default is parameter.empty and key not in arguments:
+        optional = parameter.kind is parameter.VAR_POSITIONAL
+        if parameter.default is parameter.empty and key not in arguments and not optional:
             raise UserError(f"{section}.{key}: expected a value, received none")

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from lbkeras import files
+from lbkeras import files, metrics
 from lbkeras.errors import UserError
 from lbkeras.runs import run_lock
 
@@ -90,10 +90,10 @@ class RunFolder:
 
         Records before 0.2.0 do not hold it; then the data set in config.json says it.
         """
-        if metric == "accuracy":
-            number = self.plan.get("num_examples")
-        elif metric != "val_accuracy":
+        if not metrics.of(metric).is_share:
             return None
+        if not metric.startswith(metrics.VALIDATION):
+            number = self.plan.get("num_examples")
         elif "test_examples" in self.record:
             number = self.record["test_examples"]
         else:

@@ -77,7 +77,7 @@ def close_record(run: RunSpec, record: dict, status: str, **more) -> dict:
         "updates": last.get("updates", 0),
         "examples_seen": last.get("examples_seen", 0),
         "seconds": sum(row.get("seconds") or 0.0 for row in rows),
-        "final": {name: last.get(name) for name in (*FINALS, *measured)},
+        "final": {name: last[name] for name in (*FINALS, *measured) if name in last},
         **more,
     }
     return write_record(run.folder, record)

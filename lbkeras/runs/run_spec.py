@@ -25,6 +25,7 @@ class RunSpec:
         checkpoint_minutes: the longest time unsaved inside an epoch.
         title: shown before each line of progress.
         seconds_between_lines: of progress, at least; 0: a line an epoch.
+        metric: the final value that says what the run reached.
     """
 
     task: Any
@@ -39,6 +40,7 @@ class RunSpec:
     checkpoint_minutes: float = 10.0
     title: str = ""
     seconds_between_lines: float = 0.0
+    metric: str = "val_accuracy"
 
 
 def run_settings(run: RunSpec) -> dict:

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
+from lbkeras import metrics
 from lbkeras.planning import durations
 from lbkeras.runs import training
 from lbkeras.runs.record import read_run
@@ -49,15 +49,18 @@ def train_one(run: RunSpec, workers=None) -> str:
         training.train(run, workers)
     except Diverged as error:
         return f"diverged: {error}"
-    return outcome(run.folder) if workers is None or workers.is_chief else ""
+    return outcome(run) if workers is None or workers.is_chief else ""
 
 
-def outcome(folder: Path) -> str:
+def outcome(run: RunSpec) -> str:
     """What a finished run reached, from its record."""
-    run = read_run(folder)
-    accuracy, updates, seconds = map(run.value, ("val_accuracy", "updates", "seconds"))
-    reached = "none that is finite" if accuracy is None else f"{100 * accuracy:.2f} %"
-    return f"test accuracy {reached} after {updates:,} updates, {seconds:.1f} s of training"
+    folder, metric = read_run(run.folder), metrics.of(run.metric)
+    reached, updates, seconds = map(folder.value, (run.metric, "updates", "seconds"))
+    if reached is None:
+        shown = "not finite"
+    else:
+        shown = f"{100 * reached:.2f} %" if metric.is_share else f"{reached:.4g}"
+    return f"{metric.label} {shown} after {updates:,} updates, {seconds:.1f} s of training"
 
 
 class _TimeLeft:

@@ -28,12 +28,19 @@ def choose_steps_per_execution(model, plan) -> int:
     return max(1, min(math.floor(calls), _MOST, longest_epoch))
 
 
-def _multiplications(model) -> int:
-    """Multiplications of one example's forward pass in dense and convolution layers."""
+def _multiplications(model) -> float:
+    """Multiplications of one example's forward pass in dense and convolution layers.
+
+    Infinitely many where it is not known how often a kernel is applied: in a subclassed model, to
+    anything but vectors.
+    """
     total = 0
     for layer in layers(model, include_self=False):
         kernel = getattr(layer, "kernel", None)
-        if kernel is not None and hasattr(layer, "output"):
-            positions = layer.output.shape[1:-1]
-            total += math.prod(kernel.shape) * math.prod(positions)
+        if kernel is None:
+            continue
+        if hasattr(layer, "output"):
+            total += math.prod(kernel.shape) * math.prod(layer.output.shape[1:-1])
+        else:
+            total += math.prod(kernel.shape) if len(kernel.shape) == 2 else math.inf
     return total

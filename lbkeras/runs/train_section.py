@@ -15,19 +15,10 @@
 import contextlib
 
 from lbkeras import checks
+from lbkeras.config import TRAIN as DEFAULTS
 from lbkeras.errors import UserError, unknown_name
 
 TRAIN = "train"
-DEFAULTS = {
-    "precision": "float32",
-    "jit_compile": "auto",
-    "steps_per_execution": 0,
-    "validation_freq": 1,
-    "ema_momentum": 0.0,
-    "clipnorm": 0.0,
-    "global_clipnorm": 0.0,
-    "clipvalue": 0.0,
-}
 _PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 _MOST = 1_000_000

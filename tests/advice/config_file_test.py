@@ -30,7 +30,9 @@ def test_the_written_config_is_the_measured_one_with_the_plan(tmp_path, smith):
     assert again.seeds == 7 and list(again.arms) == ["recommended", "own"]
     assert make_plans(again)["recommended"] == PLAN
     assert arm_settings(again, "own") == settings | dict(data=config.data.to_dict())
-    assert file.read_text().startswith('"""A plan that `lbkeras plan --auto` recommends.\n')
+    assert file.read_text().startswith(
+        '"""The plan that `lbkeras plan --auto` recommends for x.py:digits, arm increase_batch.\n'
+    )
     lines = [line for line in file.read_text().splitlines() if str(file) not in line]
     assert max(map(len, lines)) <= 100
 

@@ -39,6 +39,7 @@ FLAGS = {
     "replicate": ["--config", "--workdir", "--seeds", *TRAINING],
     "report": ["--workdir"],
     "configs": [],
+    "init": ["--write"],
     "doctor": ["--data_dir"],
     "completion": [],
 }
@@ -79,8 +80,7 @@ def test_the_configs_of_other_examples_can_be_planned(command, succeeds, monkeyp
 def test_unknown_command_names_the_nearest(fails):
     message = fails("trian", "--config=x")
     assert message == (
-        "command: expected one of plan, train, replicate, report, configs, doctor, completion, "
-        "received 'trian' (did you mean 'train'?)"
+        f"command: expected one of {', '.join(COMMANDS)}, received 'trian' (did you mean 'train'?)"
     )
 
 

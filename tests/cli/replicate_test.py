@@ -6,6 +6,11 @@ import time
 
 import pytest
 
+from lbkeras.cli.command_flags import CommandFlags
+from lbkeras.cli.config_files import config_module
+from lbkeras.cli.replication_description import describe_replication
+from lbkeras.cli.train import define_training_flags
+
 # Three small arms; `diverging` alone has a learning rate that float32 cannot hold.
 CONFIG = """
 from lbkeras import config as common
@@ -115,15 +120,29 @@ def test_a_run_of_another_config_is_found_before_any_training(command, tmp_path,
     folder = tmp_path / "w" / "increase_batch" / "seed_11"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"arm": "increase_batch", "seed": 11, "data": {}}')
-    assert "(data.augmentation=None), received data.augmentation='default'" in fails(*command)
+    assert "(data.name=None), received data.name='digits'" in fails(*command)
     assert not (tmp_path / "w" / "original").exists()
 
 
-def test_a_config_without_claims(tmp_path, fails):
-    path = tmp_path / "bare.py"
-    path.write_text(CONFIG.replace("def get_claims", "def no_claims"))
-    message = fails("replicate", f"--config={path}", f"--workdir={tmp_path / 'w'}")
-    assert "expected a paper's config with PAPER and get_claims(variant)" in message
+@pytest.mark.parametrize(
+    ("docstring", "title"), [('"""Two of mine.\n\nMore."""', "Two of mine"), ("", "bare_config")]
+)
+def test_a_config_without_paper_and_claims(docstring, title, tmp_path):
+    text = CONFIG.replace("def get_claims", "def no_claims").replace("PAPER =", "OTHER =")
+    (tmp_path / "bare_config.py").write_text(docstring + text)
+    arguments = ["replicate", f"--config={tmp_path / 'bare_config.py'}"]
+    command = CommandFlags("", arguments)
+    command.config()
+    define_training_flags(command)
+    flags = command.parse()
+    module = config_module(flags["config"].config_filename)
+    arms = list(flags.config.arms)
+    described = describe_replication(flags, arguments, module, arms, [0])
+    assert (described["title"], described["paper"], described["metric"]) == (
+        title, {}, "val_accuracy"
+    )  # fmt: skip
+    claims = [(claim["arm"], claim["baseline"], claim["margin"]) for claim in described["claims"]]
+    assert claims == [("diverging", "original", 0.01), ("increase_batch", "original", 0.01)]
 
 
 @pytest.mark.parametrize(

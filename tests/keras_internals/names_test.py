@@ -8,10 +8,14 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.names import (
     SUPPORTED,
     argument_names,
+    arguments_of_every_optimizer,
+    class_named,
     defining_class,
+    direction,
     private,
     private_module,
     public_names,
+    snake_case,
 )
 
 
@@ -69,3 +73,41 @@ def test_arguments_are_read_as_the_classes_have_them(module):
 def test_arguments_of_what_is_not_there():
     assert argument_names("keras.optimizers", "Adan") == ()
     assert argument_names("not_installed.optimizers", "Adam") == ()
+
+
+NEEDED = {  # arguments without defaults
+    "IoU": dict(num_classes=2, target_class_ids=[0]), "MeanIoU": dict(num_classes=2),
+    "OneHotIoU": dict(num_classes=2, target_class_ids=[0]), "OneHotMeanIoU": dict(num_classes=2),
+    "PrecisionAtRecall": dict(recall=0.5), "RecallAtPrecision": dict(precision=0.5),
+    "SensitivityAtSpecificity": dict(specificity=0.5),
+    "SpecificityAtSensitivity": dict(sensitivity=0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in public_names("keras.metrics")
+        if name[0].isupper() and name not in ("Metric", "MeanMetricWrapper")
+    ],
+)
+def test_directions_are_those_of_the_metrics(name):
+    metric = getattr(keras.metrics, name)(**NEEDED.get(name, {}))
+    assert direction(name) == getattr(metric, "_direction", None)
+
+
+def test_names_of_losses_and_metrics_are_those_that_keras_finds():
+    for short in ("mse", "MAE", "mape", "msle", "bce", "kld"):
+        found = class_named("keras.losses", short)
+        assert keras.losses.get(short).__name__ == snake_case(found)
+    for name in ("mean_squared_error", "sparse_categorical_crossentropy", "log_cosh"):
+        found = getattr(keras.losses, class_named("keras.losses", name))
+        assert found().name == name == snake_case(found.__name__)
+    assert class_named("keras.metrics", "nothing") is None
+
+
+def test_what_every_optimizer_takes():
+    taken = arguments_of_every_optimizer()
+    keras.optimizers.SGD(**{name: None for name in taken if name not in ("learning_rate", "name")})
+    assert {"clipnorm", "use_ema", "weight_decay"} < set(taken)

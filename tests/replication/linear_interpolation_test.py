@@ -5,8 +5,8 @@ import json
 import keras
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
+from lbkeras.config import complete
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.replication import linear_interpolation
@@ -84,7 +84,7 @@ CONFIG = dict(
 
 def config(**line):
     line = dict(start="one", end="two", examples=200) | line
-    return ConfigDict(CONFIG | dict(linear_interpolation=line))
+    return complete(CONFIG | dict(linear_interpolation=line))
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_a_file_a_seed_and_none_twice(tmp_path, monkeypatch, capsys):
 
 
 def test_a_config_without_a_line(tmp_path):
-    linear_interpolation.write_lines(ConfigDict(CONFIG), [0], tmp_path)
+    linear_interpolation.write_lines(complete(CONFIG), [0], tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -68,7 +68,7 @@ def test_a_set_that_is_not_on_disk_says_where_it_was_sought_and_how_to_get_it(se
         (dict(widths=3), r"model: expected one of input_shape, .*received 'widths'"),
         (dict(num_classes=5), r"model\.num_classes: expected at least 10 \(the labels of digits go "
          r"up to 9\), received 5"),
-        (dict(num_classes=-1), "model: expected arguments that mlp takes, received .*=-1"),
+        (dict(num_classes=-1), r"model\.num_classes: expected a whole number of at least 1, .* -1"),
         (dict(hidden_sizes=("a",)), "model"),
     ],
 )  # fmt: skip

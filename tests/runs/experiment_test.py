@@ -92,14 +92,6 @@ def test_a_plan_that_lacks_an_argument(settings):
         experiment.make_plan(settings)
 
 
-def test_is_replaced_in_every_arm():
-    config = small_config(a=dict(plan=dict(epochs=3)), b=dict(plan=dict(epochs=4, factor=2.0)))
-    assert experiment.is_replaced_in_every_arm(config, "plan.epochs")
-    assert not experiment.is_replaced_in_every_arm(config, "plan.factor")
-    assert not experiment.is_replaced_in_every_arm(config, "seeds")
-    assert not experiment.is_replaced_in_every_arm(config, "arms.a.plan.epochs")
-
-
 def test_seeds():
     config = small_config()
     assert experiment.seeds(config) == [0, 1, 2]

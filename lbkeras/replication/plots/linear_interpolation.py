@@ -1,4 +1,4 @@
-"""The picture of the line between two solutions: loss and accuracy along it."""
+"""The picture of the line between two solutions: the loss and a metric along it."""
 
 import statistics
 from typing import Any
@@ -12,12 +12,9 @@ from lbkeras.replication.plots.style import (
     spread_note,
 )
 
-# Columns of a panel: training as a whole line, test examples dashed.
-_PANELS = (("loss", "val_loss"), ("accuracy", "val_accuracy"))
-
 
 def draw_line(lines: list[dict[str, Any]], title: str | None = None):
-    """The means over seeds with a band of a standard deviation to each side, loss above accuracy.
+    """The means over seeds, a standard deviation to each side; loss above the first metric.
 
     Args:
         lines: what `ReplicationFolder.lines` returns; no figure without one.
@@ -25,10 +22,13 @@ def draw_line(lines: list[dict[str, Any]], title: str | None = None):
     """
     if not lines:
         return None
-    figure, panels = new_figure(2, height=6.0)
+    others = [name for name in lines[0] if f"{metrics.VALIDATION}{name}" in lines[0]]
+    names = ["loss", *(name for name in others if name != "loss")][:2]
+    figure, panels = new_figure(len(names), height=3.0 * len(names))
     start, end = lines[0]["arms"]
     alphas = lines[0]["alpha"]
-    for axes, columns in zip(panels, _PANELS, strict=True):
+    for axes, name in zip(panels, names, strict=True):
+        columns = (name, metrics.VALIDATION + name)
         for column, color, dashes in zip(columns, COLORS[:2], ("-", "--"), strict=True):
             factor = metrics.of(column).factor
             points = []
@@ -49,9 +49,10 @@ def draw_line(lines: list[dict[str, Any]], title: str | None = None):
         for alpha in (0, 1):
             axes.axvline(alpha, color="#888888", linewidth=0.8, zorder=1)
     panels[0].set_yscale("log")
+    for axes, name in zip(panels, names, strict=True):
+        metric = metrics.of(name)
+        axes.set_ylabel(name + (f" ({metric.unit})" if metric.unit else ""))
     plain_ticks(panels[0].yaxis)
-    panels[0].set_ylabel("loss")
-    panels[1].set_ylabel("accuracy (%)")
-    panels[1].set_xlabel(f"α: {start} at 0, {end} at 1")
+    panels[-1].set_xlabel(f"α: {start} at 0, {end} at 1")
     finish(figure, panels[0], title, band=spread_note([len(lines)]))
     return figure

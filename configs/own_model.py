@@ -1,0 +1,32 @@
+"""Your own model and data: a config to copy and change.
+
+Try it with
+
+    lbkeras plan --config=own_model.py --auto
+    lbkeras replicate --config=own_model.py --workdir=runs/own_model
+"""
+
+
+def load_data():  # to train and to test on: arrays, dicts of them, tf.data.Datasets or Pipelines
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    return (x[:1437], y[:1437]), (x[1437:], y[1437:])
+
+
+def make_model(input_shape, width):  # not compiled; imports inside, as `plan` needs no Keras
+    import keras
+
+    hidden = keras.layers.Dense(width, activation="relu")
+    return keras.Sequential([keras.Input(input_shape), hidden, keras.layers.Dense(10)])
+
+
+def get_config():
+    return dict(
+        data=dict(name=load_data, num_examples=1437),
+        model=dict(name=make_model, width=64),
+        # loss=dict(name="MeanSquaredError"), metrics=["MeanAbsoluteError"],  # Keras' or your own
+        optimizer=dict(name="SGD", nesterov=True),
+        plan=dict(name="cosine_plan", epochs=20, batch_size=16, learning_rate=0.01, momentum=0.9),
+        arms=dict(own={}, large=dict(plan=dict(batch_size=128, learning_rate=0.08))),
+    )

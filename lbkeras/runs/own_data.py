@@ -1,0 +1,77 @@
+"""Data that a function of one's own returns, as Pipelines; where an arm's data come from."""
+
+from lbkeras.config import is_own
+from lbkeras.errors import UserError
+from lbkeras.runs.components import call, imported
+from lbkeras.runs.config_checks import OF_OWN_DATA, check_arguments, parameters_of
+
+
+def own_pipelines(chosen: dict, seed: int, data_dir: str | None):
+    """The training and the test Pipeline, and what they are, for a message.
+
+    Args:
+        chosen: the arm's section `data`.
+        seed: of their orders.
+        data_dir: given to a function that takes one.
+
+    Raises:
+        UserError: the function is not there, cannot be called or returns something else.
+    """
+    name = chosen["name"]
+    function = imported("data.name", name)
+    arguments = {key: value for key, value in chosen.items() if key not in OF_OWN_DATA}
+    if "data_dir" in parameters_of(function):
+        arguments.setdefault("data_dir", data_dir)
+    check_arguments("data", function, arguments)
+    made = call("data", name, function, arguments)
+    if not isinstance(made, tuple | list) or len(made) != 2:
+        raise UserError(
+            "data.name: expected a function that returns training and test data, received "
+            f"{name!r}, which returns a {type(made).__name__}"
+        )
+    augment = None
+    if is_own(chosen["augmentation"]):
+        augment = imported("data.augmentation", chosen["augmentation"])
+    train = _own_pipeline(name, "training", made[0], seed, shuffle=True, augment=augment)
+    test = _own_pipeline(name, "test", made[1], seed, shuffle=False)
+    return train, test, f"{name} returns"
+
+
+def _own_pipeline(name: str, which: str, source, seed: int, *, shuffle: bool, augment=None):
+    """What one's own function returned, as a Pipeline in the run's orders."""
+    from lbkeras.data.pipeline import Pipeline
+
+    where = f"data.name: the {which} data of {name}"
+    if not isinstance(source, Pipeline):
+        try:
+            return Pipeline(source, 1, shuffle=shuffle, augment=augment, seed=seed)
+        except UserError as error:
+            if error.key == "augment":
+                raise UserError(f"data.augmentation: {error.said}") from error
+            raise UserError(f"{where}: {error.said}") from error
+    if source.shuffle != shuffle:
+        raise UserError(
+            f"{where}: expected a Pipeline with shuffle={shuffle}, received shuffle={not shuffle}"
+        )
+    if augment is not None:
+        raise UserError(
+            f"data.augmentation: expected none beside the Pipeline that {name} returns, which "
+            "augments by itself"
+        )
+    source.seed = seed
+    return source
+
+
+def describe_data(settings: dict, data_dir: str | None) -> str:
+    """A line about where an arm's data come from, for the record.
+
+    Raises:
+        UserError: as `lbkeras.data.load.describe`, or a function of one's own that is not there.
+    """
+    name = settings["data"]["name"]
+    if not is_own(name):
+        from lbkeras.data.load import describe
+
+        return describe(name, data_dir)
+    lines = (imported("data.name", name).__doc__ or "").strip().splitlines()
+    return lines[0] if lines else ""
