@@ -173,7 +173,9 @@ def _taken(config: ConfigDict, path: list[str], section: ConfigDict) -> tuple | 
     if kind == "data":
         return config_checks.OF_DATA
     if kind in components.NAMED:
-        return (*components.arguments_taken(kind, name), *_OF_AN_ENTRY.get(kind, ()))
+        of_an_output = ("weight",) if kind == config_checks.LOSS and len(path) == 3 else ()
+        more = (*_OF_AN_ENTRY.get(kind, ()), *of_an_output)
+        return (*components.arguments_taken(kind, name), *more)
     return ()
 
 
