@@ -175,7 +175,9 @@ def _taken(config: ConfigDict, path: list[str], section: ConfigDict) -> tuple | 
     if kind == train_section.TRAIN:
         return tuple(TRAIN)
     if kind in components.NAMED:
-        return (*components.arguments_taken(kind, name), *_OF_AN_ENTRY.get(kind, ()))
+        of_an_output = ("weight",) if kind == config_checks.LOSS and len(path) == 3 else ()
+        more = (*_OF_AN_ENTRY.get(kind, ()), *of_an_output)
+        return (*components.arguments_taken(kind, name), *more)
     return ()
 
 

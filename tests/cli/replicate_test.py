@@ -64,7 +64,7 @@ def test_the_config_is_not_executed_for_each_run(tmp_path, fails):
 @pytest.mark.slow
 def test_arms_and_seeds_then_the_report(command, tmp_path, succeeds, monkeypatch):
     # Short runs, also on a loaded machine: one line each.
-    monkeypatch.setattr("lbkeras.cli.replicate._SECONDS_BETWEEN_LINES", 1e6)
+    monkeypatch.setattr("lbkeras.cli.replicate.SECONDS_BETWEEN_LINES", 1e6)
     output = succeeds(*command)
     lines = output.splitlines()
     runs = [line for line in lines if line.startswith("[")]
