@@ -29,8 +29,9 @@ def config_variant(value: str) -> str:
 def config_module(value: str):
     """The Python module of a FILE[:VARIANT], for what a config says besides its settings."""
     path = config_path(value)
-    _add_root(path)
-    components.add_folder(path.parent)
+    if paper_configs.package() not in path.resolve().parents:  # the papers' need nothing else
+        _add_root(path)
+        components.add_folder(path.parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -96,12 +97,10 @@ def _no_file(path: Path) -> str:
 
 
 def _add_root(path: Path) -> None:
-    """Puts the folder that holds `configs/` on the import path; lbkeras is none of these."""
+    """Puts the folder that holds `configs/` on the import path."""
     for parent in path.resolve().parents:
-        root = parent.parent
-        if parent.name == "configs" and root != paper_configs.package():
-            if str(root) not in sys.path:
-                sys.path.insert(0, str(root))
+        if parent.name == "configs" and str(parent.parent) not in sys.path:
+            sys.path.insert(0, str(parent.parent))
 
 
 def _line(error: BaseException, path: Path) -> str:

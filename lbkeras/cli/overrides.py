@@ -34,6 +34,8 @@ def check(config: ConfigDict, key: str, value: str | None) -> None:
         if not isinstance(section, ConfigDict):
             raise UserError(unknown_name(place, name, []))
         if name not in section:
+            if section is config:
+                train_section.check_place(name, place)
             _add(config, section, parts[: depth + 1], place)
         section, place = section.get(name), f"{place}.{name}"
     if isinstance(section, ConfigDict):

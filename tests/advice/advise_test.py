@@ -48,7 +48,6 @@ def test_it_recommends_what_it_measures(capsys):
         (dict(plan=plan(examples=100)), "plan: expected one for 512 examples"),
         (dict(plan="cosine"), "plan: expected a Plan or None"),
         (dict(epochs=4, make_model=lambda: None), "make_model: expected a compiled keras.Model"),
-        (dict(epochs=4, make_model=make_model()), "make_model: expected a function"),
         (dict(epochs=4, train=([[1.0]] * 3, [1.0] * 3)), "train: expected at least 64 examples"),
     ],
 )
@@ -56,6 +55,11 @@ def test_what_cannot_be_measured_is_refused(arguments, message):
     arguments = dict(make_model=make_model, train=data()) | arguments
     with pytest.raises(UserError, match=message):
         lbkeras.advise(**arguments, verbose=0)
+
+
+def test_a_model_is_no_function_that_makes_one():
+    with pytest.raises(UserError, match="make_model: expected a function"):
+        lbkeras.advise(make_model(), data(), epochs=4)
 
 
 def test_a_schedule_in_steps_needs_a_plan():

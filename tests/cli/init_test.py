@@ -59,4 +59,4 @@ def test_a_copy_is_trained(tmp_path, succeeds):
         "train", f"--config={tmp_path / 'copied_model.py'}", f"--workdir={tmp_path / 'run'}",
         "--arm=large", "--config.plan.epochs=2", "--config.model.width=8",
     )  # fmt: skip
-    assert "large, seed 0: accuracy on unseen examples " in output
+    assert "large, seed 0: test accuracy " in output

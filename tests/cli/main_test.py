@@ -37,7 +37,7 @@ FLAGS = {
     ],
     "train": ["--config", "--workdir", "--arm", *TRAINING, "--seed"],
     "replicate": ["--config", "--workdir", "--seeds", *TRAINING],
-    "report": ["--workdir"],
+    "report": ["--workdir", "--plot_format"],
     "configs": [],
     "init": ["--write"],
     "doctor": ["--data_dir"],

@@ -188,6 +188,7 @@ FILES = [
     ("made.model.name = 'resnet'", "model.name: expected one of"),
     ("made.plan.name = 'Plan'", "plan.name: expected one of"),
     ("made.plan.foo = 1", "plan: expected one of"),
+    ("made.train.steps_per_execution = 'x'", "train.steps_per_execution: expected a whole number"),
     ("made.metric = 'val_acuracy'", "config.metric of arm first: expected one of accuracy, val_a"),
     ("made.loss.name = 'MeanSquareError'", "loss.name: expected one of"),
     ("made.metrics = dict(acuracy={})", "metrics: expected one of"),
@@ -206,7 +207,6 @@ FILES = [
             ("data.num_examples", "'x'"), ("data.num_examples", "float('nan')"), ("plan", "(1,)"),
             ("data.train_split", "3"), ("seeds", "'x'"), ("checkpoint_minutes", "'x'"),
             ("model.name", "3"), ("plan.epochs", "print"), ("plan.epochs", "{'a': 3}"),
-            ("train.steps_per_execution", "'x'"),
         )
     ),
     *(

@@ -1,5 +1,6 @@
 """lbkeras.compare: real runs of a small model of one's own."""
 
+import functools
 import json
 import os
 import signal
@@ -138,26 +139,29 @@ def test_a_folder_is_not_resumed_with_something_else(compared, change, named):
     assert (compared.workdir / "report.json").read_bytes() == before
 
 
-SHARED = keras.layers.Dense(1)
+@functools.cache
+def shared_layer():
+    return keras.layers.Dense(1)
 
 
 def shares_weights():
-    model = keras.Sequential([keras.Input((4,)), SHARED])
+    model = keras.Sequential([keras.Input((4,)), shared_layer()])
     model.compile("sgd", "mse")
     return model
 
 
-ADAM = keras.optimizers.Adam()
+@functools.cache
+def adam():
+    return keras.optimizers.Adam()
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
-        (dict(make_model=Regression(3)), "make_model: expected a function that returns"),
         (dict(make_model=lambda: None), "make_model: expected a compiled .* received None"),
         (dict(make_model=shares_weights, arms={"a": plan(10, momentum=0.0)}),
          "arm a: make_model: expected a new model at each call"),
-        (dict(make_model=lambda: make_model(optimizer=ADAM)), "plan.momentum|momentum"),
+        (dict(make_model=lambda: make_model(optimizer=adam())), "plan.momentum|momentum"),
         (dict(arms={}), "arms: expected a dict of at least one arm"),
         (dict(arms={"a": lambda pipeline: []}), "arms: expected at least one with a Plan"),
         (dict(arms={"a": {"plans": plan(10)}}), "arm a: .*plans.*did you mean|arm a.*'plans'"),
@@ -165,7 +169,6 @@ ADAM = keras.optimizers.Adam()
         (dict(arms={"a/b": plan(10)}), "arms: expected names that can be those of folders"),
         (dict(arms={"a": {"plan": plan(10), "callbacks": lambda pipeline: None}}),
          "arm a: callbacks: expected a function from a Pipeline to a list"),
-        (dict(train=lbkeras.data.Pipeline(data(), 10, shuffle=False)), "train: .*shuffle=True"),
         (dict(metric="val_accuracy"), "metric"),
         (dict(seeds=0), "seeds"),
     ],
@@ -175,6 +178,16 @@ def test_what_cannot_be_compared_is_refused_before_a_folder_is_made(tmp_path, ch
     with pytest.raises(UserError, match=message):
         lbkeras.compare(**arguments | change, workdir=tmp_path / "runs")
     assert not list(tmp_path.glob("runs/*/"))
+
+
+def test_a_model_or_data_in_order_are_refused(tmp_path):
+    arguments = dict(make_model=make_model, train=data(), test=data(60), arms=ARMS)
+    for change, message in (
+        (dict(make_model=make_model()), "make_model: expected a function that returns"),
+        (dict(train=lbkeras.data.Pipeline(data(), 10, shuffle=False)), "train: .*shuffle=True"),
+    ):
+        with pytest.raises(UserError, match=message):
+            lbkeras.compare(**arguments | change, workdir=tmp_path)
 
 
 @pytest.mark.release

@@ -270,6 +270,6 @@ def test_a_run_has_no_value_that_its_model_does_not_measure(tmp_path):
     record = training.train(run)
     assert set(record["final"]) == {"loss", "val_loss", "mae", "val_mae"}
     shown = f"{record['final']['val_mae']:.4g}"
-    assert outcome(run).startswith(f"mae on unseen examples {shown} after 8 updates, ")
+    assert outcome(run).startswith(f"test mae {shown} after 8 updates, ")
     rows = [json.loads(line) for line in (run.folder / "history.jsonl").read_text().splitlines()]
     assert "accuracy" not in rows[0] and "val_mae" in rows[0]
