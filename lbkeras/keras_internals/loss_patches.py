@@ -18,7 +18,7 @@ from lbkeras.keras_internals.trainer_patches import trainer_class
 # is right for means over examples only, and is the number of replicas too large for the others.
 
 
-class _Meeting:
+class Meeting:
     """Stands for two replicas that say the same: as far as losses look at a strategy."""
 
     num_replicas_in_sync = 2
@@ -42,7 +42,7 @@ class _Meeting:
 
 def replicas_meet_in(name: str, *arguments) -> bool:
     function = private(loss_reduction.module(), name)
-    meeting = _Meeting()
+    meeting = Meeting()
     with meeting.instead_of_ours():
         function(*arguments)
     return meeting.met
@@ -103,7 +103,7 @@ def added_losses_count_alike() -> bool:
         losses = (tf.ones(()),)
 
     compute_loss = private(trainer_class(), "_compute_loss")
-    model, meeting = Model(), _Meeting()
+    model, meeting = Model(), Meeting()
     with meeting.instead_of_ours():
         compute_loss(model, x=tf.ones((1, 1)), training=False)
     return not meeting.met

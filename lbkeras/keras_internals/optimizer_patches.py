@@ -1,9 +1,11 @@
-"""What Keras' optimizers get wrong with several replicas: clipping, and averages of the weights."""
+"""What Keras' optimizers get wrong with several replicas: clipping, averages of the weights, and
+whether a scaled loss has overflowed."""
 
 import keras
 import tensorflow as tf
 
 from lbkeras.keras_internals import loss_reduction
+from lbkeras.keras_internals.loss_patches import Meeting
 from lbkeras.keras_internals.names import defining_class, private
 from lbkeras.keras_internals.optimizer import clip
 
@@ -122,3 +124,28 @@ def put_averages_without_condition():
 
 
 _PUT = "_lbkeras_puts_averages"
+
+
+# Loss scaling skips an update whose gradients are not finite, and asks one replica alone, whose
+# gradients are not summed yet: what overflows in another one goes into the weights. Workers, which
+# each ask themselves, would not even meet.
+
+
+def a_replica_checks_its_own_gradients() -> bool:
+    optimizer, meeting = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), Meeting()
+    with meeting.instead_of_ours():
+        optimizer.check_finite([tf.ones(1)])
+    return not meeting.met
+
+
+def check_gradients_of_all_replicas():
+    check_own = keras.optimizers.LossScaleOptimizer.check_finite
+
+    def check_finite(self, gradients):
+        finite = check_own(self, gradients)
+        if loss_reduction.replicas() == 1:
+            return finite
+        count = loss_reduction.sum_over_replicas(tf.cast(finite, tf.float32))
+        return tf.equal(count, float(loss_reduction.replicas()))
+
+    keras.optimizers.LossScaleOptimizer.check_finite = check_finite

@@ -70,6 +70,10 @@ PATCHES = {
         optimizer_patches.averages_are_put_in_a_condition,
         optimizer_patches.put_averages_without_condition,
     ),
+    "a replica checks its own gradients": (
+        optimizer_patches.a_replica_checks_its_own_gradients,
+        optimizer_patches.check_gradients_of_all_replicas,
+    ),
     "data are not told the strategy": (
         trainer_patches.data_are_not_told_the_strategy,
         trainer_patches.tell_data_the_strategy,

@@ -1,4 +1,4 @@
-"""Clipping and averages of the weights, on replicas as on one device."""
+"""Clipping, averages of the weights and loss scaling, on replicas as on one device."""
 
 import keras
 import numpy as np
@@ -39,3 +39,20 @@ def test_averages_that_replace_the_weights(mirrored):
         model = make(optimizer(**every))
     np.testing.assert_allclose(fitted(model)[0], expected, rtol=1e-6)
     assert np.abs(fitted(make(optimizer()))[0] - expected).max() > 1e-3  # it mattered
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replica", [pytest.param(0, marks=pytest.mark.release), 1])
+def test_an_overflow_in_any_replica_skips_the_update(mirrored, replica):
+    """The scaled loss of one example of the first batch is more than float16 can hold."""
+    x, y = np.ones((8, 4), "float32"), np.full((8, 1), 0.1, "float32")
+    y[2 * replica] = 30_000.0
+    with mirrored.scope():
+        layer = keras.layers.Dense(1, kernel_initializer="zeros", dtype="mixed_float16")
+        model = keras.Sequential([keras.Input((4,)), layer])
+        optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+        model.compile(optimizer, "mse")
+    model.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+    assert int(optimizer.iterations.numpy()) == 1
+    assert float(optimizer.dynamic_scale.numpy()) == 2.0**14
+    np.testing.assert_allclose(model.get_weights()[0], 0.02, rtol=1e-3)
