@@ -15,9 +15,10 @@ from lbkeras.callbacks.checkpoint_contents import (
     array_of,
     build_metrics,
     check_fits,
-    metrics_of,
+    metrics_arrays,
     optimizer_classes,
     owners,
+    restore_metrics,
     variables_of,
 )
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
@@ -166,7 +167,7 @@ class Checkpoint(PipelineCallback):
         average_over_replicas(self.model)
         arrays = {name: array_of(v) for name, v in variables_of(self.model).items()}
         if step:
-            arrays |= {name: array_of(v) for name, v in metrics_of(self.model).items()}
+            arrays |= metrics_arrays(self.model)
         state = {
             "format": checkpoint_file.CHECKPOINT_FORMAT,
             "epoch": epoch,
@@ -220,8 +221,7 @@ class Checkpoint(PipelineCallback):
         _, state, arrays = self._pending
         if state["step"]:  # `fit` and the callbacks have just reset what belongs to the epoch
             self._first_step = self.pipeline.start_step = state["step"]
-            for name, variable in metrics_of(self.model).items():
-                variable.assign(arrays[name])
+            restore_metrics(self.model, arrays)
             self._restore_callbacks()
         self._pending = None
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from lbkeras.callbacks.callback_attributes import only_shows
+from lbkeras.distribution.replica_values import get_replica_values, set_replica_values
 from lbkeras.errors import UserError
 
 OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train anew"
@@ -18,6 +19,39 @@ def variables_of(model) -> dict:
 
 def metrics_of(model) -> dict:
     return {f"metrics/{i}": v for i, v in enumerate(model.metrics_variables)}
+
+
+def metrics_arrays(model) -> dict[str, np.ndarray]:
+    """The metrics of the running epoch, and with several replicas what each of them has.
+
+    Their sum divided among the replicas again would be rounded otherwise.
+    """
+    variables = metrics_of(model)
+    arrays = {name: array_of(variable) for name, variable in variables.items()}
+    strategy = _several_replicas(model)
+    if strategy is not None:
+        stacks = get_replica_values(strategy, list(variables.values()))
+        arrays |= {f"replica_{name}": values for name, values in zip(arrays, stacks, strict=True)}
+    return arrays
+
+
+def restore_metrics(model, arrays: dict) -> None:
+    """Gives the metrics what `metrics_arrays` read, also on another number of replicas."""
+    variables, strategy = metrics_of(model), _several_replicas(model)
+    stacks = [arrays.get(f"replica_{name}") for name in variables]
+    if strategy is not None and all(
+        values is not None and len(values) == strategy.num_replicas_in_sync for values in stacks
+    ):
+        set_replica_values(strategy, list(variables.values()), stacks)
+    else:
+        for name, variable in variables.items():
+            variable.assign(arrays[name])
+
+
+def _several_replicas(model):
+    """The model's strategy, if it has several replicas."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return strategy if strategy is not None and strategy.num_replicas_in_sync > 1 else None
 
 
 def build_metrics(model, pipeline) -> None:

@@ -21,6 +21,15 @@ def num_workers(strategy) -> int:
     return max(1, sum(len(jobs.get(job, ())) for job in ("chief", "worker")))
 
 
+def worker_index(strategy) -> int:
+    """The place of this process among the workers, in the order of `gather`; 0 on one machine."""
+    if num_workers(strategy) == 1:
+        return 0
+    resolver = strategy.cluster_resolver
+    after_chief = resolver.task_type == "worker" and "chief" in resolver.cluster_spec().as_dict()
+    return resolver.task_id + after_chief
+
+
 def is_chief(strategy) -> bool:
     """Whether this process writes what all have made: the only one, or the first worker."""
     return num_workers(strategy) == 1 or strategy.extended.should_checkpoint

@@ -612,3 +612,41 @@ def test_a_copy_under_another_name_is_no_checkpoint_and_the_highest_number_is_th
     shutil.copy(directory / "update_999999999.npz", directory / "update_best.npz")
     (directory / "update_000000006.npz").rename(directory / "update_1000000000.npz")
     assert restored(saved, directory) == (3, True, [])
+
+
+def test_metrics_of_a_running_epoch_are_kept_for_each_replica(compiled, digits, mirrored, tmp_path):
+    """Half of their sum is rounded otherwise than what each replica had."""
+
+    def start():
+        with mirrored.scope():
+            model = compiled()
+        train = Pipeline(digits, 64)
+        scheduler = BatchSizeScheduler(train, lambda epoch, size: size)
+        return model, train, Checkpoint(tmp_path, train, [scheduler], minutes=0), scheduler
+
+    def parts(model):
+        values = [variable.value for variable in model.metrics_variables]
+        return [
+            part.numpy() for value in values for part in mirrored.experimental_local_results(value)
+        ]
+
+    model, train, checkpoint, scheduler = start()
+    before = []
+    look = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: before.append(parts(model))
+    )
+    with pytest.raises(Killed):
+        callbacks = [scheduler, checkpoint, look, KillAt(update=5)]
+        model.fit(train, verbose=0, callbacks=callbacks)
+    assert any(a != b for a, b in zip(before[-1][::2], before[-1][1::2], strict=True))
+
+    model, train, checkpoint, scheduler = start()
+    checkpoint.restore(model)
+    after = []
+    look = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: after.append(parts(model))
+    )
+    with pytest.raises(Killed):
+        callbacks = [scheduler, checkpoint, look, KillAt(update=6)]
+        model.fit(train, verbose=0, callbacks=callbacks)
+    assert after[0] == before[-1]
