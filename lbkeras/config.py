@@ -25,9 +25,20 @@ _DEFAULTS = dict(
     seeds=3,
     first_seed=0,
     checkpoint_minutes=10.0,
-    steps_per_execution=0,  # updates in one call of the graph; 0: chosen from the model
+    train={},
 )
 _DATA = dict(train_split="train", test_split="test", test_batch_size=1000, augmentation="default")
+# What they mean stands in `runs.train_section`.
+TRAIN = dict(
+    precision="float32",
+    jit_compile="auto",
+    steps_per_execution=0,
+    validation_freq=1,
+    ema_momentum=0.0,
+    clipnorm=0.0,
+    global_clipnorm=0.0,
+    clipvalue=0.0,
+)
 _OWN_DATA = dict(test_batch_size=1000, augmentation="none")
 
 
@@ -69,10 +80,16 @@ def complete(config: Mapping[str, Any] | ConfigDict) -> ConfigDict:
             config.metrics = logged.default_metrics(config.loss)
         if isinstance(config.data, ConfigDict):
             defaults = _OWN_DATA if is_own(config.data.get("name")) else _DATA
-            for key, value in defaults.items():
-                if key not in config.data:
-                    config.data[key] = value
+            _add_missing(config.data, defaults)
+        if isinstance(config.train, ConfigDict):
+            _add_missing(config.train, TRAIN)
     return config
+
+
+def _add_missing(section: ConfigDict, defaults: dict) -> None:
+    for key, value in defaults.items():
+        if key not in section:
+            section[key] = value
 
 
 def _ordered(value):
@@ -129,6 +146,7 @@ def experiment(
     metrics: dict[str, dict[str, Any]] | Sequence[Any] | None = None,
     metric: str | None = None,
     callbacks: dict[str, Any] | None = None,
+    train: dict[str, Any] | None = None,
     seeds: int = 3,
     first_seed: int = 0,
     checkpoint_minutes: float = 10.0,
@@ -161,6 +179,9 @@ def experiment(
             examples, else `val_loss`.
         callbacks: names of callbacks that steer or measure, each with its arguments; with `name`
             the key may be any.
+        train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
+            `clipnorm`, `global_clipnorm`, `clipvalue`, as `lbkeras.runs.train_section` describes
+            them; what is left out has its default.
         seeds: how many seeds `lbkeras replicate` runs.
         first_seed: the first of them; one that chooses a setting takes other seeds than the one
             that reports with it.
@@ -179,6 +200,7 @@ def experiment(
         metrics=metrics,
         metric=metric,
         callbacks=callbacks,
+        train=train,
         seeds=seeds,
         first_seed=first_seed,
         checkpoint_minutes=checkpoint_minutes,

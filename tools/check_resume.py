@@ -123,7 +123,7 @@ def start_command(workdir: Path, chosen: Chosen) -> list[str]:
         *([f"--arm={chosen.arm}"] if chosen.arm else []),
         *chosen.overrides,
         "--config.checkpoint_minutes=0.0",
-        "--config.steps_per_execution=5",
+        "--config.train.steps_per_execution=5",
     ]
 
 

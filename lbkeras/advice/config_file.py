@@ -14,7 +14,7 @@ from lbkeras.errors import UserError
 from lbkeras.replication.default_claims import default_claims
 from lbkeras.runs import components, experiment, machine
 
-_SETTINGS = ("metric", "seeds", "first_seed", "checkpoint_minutes", "steps_per_execution")
+_SETTINGS = ("metric", "seeds", "first_seed", "checkpoint_minutes")
 
 
 def check_destination(path: str) -> Path:

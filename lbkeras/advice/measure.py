@@ -13,6 +13,7 @@ from lbkeras.advice.words import bounds_in_words
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.plan import Plan
+from lbkeras.runs.train_section import keras_session
 
 FEWEST_EPOCHS = 2  # measured
 _SHARE_OF_EPOCHS = 0.25
@@ -49,8 +50,11 @@ def measure(task, baseline: Plan, strategy: str, say):
         say: called with one line an epoch.
     """
     load_tensorflow()
-    import keras
+    with keras_session(task.settings, seed=0):
+        return _measure(task, baseline, strategy, say)
 
+
+def _measure(task, baseline: Plan, strategy: str, say) -> Measurement:
     from lbkeras.callbacks.optimizer_settings import base_optimizer
     from lbkeras.callbacks.stop_on_nan import Diverged, StopOnNaN
     from lbkeras.callbacks.training_statistics import TrainingStatistics
@@ -63,8 +67,6 @@ def measure(task, baseline: Plan, strategy: str, say):
     from lbkeras.methods.micro_batches.callback import MicroBatches
     from lbkeras.planning.replicas import check_replicas
 
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(0)
     plan = measured_plan(baseline)
     chosen = make_strategy(strategy)
     check_replicas(baseline, chosen.num_replicas_in_sync)

@@ -8,6 +8,7 @@ import time
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.replicas import replica_batch_size
+from lbkeras.runs.train_section import keras_session
 
 _SECONDS_OF_TIMING = 1.5  # a batch size
 _FEWEST_CALLS, _MOST_CALLS = 3, 50
@@ -68,13 +69,15 @@ def probe_batch_sizes(
         UserError: a setting or data set is not usable, or not even one example fits.
     """
     load_tensorflow()
-    import keras
+    with keras_session(task.settings, seed=0):
+        return _probe(task, plan, batch_sizes, strategy, budget_mb, say)
+
+
+def _probe(task, plan, batch_sizes, strategy: str, budget_mb, say) -> dict[int, Probe]:
     import tensorflow as tf
 
     from lbkeras.distribution.strategy import strategy as make_strategy
 
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(0)
     chosen = make_strategy(strategy)
     pipeline, _ = task.pipelines(seed=0)
     model = task.compiled_model(plan, chosen, pipeline)

@@ -9,7 +9,7 @@ from ml_collections.config_dict import placeholder
 
 from lbkeras.config import is_own
 from lbkeras.errors import UserError, unknown_name
-from lbkeras.runs import components, config_checks, experiment
+from lbkeras.runs import components, config_checks, experiment, train_section
 
 _ENTRIES = config_checks.LISTS
 _OPTIONAL = (config_checks.CALLBACKS,)
@@ -148,6 +148,8 @@ def _add(config: ConfigDict, section: ConfigDict, parts: list[str], place: str) 
     else:
         valid, value = _taken(config, path, section), placeholder(object)
     if valid is not None and name not in valid:
+        if len(parts) == 1:
+            train_section.check_place(name, place)
         raise UserError(unknown_name(place, name, dict.fromkeys([*section, *valid])))
     with config.unlocked():
         section[name] = value
@@ -172,6 +174,8 @@ def _taken(config: ConfigDict, path: list[str], section: ConfigDict) -> tuple | 
         return tuple(each for each in parameters if each != "num_examples")
     if kind == "data":
         return config_checks.OF_DATA
+    if kind == train_section.TRAIN:
+        return tuple(train_section.DEFAULTS)
     if kind in components.NAMED:
         return (*components.arguments_taken(kind, name), *_OF_AN_ENTRY.get(kind, ()))
     return ()

@@ -67,9 +67,11 @@ def main(arguments: list[str]) -> int:
 def compared_settings(run) -> dict:
     """What the commands of all workers must agree on."""
     from lbkeras.runs.run_spec import run_settings
+    from lbkeras.runs.train_section import TRAIN
 
-    names = ("steps_per_execution", "checkpoint_minutes", "micro_batch_size")
-    return run_settings(run) | {name: getattr(run, name) for name in names}
+    names = ("checkpoint_minutes", "micro_batch_size")
+    own = {name: getattr(run, name) for name in names} | {TRAIN: run.task.settings.get(TRAIN)}
+    return run_settings(run) | own
 
 
 def strategy_name(flags) -> str:
@@ -112,7 +114,6 @@ def make_run(flags, arguments: list[str], module, *, arm: str, seed: int, folder
         references=(f"{paper['citation']}, arXiv:{paper['arxiv']}",) if paper else (),
         strategy=strategy_name(flags),
         micro_batch_size=flags.micro_batch_size,
-        steps_per_execution=flags.config.steps_per_execution,
         checkpoint_minutes=flags.config.checkpoint_minutes,
         metric=experiment.report_metric(flags.config)[0],
         **more,

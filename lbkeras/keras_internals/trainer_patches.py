@@ -146,11 +146,7 @@ def steps_in_a_plain_loop():
 
     def _make_function(self, step_function):
         several = self.distribute_strategy.num_replicas_in_sync > 1
-        if several and self.jit_compile and not _can_compile(self.distribute_strategy):
-            raise UserError(
-                "jit_compile: expected False or 'auto' on these replicas, which XLA cannot compile "
-                "together, received True"
-            )
+        check_compilation(self.distribute_strategy, self.jit_compile)
         if several and model_internals.activity_losses_are_sums():
             _refuse_activity_regularizers(self)
         if self.steps_per_execution == 1 or self.run_eagerly or not several:
@@ -168,6 +164,20 @@ def _refuse_activity_regularizers(model):
                 "activity_regularizer: expected none on several replicas with Keras before 3.14, "
                 f"received one in layer {layer.name!r}"
             )
+
+
+def check_compilation(strategy, jit_compile) -> None:
+    """Checks that XLA compiles a step of the replicas, where it is to.
+
+    Raises:
+        UserError: `jit_compile` is True, and it does not.
+    """
+    several = strategy.num_replicas_in_sync > 1
+    if several and jit_compile is True and not _can_compile(strategy):
+        raise UserError(
+            "jit_compile: expected False or 'auto' on these replicas, which XLA cannot compile "
+            "together, received True"
+        )
 
 
 def _can_compile(strategy) -> bool:

@@ -9,6 +9,7 @@ from lbkeras import files
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.runs import build, experiment
+from lbkeras.runs.train_section import keras_session
 
 POSITIONS = tuple(np.linspace(-1.0, 2.0, 25).tolist())
 _KEYS = ("start", "end", "examples")
@@ -148,12 +149,11 @@ def _evaluate_saved(models, settings: dict, examples: int, seed: int, data_dir) 
     load_tensorflow()
     import keras
 
-    keras.backend.clear_session()
-    train, test = build.make_pipelines(settings, 1, seed, data_dir)
-    train = train.in_order(settings["data"]["test_batch_size"], examples or None)
-    start, end = (keras.models.load_model(model, compile=False) for model in models)
-    build.compile_model(start, settings)
-    with build.reading_data(settings):
+    with keras_session(settings, seed), build.reading_data(settings):
+        train, test = build.make_pipelines(settings, 1, seed, data_dir)
+        train = train.in_order(settings["data"]["test_batch_size"], examples or None)
+        start, end = (keras.models.load_model(model, compile=False) for model in models)
+        build.compile_model(start, settings)
         return evaluate_line(start, end, train, test)
 
 

@@ -7,6 +7,7 @@ from lbkeras.config import LOSS as DEFAULT_LOSS
 from lbkeras.config import is_own
 from lbkeras.errors import UserError
 from lbkeras.planning.plan import Plan, check_without_momentum
+from lbkeras.runs import train_section
 from lbkeras.runs.components import call, find
 from lbkeras.runs.config_checks import (
     CALLBACKS,
@@ -199,12 +200,11 @@ def make_optimizer(settings: dict, plan: Plan, steered: bool = False):
             f"optimizer.name: expected a Keras optimizer or a function that returns one, received "
             f"{name!r}, which returns a {type(optimizer).__name__}"
         )
+    train_section.prepare_optimizer(optimizer, settings)
     return optimizer
 
 
-def compiled_model(
-    settings: dict, plan: Plan, strategy, train, *, steered: bool = False, steps_per_execution=0
-):
+def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool = False):
     """The compiled model of an arm, made under a strategy.
 
     Args:
@@ -213,20 +213,28 @@ def compiled_model(
         strategy: of tf.distribute.
         train: its training Pipeline.
         steered: as for `make_optimizer`.
-        steps_per_execution: updates in one call of the graph; 0: chosen.
 
     Raises:
-        UserError: as `make_model`, `make_optimizer` and `compile_model`.
+        UserError: as `make_model`, `make_optimizer` and `compile_model`; replicas that XLA cannot
+            compile.
     """
+    from lbkeras.keras_internals.trainer_patches import check_compilation
     from lbkeras.runs.steps_per_execution import choose_steps_per_execution
 
+    chosen = train_section.values_of(settings)
+    try:
+        check_compilation(strategy, chosen["jit_compile"])
+    except UserError as error:
+        raise error.of(train_section.TRAIN) from None
     with strategy.scope():
         model = make_model(settings, train)
         compile_model(
             model,
             settings,
             optimizer=make_optimizer(settings, plan, steered),
-            steps_per_execution=steps_per_execution or choose_steps_per_execution(model, plan),
+            jit_compile=chosen["jit_compile"],
+            steps_per_execution=chosen["steps_per_execution"]
+            or choose_steps_per_execution(model, plan),
         )
     return model
 

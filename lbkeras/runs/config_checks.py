@@ -7,9 +7,10 @@ from lbkeras import checks, metrics
 from lbkeras.config import is_own
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.files import is_file_name
+from lbkeras.runs import train_section
 from lbkeras.runs.components import OF_EVERY_RUN, check_name
 
-SECTIONS = ("data", "model", "loss", "metrics", "optimizer", "plan")
+SECTIONS = ("data", "model", "loss", "metrics", "optimizer", "plan", train_section.TRAIN)
 LOSS, METRICS, CALLBACKS = "loss", "metrics", "callbacks"
 LISTS = (METRICS, CALLBACKS)  # sections of entries, each a component
 OPTIONAL = (CALLBACKS, "linear_interpolation")
@@ -25,7 +26,7 @@ _RANGES = {
     "seeds": (int, 1, 1_000_000),
     "first_seed": (int, 0, MOST_SEED),
     "checkpoint_minutes": (int | float, 0, 1_000_000),
-    "steps_per_execution": (int, 0, 1_000_000),
+    "steps_per_execution": (int, 0, 1_000_000),  # before 0.2.0; it is one of `train`
 }
 
 
@@ -38,6 +39,7 @@ def check_config(config) -> None:
     known = (*SECTIONS, *OPTIONAL, "arms", "metric", *_RANGES)
     for key in config:
         if key not in known:
+            train_section.check_place(key, "config")
             raise UserError(unknown_name("config", key, known))
     for key in (*SECTIONS, *OPTIONAL, "arms"):
         if key in config or key not in OPTIONAL:
@@ -87,6 +89,7 @@ def check_settings(settings: dict) -> None:
     if METRICS in settings:
         _check_metrics(settings)
     _check_data(settings["data"])
+    train_section.check(settings)
     for key, entry in settings.get(CALLBACKS, {}).items():
         name = entry.get("name", key)
         if name in OF_EVERY_RUN:

@@ -9,6 +9,9 @@ The section `callbacks`, which need not be there, holds what steers and measures
 the names of callbacks, each with its arguments. What only a run knows (`pipeline`, `validation`,
 `plan`, `seed`, `file`) they get from the run.
 
+The section `train` says how: precision, compilation, evaluation, averages of the weights, clipping;
+see `train_section`.
+
 An optimizer with `num_nodes` trains decentralized: the model is that many stacked nodes, and
 `optimizer.topology` says who averages with whom. With `data.dirichlet_alpha` each node owns a part
 of the data with labels of its own (the smaller, the more its own); with 0 or without it the nodes
@@ -25,6 +28,7 @@ from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.names import argument_names
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.planning.replicas import check_replicas
+from lbkeras.runs import train_section
 from lbkeras.runs.components import NAMED, imported, said_of
 from lbkeras.runs.config_checks import (
     CALLBACKS,
@@ -83,6 +87,9 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
         del settings[LOSS]
     if settings[METRICS] == metrics.default_metrics(settings.get(LOSS)):
         del settings[METRICS]
+    settings[train_section.TRAIN] = train_section.values_of(
+        settings, config.get("steps_per_execution", 0)
+    )
     for key in ("learning_rate", "momentum"):
         if key in settings["optimizer"]:
             raise UserError(

@@ -5,7 +5,7 @@ import datetime
 from pathlib import Path
 
 from lbkeras.errors import UserError, one_line
-from lbkeras.metrics import COLUMNS, FINALS
+from lbkeras.metrics import COLUMNS, FINALS, VALIDATION
 from lbkeras.runs import machine
 from lbkeras.runs.record import read_history, write_record
 from lbkeras.runs.run_spec import RunSpec
@@ -67,6 +67,8 @@ def close_record(run: RunSpec, record: dict, status: str, **more) -> dict:
     history_file = run.folder / "history.jsonl"
     rows = read_history(history_file) if history_file.exists() else []
     last = rows[-1] if rows else {}
+    evaluated = next((row for row in reversed(rows) if any(map(_is_unseen, row))), {})
+    last = last | {name: evaluated[name] for name in filter(_is_unseen, evaluated)}
     measured = [name for name in last if "/" not in name and name not in ("epoch", *COLUMNS)]
     record = record | {
         "status": status,
@@ -89,6 +91,10 @@ def check_history(path: Path, epochs: int) -> None:
             f"{path}: expected one row for each of the {epochs} epochs that the checkpoint holds, "
             f"received {len(rows)} rows"
         )
+
+
+def _is_unseen(name: str) -> bool:
+    return name.startswith(VALIDATION)
 
 
 def _now() -> str:

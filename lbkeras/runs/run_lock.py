@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.errors import UserError
+from lbkeras.runs.train_section import TRAIN, claimed
 
 _RENAMED = {"label_concentration": "dirichlet_alpha"}  # of `data`, as 0.1.0 wrote it
 _TRIES = 5  # a reader that asks whether a folder is held holds it itself for a moment
@@ -118,6 +119,8 @@ def check_claim(path: Path, name: str, settings: dict) -> bool:
     present = files.read_json_object(file)
     if isinstance(present.get("data"), dict):
         present["data"] = {_RENAMED.get(k, k): v for k, v in present["data"].items()}
+    if TRAIN in settings:
+        present[TRAIN] = claimed(present)
     settings = json.loads(json.dumps(settings))
     difference = _first_difference({k: v for k, v in present.items() if k in settings}, settings)
     if difference is not None:

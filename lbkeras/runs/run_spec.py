@@ -4,6 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from lbkeras.runs.train_section import TRAIN, chosen, claimed
+
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:
@@ -20,7 +22,6 @@ class RunSpec:
         strategy: a name for `lbkeras.distribution.strategy`.
         micro_batch_size: examples that a replica computes at once; 0: its whole share of a batch,
             halved when memory runs out.
-        steps_per_execution: updates in one call of the graph; 0: chosen.
         checkpoint_minutes: the longest time unsaved inside an epoch.
         title: shown before each line of progress.
         seconds_between_lines: of progress, at least; 0: a line an epoch.
@@ -36,7 +37,6 @@ class RunSpec:
     references: tuple[str, ...] = ()
     strategy: str = "auto"
     micro_batch_size: int = 0
-    steps_per_execution: int = 0
     checkpoint_minutes: float = 10.0
     title: str = ""
     seconds_between_lines: float = 0.0
@@ -45,13 +45,17 @@ class RunSpec:
 
 def run_settings(run: RunSpec) -> dict:
     """What a run's folder, and every worker's command, must agree on."""
-    return {"arm": run.arm, "seed": run.seed, **run.task.settings}
+    settings = {"arm": run.arm, "seed": run.seed, **run.task.settings}
+    return settings | ({TRAIN: claimed(settings)} if TRAIN in settings else {})
 
 
 def hyper_parameters(run: RunSpec) -> dict:
     """The settings as flat names for TensorBoard's HParams tab."""
     flat = {"arm": run.arm, "seed": run.seed}
-    for section, values in run.task.settings.items():
+    settings = run.task.settings
+    if TRAIN in settings:
+        settings = settings | {TRAIN: chosen(settings)}
+    for section, values in settings.items():
         for name, value in values.items():
             if value is not None:
                 plain = isinstance(value, bool | int | float | str)

@@ -12,6 +12,7 @@ from lbkeras.runs import run_lock
 from lbkeras.runs.record import read_record, truncate_history, write_record
 from lbkeras.runs.recording import check_history, close_record, new_record, recording
 from lbkeras.runs.run_spec import RunSpec, run_settings
+from lbkeras.runs.train_section import evaluated_epochs, keras_session
 
 
 def train(run: RunSpec, workers=None) -> dict:
@@ -63,6 +64,12 @@ def has_ended(run: RunSpec) -> str | None:
 
 def _train(run: RunSpec, plan, record: dict, check_held) -> dict:
     load_tensorflow()
+    strategy = _start_strategy(run, plan)
+    with keras_session(run.task.settings, run.seed):
+        return _train_in_session(run, plan, strategy, record, check_held)
+
+
+def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) -> dict:
     import keras
 
     from lbkeras.callbacks.checkpoint import Checkpoint
@@ -71,10 +78,7 @@ def _train(run: RunSpec, plan, record: dict, check_held) -> dict:
     from lbkeras.methods.micro_batches.callback import MicroBatches
     from lbkeras.runs.callback_list import callback_list
 
-    strategy = _start_strategy(run, plan)
     chief = is_chief(strategy)
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(run.seed)
     train_data, test_data = run.task.pipelines(run.seed)
     chosen = run.task.callbacks(
         run.folder, pipeline=train_data, validation=test_data, seed=run.seed
@@ -85,7 +89,6 @@ def _train(run: RunSpec, plan, record: dict, check_held) -> dict:
             strategy,
             train_data,
             steered=any(getattr(each, "owns_learning_rate", False) for each in chosen),
-            steps_per_execution=run.steps_per_execution,
         )
     if chief:  # only now, so that a folder is not taken by a config that cannot be run
         run_lock.claim(run.folder, "config.json", run_settings(run), notes={"config": run.config})
@@ -112,9 +115,11 @@ def _train(run: RunSpec, plan, record: dict, check_held) -> dict:
                     epochs=plan.epochs,
                     initial_epoch=first_epoch,
                     validation_data=test_data,
+                    validation_freq=evaluated_epochs(run.task.settings, model, plan.epochs),
                     callbacks=[still_ours, *others, checkpoint, stop],
                     verbose="auto" if chief else 0,
                 )
+        model.optimizer.finalize_variable_values(model.trainable_variables)  # with averages: those
         _save(model, run.folder, chief)
     if not chief:
         return record

@@ -18,7 +18,7 @@ from tests.ports import reserve_addresses
 ROOT = Path(__file__).parents[2]
 SMITH = f"--config={ROOT}/configs/papers/smith2018.py:digits"
 GROWN = (SMITH, "--arm=increased_learning_rate", "--config.plan.epochs=4",
-         "--config.plan.boundaries=(1,2,3)", "--config.steps_per_execution=1")  # fmt: skip
+         "--config.plan.boundaries=(1,2,3)", "--config.train.steps_per_execution=1")  # fmt: skip
 
 pytestmark = pytest.mark.slow
 

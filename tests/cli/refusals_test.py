@@ -29,8 +29,11 @@ OF_BOTH = [
     ("--config.model.name=small_cn", "model.name: expected one of"),
     ("--config.checkpoint_minutes=nan", "config.checkpoint_minutes: expected a number from 0"),
     ("--config.checkpoint_minutes=-1", "config.checkpoint_minutes: expected a number from 0"),
-    ("--config.steps_per_execution=-1", "config.steps_per_execution: expected a whole number"),
-    ("--config.steps_per_execution=1.5", "config.steps_per_execution: expected a whole number"),
+    ("--config.steps_per_execution=1", "expected it as config.train.steps_per_execution, received"),
+    ("--config.train.steps_per_execution=-1", "train.steps_per_execution: expected a whole number"),
+    ("--config.train.steps_per_execution=1.5", "config.train.steps_per_execution: expected a who"),
+    ("--config.train.precision=half", "train.precision: expected one of 'float32', 'mixed_bfloat1"),
+    ("--config.train.clipnorm=-1", "train.clipnorm: expected a finite number of at least 0"),
     ("--config.seeds=0", "config.seeds: expected a whole number from 1"),
     ("--config.first_seed=4294967296", "config.first_seed: expected a whole number from 0"),
     ("--config.first_seed=-1", "config.first_seed: expected a whole number from 0"),
@@ -190,6 +193,7 @@ FILES = [
     ("made.metrics = dict(acuracy={})", "metrics: expected one of"),
     ("made.metrics.accuracy.output = 'a'; made.metrics.mse = {}", "metrics.mse.output: expected"),
     ("made.model.name = 'mine:'", "model.name: expected module:function, received 'mine:'"),
+    ("made.train.steps_per_execution = 'x'", "train.steps_per_execution: expected a whole number"),
     ("made.plan.name = 'nowhere:f'", "plan.name: expected module:function with a module that is"),
     *(
         (f"made.arms[{name!r}] = {{}}", "config.arms: expected names of folders")
@@ -203,7 +207,6 @@ FILES = [
             ("data.num_examples", "'x'"), ("data.num_examples", "float('nan')"), ("plan", "(1,)"),
             ("data.train_split", "3"), ("seeds", "'x'"), ("checkpoint_minutes", "'x'"),
             ("model.name", "3"), ("plan.epochs", "print"), ("plan.epochs", "{'a': 3}"),
-            ("steps_per_execution", "'x'"),
         )
     ),
     *(

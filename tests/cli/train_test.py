@@ -201,7 +201,7 @@ def test_what_cannot_be_trained_does_not_take_the_folder(override, expected, tin
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny, fails, tmp_path):
     run = tmp_path / "run"
-    flags = ["--config.plan.learning_rate=1e30", "--config.steps_per_execution=5"]
+    flags = ["--config.plan.learning_rate=1e30", "--config.train.steps_per_execution=5"]
     message = fails("train", *tiny, f"--workdir={run}", *flags)
     assert message.startswith("the loss became ")
     assert "at updates 1 to 5 (epoch 1) with learning rate 1e+30" in message
@@ -214,7 +214,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tiny, fails, tmp_path):
 # Interrupted, as real processes.
 
 GROWN = ("--arm=increased_learning_rate", "--config.plan.epochs=8",
-         "--config.plan.boundaries=(3,5,7)", "--config.steps_per_execution=1",
+         "--config.plan.boundaries=(3,5,7)", "--config.train.steps_per_execution=1",
          "--config.checkpoint_minutes=0.0")  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(make_run):
         "name": "steps_plan", "epochs": 3, "boundaries": (2,), "learning_rates": (0.05, 1e30),
         "momentum": 0.9, "batch_size": 120,
     }  # fmt: skip
-    run = make_run(_settings() | {"plan": plan}, steps_per_execution=1)
+    run = make_run(_settings() | {"plan": plan, "train": {"steps_per_execution": 1}})
     with pytest.raises(Diverged) as raised:
         training.train(run)
     kept = run.folder / "checkpoints" / "update_000000022.npz"
