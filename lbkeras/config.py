@@ -18,6 +18,17 @@ from lbkeras.errors import UserError, unknown_name
 FIRST_TUNING_SEED = 100
 REQUIRED = ("data", "model", "plan")
 LOSS = dict(name=logged.ACCURACY_LOSS, from_logits=True)
+_DEFAULTS = dict(
+    loss=LOSS,
+    optimizer=dict(name="SGD"),
+    arms=dict(own=dict(description="the config's plan")),
+    seeds=3,
+    first_seed=0,
+    checkpoint_minutes=10.0,
+    train={},
+)
+_DATA = dict(train_split="train", test_split="test", test_batch_size=1000, augmentation="default")
+# What they mean stands in `runs.train_section`.
 TRAIN = dict(
     precision="float32",
     jit_compile="auto",
@@ -28,16 +39,6 @@ TRAIN = dict(
     global_clipnorm=0.0,
     clipvalue=0.0,
 )
-_DEFAULTS = dict(
-    loss=LOSS,
-    optimizer=dict(name="SGD"),
-    arms=dict(own=dict(description="the config's plan")),
-    seeds=3,
-    first_seed=0,
-    checkpoint_minutes=10.0,
-    train=TRAIN,
-)
-_DATA = dict(train_split="train", test_split="test", test_batch_size=1000, augmentation="default")
 _OWN_DATA = dict(test_batch_size=1000, augmentation="none")
 
 
@@ -77,16 +78,18 @@ def complete(config: Mapping[str, Any] | ConfigDict) -> ConfigDict:
             config.metric = placeholder(str)
         if "metrics" not in config and isinstance(config.loss, ConfigDict):
             config.metrics = logged.default_metrics(config.loss)
-        if isinstance(config.train, ConfigDict):
-            for key, value in TRAIN.items():
-                if key not in config.train:
-                    config.train[key] = value
         if isinstance(config.data, ConfigDict):
             defaults = _OWN_DATA if is_own(config.data.get("name")) else _DATA
-            for key, value in defaults.items():
-                if key not in config.data:
-                    config.data[key] = value
+            _add_missing(config.data, defaults)
+        if isinstance(config.train, ConfigDict):
+            _add_missing(config.train, TRAIN)
     return config
+
+
+def _add_missing(section: ConfigDict, defaults: dict) -> None:
+    for key, value in defaults.items():
+        if key not in section:
+            section[key] = value
 
 
 def _ordered(value):
@@ -179,6 +182,9 @@ def experiment(
             examples, else `val_loss`.
         callbacks: names of callbacks that steer or measure, each with its arguments; with `name`
             the key may be any.
+        train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
+            `clipnorm`, `global_clipnorm`, `clipvalue`, as `lbkeras.runs.train_section` describes
+            them; what is left out has its default.
         seeds: how many seeds `lbkeras replicate` runs.
         first_seed: the first of them; one that chooses a setting takes other seeds than the one
             that reports with it.

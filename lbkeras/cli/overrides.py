@@ -7,7 +7,7 @@ import inspect
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
-from lbkeras.config import TRAIN, is_own
+from lbkeras.config import is_own
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.runs import components, config_checks, experiment, train_section
 
@@ -150,6 +150,8 @@ def _add(config: ConfigDict, section: ConfigDict, parts: list[str], place: str) 
     else:
         valid, value = _taken(config, path, section), placeholder(object)
     if valid is not None and name not in valid:
+        if len(parts) == 1:
+            train_section.check_place(name, place)
         raise UserError(unknown_name(place, name, dict.fromkeys([*section, *valid])))
     with config.unlocked():
         section[name] = value
@@ -175,7 +177,7 @@ def _taken(config: ConfigDict, path: list[str], section: ConfigDict) -> tuple | 
     if kind == "data":
         return config_checks.OF_DATA
     if kind == train_section.TRAIN:
-        return tuple(TRAIN)
+        return tuple(train_section.DEFAULTS)
     if kind in components.NAMED:
         of_an_output = ("weight",) if kind == config_checks.LOSS and len(path) == 3 else ()
         more = (*_OF_AN_ENTRY.get(kind, ()), *of_an_output)

@@ -10,7 +10,7 @@ from lbkeras.files import is_file_name
 from lbkeras.runs import train_section
 from lbkeras.runs.components import OF_EVERY_RUN, check_name
 
-SECTIONS = ("data", "model", "loss", "metrics", "optimizer", "plan")
+SECTIONS = ("data", "model", "loss", "metrics", "optimizer", "plan", train_section.TRAIN)
 LOSS, METRICS, CALLBACKS = "loss", "metrics", "callbacks"
 LISTS = (METRICS, CALLBACKS)  # sections of entries, each a component
 OPTIONAL = (CALLBACKS, train_section.TRAIN, "linear_interpolation")

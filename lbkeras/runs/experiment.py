@@ -91,6 +91,9 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
         del settings[LOSS]
     if settings[METRICS] == metrics.default_metrics(settings.get(LOSS)):
         del settings[METRICS]
+    settings[train_section.TRAIN] = train_section.values_of(
+        settings, config.get("steps_per_execution", 0)
+    )
     for key in ("learning_rate", "momentum"):
         if key in settings["optimizer"]:
             raise UserError(

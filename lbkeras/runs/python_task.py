@@ -165,7 +165,7 @@ class PythonTask:
         """The training Pipeline at the plan's first batch size, and the one to evaluate on."""
         return self._train.copy(self.plan.phases[0].batch_size, seed), self._test
 
-    def compiled_model(self, plan, strategy, train, *, steered=False, steps_per_execution=0):
+    def compiled_model(self, plan, strategy, train, *, steered=False):
         """A new model with a plan's learning rates and momentum, built; as `build.compiled_model`.
 
         How many updates a call takes is what it was compiled with.

@@ -122,7 +122,7 @@ def weights(folder) -> dict[str, np.ndarray]:
 
 
 TRAIN = ("train", "--config=mine.py", "--config.checkpoint_minutes=0.0",
-         "--config.steps_per_execution=1")  # fmt: skip
+         "--config.train.steps_per_execution=1")  # fmt: skip
 
 
 @pytest.mark.release

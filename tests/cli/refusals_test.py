@@ -194,6 +194,7 @@ FILES = [
     ("made.metrics = dict(acuracy={})", "metrics: expected one of"),
     ("made.metrics.accuracy.output = 'a'; made.metrics.mse = {}", "metrics.mse.output: expected"),
     ("made.model.name = 'mine:'", "model.name: expected module:function, received 'mine:'"),
+    ("made.train.steps_per_execution = 'x'", "train.steps_per_execution: expected a whole number"),
     ("made.plan.name = 'nowhere:f'", "plan.name: expected module:function with a module that is"),
     *(
         (f"made.arms[{name!r}] = {{}}", "config.arms: expected names of folders")

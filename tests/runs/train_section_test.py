@@ -11,6 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from lbkeras.callbacks import Checkpoint
+from lbkeras.config import complete
 from lbkeras.errors import UserError
 from lbkeras.replication import read_history, read_run, write_record
 from lbkeras.runs import experiment, run_lock, train_section, training
@@ -79,9 +80,10 @@ def test_the_command_line_says_jit_compile_as_text(text, value):
 def test_a_config_of_before_has_steps_per_execution_beside_the_sections():
     config = small_config().to_dict()
     del config["train"]
-    settings = experiment.arm_settings(ConfigDict(config | dict(steps_per_execution=7)))
-    assert settings["train"]["steps_per_execution"] == 7
-    assert experiment.arm_settings(ConfigDict(config))["train"] == train_section.DEFAULTS
+    before = complete(ConfigDict(config | dict(steps_per_execution=7)))
+    assert experiment.arm_settings(before)["train"]["steps_per_execution"] == 7
+    now = complete(ConfigDict(config))
+    assert experiment.arm_settings(now)["train"] == train_section.DEFAULTS
 
 
 def a_run(folder, settings, **more):
@@ -205,7 +207,7 @@ def test_mixed_precision_averages_and_clipping_through_a_kill(tmp_path, monkeypa
     # The file holds the averages, which are what was evaluated.
     assert "mixed_float16" in [layer.dtype_policy.name for layer in models[0].layers]
     _, test = run.task.pipelines(0)
-    compile_model(models[0])
+    compile_model(models[0], run.task.settings)
     loss, accuracy = models[0].evaluate(test, verbose=0)
     assert accuracy == rows[-1]["val_accuracy"] == read_run(run.folder).value("val_accuracy")
     assert loss == pytest.approx(rows[-1]["val_loss"], rel=1e-3)
