@@ -35,6 +35,7 @@ setup(
     extras_require={
         "test": ["hypothesis>=6.100", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.9"],
         "jax": ["jax>=0.4.30"],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],
     },
     entry_points={"console_scripts": ["lbkeras=lbkeras.cli.main:run"]},
 )

@@ -3,7 +3,7 @@
 #   tools/check.sh          lint, quick and slow tests: the gate
 #   tools/check.sh quick    lint and quick tests
 # What takes longer is in tools/check_release.sh.
-EXTRAS='[test,jax]' source "$(dirname "$0")/environment.sh"
+EXTRAS='[test,jax,docs]' source "$(dirname "$0")/environment.sh"
 ruff check .
 ruff format --check .
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}

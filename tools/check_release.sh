@@ -21,7 +21,7 @@ ROOT=$PWD
 
 figure() { echo "figure: $*"; } # a line that goes into the table
 
-in_environment() { EXTRAS='[test,jax]' source tools/environment.sh; }
+in_environment() { EXTRAS='[test,jax,docs]' source tools/environment.sh; }
 
 quick_tests() { # with the Python of an environment
   CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3 "$1" -m pytest -q -n 2 --dist loadfile \
