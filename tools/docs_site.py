@@ -41,7 +41,10 @@ def api_pages() -> dict[str, str]:
 
 
 def _api_page(package: str, names: list[str]) -> str:
-    blocks = [f"---\ntitle: {package}\n---", f"::: {package}\n    options:\n      heading_level: 1\n      members: []"]
+    blocks = [
+        f"---\ntitle: {package}\n---",
+        f"::: {package}\n    options:\n      heading_level: 1\n      members: []",
+    ]
     blocks += [f"::: {package}.{name}" for name in names]
     return "\n\n".join(blocks) + "\n"
 
