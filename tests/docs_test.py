@@ -10,6 +10,7 @@ import lbkeras
 
 ROOT = Path(__file__).parents[1]
 GUIDES = ("README.md", "BUILD.md", "CONTRIBUTING.md", "docs/architecture.md")
+PAGES = (*GUIDES, "RESULTS.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 BUILD = (ROOT / "BUILD.md").read_text()
 # A place in the repository, without names in capitals, which stand for any (NAME, AUTHORYEAR).
@@ -49,10 +50,10 @@ def test_every_path_is_there(guide):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("guide", GUIDES)
-def test_every_link_leads_somewhere(guide):
-    for target, anchor in LINK.findall((ROOT / guide).read_text()):
-        path = (ROOT / guide).parent / target if target else ROOT / guide
+@pytest.mark.parametrize("page", sorted({*PAGES}))
+def test_every_link_leads_somewhere(page):
+    for target, anchor in LINK.findall((ROOT / page).read_text()):
+        path = (ROOT / page).parent / target if target else ROOT / page
         assert path.exists(), target
         assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
 

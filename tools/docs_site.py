@@ -16,9 +16,11 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "lbkeras"
-PAGES = ("README.md", "RESULTS.md", "BUILD.md", "CONTRIBUTING.md", "CHANGELOG.md")
+OUTSIDE = ("README.md", "RESULTS.md", "BUILD.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
+# A public name as code, such as `callbacks.AutoWU` or `lbkeras.advise`, outside of a link's text.
+NAME = re.compile(r"(?<!\[)`(?:lbkeras\.(\w+)|(?:lbkeras\.)?(\w+\.\w+))(?:\([^`]*\))?`(?!\])")
 EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
 
 
@@ -49,29 +51,41 @@ def _api_page(package: str, names: list[str]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
+def example_pages() -> dict[str, str]:
+    """The pages of the examples: what the script says of itself, and the script."""
+    pages = {}
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        title, _, rest = ast.get_docstring(ast.parse(text)).partition("\n\n")
+        code = text.split('"""\n', 2)[-1].lstrip()
+        rest = re.sub(r"^(python examples/.*)", r"```\n\1\n```", rest, flags=re.MULTILINE)
+        pages[f"examples/{path.stem}.md"] = (
+            f"# {path.name}\n\n{title}\n\n{rest}\n\n```python\n{code}```\n"
+        )
+    return pages
+
+
 def on_files(files, config):
     """Adds what does not lie in docs/."""
-    for name in PAGES:
+    for name in OUTSIDE:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
-    for name, text in api_pages().items():
+    for name, text in (example_pages() | api_pages()).items():
         files.append(File.generated(config, name, content=text))
     return files
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links as they are in the repository lead to pages of the site.
+    """Links as they are in the repository lead to pages of the site, public names to the API.
 
     A file that is no page is named instead: the site has no forge to link to.
     """
-    name = page.file.src_uri
-    if name.startswith("api/"):
+    if page.file.src_uri.startswith(("api/", "examples/")):
         return markdown
-    folder = "" if name in PAGES else "docs"
+    folder = "" if page.file.src_uri in OUTSIDE else "docs"
 
     def place(target: str) -> str:
-        path = posixpath.normpath(posixpath.join(folder, target))
-        path = path.removeprefix("docs/")
-        return path
+        path = posixpath.normpath(posixpath.join(folder, target)).removeprefix("docs/")
+        return re.sub(r"^(examples/\w+)\.py$", r"\1.md", path)
 
     def link(match):
         text, target, anchor = match.groups()
@@ -80,8 +94,20 @@ def on_page_markdown(markdown, page, config, files):
             return text if text.strip("`") == path else f"{text} (`{path}`)"
         return f"[{text}]({path}{anchor or ''})"
 
-    markdown = LINK.sub(link, markdown)
-    return PICTURE.sub(lambda match: f"![{match[1]}]({place(match[2])})", markdown)
+    names = {f"lbkeras.{name}" for name in public_names("")}
+    for package in (path.parent.name for path in PACKAGE.glob("*/__init__.pyi")):
+        names.update(f"lbkeras.{package}.{name}" for name in public_names(package))
+
+    def reference(match):
+        name = f"lbkeras.{match[1] or match[2]}"
+        return f"[{match[0]}][{name}]" if name in names else match[0]
+
+    parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
+    for i in range(0, len(parts), 2):  # what is not code
+        parts[i] = PICTURE.sub(lambda match: f"![{match[1]}]({place(match[2])})", parts[i])
+        parts[i] = LINK.sub(link, parts[i])
+        parts[i] = NAME.sub(reference, parts[i])
+    return "".join(parts)
 
 
 class PublicNames(griffe.Extension):
