@@ -15,7 +15,7 @@ ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 BUILD = (ROOT / "BUILD.md").read_text()
 # A place in the repository, without names in capitals, which stand for any (NAME, AUTHORYEAR).
 PATH = re.compile(
-    r"(?<![\w/.-])(?:lbkeras|tests|tools|configs|docs|results|\.ci|\.github)/[\w./-]*"
+    r"(?<![\w/.-])(?:lbkeras|tests|tools|configs|docs|examples|results|\.ci|\.github)/[\w./-]*"
 )
 PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b|/[A-Z]+[_/]|/A/")
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]*))?\)")
@@ -43,10 +43,10 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
 
 
-@pytest.mark.parametrize("guide", GUIDES)
-def test_every_path_is_there(guide):
-    named = paths((ROOT / guide).read_text())
-    assert len(named) > 5
+@pytest.mark.parametrize("page", sorted({*PAGES}))
+def test_every_path_is_there(page):
+    named = paths((ROOT / page).read_text())
+    assert len(named) > 5 or page not in GUIDES
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 

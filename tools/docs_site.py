@@ -7,6 +7,7 @@ name, and examples in docstrings are shown as code.
 """
 
 import ast
+import functools
 import posixpath
 import re
 from pathlib import Path
@@ -57,7 +58,7 @@ def example_pages() -> dict[str, str]:
     for path in sorted((ROOT / "examples").glob("*.py")):
         text = path.read_text(encoding="utf-8")
         title, _, rest = ast.get_docstring(ast.parse(text)).partition("\n\n")
-        code = text.split('"""\n', 2)[-1].lstrip()
+        code = text.split('"""\n', 1)[1].lstrip()
         rest = re.sub(r"^(python examples/.*)", r"```\n\1\n```", rest, flags=re.MULTILINE)
         pages[f"examples/{path.stem}.md"] = (
             f"# {path.name}\n\n{title}\n\n{rest}\n\n```python\n{code}```\n"
@@ -72,6 +73,21 @@ def on_files(files, config):
     for name, text in (example_pages() | api_pages()).items():
         files.append(File.generated(config, name, content=text))
     return files
+
+
+@functools.cache
+def all_public_names() -> set[str]:
+    names = {f"lbkeras.{name}" for name in public_names("")}
+    for path in PACKAGE.glob("*/__init__.pyi"):
+        package = path.parent.name
+        names.update(f"lbkeras.{package}.{name}" for name in public_names(package))
+    return names
+
+
+def reference(match: re.Match) -> str:
+    """A link to the API, where a name as code is a public one."""
+    name = f"lbkeras.{match[1] or match[2]}"
+    return f"[{match[0]}][{name}]" if name in all_public_names() else match[0]
 
 
 def on_page_markdown(markdown, page, config, files):
@@ -93,14 +109,6 @@ def on_page_markdown(markdown, page, config, files):
         if files.get_file_from_path(path) is None and (ROOT / path).exists():
             return text if text.strip("`") == path else f"{text} (`{path}`)"
         return f"[{text}]({path}{anchor or ''})"
-
-    names = {f"lbkeras.{name}" for name in public_names("")}
-    for package in (path.parent.name for path in PACKAGE.glob("*/__init__.pyi")):
-        names.update(f"lbkeras.{package}.{name}" for name in public_names(package))
-
-    def reference(match):
-        name = f"lbkeras.{match[1] or match[2]}"
-        return f"[{match[0]}][{name}]" if name in names else match[0]
 
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
     for i in range(0, len(parts), 2):  # what is not code
@@ -125,4 +133,5 @@ class PublicNames(griffe.Extension):
 
     def on_instance(self, *, obj, **_) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = EXAMPLE.sub(r"```pycon\n\g<0>\n```", obj.docstring.value)
+            text = NAME.sub(reference, obj.docstring.value)
+            obj.docstring.value = EXAMPLE.sub(r"```pycon\n\g<0>\n```", text)
