@@ -15,7 +15,8 @@ ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 BUILD = (ROOT / "BUILD.md").read_text()
 # A place in the repository, without names in capitals, which stand for any (NAME, AUTHORYEAR).
 PATH = re.compile(
-    r"(?<![\w/.-])(?:lbkeras|tests|tools|configs|docs|examples|results|\.ci|\.github)/[\w./-]*"
+    r"(?<![\w/.-])(?:(?:lbkeras|tests|tools|configs|docs|results|\.ci|\.github)/[\w./-]*"
+    r"|examples/\w+\.\w+)"
 )
 PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b|/[A-Z]+[_/]|/A/")
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]*))?\)")
