@@ -1,8 +1,8 @@
 """Runs the Keras callbacks of Weights & Biases and MLflow beside ours, offline; reads their logs.
 
-One `fit` under a plan whose batch grows, one under AdaptiveBatchSize. Both trackers have to have
-each epoch's batch size, learning rate and updates as the history has them. Needs wandb and mlflow,
-which tools/check_release.sh installs into an environment of its own.
+A `fit` under a plan whose batch grows and one under AdaptiveBatchSize, each stopped and resumed.
+Both trackers have to have each epoch's batch size, learning rate and updates as the history has
+them. Needs wandb and mlflow; tools/check_release.sh installs them into an environment of its own.
 """
 
 import json
@@ -44,43 +44,54 @@ def cases():
     import lbkeras
 
     plan = lbkeras.planning.noise_scale_plan(
-        strategy="increase_batch", epochs=4, boundaries=(2, 3), factor=2, learning_rate=0.05,
-        momentum=0.9, batch_size=64, max_batch_size=128, num_examples=1437,
+        strategy="increase_batch", epochs=6, boundaries=(2, 4), factor=3, learning_rate=0.02,
+        momentum=0.9, batch_size=16, num_examples=1437,
     )  # fmt: skip
 
     def with_plan():
         return keras.optimizers.SGD(plan.learning_rate_schedule(), momentum=0.9)
 
-    yield "a plan", with_plan, lambda train: [lbkeras.callbacks.BatchSizeScheduler(train, plan)], 4
+    yield "a plan", with_plan, lambda train: [lbkeras.callbacks.BatchSizeScheduler(train, plan)], 6
     yield (
         "AdaptiveBatchSize",
         lambda: keras.optimizers.SGD(0.02, momentum=0.9),
         lambda train: [lbkeras.callbacks.AdaptiveBatchSize(train)],
-        5,
+        6,
     )
 
 
-def fit(optimizer, make_callbacks, epochs, last=()):
-    """The history of a `fit` whose last callback is the tracker's."""
+def fit(compiled, make_callbacks, epochs, make_last=list):
+    """The history of a `fit` that stops in the middle and resumes, the tracker's callback last."""
     import keras
 
     import lbkeras
 
-    keras.utils.set_random_seed(0)
-    train = lbkeras.data.load("digits", split="train", batch_size=64)
-    if isinstance(make_callbacks(train)[0], lbkeras.callbacks.AdaptiveBatchSize):
-        train = lbkeras.data.load("digits", split="train", batch_size=16)
-    test = lbkeras.data.load("digits", split="test", batch_size=360)
-    model = lbkeras.models.small_cnn(input_shape=(8, 8, 1), num_classes=10)
-    model.compile(
-        optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    callbacks = [*make_callbacks(train), lbkeras.callbacks.TrainingStatistics(train), *last]
-    return model.fit(
-        train, epochs=epochs, validation_data=test, verbose=0, callbacks=callbacks
-    ).history
+    history = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for end in (epochs // 2, epochs):
+            keras.utils.set_random_seed(0)
+            train = lbkeras.data.load("digits", split="train", batch_size=16)
+            test = lbkeras.data.load("digits", split="test", batch_size=360)
+            model = lbkeras.models.small_cnn(input_shape=(8, 8, 1), num_classes=10)
+            model.compile(
+                compiled(),
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                metrics=["accuracy"],
+            )
+            callbacks = [*make_callbacks(train), lbkeras.callbacks.TrainingStatistics(train)]
+            callbacks += make_last()
+            checkpoint = lbkeras.callbacks.Checkpoint(folder, train, callbacks)
+            part = model.fit(
+                train,
+                initial_epoch=checkpoint.restore(model),
+                epochs=end,
+                validation_data=test,
+                verbose=0,
+                callbacks=[*callbacks, checkpoint],
+            ).history
+            for name, values in part.items():
+                history.setdefault(name, []).extend(values)
+    return history
 
 
 def wandb_rows(name, compiled, callbacks, epochs):
@@ -89,7 +100,7 @@ def wandb_rows(name, compiled, callbacks, epochs):
     from wandb.proto import wandb_internal_pb2
 
     with wandb.init(project="lbkeras", name=name) as run:
-        history = fit(compiled(), callbacks, epochs, [WandbMetricsLogger()])
+        history = fit(compiled, callbacks, epochs, lambda: [WandbMetricsLogger()])
         (file,) = Path(run.dir).parent.glob("*.wandb")
     wandb.teardown()  # waits until the file is complete
     rows = []
@@ -125,32 +136,40 @@ def mlflow_callback_rows(name, compiled, callbacks, epochs):
     import mlflow.keras
 
     with mlflow.start_run(run_name=name) as run:
-        history = fit(compiled(), callbacks, epochs, [mlflow.keras.MlflowCallback()])
-    return history, mlflow_rows(run.info.run_id, epochs)
+        history = fit(compiled, callbacks, epochs, lambda: [mlflow.keras.MlflowCallback()])
+    return history, mlflow_rows([run.info.run_id], epochs)
 
 
 def mlflow_autolog_rows(name, compiled, callbacks, epochs):
+    """A run for each `fit`: autolog's parameter `batch_size` cannot change inside of one."""
     import mlflow
     import mlflow.keras
 
+    runs = []
+
+    def next_run():
+        mlflow.end_run()
+        runs.append(mlflow.start_run(run_name=f"{name}, {len(runs)}").info.run_id)
+        return []
+
     mlflow.keras.autolog(log_models=False)
     try:
-        with mlflow.start_run(run_name=f"{name}, autolog") as run:
-            history = fit(compiled(), callbacks, epochs)
+        history = fit(compiled, callbacks, epochs, next_run)
     finally:
+        mlflow.end_run()
         mlflow.keras.autolog(disable=True)
-    return history, mlflow_rows(run.info.run_id, epochs)
+    return history, mlflow_rows(runs, epochs)
 
 
-def mlflow_rows(run_id, epochs):
+def mlflow_rows(runs, epochs):
     import mlflow
 
     mlflow.flush_async_logging()
     client = mlflow.MlflowClient()
     rows = [{} for _ in range(epochs)]
-    for key in client.get_run(run_id).data.metrics:
-        for metric in client.get_metric_history(run_id, key):
-            if metric.step < epochs:
+    for run in runs:
+        for key in client.get_run(run).data.metrics:
+            for metric in client.get_metric_history(run, key):
                 rows[metric.step][key] = metric.value
     return rows
 
