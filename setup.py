@@ -69,6 +69,7 @@ setup(
             "ruff>=0.9",
         ],
         "jax": ["jax>=0.4.30"],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=1.0"],
     },
     entry_points={"console_scripts": ["lbkeras=lbkeras.cli.main:run"]},
 )

@@ -4,7 +4,7 @@
 #   tools/check.sh          lint, types, quick and slow tests: the gate
 #   tools/check.sh quick    lint, types and quick tests
 # What takes longer is in tools/check_release.sh.
-EXTRAS='[test,jax]' source "$(dirname "$0")/environment.sh"
+EXTRAS='[test,jax,docs]' source "$(dirname "$0")/environment.sh"
 ruff check .
 ruff format --check .
 mypy

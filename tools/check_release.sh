@@ -12,16 +12,18 @@
 #   keras       the tests on other versions of Keras
 #   wheel       sdist and wheel built from the commit, installed and used outside of the clone
 #   python      the quick tests on PYTHONS (python3.12 python3.13), as far as there
+#   notebook    the notebook in examples/, from its first cell to its last
+#   trackers    the callbacks of Weights & Biases and MLflow beside ours, offline
 #   references  optimizers against other people's code, as far as it can be installed
 #   repeat      all tests of the gate REPEATS (20) times on a loaded machine
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-PARTS=(gate batteries resume keras wheel python references repeat)
+PARTS=(gate batteries resume keras wheel python notebook trackers references repeat)
 ROOT=$PWD
 
 figure() { echo "figure: $*"; } # a line that goes into the table
 
-in_environment() { EXTRAS='[test,jax]' source tools/environment.sh; }
+in_environment() { EXTRAS='[test,jax,docs]' source tools/environment.sh; }
 
 quick_tests() { # with the Python of an environment
   CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3 "$1" -m pytest -q -n 2 --dist loadfile \
@@ -92,6 +94,26 @@ part_python() {
     quick_tests "$ROOT/.release/venv-${each#python}/bin/python" | tee ".release/$each.txt"
     figure "Python $version: $(tail -1 ".release/$each.txt")"
   done
+}
+
+part_notebook() {
+  new_environment .release/venv-notebook "${PYTHON:-python3}" --editable . ipykernel nbclient
+  local folder
+  folder=$(mktemp -d)
+  trap "rm -rf '$folder'" EXIT
+  cp examples/own_arrays.ipynb "$folder" # runs where it lies
+  PATH="$ROOT/.release/venv-notebook/bin:$PATH" CUDA_VISIBLE_DEVICES=-1 \
+    jupyter execute --inplace "$folder/own_arrays.ipynb"
+  grep -q "SUPPORTED\|INCONCLUSIVE" "$folder/own_arrays.ipynb"
+  grep -q "data:image/png" "$folder/own_arrays.ipynb" # the comparison's pictures
+  figure "all cells ran"
+}
+
+part_trackers() {
+  new_environment .release/venv-trackers "${PYTHON:-python3}" --editable . wandb mlflow
+  CUDA_VISIBLE_DEVICES=-1 TF_CPP_MIN_LOG_LEVEL=3 \
+    .release/venv-trackers/bin/python tools/check_trackers.py | tee .release/trackers.txt
+  figure "$(tail -1 .release/trackers.txt)"
 }
 
 part_references() {

@@ -9,7 +9,7 @@ case $times in
   *[!0-9]* | 0*) echo "repeat_tests: error: expected a number of at least 1, received $times" >&2; exit 2 ;;
 esac
 arguments=("$@")
-EXTRAS='[test,jax]' source "$(dirname "$0")/environment.sh"
+EXTRAS='[test,jax,docs]' source "$(dirname "$0")/environment.sh"
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
 [ ${#arguments[@]} -gt 0 ] || arguments=(-m "not release" --doctest-modules tests lbkeras)
 workers=$(python -c 'import os; print(min(os.cpu_count(), 8) + 1)')

@@ -44,9 +44,10 @@ def alexnet(
         groups: 2 splits the second, fourth and fifth convolution in two halves, as the original on
             two GPUs and the authors' Caffe models do; 1 connects them fully (62,378,344
             parameters). On CPUs Keras compiles grouped convolutions with XLA, which is slow.
-        mean, standard_deviation: of the pixels, numbers or one a channel; by default the mean of
-            the well-known data set of this shape is subtracted and nothing divided, as in Caffe:
-            the initialisation and the constants of the normalisation count on pixels' scale.
+        mean: of the pixels, a number or one a channel; by default that of the
+            well-known data set of this shape.
+        standard_deviation: likewise; by default nothing is divided, as in Caffe: the
+            initialisation and the constants of the normalisation count on pixels' scale.
 
     Returns:
         An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to

@@ -34,8 +34,9 @@ def inception_resnet_v2(
         dropout: rate before the logits, 0 to 1. Default 0.2, the paper's.
         ghost_batch_size: examples that are normalised together in training; Smith et al. train with
             32 and 64. Default None: plain batch normalisation.
-        mean, standard_deviation: of the pixels, numbers or one a channel; by default pixels become
+        mean: of the pixels, a number or one a channel; by default pixels become
             -1 to 1, as the paper's code does.
+        standard_deviation: likewise.
 
     Returns:
         An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to

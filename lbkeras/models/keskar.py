@@ -25,8 +25,9 @@ def keskar_f1(
         num_classes: number of logits.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper uses none.
-        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+        mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape.
+        standard_deviation: likewise.
 
     Returns:
         An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to

@@ -23,8 +23,9 @@ def mlp(
         num_classes: number of logits.
         hidden_sizes: units of each hidden layer; `()` is multinomial logistic regression.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
-        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+        mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape (digits, MNIST, CIFAR-10, else ImageNet).
+        standard_deviation: likewise.
 
     Returns:
         An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to

@@ -22,8 +22,9 @@ def normalized_input(input_shape, mean=None, standard_deviation=None):
 
     Args:
         input_shape: `(height, width, channels)`.
-        mean, standard_deviation: numbers or one a channel, in pixel units. Default: those of the
+        mean: a number or one a channel, in pixel units. Default: that of the
             well-known data set with this shape.
+        standard_deviation: likewise.
 
     Returns:
         `(inputs, normalized)`, two Keras tensors. Pixels travel to the device as uint8, a quarter

@@ -46,8 +46,9 @@ def pyramidnet(
         bottleneck: bottleneck blocks; PyramidNet-164 with widening 270 has 27.2 M parameters.
         shake_drop: end each branch with a `lbkeras.layers.ShakeDrop`. Default True.
         last_survival_probability: of the last block, 0 to 1. Default 0.5.
-        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+        mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape.
+        standard_deviation: likewise.
 
     Returns:
         An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to

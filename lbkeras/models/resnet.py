@@ -43,8 +43,9 @@ def cifar_resnet(
         fixed_classifier: a `lbkeras.layers.HadamardClassifier` instead of the last Dense layer.
         batch_normalization: function without arguments that returns a new normalisation layer, for
             example ghost batch normalisation. Default: Keras' with momentum 0.9, epsilon 1e-5.
-        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+        mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape.
+        standard_deviation: likewise.
 
     Returns:
         An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to

@@ -36,8 +36,9 @@ def resnet50(
         zero_gamma: start the last batch norm of every block at gamma 0, so that each block is an
             identity at first. Default True, as Goyal et al.
         fixed_classifier: a `lbkeras.layers.HadamardClassifier` instead of the last Dense layer.
-        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+        mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape.
+        standard_deviation: likewise.
 
     Returns:
         An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to

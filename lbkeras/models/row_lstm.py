@@ -30,8 +30,9 @@ def row_lstm(
             `weight_decay / 2 * |kernel|^2` to the loss.
         projection: units of the linear layer, 0 for none. Default 128: the LSTM's two kernels
             together are the paper's 256 by 512.
-        mean, standard_deviation: of the pixels, numbers or one a channel; by default those of the
+        mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape.
+        standard_deviation: likewise.
 
     Returns:
         An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to

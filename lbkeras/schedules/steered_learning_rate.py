@@ -23,9 +23,9 @@ _ROWS = 16
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A `Curve` over epochs, evaluated at each update, that `follow` sets for the coming epoch.
+    """A `Curve` over epochs, evaluated at each update, that `set_curve` sets for the coming epoch.
 
-    In the epoch for which `follow` was called last,
+    In the epoch for which `set_curve` was called last,
 
         epoch = first_epoch + (step − first_update) / steps_per_epoch
 
@@ -35,9 +35,11 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     Costs about 40 scalar operations an update.
 
     Args:
-        curve: `Curve`, or what its `to_list` returned; None: 0 until `follow` is called.
-        first_update, first_epoch, steps_per_epoch: as for `follow`.
-        owner: who calls `follow`, for messages.
+        curve: `Curve`, or what its `to_list` returned; None: 0 until `set_curve` is called.
+        first_update: as for `set_curve`.
+        first_epoch: as for `set_curve`.
+        steps_per_epoch: as for `set_curve`.
+        owner: who calls `set_curve`, for messages.
 
     >>> from lbkeras.schedules import linear_to_zero
     >>> rate = SteeredLearningRate()

@@ -77,8 +77,9 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`; the size it has is the first.
         plan: a Plan whose learning rates and first batch size the run begins with; None: the
             optimizer's number all through.
-        min_batch_size, max_batch_size: bounds in examples; None: the first size, and a tenth of the
-            data, or the first size where that is larger.
+        min_batch_size: lower bound in examples; None: the first size.
+        max_batch_size: upper bound in examples; None: a tenth of the data, or the first size where
+            that is larger.
         rule: `"critical"` or `"cabs"`.
         scaling: `"gain"`, `"square_root_gain"`, `"linear"`, `"square_root"` or `"none"`; None:
             `"square_root_gain"` for an optimizer that divides by the gradients' size (Adam and its

@@ -47,7 +47,8 @@ class GradientNoiseAverages:
         """Adds an update's estimates, unless one of them is infinite or not a number.
 
         Args:
-            variance, squared_norm: tr(Σ) and |G|², numbers or of shape (columns,).
+            variance: tr(Σ), a number or of shape (columns,).
+            squared_norm: |G|², likewise.
             decay: what the weights of all updates before are multiplied by, in [0, 1).
         """
         v, g = np.broadcast_arrays(np.atleast_1d(variance), np.atleast_1d(squared_norm))
