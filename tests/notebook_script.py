@@ -8,7 +8,6 @@ import queue
 import sys
 from pathlib import Path
 
-from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import KernelManager
 
 SETUP = """
@@ -27,9 +26,7 @@ CELL = """lbkeras.compare(make_model, train, (x[:600], x[:600].sum(1, keepdims=T
 
 
 def main(folder: Path) -> None:
-    manager = KernelManager()
-    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    manager._kernel_spec = KernelSpec(argv=command, language="python")
+    manager = KernelManager(kernel_name="python3")
     manager.start_kernel(cwd=str(folder))
     client = manager.client()
     client.start_channels()

@@ -55,21 +55,20 @@ def advise(
     arXiv:2007.05105.
     """
     load_tensorflow()
-    from lbkeras.runs.python_task import PythonTask, as_training_data, keras_state_kept
+    from lbkeras.runs.python_task import PythonTask, as_training_data
 
-    with keras_state_kept():
-        train = as_training_data(train)
-        if plan is None:
-            plan = _present_plan(make_model, train, epochs)
-        elif epochs is not None:
-            raise UserError(f"epochs: expected none beside a plan, received {epochs!r}")
-        elif not isinstance(plan, Plan):
-            raise UserError(f"plan: expected a Plan or None, received {plan!r}")
-        advisor.check_length(plan, epochs="epochs", num_examples="train")
-        task = PythonTask(make_model, train, None, plan)
-        task.settings  # noqa: B018  makes a model and evaluates it
-        with task.reading_data():
-            return advisor.advise(task, strategy, say=_say if verbose else _nothing)
+    train = as_training_data(train)
+    if plan is None:
+        plan = _present_plan(make_model, train, epochs)
+    elif epochs is not None:
+        raise UserError(f"epochs: expected none beside a plan, received {epochs!r}")
+    elif not isinstance(plan, Plan):
+        raise UserError(f"plan: expected a Plan or None, received {plan!r}")
+    advisor.check_length(plan, epochs="epochs", num_examples="train")
+    task = PythonTask(make_model, train, None, plan)
+    task.settings  # noqa: B018  makes a model and evaluates it
+    with task.reading_data():
+        return advisor.advise(task, strategy, say=_say if verbose else _nothing)
 
 
 def _present_plan(make_model, train, epochs) -> Plan:

@@ -46,7 +46,7 @@ class Advice:
         return f"{format_advice(self)}\n\n{format_reasons(reasons(self))}"
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        return f'<pre style="font-family: monospace">{html.escape(str(self))}</pre>'
 
 
 def check_arm(settings: dict, arm: str) -> None:

@@ -68,6 +68,6 @@ class FitSummary:
         if steps:
             a_step = sum(epoch.end - epoch.first_end for epoch in timed) / steps
             trace = timed[0].first_end - timed[0].begin
-            seconds = trace + a_step * max(compared - timed[0].first_steps, 0)
-            text += f", about {durations.in_words(seconds)}"
+            expected = trace + a_step * max(compared - timed[0].first_steps, 0)
+            text += f", about {durations.in_words(expected)}"
         return text

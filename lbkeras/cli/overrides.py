@@ -108,8 +108,8 @@ def fitting_boundaries(config: ConfigDict, before: ConfigDict, arms: list[str]) 
                 return {}
             own, plan = experiment.arm_settings(before, arm)["plan"], settings["plan"]
             scale = plan["epochs"] / own.get("epochs", plan["epochs"])
-            scaled = sorted({round(scale * each) for each in plan["boundaries"]})
-            scaled = tuple(each for each in scaled if 0 < each < plan["epochs"])
+            rounded = sorted({round(scale * each) for each in plan["boundaries"]})
+            scaled = tuple(each for each in rounded if 0 < each < plan["epochs"])
             tried = (_with_boundaries(plan, each) for each in (scaled, ()))
             return next((each for each in tried if _fits(config, each, arms)), {})
     return {}

@@ -54,9 +54,13 @@ def better_direction(model, name: str) -> str | None:
     """
     for metric in _flat_metrics(model):
         if name == metric.name or name.endswith(f"_{metric.name}"):
-            direction = getattr(metric, "_direction", None)
-            return {"up": "higher", "down": "lower"}.get(direction)
+            return {"up": "higher", "down": "lower"}.get(direction_of(metric))
     return None
+
+
+def direction_of(metric) -> str | None:
+    """Which way a metric is better, "up" or "down", as it says itself."""
+    return getattr(metric, "_direction", None)
 
 
 def _flat_metrics(model) -> list:

@@ -53,7 +53,8 @@ class Comparison:
             f'{base64.b64encode(picture.read_bytes()).decode()}" alt="{html.escape(picture.stem)}">'
             for picture in self.pictures
         ]
-        return "\n".join([f"<pre>{html.escape(str(self))}</pre>", *images])
+        text = f'<pre style="font-family: monospace">{html.escape(str(self))}</pre>'
+        return "\n".join([text, *images])
 
 
 def compare(
@@ -106,13 +107,6 @@ def compare(
     >>> print(result)                                    # doctest: +SKIP
     """
     load_tensorflow()
-    from lbkeras.runs.python_task import keras_state_kept
-
-    with keras_state_kept():
-        return _compare(make_model, train, test, arms, workdir, seeds, metric, margin, strategy)
-
-
-def _compare(make_model, train, test, arms, workdir, seeds, metric, margin, strategy):
     from lbkeras.distribution.strategy import strategy as make_strategy
     from lbkeras.runs.python_task import as_test_data, as_training_data
 

@@ -182,7 +182,7 @@ def arguments_taken(section: str, name) -> tuple[str, ...]:
                 taken = (*taken, "num_nodes", "topology")
             given = ("learning_rate", "momentum", "mixing")
         else:
-            given = {"model": ("input_shape",)}.get(section, ())
+            given = ("input_shape",) if section == "model" else ()
         if section == "model":
             taken = (*taken, "ghost_batch_size")
         return tuple(dict.fromkeys(each for each in taken if each not in given))

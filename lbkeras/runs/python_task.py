@@ -17,6 +17,7 @@ from lbkeras.keras_internals.model import better_direction, build, compile_argum
 from lbkeras.keras_internals.optimizer import give_learning_rate, learning_rate_of
 from lbkeras.metrics import of as metrics_of
 from lbkeras.planning.plan import Plan, check_without_momentum
+from lbkeras.runs.train_section import keras_session
 
 _TEST_BATCH_SIZE = 1000
 _EXAMPLES_OF_A_TRIAL = 16
@@ -48,16 +49,6 @@ def as_test_data(test) -> Pipeline:
     if not isinstance(test, Pipeline):
         test = Pipeline(test, _TEST_BATCH_SIZE, shuffle=False)
     return test.in_order(test.batch_size)
-
-
-@contextlib.contextmanager
-def keras_state_kept():
-    """Keeps Keras' precision: each run begins a new session, which forgets it."""
-    policy = keras.config.dtype_policy()
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def compiled_settings(make_model) -> dict:
@@ -137,7 +128,6 @@ class PythonTask:
         self._make_model = make_model
         self._train, self._test = train, test
         self._make_callbacks = make_callbacks
-        self._policy = keras.config.dtype_policy()
         self.plan = plan
         if plan.num_examples != train.num_examples:
             raise UserError(
@@ -170,7 +160,6 @@ class PythonTask:
 
         How many updates a call takes is what it was compiled with.
         """
-        keras.config.set_dtype_policy(self._policy)  # a new session has Keras' default
         with strategy.scope():
             model = _new_model(self._make_model)
             self._install(model, plan, steered)
@@ -225,8 +214,10 @@ class PythonTask:
     @functools.cached_property
     def _trial(self) -> "_Trial":
         """A model that is made, evaluated on a few examples, and described."""
-        keras.backend.clear_session()  # names of layers begin anew
-        keras.config.set_dtype_policy(self._policy)
+        with keras_session({}, seed=0):  # names of layers begin anew
+            return self._tried()
+
+    def _tried(self) -> "_Trial":
         model = _new_model(self._make_model)
         replaced = _compiled_with(model)
         self._install(model, self.plan, steered=False)
@@ -255,7 +246,7 @@ class PythonTask:
             "model": {
                 "name": type(model).__name__,
                 "parameters": model.count_params(),
-                "precision": self._policy.name,
+                "precision": keras.config.dtype_policy().name,
                 "hash": digest_of(_layers_of(model)),
             },
             "optimizer": {"name": optimizer["class"], **optimizer["config"]},

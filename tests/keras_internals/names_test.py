@@ -5,6 +5,7 @@ import pytest
 
 from lbkeras import optimizers
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.model import direction_of
 from lbkeras.keras_internals.names import (
     SUPPORTED,
     argument_names,
@@ -94,7 +95,7 @@ NEEDED = {  # arguments without defaults
 )
 def test_directions_are_those_of_the_metrics(name):
     metric = getattr(keras.metrics, name)(**NEEDED.get(name, {}))
-    assert direction(name) == getattr(metric, "_direction", None)
+    assert direction(name) == direction_of(metric)
 
 
 def test_names_of_losses_and_metrics_are_those_that_keras_finds():
