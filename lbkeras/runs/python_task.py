@@ -240,6 +240,7 @@ class PythonTask:
         optimizer = describe(base_optimizer(model.optimizer))
         for name in ("learning_rate", "momentum"):
             optimizer["config"].pop(name, None)
+        first = self.plan.phases[0]
         train, _ = self.pipelines(seed=0)
         chosen = _alike(*(describe(self.callbacks(None, pipeline=train)) for _ in "ab"))
         return {
@@ -254,7 +255,8 @@ class PythonTask:
             "metrics": {n: describe(arguments[n]) for n in ("metrics", "weighted_metrics")},
             "data": self._train.fingerprint(),
             "test_data": {} if self._test is None else self._test.fingerprint(),
-            "plan": self.plan.to_dict(),
+            "plan": {"batch_size": first.batch_size, "learning_rate": first.learning_rate}
+            | self.plan.to_dict(),
             "callbacks": {str(number): each for number, each in enumerate(chosen)},
         }
 
