@@ -46,10 +46,10 @@ def advise(
     Raises:
         UserError: an argument is not usable, memory does not suffice, or the loss is no number.
 
-    Example:
+    Example, with a `make_model` and arrays of one's own:
 
-    >>> advice = lbkeras.advise(make_model, (x, y), epochs=20)    # doctest: +SKIP
-    >>> print(advice)                                             # doctest: +SKIP
+        advice = lbkeras.advise(make_model, (x, y), epochs=20)
+        print(advice)
 
     Reference: McCandlish, Kaplan and Amodei 2018, arXiv:1812.06162; Johnson et al. 2020,
     arXiv:2007.05105.

@@ -99,12 +99,11 @@ def compare(
             is that of another model, optimizer, arm or data.
         Interrupted: Ctrl-C; a checkpoint is on the disk.
 
-    Example:
+    Example, with `make_model`, `train`, `test` and two plans of one's own:
 
-    >>> arms = {"small": plan_32, "large": plan_256}     # doctest: +SKIP
-    >>> result = lbkeras.compare(
-    ...     make_model, train, test, arms=arms, workdir="runs/mine")    # doctest: +SKIP
-    >>> print(result)                                    # doctest: +SKIP
+        arms = {"small": plan_32, "large": plan_256}
+        result = lbkeras.compare(make_model, train, test, arms=arms, workdir="runs/mine")
+        print(result)
     """
     load_tensorflow()
     from lbkeras.distribution.strategy import strategy as make_strategy
