@@ -24,7 +24,7 @@ def test_an_interrupted_cell_resumes_and_shows_tables_and_pictures(tmp_path):
     texts = "".join(shown for kind, shown in again if kind == "stdout")
     assert "of 8" in texts and "[1/1] a seed 0" in texts
     kind, shown = again[-1]
-    assert kind == "execute_result" and "val_loss" in shown["text/html"]
+    assert kind == "execute_result" and "test loss" in shown["text/html"]
     assert shown["text/html"].count("data:image/png;base64,") >= 3
     assert "AttributeError" in traceback[-1]  # other people's errors keep theirs
     assert refused == [["UserError", "lbkeras.errors.UserError: batch_size: expected 1 to 4800 "

@@ -28,21 +28,25 @@ def default_claims(
         A claim for each arm but the first; none where it is not known which way the metric is
         better, or more is better and neither a margin nor a share says how much counts.
     """
+    label = metrics.of(metric).label
     if margin is None and metrics.of(metric).is_share:
         margin = MARGIN
     if margin is not None:
         test = dict(test="not_worse", margin=margin)
-        words = f"to within {margin:g}"
+        words = f"keeps the {label} of {{}} to within {margin:g}"
+        if metrics.of(metric).is_share:
+            points = 100 * margin
+            words = f"keeps the {label} of {{}} to within {points:g} point{'s' * (points != 1)}"
     else:
         test = dict(test="ratio_at_least", ratio=RATIO)
-        words = f"to within a factor of {RATIO:g}"
+        words = f"has at most {1 / RATIO:.3g} times the {label} of {{}}"
     if better is None or margin is None and better != metrics.LOWER:
         return []
     baseline, *others = arms
     return [
         dict(
             name=f"{arm}_keeps_{metric}",
-            statement=f"{arm} keeps the {metric} of {baseline}, {words}.",
+            statement=f"{arm} {words.format(baseline)}.",
             arm=arm,
             baseline=baseline,
             metric=metric,

@@ -13,7 +13,11 @@ def sentence(claim: Claim, word: str) -> str:
         margin = f"{points:g} point{'' if points == 1 else 's'}"
     worse = f"more than {margin} worse than" if claim.margin else "worse than"
     subject, other = claim.arm, claim.baseline
-    if claim.test == "ratio_at_least":
+    if claim.test == "ratio_at_least" and claim.ratio < 1 and not claim.is_cost:
+        yes, no = (
+            f"has {text} {1 / claim.ratio:.3g}x the {label} of" for text in ("at most", "more than")
+        )
+    elif claim.test == "ratio_at_least":
         subject, other = other, subject
         yes, no = (
             f"has {text} {claim.ratio:g}x the {label} of" for text in ("at least", "less than")

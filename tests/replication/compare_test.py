@@ -101,11 +101,11 @@ def test_the_report_compares_the_metric_of_which_keras_knows_the_direction(compa
 
 
 def test_it_is_shown_as_text_and_in_a_notebook(compared):
-    assert "val_mae" in str(compared) and str(compared.workdir / "report.md") in str(compared)
+    assert "test mae" in str(compared) and str(compared.workdir / "report.md") in str(compared)
     pictures = {picture.name for picture in compared.pictures}
     assert {"schedule.png", "val_mae_against_epochs.png"} <= pictures
     shown = compared._repr_html_()
-    assert shown.count("data:image/png;base64,") == len(pictures) and "val_mae" in shown
+    assert shown.count("data:image/png;base64,") == len(pictures) and "test mae" in shown
 
 
 def test_again_it_trains_nothing(compared, capsys):

@@ -32,5 +32,19 @@ def test_each_other_arm_against_the_first(metric, better, margin, expected):
         assert claim.lower_is_better == (better == "lower") and claim.metric == metric
 
 
+@pytest.mark.parametrize(
+    ("metric", "margin", "statement"),
+    [
+        ("val_accuracy", None, "large keeps the test accuracy of own to within 1 point."),
+        ("val_mae", None, "large has at most 1.05 times the test mae of own."),
+        ("val_mae", 0.25, "large keeps the test mae of own to within 0.25."),
+    ],
+)
+def test_a_claim_says_how_much_counts(metric, margin, statement):
+    better = "higher" if metric == "val_accuracy" else "lower"
+    (claim,) = default_claims(ARMS[:2], metric, better, margin)
+    assert claim["statement"] == statement
+
+
 def test_one_arm_has_no_claim():
     assert default_claims(["own"], "val_accuracy", "higher") == []
