@@ -40,6 +40,8 @@ def unknown_name(key: str, received: object, valid: Iterable[object]) -> str:
     """The message about a name that is none of the valid ones: lists them, suggests the nearest."""
     names = [str(name) for name in valid]
     hint = suggestion(received, names)
+    if not names:
+        return f"{key}: expected none, received {received!r}"
     return f"{key}: expected one of {', '.join(names)}, received {received!r}{hint}"
 
 

@@ -116,6 +116,7 @@ class CommandFlags:
         self._check_names()
         config = None
         if "config" in self._required:
+            self._check_config_is_named()
             config = self._loaded.config = load_config(self._value("config") or "")
             before = copy.deepcopy(config)
             for key, value in self._overrides():
@@ -141,6 +142,15 @@ class CommandFlags:
             if self._flags[name].value not in values:
                 raise UserError(unknown_name(f"--{name}", self._flags[name].value, values))
         return self._flags
+
+    def _check_config_is_named(self) -> None:
+        """Says how a config is named to who has only typed its name."""
+        named = [each for each in self._arguments[1:] if not each.startswith("-")]
+        if self._value("config") is None and named:
+            raise UserError(
+                f"--config: expected --config=FILE[:VARIANT], received {named[0]!r} without the "
+                f"flag's name; --config={named[0]}"
+            )
 
     def words(self) -> list[str]:
         """What `word` allows."""

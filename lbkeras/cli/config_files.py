@@ -1,6 +1,7 @@
 """The config of a command: the Python file that a FILE[:VARIANT] names."""
 
 import importlib.util
+import inspect
 import sys
 import traceback
 from pathlib import Path
@@ -41,6 +42,8 @@ def config_module(value: str):
 def config_of(module, value: str) -> ConfigDict:
     """The config of a FILE[:VARIANT], whose module is `module`."""
     variant = config_variant(value)
+    if variant and not inspect.signature(module.get_config).parameters:
+        raise UserError(f"expected {config_path(value)} without variants, received {variant!r}")
     return module.get_config(variant) if variant else module.get_config()
 
 

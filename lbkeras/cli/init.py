@@ -35,6 +35,7 @@ def load_data():  # to train and to test on: arrays, dicts of them, tf.data.Data
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
+    x = x / 16
     return (x[:1437], y[:1437]), (x[1437:], y[1437:])
 
 

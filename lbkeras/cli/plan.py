@@ -17,7 +17,7 @@ examples:
   lbkeras plan --config=smith2018:paper_cifar10
   lbkeras plan --config=smith2018:digits --config.plan.batch_size=2
   lbkeras plan --config=smith2018:mnist --format=json
-  lbkeras plan --config=configs/own_model.py --config.arms.large.plan.batch_size=256
+  lbkeras plan --config=own_model.py --config.arms.large.plan.batch_size=256
   lbkeras plan --config=smith2018:digits --probe
   lbkeras plan --config=smith2018:cifar10 --probe --memory_limit_mb=500 \\
       --data_dir=$HOME/tensorflow_datasets

@@ -18,7 +18,7 @@ from lbkeras.planning.replicas import check_replicas
 from lbkeras.replication import linear_interpolation
 from lbkeras.replication.replication_folder import read_replication, write_replication
 from lbkeras.runs import experiment
-from lbkeras.runs.several import SECONDS_BETWEEN_LINES, train_all, train_one
+from lbkeras.runs.several import SECONDS_BETWEEN_LINES, check_folders, train_all, train_one
 
 HELP = """lbkeras replicate: trains every arm of a config with several seeds, then reports
 
@@ -37,7 +37,7 @@ two machines, the same command on both but for --worker_index, with a --workdir 
 
 your own model and data (`lbkeras init` writes such a config); each other arm is compared with the
 first: worse by less than a point of accuracy, or by less than a factor of 0.95 of a loss or error:
-  lbkeras replicate --config=configs/own_model.py --workdir=runs/own_model
+  lbkeras replicate --config=own_model.py --workdir=runs/own_model
 
 Skips the runs that are finished and goes on with the one that was interrupted. A run that diverges
 is reported as diverged and the others go on. Ends with report.md, report.json and plots/*.png.
@@ -92,6 +92,7 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
         if description["claims"] and len(description["seeds"]) < 2:
             print("claims: one seed decides none of them; a spread needs at least two", flush=True)
         description["dataset_description"] = _describe_data(flags)
+        check_folders(runs)
         write_replication(workdir, description)
         train_all(runs, workers, before_each=raise_if_received)
         linear_interpolation.write_lines(

@@ -6,6 +6,7 @@ from pathlib import Path
 from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
 from lbkeras.cli.config_files import config_module
 from lbkeras.cli.workers import define_device_flags, workers_met
+from lbkeras.errors import UserError
 from lbkeras.runs import experiment
 from lbkeras.runs.config_checks import MOST_SEED
 
@@ -55,6 +56,11 @@ def main(arguments: list[str]) -> int:
         seed=flags.seed,
         folder=Path(flags.workdir),
     )
+    if (run.folder / "replication.json").exists():
+        raise UserError(
+            f"workdir {run.folder}: expected a folder of one run, received that of a replication; "
+            "use another --workdir"
+        )
     from lbkeras.runs import training
     from lbkeras.runs.several import outcome
 

@@ -19,7 +19,7 @@ from lbkeras.replication.report import write_report
 from lbkeras.replication.terminal import format_table
 from lbkeras.runs import run_lock
 from lbkeras.runs.run_spec import RunSpec
-from lbkeras.runs.several import SECONDS_BETWEEN_LINES, train_all
+from lbkeras.runs.several import SECONDS_BETWEEN_LINES, check_folders, train_all
 
 _KEYS = ("plan", "callbacks", "make_model")
 _COMMAND = "lbkeras.compare(...)"
@@ -122,7 +122,9 @@ def compare(
             raise UserError(f"arm {name}: {error}") from None
     runs = _runs(tasks, folder, seeds, strategy, _metric(tasks, metric)[0])
     with run_lock.locked(folder):
-        write_replication(folder, _replication(folder, tasks, seeds, metric, margin))
+        replication = _replication(folder, tasks, seeds, metric, margin)
+        check_folders(runs)
+        write_replication(folder, replication)
         train_all(runs)
         return Comparison(folder, write_report(folder))
 

@@ -17,6 +17,7 @@ def notes_on(folder: ReplicationFolder, hardware: list, versions: list) -> list[
         hardware, versions: the distinct ones of its runs.
     """
     notes = folder.own_notes() + _note_seeds(folder.replication)
+    notes += _note_epochs(folder.replication)
     if len(hardware) > 1:
         notes.append(
             f"The runs come from {len(hardware)} different machines; "
@@ -43,6 +44,19 @@ def notes_on(folder: ReplicationFolder, hardware: list, versions: list) -> list[
             f"Left out, since replication.json does not list these seeds: {', '.join(extra)}."
         )
     return notes
+
+
+def _note_epochs(replication: dict[str, Any]) -> list[str]:
+    """Where arms train for different numbers of epochs."""
+    epochs = {}
+    for arm, plan in (replication.get("plans") or {}).items():
+        lengths = [phase.get("epochs") for phase in (plan or {}).get("phases") or []]
+        if lengths and all(isinstance(length, int) for length in lengths):
+            epochs[arm] = sum(lengths)
+    if len(set(epochs.values())) < 2:
+        return []
+    listed = ", ".join(f"{arm} {number}" for arm, number in epochs.items())
+    return [f"The arms train for different numbers of epochs: {listed}."]
 
 
 def _note_seeds(replication: dict[str, Any]) -> list[str]:

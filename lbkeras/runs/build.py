@@ -8,16 +8,19 @@ from lbkeras.config import is_own
 from lbkeras.errors import UserError
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.runs import train_section
-from lbkeras.runs.components import call, find
+from lbkeras.runs.components import call, find, said_of
 from lbkeras.runs.config_checks import (
     CALLBACKS,
     LOSS,
+    METRICS,
     check_arguments,
     name_and_arguments,
     parameters_of,
 )
 from lbkeras.runs.experiment import num_nodes
 from lbkeras.runs.own_data import own_pipelines
+
+_EXAMPLES_OF_A_TRIAL = 16
 
 
 def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | None):
@@ -236,7 +239,30 @@ def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool
             steps_per_execution=chosen["steps_per_execution"]
             or choose_steps_per_execution(model, plan),
         )
+    if _has_own_parts(settings):
+        _check_evaluation(model, train, strategy.num_replicas_in_sync)
     return model
+
+
+def _has_own_parts(settings: dict) -> bool:
+    """Whether model, data, loss or metrics are others than those that lbkeras has tried."""
+    own = any(is_own(settings[section]["name"]) for section in ("model", "data"))
+    return (own or LOSS in settings or METRICS in settings) and not num_nodes(settings)
+
+
+def _check_evaluation(model, train, replicas: int) -> None:
+    """Evaluates a few examples, so that what does not fit together is found before training."""
+    examples = train.num_examples
+    examples = min(max(_EXAMPLES_OF_A_TRIAL // replicas, 1) * replicas, examples)
+    try:
+        model.evaluate(train.in_order(examples, examples), verbose=0)
+    except Exception as error:
+        if isinstance(error, UserError) or type(error).__name__ == "ResourceExhaustedError":
+            raise
+        raise UserError(
+            "model, loss, metrics: expected such as take the data and each other's outputs, "
+            f"received: {said_of(error)}"
+        ) from error
 
 
 def compile_model(model, settings: dict, **more) -> None:

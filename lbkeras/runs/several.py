@@ -12,6 +12,15 @@ from lbkeras.runs.run_spec import RunSpec
 SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
 
 
+def check_folders(runs: Sequence[RunSpec]) -> list[str | None]:
+    """What has become of each run so far, as `training.has_ended`; before anything is written.
+
+    Raises:
+        UserError: a folder is that of another run.
+    """
+    return [training.has_ended(run) for run in runs]
+
+
 def train_all(
     runs: Sequence[RunSpec], workers=None, before_each: Callable[[], None] = lambda: None
 ) -> None:
@@ -26,7 +35,7 @@ def train_all(
         UserError: a folder is that of another run, which is found before one is trained, or as
             `training.train`.
     """
-    ended = [training.has_ended(run) for run in runs]
+    ended = check_folders(runs)
     if workers is not None:
         workers.share(ended)
     estimate = _TimeLeft(ended.count(None))
