@@ -106,7 +106,7 @@ def of(name: str) -> Metric:
     """What is known of a quantity; of one that lbkeras does not log, what its name says."""
     if name in _KNOWN:
         return _KNOWN[name]
-    share = name.endswith("accuracy")
+    share = name == ACCURACY or name.endswith(f"_{ACCURACY}")
     better = HIGHER if share else LOWER if name.endswith("_loss") else None
     if _SHARPNESS.fullmatch(name):
         better = LOWER

@@ -1,12 +1,13 @@
 """The same thing is described alike in another process; another thing is not."""
 
+import functools
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
-from lbkeras.fingerprint import describe, digest, digest_of
+from lbkeras.fingerprint import describe, digest, digest_of, digest_of_code
 
 
 class Settings:
@@ -31,6 +32,28 @@ class Configured:
         return {"name": f"configured_{id(self)}", "units": self.hidden}
 
 
+WEIGHT = np.array([1.0])
+
+
+def weighted(y, weight=None, *, scale=1.0):
+    return scale * helper(y) * WEIGHT
+
+
+def helper(y):
+    return y
+
+
+class Network:
+    """With attributes of containers."""
+
+    def __init__(self, scale):
+        self.settings = {"scale": scale}
+
+
+def holding(value):
+    return lambda y: y * value
+
+
 def loss_of(power):
     return lambda y, p: (y - p) ** power
 
@@ -49,6 +72,11 @@ def test_plain_values_stay():
         (Settings(1), Settings(2)),
         (Configured(1), Configured(2)),
         (loss_of(2), loss_of(3)),
+        (holding(np.ones(2)), holding(np.zeros(2))),
+        (holding((1, 2)), holding((1, 3))),
+        (holding(helper), holding(loss_of)),
+        (functools.partial(helper, 1), functools.partial(helper, 2)),
+        (Network(1), Network(2)),
         (lambda x: x + 1, lambda x: x + 2),
         (lambda x: x.mean(), lambda x: x.sum()),
         (lambda x: [y + 1 for y in x], lambda x: [y + 2 for y in x]),
@@ -71,6 +99,30 @@ def test_another_thing_is_described_otherwise(one, other):
 )  # fmt: skip
 def test_the_same_thing_made_again_is_described_alike(make):
     assert describe(make()) == describe(make())
+
+
+def test_what_a_function_uses_of_its_module_is_described(monkeypatch):
+    before = digest_of(weighted)
+    monkeypatch.setitem(globals(), "WEIGHT", np.array([50.0]))
+    assert digest_of(weighted) != before
+    monkeypatch.undo()
+    assert digest_of(weighted) == before
+    monkeypatch.setitem(globals(), "helper", lambda y: 2 * y)
+    assert digest_of(weighted) != before
+    monkeypatch.undo()
+    monkeypatch.setitem(weighted.__kwdefaults__, "scale", 2.0)
+    assert digest_of(weighted) != before
+
+
+def test_code_of_a_class_is_that_of_its_methods():
+    assert digest_of_code(Settings) != digest_of_code(OtherCode)
+    assert digest_of_code(helper) == digest_of(helper)
+
+
+def test_what_refers_to_itself_ends():
+    values = [1]
+    values.append(values)
+    assert describe(values) == [1, "above"]
 
 
 def test_a_class_says_which_code_it_has():

@@ -106,10 +106,18 @@ def compare(
         print(result)
     """
     load_tensorflow()
+    import tensorflow as tf
+
     from lbkeras.distribution.strategy import strategy as make_strategy
     from lbkeras.runs.python_task import as_test_data, as_training_data
 
+    if tf.distribute.has_strategy():
+        raise UserError(
+            "strategy: expected lbkeras.compare outside of strategy.scope(), with strategy=NAME, "
+            "received it inside"
+        )
     train, test = as_training_data(train), as_test_data(test)
+    margin = None if margin is None else checks.positive("margin", margin)
     folder = Path(checks.path("workdir", workdir))
     seeds = checks.integer("seeds", seeds, minimum=1)
     tasks = _tasks(make_model, train, test, arms)
@@ -158,7 +166,8 @@ def _tasks(make_model, train, test, arms) -> dict[str, Any]:
 
 def _parts(name, arm) -> dict[str, Any]:
     """An arm as a dict of its parts."""
-    if not isinstance(name, str) or not files.is_file_name(name):
+    usable = isinstance(name, str) and files.is_file_name(name) and "." not in name
+    if not usable or name == "plots":
         raise UserError(f"arms: expected names that can be those of folders, received {name!r}")
     if isinstance(arm, Plan):
         return {"plan": arm}
@@ -207,7 +216,19 @@ def _replication(folder: Path, tasks, seeds: int, metric: str | None, margin) ->
         )
     metric, better = _metric(tasks, metric)
     margin = MARGIN if margin is None and better == HIGHER else margin
+    if better is None and margin is not None:
+        raise UserError(
+            f"margin: expected none for {metric}, of which neither Keras nor lbkeras knows which "
+            f"way it is better, received {margin!r}"
+        )
+    losses = [task.settings["loss"] for task in tasks.values()]
+    if metric == "val_loss" and any(loss != losses[0] for loss in losses):
+        raise UserError(
+            "metric: expected another than val_loss, as the arms have different losses, received it"
+        )
     claims = default_claims(list(tasks), metric, better, margin) if better else []
+    if len(tasks) > 1 and not claims:
+        print(f"{metric}: no verdict, as it is not known which way it is better", flush=True)
     first = next(iter(tasks.values()))
     data, test = first.settings["data"], first.settings["test_data"]
     return {

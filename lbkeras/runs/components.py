@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lbkeras.config import is_own
 from lbkeras.errors import UserError, one_line, suggestion, unknown_name
+from lbkeras.fingerprint import digest_of_code
 from lbkeras.keras_internals.names import (
     argument_names,
     arguments_of_every_optimizer,
@@ -82,6 +83,24 @@ def imported(key: str, name: str):
         raise UserError(f"{key}: expected a function or class, received {name!r}, a "
                         f"{type(found).__name__}")  # fmt: skip
     return found
+
+
+def code_of(settings: dict) -> dict[str, str]:
+    """For each of one's own components in an arm's sections a hash of its code; imports them.
+
+    Raises:
+        UserError: as `imported`.
+    """
+    names = [value for value in _values(settings) if is_own(value)]
+    return {name: digest_of_code(imported("config", name)) for name in dict.fromkeys(names)}
+
+
+def _values(settings):
+    if isinstance(settings, dict):
+        for value in settings.values():
+            yield from _values(value)
+    else:
+        yield settings
 
 
 def find(key: str, section: str, name: str):

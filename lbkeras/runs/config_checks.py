@@ -195,6 +195,11 @@ def parameters_of(function) -> dict:
 def check_arguments(section: str, function, arguments: dict) -> None:
     """Refuses an argument that a function does not take, and one that it needs and does not get."""
     parameters = parameters_of(function)
+    for key, value in arguments.items():
+        default = parameters[key].default if key in parameters else None
+        if isinstance(value, str) and isinstance(default, bool | int | float):
+            expected = "True or False" if isinstance(default, bool) else "a number"
+            raise UserError(f"{section}.{key}: expected {expected}, received {value!r}")
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     for key in arguments:

@@ -10,6 +10,7 @@ import functools
 
 from lbkeras.planning.plan import Plan
 from lbkeras.runs import build, experiment
+from lbkeras.runs.components import code_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,10 @@ class ConfigTask:
     def callbacks(self, folder, **known) -> list:
         """What steers and measures; `build.make_callbacks`."""
         return build.make_callbacks(self.settings, folder, plan=self.plan, **known)
+
+    def own_code(self) -> dict[str, str]:
+        """Hashes of the code of one's own components, by their names; imports them."""
+        return code_of(self.settings)
 
     def reading_data(self):
         """A context that says of data that cannot be read which they are."""

@@ -3,20 +3,29 @@
 import contextlib
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from lbkeras.callbacks.optimizer_settings import base_optimizer, get_momentum, last_learning_rate
+from lbkeras.callbacks.checkpoint_contents import array_of
+from lbkeras.callbacks.optimizer_settings import (
+    base_optimizer,
+    check_no_accumulation,
+    get_momentum,
+    last_learning_rate,
+)
+from lbkeras.callbacks.pipeline_callback import sets_learning_rate
 from lbkeras.data.pipeline import Pipeline
 from lbkeras.data.reading import error_of_data
 from lbkeras.errors import UserError
-from lbkeras.fingerprint import describe, digest_of
-from lbkeras.keras_internals.model import better_direction, build, compile_arguments
+from lbkeras.fingerprint import describe, digest_of, without_numbers
+from lbkeras.keras_internals.model import better_direction, build, compile_arguments, layers
 from lbkeras.keras_internals.optimizer import give_learning_rate, learning_rate_of
 from lbkeras.metrics import of as metrics_of
 from lbkeras.planning.plan import Plan, check_without_momentum
+from lbkeras.runs.components import said_of
 from lbkeras.runs.train_section import keras_session
 
 _TEST_BATCH_SIZE = 1000
@@ -81,6 +90,12 @@ def _new_model(make_model):
     if not isinstance(model, keras.Model) or not getattr(model, "compiled", False):
         received = "one that is not compiled" if isinstance(model, keras.Model) else repr(model)
         raise UserError(f"make_model: expected a compiled keras.Model, received {received}")
+    check_no_accumulation(model.optimizer, "lbkeras.compare and lbkeras.advise")
+    if type(model).train_step is not keras.Model.train_step:
+        raise UserError(
+            "make_model: expected a model with Keras' own train_step, which micro-batches replace, "
+            f"received {type(model).__name__} with another"
+        )
     if base_optimizer(model.optimizer).built:
         raise UserError(
             "make_model: expected a new optimizer at each call, received one that has been built; "
@@ -160,6 +175,8 @@ class PythonTask:
 
         How many updates a call takes is what it was compiled with.
         """
+        for variable, value in self._trial.shared:
+            variable.assign(value)
         with strategy.scope():
             model = _new_model(self._make_model)
             self._install(model, plan, steered)
@@ -170,6 +187,13 @@ class PythonTask:
         """The arm's own callbacks for a Pipeline."""
         if self._make_callbacks is None:
             return []
+        try:
+            inspect.signature(self._make_callbacks).bind(pipeline)
+        except TypeError:
+            raise UserError(
+                "callbacks: expected a function of one argument, the arm's Pipeline, received "
+                f"{self._make_callbacks!r}"
+            ) from None
         made = self._make_callbacks(pipeline)
         if not isinstance(made, list | tuple) or not all(
             isinstance(each, keras.callbacks.Callback) for each in made
@@ -178,7 +202,13 @@ class PythonTask:
                 "callbacks: expected a function from a Pipeline to a list of Keras callbacks, "
                 f"which returned {made!r}"
             )
+        for each in made:
+            _check_callback(each)
         return list(made)
+
+    def own_code(self) -> dict[str, str]:
+        """Nothing: the code is in `settings`."""
+        return {}
 
     @contextlib.contextmanager
     def reading_data(self):
@@ -221,34 +251,77 @@ class PythonTask:
         model = _new_model(self._make_model)
         replaced = _compiled_with(model)
         self._install(model, self.plan, steered=False)
-        data = self._train if self._test is None else self._test
-        number = min(_EXAMPLES_OF_A_TRIAL, data.num_examples)
-        with self.reading_data():
-            metrics = model.evaluate(data.in_order(number, number), verbose=0, return_dict=True)
-        trained = {id(variable) for variable in model.trainable_variables}
-        again = _new_model(self._make_model)
-        if any(id(variable) in trained for variable in again.trainable_variables):
+        weights = digest_of([array_of(weight) for weight in self._built(model).weights])
+        keras.utils.set_random_seed(0)
+        again = self._built(_new_model(self._make_model))
+        same = weights == digest_of([array_of(weight) for weight in again.weights])
+        shared = self._shared(model, again)
+        metrics = self._evaluate(model)
+        better = {n: better_direction(model, n) or metrics_of(n).better for n in metrics}
+        settings = self._describe(model)
+        settings["model"]["weights"] = weights if same else ""
+        return _Trial(settings, list(metrics), better, replaced, shared)
+
+    def _built(self, model):
+        build(model, next(iter(self._train.dataset())))
+        return model
+
+    def _shared(self, model, again) -> list[tuple]:
+        """What both models have of one that was made outside, with its values: each run's first.
+
+        Raises:
+            UserError: it is trained.
+        """
+        variables = {id(variable) for variable in model.variables}
+        shared = [variable for variable in again.variables if id(variable) in variables]
+        trained = {id(variable) for variable in again.trainable_variables}
+        if any(id(variable) in trained for variable in shared):
             raise UserError(
                 "make_model: expected a new model at each call, received one that shares trained "
                 "weights with the one before; make its layers inside the function"
             )
-        better = {n: metrics_of(n).better or better_direction(model, n) for n in metrics}
-        return _Trial(self._describe(model), list(metrics), better, replaced)
+        return [(variable, array_of(variable)) for variable in shared]
+
+    def _evaluate(self, model) -> dict[str, float]:
+        """Evaluates a few examples, so that what does not fit together is found before training."""
+        data = self._train if self._test is None else self._test
+        number = min(_EXAMPLES_OF_A_TRIAL, data.num_examples)
+        try:
+            with self.reading_data():
+                return model.evaluate(data.in_order(number, number), verbose=0, return_dict=True)
+        except Exception as error:
+            if isinstance(error, UserError) or type(error).__name__ == "ResourceExhaustedError":
+                raise
+            raise UserError(
+                "make_model: expected a model whose outputs its loss and metrics take, and that "
+                f"takes the data, received: {said_of(error)}"
+            ) from error
 
     def _describe(self, model) -> dict:
         arguments = compile_arguments(model)
-        optimizer = describe(base_optimizer(model.optimizer))
+        base = base_optimizer(model.optimizer)
+        optimizer = describe(base)
         for name in ("learning_rate", "momentum"):
             optimizer["config"].pop(name, None)
         first = self.plan.phases[0]
         train, _ = self.pipelines(seed=0)
-        chosen = _alike(*(describe(self.callbacks(None, pipeline=train)) for _ in "ab"))
+        one, other = (self.callbacks(None, pipeline=train) for _ in "ab")
+        if {id(each) for each in one} & {id(each) for each in other}:
+            raise UserError(
+                "callbacks: expected a function that makes new callbacks at each call, received "
+                "one that returns the same again"
+            )
+        chosen = _alike(describe(one), describe(other))
         return {
             "model": {
                 "name": type(model).__name__,
                 "parameters": model.count_params(),
                 "precision": keras.config.dtype_policy().name,
                 "hash": digest_of(_layers_of(model)),
+            },
+            "compile": {
+                "jit_compile": bool(model.jit_compile),
+                "loss_scaling": model.optimizer is not base,
             },
             "optimizer": {"name": optimizer["class"], **optimizer["config"]},
             "loss": {name: describe(arguments[name]) for name in ("loss", "loss_weights")},
@@ -267,14 +340,42 @@ class _Trial:
     metrics: list[str]
     better: dict[str, str | None]
     replaced: dict
+    shared: list[tuple]
 
 
-def _layers_of(model) -> list:
-    """What a model is made of: its configuration, else its code and its attributes; its weights."""
-    config = describe(model)["config"]
-    own = {name: value for name, value in config.items() if name not in vars(keras.Model())}
+def _layers_of(model) -> Any:
+    """What a model is made of: each layer's class, code, configuration and attributes."""
+    usual = keras.Model()
+    usual.compile("sgd", "mse")
+    described = [describe(layer) for layer in layers(model)]
+    for each in described:
+        config = each["config"]
+        each["config"] = {name: config[name] for name in config if name not in vars(usual)}
     weights = [[list(variable.shape), str(variable.dtype)] for variable in model.variables]
-    return [describe(type(model)), describe(model).get("code"), own, weights]
+    return without_numbers([described, weights])
+
+
+def _check_callback(callback) -> None:
+    """Refuses, before anything is trained, a callback that a run cannot have.
+
+    Raises:
+        UserError: it sets the learning rate, which the plan does, it has a plan of its own, or it
+            restores what the run's checkpoints do.
+    """
+    name = type(callback).__name__
+    if sets_learning_rate(callback) and not getattr(callback, "owns_learning_rate", False):
+        raise UserError(
+            f"callbacks: expected the learning rate in the arm's plan, received {name}, which sets "
+            "it too"
+        )
+    if isinstance(getattr(callback, "schedule", None), Plan):
+        raise UserError(
+            f"callbacks: expected a Plan as the arm itself or its `plan`, received it in a {name}"
+        )
+    if isinstance(callback, keras.callbacks.BackupAndRestore):
+        raise UserError(
+            f"callbacks: expected none that restores, as a run resumes by itself, received {name}"
+        )
 
 
 def _alike(first, second):

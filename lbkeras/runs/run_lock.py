@@ -127,7 +127,7 @@ def check_claim(path: Path, name: str, settings: dict) -> bool:
         key, old, new = difference
         raise UserError(
             f"workdir {path}: expected the config it was started with ({key}={old!r}), "
-            f"received {key}={new!r}; use another --workdir"
+            f"received {key}={new!r}; use another workdir"
         )
     return True
 

@@ -41,7 +41,7 @@ def train(run: RunSpec, workers=None) -> dict:
     with held as check_held:
         record = None
         if chief:
-            run_lock.check_claim(run.folder, "config.json", run_settings(run))
+            run_lock.check_claim(run.folder, "config.json", _claimed(run))
             record = read_record(run.folder)
         if workers is not None:
             record = workers.share(record)
@@ -50,13 +50,19 @@ def train(run: RunSpec, workers=None) -> dict:
         return _train(run, plan, record, check_held)
 
 
+def _claimed(run: RunSpec) -> dict:
+    """What a run's folder is resumed with only: its settings, and the code that they name."""
+    code = run.task.own_code()
+    return run_settings(run) | ({"own_code": code} if code else {})
+
+
 def has_ended(run: RunSpec) -> str | None:
     """The status of a run that needs no more training, "finished" or "diverged", or None.
 
     Raises:
         UserError: the folder holds another config's run, or a malformed record.
     """
-    if not run_lock.check_claim(run.folder, "config.json", run_settings(run)):
+    if not run_lock.check_claim(run.folder, "config.json", _claimed(run)):
         return None
     status = read_record(run.folder).get("status")
     return status if status in ("finished", "diverged") else None
@@ -91,7 +97,7 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
             steered=any(getattr(each, "owns_learning_rate", False) for each in chosen),
         )
     if chief:  # only now, so that a folder is not taken by a config that cannot be run
-        run_lock.claim(run.folder, "config.json", run_settings(run), notes={"config": run.config})
+        run_lock.claim(run.folder, "config.json", _claimed(run), notes={"config": run.config})
         files.write_json(run.folder / "plan.json", plan.to_dict())
 
     micro_batches = MicroBatches(

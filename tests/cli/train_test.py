@@ -146,7 +146,7 @@ def test_the_workdir_of_another_config_names_the_first_key_that_differs(run_copy
     message = fails("train", *tiny, f"--workdir={run_copy}", "--config.plan.momentum=0.8")
     assert message == (
         f"workdir {run_copy}: expected the config it was started with (plan.momentum=0.9), "
-        "received plan.momentum=0.8; use another --workdir"
+        "received plan.momentum=0.8; use another workdir"
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import lbkeras
+from lbkeras import metrics
 from lbkeras.errors import UserError
 from lbkeras.planning import explicit_plan
 from lbkeras.runs.record import read_history, read_run
@@ -166,6 +167,10 @@ def adam():
         (dict(arms={"a": lambda pipeline: []}), "arms: expected at least one with a Plan"),
         (dict(arms={"a": {"plans": plan(10)}}), "arm a: .*plans.*did you mean|arm a.*'plans'"),
         (dict(arms={"a": plan(10, examples=100)}), "arm a: plan: expected one for 120 examples"),
+        (dict(arms={"a": plan(10), "b": {"plan": plan(10), "make_model": lambda: make_model(
+            loss="huber")}}, metric="val_loss"), "metric: .*different losses"),
+        (dict(margin="x"), "margin"),
+        (dict(arms={"report.md": plan(10)}), "arms: expected names that can be those of folders"),
         (dict(arms={"a/b": plan(10)}), "arms: expected names that can be those of folders"),
         (dict(arms={"a": {"plan": plan(10), "callbacks": lambda pipeline: None}}),
          "arm a: callbacks: expected a function from a Pipeline to a list"),
@@ -178,6 +183,50 @@ def test_what_cannot_be_compared_is_refused_before_a_folder_is_made(tmp_path, ch
     with pytest.raises(UserError, match=message):
         lbkeras.compare(**arguments | change, workdir=tmp_path / "runs")
     assert not list(tmp_path.glob("runs/*/"))
+
+
+ONE = []
+
+
+def the_same_again(pipeline):
+    ONE[:] = ONE or [keras.callbacks.TerminateOnNaN()]
+    return ONE
+
+
+@pytest.mark.parametrize(
+    "callbacks, message",
+    [
+        (the_same_again, "makes new callbacks at each call"),
+        (lambda: [], "a function of one argument"),
+        (lambda p: [keras.callbacks.ReduceLROnPlateau()], "the learning rate in the arm's plan"),
+        (lambda p: [lbkeras.callbacks.BatchSizeScheduler(p, plan(10))], "a Plan as the arm itself"),
+        (lambda p: [keras.callbacks.BackupAndRestore("there")], "none that restores"),
+    ],
+)
+def test_callbacks_that_an_arm_cannot_have_are_refused(tmp_path, callbacks, message):
+    arms = {"a": plan(10), "b": {"plan": plan(10), "callbacks": callbacks}}
+    with pytest.raises(UserError, match=f"arm b: callbacks: .*{message}"):
+        lbkeras.compare(make_model, data(), data(60), arms=arms, workdir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_two_runs_share_begins_each_of_them_alike(tmp_path):
+    noise = keras.layers.GaussianNoise(0.5, seed=1)
+
+    def with_noise():
+        model = keras.Sequential([keras.Input((4,)), noise, keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model
+
+    arms = {"a": plan(60, momentum=0.0), "b": plan(60, momentum=0.0)}
+    result = lbkeras.compare(with_noise, data(), data(60), arms=arms, seeds=1, workdir=tmp_path)
+    one, other = (result.report["arms"][arm]["metric"]["values"] for arm in arms)
+    assert one == other
+
+
+def test_an_inaccuracy_is_no_accuracy():
+    assert metrics.of("val_inaccuracy").better is None
+    assert metrics.of("val_top_5_accuracy").better == "higher"
 
 
 def test_a_model_or_data_in_order_are_refused(tmp_path):
