@@ -147,8 +147,8 @@ def steps_in_a_plain_loop():
     def _make_function(self, step_function):
         several = self.distribute_strategy.num_replicas_in_sync > 1
         check_compilation(self.distribute_strategy, self.jit_compile)
-        if several and model_internals.activity_losses_are_sums():
-            _refuse_activity_regularizers(self)
+        if several and isinstance(self, keras.Layer) and model_internals.activity_losses_are_sums():
+            _refuse_activity_regularizers(self)  # of a model; a trainer alone looks for a fault
         if self.steps_per_execution == 1 or self.run_eagerly or not several:
             return make_function(self, step_function)
         return _function_of_several_steps(self, step_function)

@@ -4,6 +4,7 @@ A component is lbkeras', Keras', or one's own: `module:function`, from an instal
 the config's folder.
 """
 
+import contextlib
 import importlib
 import operator
 import sys
@@ -88,19 +89,21 @@ def imported(key: str, name: str):
 def code_of(settings: dict) -> dict[str, str]:
     """For each of one's own components in an arm's sections a hash of its code; imports them.
 
-    Raises:
-        UserError: as `imported`.
+    What cannot be imported is left out: who builds it says why.
     """
-    names = [value for value in _values(settings) if is_own(value)]
-    return {name: digest_of_code(imported("config", name)) for name in dict.fromkeys(names)}
+    codes = {}
+    for name in _own_names(settings):
+        with contextlib.suppress(UserError):
+            codes[name] = digest_of_code(imported("config", name))
+    return codes
 
 
-def _values(settings):
-    if isinstance(settings, dict):
-        for value in settings.values():
-            yield from _values(value)
-    else:
-        yield settings
+def _own_names(settings: dict):
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _own_names(value)
+        elif key in ("name", "augmentation") and is_own(value):
+            yield value
 
 
 def find(key: str, section: str, name: str):

@@ -59,7 +59,7 @@ def _examples(text):
 
 
 def test_the_examples_of_plan_run(succeeds, monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
+    monkeypatch.chdir(request.config.rootpath / "configs")  # where own_model.py is
     examples = _examples(succeeds("--help")) + _examples(succeeds("plan", "--help"))
     examples = [example for example in examples if example[0] == "plan"]
     assert len(examples) >= 4
@@ -70,7 +70,7 @@ def test_the_examples_of_plan_run(succeeds, monkeypatch, request):
 
 @pytest.mark.parametrize("command", ["train", "replicate"])
 def test_the_configs_of_other_examples_can_be_planned(command, succeeds, monkeypatch, request):
-    monkeypatch.chdir(request.config.rootpath)
+    monkeypatch.chdir(request.config.rootpath / "configs")  # where own_model.py is
     examples = _examples(succeeds(command, "--help"))
     assert len(examples) >= 2
     for example in examples:

@@ -263,7 +263,11 @@ OTHERS = [
     ("plan", "--config=CONFIG:digits --flagfile=x", "flag: expected one of"),
     ("plan", "--config=CONFIG:digits --config.=1", "config: expected one of"),
     ("plan", "--config=CONFIG:digits --config.plan.=1", "config.plan: expected one of"),
-    ("plan", "--config=CONFIG:digits --config.plan.epochs.x=1", "epochs: expected one of"),
+    (
+        "plan",
+        "--config=CONFIG:digits --config.plan.epochs.x=1",
+        "epochs: expected none, received 'x'",
+    ),
     ("plan", "--config=CONFIG:digits --config.arms.no.plan.epochs=1", "config.arms: expected one"),
     ("train", "--config=CONFIG:digits", "--workdir: expected a folder, received none"),
     ("train", "--config=CONFIG:digits --workdir=", "--workdir: expected a folder, received none"),
