@@ -163,8 +163,9 @@ class BatchSizeScheduler(PipelineCallback):
         others = callbacks_of(running_call(self.model)[1])
         if self._speaks() and not any(map(_shows_many_runs, others)):
             line = self._summary.line(self._first_batch_size(), self._steps_at)
+            resumed = running_call(self.model)[1].get("initial_epoch", 0)
             if line:
-                self._say(line)
+                self._say(f"since the resume: {line}" if resumed else line)
 
     def _first_batch_size(self) -> int | None:
         """What the summary compares with; None: the first of this `fit`."""

@@ -262,6 +262,7 @@ class Pipeline(KerasAdapter):
             "num_examples": self.num_examples,
             "elements": str(elements),
             "hash": hash_of(self._source),
+            "shuffle_buffer": self._buffer,  # 0: in memory
             "augment": describe(self._augment),
             "decode": describe(self._decode),
         }

@@ -311,7 +311,7 @@ class PythonTask:
                 "callbacks: expected a function that makes new callbacks at each call, received "
                 "one that returns the same again"
             )
-        chosen = _alike(describe(one), describe(other))
+        chosen = [_without_places(each) for each in _alike(describe(one), describe(other))]
         return {
             "model": {
                 "name": type(model).__name__,
@@ -376,6 +376,17 @@ def _check_callback(callback) -> None:
         raise UserError(
             f"callbacks: expected none that restores, as a run resumes by itself, received {name}"
         )
+
+
+# Where Keras' callbacks write, which often has the time in it.
+_PLACES = ("log_dir", "_log_write_dir", "filepath", "filename", "_curr_trial_dir")
+
+
+def _without_places(described: dict) -> dict:
+    if not described["class"].startswith("keras."):
+        return described
+    config = {key: each for key, each in described["config"].items() if key not in _PLACES}
+    return described | {"config": config}
 
 
 def _alike(first, second):
