@@ -212,7 +212,9 @@ def test_a_worker_that_pauses_harms_nobody(victim, workers, undisturbed, tmp_pat
     _assert_close(tmp_path / "run", undisturbed[0], 1e-6)
 
 
-@pytest.mark.slow
+# In the gate test_a_killed_worker_ends_the_other_and_both_go_on stands for going on, and
+# tests/distribution/agreement_test.py for stopping at the same step.
+@pytest.mark.release
 def test_sigterm_to_one_worker_saves_and_stops_both(workers, tmp_path):
     flags = ("--config.plan.batch_size=4", f"--workdir={tmp_path / 'run'}")  # long epochs
     command = ("train", *GROWN, *flags)

@@ -117,16 +117,21 @@ def test_again_it_trains_nothing(compared, capsys):
     assert again.report == compared.report
 
 
+def released(*values):
+    """A case that is tried before a release; another stands for it in the gate."""
+    return pytest.param(*values, marks=pytest.mark.release)
+
+
 @pytest.mark.parametrize(
     "change, named",
     [
         (dict(make_model=lambda: make_model(units=4)), "model.parameters"),
-        (dict(make_model=lambda: make_model(optimizer=keras.optimizers.SGD(nesterov=True))),
-         "optimizer.nesterov"),
+        released(dict(make_model=lambda: make_model(optimizer=keras.optimizers.SGD(nesterov=True))),
+                 "optimizer.nesterov"),
         (dict(make_model=lambda: make_model(loss="mae")), "loss.loss"),
-        (dict(train=data(seed=7)), "data.hash"),
+        released(dict(train=data(seed=7)), "data.hash"),
         (dict(test=data(60, seed=7)), "test_data.hash"),
-        (dict(arms=ARMS | {"small": plan(10, 60)}), "plan.updates"),
+        released(dict(arms=ARMS | {"small": plan(10, 60)}), "plan"),
         (dict(arms=ARMS | {"grows": lambda pipeline: [keras.callbacks.TerminateOnNaN()]}),
          "callbacks.0"),
         (dict(arms={"small": ARMS["small"]}), "expected the arms it was started with"),
@@ -204,7 +209,7 @@ def the_same_again(pipeline):
     ],
 )
 def test_callbacks_that_an_arm_cannot_have_are_refused(tmp_path, callbacks, message):
-    arms = {"a": plan(10), "b": {"plan": plan(10), "callbacks": callbacks}}
+    arms = {"b": {"plan": plan(10), "callbacks": callbacks}}
     with pytest.raises(UserError, match=f"arm b: callbacks: .*{message}"):
         lbkeras.compare(make_model, data(), data(60), arms=arms, workdir=tmp_path)
     assert not list(tmp_path.iterdir())
