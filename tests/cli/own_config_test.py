@@ -168,5 +168,5 @@ def test_plans_advice_comparison_and_report(folder):
     pictures = {path.name for path in (folder / "runs/mine/plots").glob("*.png")}
     assert "val_mae_against_updates.png" in pictures
     (folder / "runs/mine/report.md").unlink()
-    assert "val_mae" in run(folder, "report", "--workdir=runs/mine")
-    assert "val_mae" in (folder / "runs/mine/report.md").read_text()
+    assert "test mae" in run(folder, "report", "--workdir=runs/mine")
+    assert "test mae" in (folder / "runs/mine/report.md").read_text()
