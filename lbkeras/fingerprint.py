@@ -27,7 +27,7 @@ _ATTRIBUTES = (
 _LIBRARIES = frozenset(
     {"keras", "tensorflow", "lbkeras", "numpy", "jax", "torch", "scipy", "sklearn"}
     | set(sys.stdlib_module_names)
-) - {"__main__"}
+)
 
 
 def describe(value: Any) -> Any:
@@ -159,7 +159,10 @@ class _Describer:
 
 
 def _of_a_library(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in _LIBRARIES | {"builtins"}
+    """Whether a module is installed rather than its user's: its version stands for its code."""
+    name = (module or "").partition(".")[0]
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return name in _LIBRARIES or "site-packages" in file or "dist-packages" in file
 
 
 def _is_ones_own(value: Any) -> bool:

@@ -151,11 +151,10 @@ def better(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
     >>> better("val_auc", {"metrics": {"AUC": {}}})
     'higher'
     """
-    entry = compiled(settings).get(name.removeprefix(VALIDATION))
-    if entry is None or of(name).better or "better" in entry:
-        return (entry or {}).get("better") or of(name).better
-    kind = class_named("keras.metrics", entry["name"])
-    return {"up": HIGHER, "down": LOWER}.get(direction(kind) if kind else None)
+    entry = compiled(settings).get(name.removeprefix(VALIDATION), {})
+    kind = class_named("keras.metrics", entry.get("name", ""))
+    of_keras = {"up": HIGHER, "down": LOWER}.get(direction(kind) if kind else None)
+    return entry.get("better") or of_keras or of(name).better
 
 
 def of_report(settings: Mapping[str, Mapping[str, Any]]) -> str:

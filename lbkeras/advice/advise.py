@@ -55,29 +55,29 @@ def advise(
     arXiv:2007.05105.
     """
     load_tensorflow()
+    from lbkeras.runs.own_model import OwnModel
     from lbkeras.runs.python_task import PythonTask, as_training_data
 
     train = as_training_data(train)
+    model = OwnModel(make_model, train, None)
     if plan is None:
-        plan = _present_plan(make_model, train, epochs)
+        plan = _present_plan(model, train, epochs)
     elif epochs is not None:
         raise UserError(f"epochs: expected none beside a plan, received {epochs!r}")
     elif not isinstance(plan, Plan):
         raise UserError(f"plan: expected a Plan or None, received {plan!r}")
     advisor.check_length(plan, epochs="epochs", num_examples="train")
-    task = PythonTask(make_model, train, None, plan)
-    task.settings  # noqa: B018  makes a model and evaluates it
+    task = PythonTask(model, train, None, plan)
+    task.check()
     with task.reading_data():
         return advisor.advise(task, strategy, say=_say if verbose else _nothing)
 
 
-def _present_plan(make_model, train, epochs) -> Plan:
+def _present_plan(model, train, epochs) -> Plan:
     """One phase, with what the model is compiled with."""
-    from lbkeras.runs.python_task import compiled_settings
-
     if epochs is None:
         raise UserError("epochs: expected how many are trained, or a plan, received neither")
-    compiled = compiled_settings(make_model)
+    compiled = model.trial.compiled
     rate = compiled["learning_rate"]
     if isinstance(rate, str):
         raise UserError(

@@ -3,7 +3,7 @@
 import importlib
 
 from lbkeras.cli import paper_configs
-from lbkeras.cli.command_flags import CommandFlags, HelpShown, ListedFlag
+from lbkeras.cli.command_flags import CommandFlags, ListedFlag
 from lbkeras.cli.config_files import config_module
 from lbkeras.errors import UserError, unknown_name
 
@@ -86,10 +86,7 @@ def define_flags(command: CommandFlags) -> None:
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
-    try:
-        command.parse()
-    except HelpShown:
-        return 0
+    command.parse()
     if command.given not in _SCRIPTS:
         if command.given is None:
             raise UserError("completion: expected bash or zsh, received none")

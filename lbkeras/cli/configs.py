@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.cli import paper_configs
-from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.cli.config_files import config_module, load_config
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.planning import durations
@@ -33,10 +33,7 @@ def define_flags(command: CommandFlags) -> None:
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
-    try:
-        command.parse()
-    except HelpShown:
-        return 0
+    command.parse()
     known = paper_configs.files()
     if command.given is None:
         print(format_overview({name: _variants(path) for name, path in known.items()}))

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.errors import UserError, one_line
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.runs import machine
@@ -25,10 +25,7 @@ def define_flags(command: CommandFlags) -> None:
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
-    try:
-        flags = command.parse()
-    except HelpShown:
-        return 0
+    flags = command.parse()
     versions = machine.versions()
     missing = [name for name, version in versions.items() if version == "missing"]
     print("versions")

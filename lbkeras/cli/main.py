@@ -63,11 +63,14 @@ def main(arguments: list[str]) -> int:
         return _fail(unknown_name("command", name, COMMANDS))
     try:
         command = importlib.import_module(f"lbkeras.cli.{name}")
+        from lbkeras.cli.command_flags import HelpShown
     except ImportError as error:
         return _fail(f"{error.name}: expected a package that can be imported, received: {error}")
     try:
         with signals_as_exceptions():
             return command.main(arguments)
+    except HelpShown:
+        return 0
     except UserError as error:
         return _fail(str(error))
     except BrokenPipeError:

@@ -6,7 +6,7 @@ import sys
 from lbkeras.advice import config_file as advised_config
 from lbkeras.advice import words as advice
 from lbkeras.advice.tables import format_advice, format_plans, format_probes
-from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
+from lbkeras.cli.command_flags import CommandFlags, command_line
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
@@ -49,10 +49,7 @@ def define_flags(command: CommandFlags) -> None:
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
-    try:
-        flags = command.parse()
-    except HelpShown:
-        return 0
+    flags = command.parse()
     _check(flags)
     plans = experiment.make_plans(flags.config)
     for line in command.notes:

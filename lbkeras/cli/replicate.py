@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.cli.config_files import config_module
 from lbkeras.cli.replication_description import describe_replication
 from lbkeras.cli.signals import raise_if_received
@@ -59,10 +59,7 @@ def define_flags(command: CommandFlags) -> None:
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
-    try:
-        flags = command.parse()
-    except HelpShown:
-        return 0
+    flags = command.parse()
     workdir = Path(flags.workdir)
     seeds = experiment.seeds(flags.config, flags.seeds)
     arms = experiment.arm_names(flags.config)
@@ -92,9 +89,9 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
         if description["claims"] and len(description["seeds"]) < 2:
             print("claims: one seed decides none of them; a spread needs at least two", flush=True)
         description["dataset_description"] = _describe_data(flags)
-        check_folders(runs)
+        ended = check_folders(runs)
         write_replication(workdir, description)
-        train_all(runs, workers, before_each=raise_if_received)
+        train_all(runs, ended, workers, before_each=raise_if_received)
         linear_interpolation.write_lines(
             flags.config, description["seeds"], workdir, flags.data_dir
         )

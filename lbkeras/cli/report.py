@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lbkeras.cli.command_flags import CommandFlags, HelpShown
+from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.replication.pictures import FORMATS
 
 HELP = """lbkeras report: renders report.md, report.json and plots/*.png from the run records
@@ -24,10 +24,7 @@ def define_flags(command: CommandFlags) -> None:
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
-    try:
-        flags = command.parse()
-    except HelpShown:
-        return 0
+    flags = command.parse()
     report(Path(flags.workdir), flags.plot_format)
     return 0
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from lbkeras.cli.command_flags import CommandFlags, HelpShown, command_line
+from lbkeras.cli.command_flags import CommandFlags, command_line
 from lbkeras.cli.config_files import config_module
 from lbkeras.cli.workers import define_device_flags, workers_met
 from lbkeras.errors import UserError
@@ -44,10 +44,7 @@ def define_flags(command: CommandFlags) -> None:
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
-    try:
-        flags = command.parse()
-    except HelpShown:
-        return 0
+    flags = command.parse()
     run = make_run(
         flags,
         arguments,

@@ -1,5 +1,6 @@
 """One input pipeline whose batch size may change between the epochs of one `model.fit`."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -261,11 +262,15 @@ class Pipeline(KerasAdapter):
         return {
             "num_examples": self.num_examples,
             "elements": str(elements),
-            "hash": hash_of(self._source),
+            "hash": self._hash,
             "shuffle_buffer": self._buffer,  # 0: in memory
             "augment": describe(self._augment),
             "decode": describe(self._decode),
         }
+
+    @functools.cached_property
+    def _hash(self) -> str:
+        return hash_of(self._source)
 
     def labels(self) -> np.ndarray:
         """The targets of data in memory, in the source's order."""

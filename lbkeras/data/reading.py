@@ -1,5 +1,6 @@
 """What TensorFlow says of data that it cannot read, in one line."""
 
+import contextlib
 import re
 
 import tensorflow as tf
@@ -71,3 +72,22 @@ def error_of_data(name: str, error: Exception) -> UserError | None:
     if not of_reading or isinstance(error, tf.errors.ResourceExhaustedError):
         return None
     return user_error(f"data set {name!r}", error)
+
+
+@contextlib.contextmanager
+def reading_data(name: str):
+    """Turns what TensorFlow says of data that it cannot read into the user's error.
+
+    Args:
+        name: of the data set.
+
+    Raises:
+        UserError: a stream is damaged; the data set is named.
+    """
+    try:
+        yield
+    except Exception as error:
+        found = error_of_data(name, error)
+        if found is None:
+            raise
+        raise found from error

@@ -125,19 +125,20 @@ def compare(
     for name, task in tasks.items():
         try:
             check_replicas(task.plan, replicas)
-            task.settings  # noqa: B018  makes a model and evaluates it
+            task.check()
         except UserError as error:
             raise UserError(f"arm {name}: {error}") from None
     runs = _runs(tasks, folder, seeds, strategy, _metric(tasks, metric)[0])
     with run_lock.locked(folder):
         replication = _replication(folder, tasks, seeds, metric, margin)
-        check_folders(runs)
+        ended = check_folders(runs)
         write_replication(folder, replication)
-        train_all(runs)
+        train_all(runs, ended)
         return Comparison(folder, write_report(folder))
 
 
 def _tasks(make_model, train, test, arms) -> dict[str, Any]:
+    from lbkeras.runs.own_model import OwnModel
     from lbkeras.runs.python_task import PythonTask
 
     if not isinstance(arms, Mapping) or not arms:
@@ -149,15 +150,13 @@ def _tasks(make_model, train, test, arms) -> dict[str, Any]:
             "arms: expected at least one with a Plan, which says for how many epochs, received "
             "none; lbkeras.planning has functions that make one"
         )
-    tasks = {}
+    tasks, models = {}, {}  # arms of one function share its trial
     for name, part in parts.items():
+        make = part.get("make_model", make_model)
+        model = models.setdefault(id(make), OwnModel(make, train, test))
         try:
             tasks[name] = PythonTask(
-                part.get("make_model", make_model),
-                train,
-                test,
-                part.get("plan", plan),
-                part.get("callbacks"),
+                model, train, test, part.get("plan", plan), part.get("callbacks")
             )
         except UserError as error:
             raise UserError(f"arm {name}: {error}") from None
@@ -253,9 +252,8 @@ def _replication(folder: Path, tasks, seeds: int, metric: str | None, margin) ->
 
 def _metric(tasks, metric: str | None) -> tuple[str, str | None]:
     """The metric that every arm measures, and which way it is better."""
-    better = dict(next(iter(tasks.values())).better)
-    for task in tasks.values():
-        better = {name: way for name, way in better.items() if name in task.better}
+    first, *others = (task.trial.better for task in tasks.values())
+    better = {name: way for name, way in first.items() if all(name in each for each in others)}
     names = [f"val_{name}" for name in better]
     if metric is not None:
         if metric not in names:
@@ -263,12 +261,12 @@ def _metric(tasks, metric: str | None) -> tuple[str, str | None]:
         return metric, better[metric.removeprefix("val_")]
     known = [name for name, way in better.items() if way and name != "loss"]
     name = "accuracy" if "accuracy" in known else next(iter(known), "loss")
-    return f"val_{name}", better.get(name) or "lower"
+    return f"val_{name}", better[name]
 
 
 def _describe(task) -> str:
     """What of the compiled optimizer the plan replaces."""
-    replaced, first = task.replaced, task.plan.phases[0]
+    replaced, first = task.trial.compiled, task.plan.phases[0]
     rate = replaced["learning_rate"]
     compiled = f"learning rate {rate:g}" if isinstance(rate, float) else rate
     planned = f"learning rate {first.learning_rate:g}"

@@ -149,7 +149,9 @@ def _evaluate_saved(models, settings: dict, examples: int, seed: int, data_dir) 
     load_tensorflow()
     import keras
 
-    with keras_session(settings, seed), build.reading_data(settings):
+    from lbkeras.data.reading import reading_data
+
+    with keras_session(settings, seed), reading_data(settings["data"]["name"]):
         train, test = build.make_pipelines(settings, 1, seed, data_dir)
         train = train.in_order(settings["data"]["test_batch_size"], examples or None)
         start, end = (keras.models.load_model(model, compile=False) for model in models)

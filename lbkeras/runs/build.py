@@ -1,6 +1,5 @@
 """From an arm's settings to objects: data, model, optimizer, callbacks."""
 
-import contextlib
 import re
 
 from lbkeras.config import LOSS as DEFAULT_LOSS
@@ -8,7 +7,7 @@ from lbkeras.config import is_own
 from lbkeras.errors import UserError
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.runs import train_section
-from lbkeras.runs.components import call, find, said_of
+from lbkeras.runs.components import call, find
 from lbkeras.runs.config_checks import (
     CALLBACKS,
     LOSS,
@@ -19,8 +18,7 @@ from lbkeras.runs.config_checks import (
 )
 from lbkeras.runs.experiment import num_nodes
 from lbkeras.runs.own_data import own_pipelines
-
-_EXAMPLES_OF_A_TRIAL = 16
+from lbkeras.runs.trial import evaluate_a_few, fitting_together
 
 
 def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | None):
@@ -64,24 +62,6 @@ def _named_pipelines(chosen: dict, seed: int, data_dir: str | None):
     )
     test = load(chosen["name"], chosen["test_split"], training=False, **common)
     return train, test, f"{chosen['name']} {chosen['train_split']!r} holds"
-
-
-@contextlib.contextmanager
-def reading_data(settings: dict):
-    """Turns what TensorFlow says of data that it cannot read into the user's error.
-
-    Raises:
-        UserError: a stream is damaged; the data set is named.
-    """
-    try:
-        yield
-    except Exception as error:
-        from lbkeras.data.reading import error_of_data
-
-        found = error_of_data(settings["data"]["name"], error)
-        if found is None:
-            raise
-        raise found from error
 
 
 def make_model(settings: dict, train):
@@ -240,7 +220,8 @@ def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool
             or choose_steps_per_execution(model, plan),
         )
     if _has_own_parts(settings):
-        _check_evaluation(model, train, strategy.num_replicas_in_sync)
+        with fitting_together("model, loss, metrics", settings["data"]["name"]):
+            evaluate_a_few(model, train, strategy.num_replicas_in_sync)
     return model
 
 
@@ -248,21 +229,6 @@ def _has_own_parts(settings: dict) -> bool:
     """Whether model, data, loss or metrics are others than those that lbkeras has tried."""
     own = any(is_own(settings[section]["name"]) for section in ("model", "data"))
     return (own or LOSS in settings or METRICS in settings) and not num_nodes(settings)
-
-
-def _check_evaluation(model, train, replicas: int) -> None:
-    """Evaluates a few examples, so that what does not fit together is found before training."""
-    examples = train.num_examples
-    examples = min(max(_EXAMPLES_OF_A_TRIAL // replicas, 1) * replicas, examples)
-    try:
-        model.evaluate(train.in_order(examples, examples), verbose=0)
-    except Exception as error:
-        if isinstance(error, UserError) or type(error).__name__ == "ResourceExhaustedError":
-            raise
-        raise UserError(
-            "model, loss, metrics: expected such as take the data and each other's outputs, "
-            f"received: {said_of(error)}"
-        ) from error
 
 
 def compile_model(model, settings: dict, **more) -> None:

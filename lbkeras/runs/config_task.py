@@ -52,7 +52,9 @@ class ConfigTask:
 
     def reading_data(self):
         """A context that says of data that cannot be read which they are."""
-        return build.reading_data(self.settings)
+        from lbkeras.data.reading import reading_data
+
+        return reading_data(self.settings["data"]["name"])
 
     def setting(self, key: str) -> tuple[str, object]:
         """A setting as the user names it, and its value.

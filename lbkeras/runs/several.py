@@ -22,22 +22,24 @@ def check_folders(runs: Sequence[RunSpec]) -> list[str | None]:
 
 
 def train_all(
-    runs: Sequence[RunSpec], workers=None, before_each: Callable[[], None] = lambda: None
+    runs: Sequence[RunSpec],
+    ended: Sequence[str | None],
+    workers=None,
+    before_each: Callable[[], None] = lambda: None,
 ) -> None:
     """Trains what is not finished; a run that diverges does not stop the others.
 
     Args:
         runs: in the order in which they are trained.
+        ended: what `check_folders` has found of them.
         workers: as for `training.train`.
         before_each: called before each run.
 
     Raises:
-        UserError: a folder is that of another run, which is found before one is trained, or as
-            `training.train`.
+        UserError: as `training.train`.
     """
-    ended = check_folders(runs)
     if workers is not None:
-        workers.share(ended)
+        workers.share(list(ended))
     estimate = _TimeLeft(ended.count(None))
     for run, status in zip(runs, ended, strict=True):
         if status:

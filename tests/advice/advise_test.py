@@ -48,7 +48,7 @@ def test_it_recommends_what_it_measures(capsys):
         (dict(plan=plan(examples=100)), "plan: expected one for 512 examples"),
         (dict(plan="cosine"), "plan: expected a Plan or None"),
         (dict(epochs=4, make_model=lambda: None), "make_model: expected a compiled keras.Model"),
-        (dict(epochs=4, train=([[1.0]] * 3, [1.0] * 3)), "train: expected at least 64 examples"),
+        (dict(epochs=4, train=data(3)), "train: expected at least 64 examples"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments, message):

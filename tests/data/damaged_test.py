@@ -12,8 +12,8 @@ from lbkeras import data
 from lbkeras.cli.main import main
 from lbkeras.data import imagenet
 from lbkeras.data.images import load_images
+from lbkeras.data.reading import reading_data
 from lbkeras.errors import UserError
-from lbkeras.runs import build
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/papers/smith2018.py"
 NAME = "tiny"
@@ -158,7 +158,7 @@ def test_of_a_stream_the_rest_when_it_is_read(case, folder):
     train = data.Pipeline(stream, 4, decode=imagenet.center_crop(8, 8), shuffle_bytes=0)
 
     def read():
-        with build.reading_data({"data": {"name": NAME}}):
+        with reading_data(NAME):
             list(train.dataset())
 
     assert refused(read).match(message)
@@ -166,7 +166,7 @@ def test_of_a_stream_the_rest_when_it_is_read(case, folder):
 
 def test_what_is_not_of_the_data_stays():
     with pytest.raises(tf.errors.InvalidArgumentError):
-        with build.reading_data({"data": {"name": NAME}}):
+        with reading_data(NAME):
             tf.debugging.assert_equal(1, 2)
 
 
