@@ -22,7 +22,8 @@ def test_numbers_out_of_range(arguments, message):
         configure_devices(**arguments)
 
 
-@pytest.mark.slow
+# In the gate tests/cli/plan_test.py, whose --probe finds what fits, stands for it.
+@pytest.mark.release
 def test_logical_cpus_and_a_memory_limit_that_holds():
     script = """
 from concurrent.futures import ThreadPoolExecutor

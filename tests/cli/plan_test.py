@@ -171,7 +171,9 @@ def test_flags_that_do_not_go_together(fails, smith, tmp_path):
     assert "expected one of original" in fails("plan", config, "--auto", "--arm=orignal")
 
 
-@pytest.mark.slow
+# In the gate tests/advice/advise_test.py stands for what is measured and recommended,
+# tests/advice/config_file_test.py for what is written.
+@pytest.mark.release
 def test_auto_measures_writes_and_the_rest_takes_it(process, forked, succeeds, smith, tmp_path):
     file = tmp_path / "recommended.py"
     config = smith.replace("smith2018", "mccandlish2018_noise_scale")
