@@ -174,7 +174,14 @@ def assert_same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@every_callback
+# In the gate those that own the batch size here, and all of them in the next test.
+@pytest.mark.parametrize(
+    "name",
+    [
+        n if n in OWNERS["batch_size"] else pytest.param(n, marks=pytest.mark.release)
+        for n in sorted(MAKE)
+    ],
+)
 def test_the_same_cell_twice(name, tmp_path):
     """A new model and a new callback, the same Pipeline."""
     train = pipeline()

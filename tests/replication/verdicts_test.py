@@ -187,7 +187,7 @@ def test_values_must_be_finite(bad):
 
 @pytest.mark.parametrize(
     "sizes",
-    [(2, 2), (5, 3), *(pytest.param(each, marks=pytest.mark.slow) for each in [(3, 3), (5, 5)])],
+    [(2, 2), (5, 3), *(pytest.param(n, marks=pytest.mark.release) for n in [(3, 3), (5, 5)])],
 )
 @pytest.mark.parametrize("deviations", [(0.005, 0.005), (0.005, 0.01)])
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def parts_of(*sizes):
     return [slice(end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
-@pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("known", [True, pytest.param(False, marks=pytest.mark.release)])
 @pytest.mark.parametrize(
     "ghost_batch_size, sizes",
     [

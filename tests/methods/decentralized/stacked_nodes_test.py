@@ -94,7 +94,7 @@ def fitted(make, x, y, rate=0.1, **arguments):
         (False, False),
         (True, False),
         pytest.param(False, True, marks=pytest.mark.release),
-        pytest.param(True, True, marks=pytest.mark.slow),
+        pytest.param(True, True, marks=pytest.mark.release),
     ],
 )
 def test_every_node_trains_on_its_rows_alone(normalization, jit_compile, batches):

@@ -1,6 +1,6 @@
 """Batches that need four times the memory there is, against the same run with enough of it.
 
-Run as a script it is one run: `python micro_batches_memory_test.py REPLICAS` prints its curves.
+Run as a script it is one case: `python memory_test.py CASE` prints its curves.
 """
 
 import functools
@@ -17,19 +17,24 @@ BUDGET = 52  # MB, for the data, the weights and the step
 LARGE, SMALL, EXAMPLES = 768, 64, 1536
 ROOT = Path(__file__).parents[3]
 
-# Batch size of each epoch, and steps_per_execution, for one replica and for two. TensorFlow waits
-# 10 s in each attempt that fails, so there are few. The first step is large: memory that was taken
-# in small regions has no place for a large tensor.
+# Batch size of each epoch, and steps_per_execution. TensorFlow waits 10 s in each attempt that
+# fails, so there are few. The first step is large: memory that was taken in small regions has no
+# place for a large tensor.
 RUNS = {
-    1: {
-        "first step": ((LARGE, LARGE), 1),
-        "grown batch, several steps a call": ((SMALL, LARGE), 3),
-    },
-    2: {"first step": ((LARGE, LARGE), 1)},
+    "first step": ((LARGE, LARGE), 1),
+    "grown batch, several steps a call": ((SMALL, LARGE), 3),
+}
+CASES = {  # replicas, and the runs of one process
+    "enough": (1, list(RUNS)),
+    "first step": (1, ["first step"]),
+    "grown batch": (1, ["grown batch, several steps a call"]),
+    "two replicas": (2, ["first step"]),
 }
 
 
-def main(replicas: int):
+def main(case: str):
+    replicas, names = CASES[case]
+
     import tensorflow as tf
 
     cpu = tf.config.list_physical_devices("CPU")[0]
@@ -41,8 +46,8 @@ def main(replicas: int):
     strategy = distribution.strategy("mirrored") if replicas > 1 else tf.distribute.get_strategy()
     tf.config.experimental.reset_memory_stats("CPU:0")
     results = {}
-    for name, (batch_sizes, steps_per_execution) in RUNS[replicas].items():
-        results[name] = fit(strategy, batch_sizes, steps_per_execution)
+    for name in names:
+        results[name] = fit(strategy, *RUNS[name])
     results["peak"] = tf.config.experimental.get_memory_info("CPU:0")["peak"] / 2**20
     print("RESULT", json.dumps(results))
 
@@ -86,7 +91,7 @@ def fit(strategy, batch_sizes, steps_per_execution):
     )
 
 
-def start(replicas: int, megabytes: int):
+def start(case: str, megabytes: int):
     limit = {
         "TF_CPU_ALLOCATOR_USE_BFC": "1",
         "TF_CPU_BFC_MEM_LIMIT_IN_MB": str(megabytes),
@@ -94,7 +99,7 @@ def start(replicas: int, megabytes: int):
         "PYTHONPATH": str(ROOT),
     }
     return subprocess.Popen(
-        [sys.executable, __file__, str(replicas)],
+        [sys.executable, __file__, case],
         env={**os.environ, **limit},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -111,16 +116,15 @@ def result(process):
 
 @pytest.fixture(scope="module")
 def started():
-    """A function: the run on so many replicas, which goes on beside others; None: enough memory."""
+    """A function: the process of a case, which goes on beside others."""
     processes = {}
 
-    def of(replicas):
-        if replicas not in processes:
-            size = (1, 8000) if replicas is None else (replicas, BUDGET)
-            processes[replicas] = start(*size)
-        return processes[replicas]
+    def of(case):
+        if case not in processes:
+            processes[case] = start(case, 8000 if case == "enough" else BUDGET)
+        return processes[case]
 
-    of(None)
+    of("enough")
     yield of
     for process in processes.values():
         process.kill()
@@ -130,13 +134,20 @@ def started():
 @pytest.fixture(scope="module")
 def undivided(started):
     """A function: the same on one device that has enough memory."""
-    return functools.cache(lambda: result(started(None)))
+    return functools.cache(lambda: result(started("enough")))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.release)])
-def test_the_same_curve_in_a_quarter_of_the_memory(replicas, started, undivided):
-    process = started(replicas)
+@pytest.mark.parametrize(
+    "case",
+    [
+        "first step",
+        pytest.param("grown batch", marks=pytest.mark.release),
+        pytest.param("two replicas", marks=pytest.mark.release),
+    ],
+)
+def test_the_same_curve_in_a_quarter_of_the_memory(case, started, undivided):
+    process, replicas = started(case), CASES[case][0]
     (expected, nothing), (ours, lines) = undivided(), result(process)
     # Two logical CPUs share one allocator.
     assert expected["peak"] > 4 * BUDGET >= 4 * ours.pop("peak")
@@ -154,4 +165,4 @@ def test_the_same_curve_in_a_quarter_of_the_memory(replicas, started, undivided)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(sys.argv[1])

@@ -113,7 +113,7 @@ def test_equals_the_undivided_batch(micro_batch_size, undivided):
     [
         "sum_over_batch_size",
         pytest.param("mean", marks=pytest.mark.release),
-        pytest.param("sum", marks=pytest.mark.slow),
+        pytest.param("sum", marks=pytest.mark.release),
         pytest.param("mean_with_sample_weight", marks=pytest.mark.slow),
         pytest.param(None, marks=pytest.mark.slow),
     ],
