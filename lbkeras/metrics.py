@@ -12,6 +12,8 @@ HIGHER, LOWER = "higher", "lower"
 VALIDATION = "val_"  # begins the name of what is measured on unseen examples
 ACCURACY = "accuracy"  # Keras' name of the accuracy that suits loss and outputs
 ACCURACY_LOSS = "SparseCategoricalCrossentropy"  # where a config says nothing
+# Losses whose labels are numbers of classes.
+OF_CLASS_NUMBERS = (ACCURACY_LOSS, "LabelSmoothingCrossentropy")
 
 
 @dataclasses.dataclass(frozen=True)
