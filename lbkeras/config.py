@@ -158,7 +158,8 @@ def experiment(
     is needed, also from the config's folder.
 
     Args:
-        data: `name`, `num_examples` of the training split, and what differs from the defaults here.
+        data: `name`, `num_examples` of the training split, and what differs from the defaults here;
+            of a set that stays on the disk also `image_size` and `resize`, of `lbkeras.data.load`.
             A function of one's own returns training and test data, each what `Pipeline` takes or a
             Pipeline; it gets the further keys, and `data_dir` if it takes one. `augmentation` may
             then be a function of one's own, `(x, seed) -> x` on a batch.
