@@ -90,7 +90,7 @@ def test_starting_points_share_a_noise_scale():
 
 
 def test_a_warm_up_replaces_the_first_epochs_and_nothing_else():
-    """Goyal et al. to epoch 30 (warmup_steps_plan has it in a test of its own), then Smith et al."""
+    """Goyal et al. to epoch 30, then Smith et al."""
     warmup = dict(warmup_epochs=5, warmup_initial=0.1)
     plan = noise_scale_plan(**dict(IMAGENET, learning_rate=3.2, max_batch_size=16_384, **warmup))
     rates = [plan.learning_rate(epoch) for epoch in (0, 2.5, 5, 29.9, 30, 60, 80)]
