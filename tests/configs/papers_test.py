@@ -51,6 +51,21 @@ def test_every_arm_makes_a_plan_and_describes_itself(named):
     assert all(arm.description for arm in config.arms.values())
 
 
+@pytest.mark.parametrize(
+    "named",
+    [named for named in VARIANTS if named.rpartition(":")[2].startswith("imagenet")],
+    ids=lambda named: named.rsplit("/", 1)[1],
+)
+def test_variants_of_imagenet_say_their_size_and_measure_top_5_at_any(named):
+    config = load_config(named)
+    assert config.data.name == "imagenet2012" and config.data.num_examples == 1_281_167
+    config.data.image_size = 64
+    for arm in config.arms:
+        settings = experiment.arm_settings(config, arm)
+        assert settings["data"]["image_size"] == 64
+        experiment.check_metric("metric", "val_top_5_accuracy", settings)
+
+
 @pytest.mark.parametrize("named", VARIANTS, ids=lambda named: named.rsplit("/", 1)[1])
 def test_claims_load_and_name_arms_that_exist(named):
     arms = set(load_config(named).arms)
