@@ -178,8 +178,9 @@ def experiment(
         metrics: names, or for each name its arguments; with `name` the key is what is logged, with
             `output` it is of that output, with `better` ("higher", "lower") a claim can be made.
             Where nothing is said the accuracy, if the loss is a cross-entropy.
-        metric: what a report is about; None: `val_accuracy`, else the first metric on unseen
-            examples, else `val_loss`.
+        metric: what a report is about, logged or derived from the history
+            (`val_accuracy_median_of_last_5`, see `lbkeras.derived`); None: `val_accuracy`, else the
+            first metric on unseen examples, else `val_loss`.
         callbacks: names of callbacks that steer or measure, each with its arguments; with `name`
             the key may be any.
         train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,

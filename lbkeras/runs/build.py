@@ -5,6 +5,7 @@ import re
 from lbkeras.config import LOSS as DEFAULT_LOSS
 from lbkeras.config import is_own
 from lbkeras.errors import UserError
+from lbkeras.metrics import OF_CLASS_NUMBERS
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.runs import train_section
 from lbkeras.runs.components import call, find
@@ -138,7 +139,7 @@ def _check_labels(settings: dict, train, output_shape) -> None:
     """Labels that are numbers of classes must be below the model's outputs."""
     name, labels = settings.get(LOSS, DEFAULT_LOSS).get("name"), train.label_range()
     one_output = isinstance(output_shape, tuple) and isinstance(output_shape[-1], int)
-    if name != DEFAULT_LOSS["name"] or labels is None or not one_output:
+    if name not in OF_CLASS_NUMBERS or labels is None or not one_output:
         return
     if labels[1] >= output_shape[-1]:
         raise UserError(
