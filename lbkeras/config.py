@@ -40,6 +40,10 @@ TRAIN = dict(
     global_clipnorm=0.0,
     clipvalue=0.0,
 )
+# The section `metrics` of a config of ImageNet.
+TOP_5 = dict(accuracy={}, top_5_accuracy=dict(name="SparseTopKCategoricalAccuracy", k=5))
+# What Goyal et al. report, as the key `metric` and in claims.
+MEDIAN_OF_LAST_5 = "val_accuracy_median_of_last_5"
 _OWN_DATA = dict(test_batch_size=1000, augmentation="none")
 
 
@@ -160,7 +164,8 @@ def experiment(
     is needed, also from the config's folder.
 
     Args:
-        data: `name`, `num_examples` of the training split, and what differs from the defaults here.
+        data: `name`, `num_examples` of the training split, and what differs from the defaults here;
+            of a set that stays on the disk also `image_size` and `resize`, of `lbkeras.data.load`.
             A function of one's own returns training and test data, each what `Pipeline` takes or a
             Pipeline; it gets the further keys, and `data_dir` if it takes one. `augmentation` may
             then be a function of one's own, `(x, seed) -> x` on a batch.
@@ -244,6 +249,22 @@ def variants(**functions: Callable[[], ConfigDict]) -> Callable[..., ConfigDict]
 
     get_config.variants = functions
     return get_config
+
+
+def imagenet(image_size: int = 224, **more: Any) -> dict[str, Any]:
+    """The section `data` of ImageNet: 1,281,167 images to train on, 50,000 to evaluate on.
+
+    Args:
+        image_size: side of the images, in pixels, that a model is trained and evaluated on.
+        **more: further keys.
+    """
+    return dict(
+        name="imagenet2012",
+        num_examples=1_281_167,
+        test_split="validation",
+        image_size=image_size,
+        **more,
+    )
 
 
 def held_out(data: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from lbkeras.runs.experiment import num_nodes
 from lbkeras.runs.own_data import own_pipelines
 from lbkeras.runs.trial import evaluate_a_few, fitting_together
 
+_SIZES = ("image_size", "resize")
+
 
 def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | None):
     """The training and the test Pipeline of an arm.
@@ -54,14 +56,18 @@ def _named_pipelines(chosen: dict, seed: int, data_dir: str | None):
     from lbkeras.data.load import load
 
     common = dict(batch_size=1, data_dir=data_dir, seed=seed)
-    train = load(
-        chosen["name"],
-        chosen["train_split"],
-        training=True,
-        augmentation=chosen["augmentation"],
-        **common,
-    )
-    test = load(chosen["name"], chosen["test_split"], training=False, **common)
+    common |= {key: chosen.get(key) for key in _SIZES}
+    try:
+        train = load(
+            chosen["name"],
+            chosen["train_split"],
+            training=True,
+            augmentation=chosen["augmentation"],
+            **common,
+        )
+        test = load(chosen["name"], chosen["test_split"], training=False, **common)
+    except UserError as error:
+        raise (error.of("data") if error.key in _SIZES else error) from None
     return train, test, f"{chosen['name']} {chosen['train_split']!r} holds"
 
 
