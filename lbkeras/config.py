@@ -281,6 +281,36 @@ def rates_around(middle: float) -> list[float]:
     return [middle * multiple for multiple in (0.25, 0.5, 1.0, 2.0, 4.0)]
 
 
+def trials(number: int, **ranges: tuple) -> list[dict[str, float]]:
+    """Settings to try, spread evenly over the ranges of several hyper-parameters at once.
+
+    The first is the middle of all ranges, the others follow by steps that fill the space without
+    clusters, whatever their number (the additive recurrence with the powers of the generalized
+    golden ratio).
+
+    >>> [each["learning_rate"] for each in trials(3, learning_rate=(0.01, 1.0), decay=(1e-5, 1e-3))]
+    [0.1, 0.0323, 0.0105]
+
+    Args:
+        number: of settings, the same for each that is compared.
+        **ranges: for each hyper-parameter its least and its largest value, on a logarithmic scale
+            unless "linear" follows; three digits of a value are kept.
+    """
+    ratio = 2.0
+    for _ in range(60):
+        ratio = (1 + ratio) ** (1 / (len(ranges) + 1))
+    found = []
+    for trial in range(number):
+        setting = {}
+        for place, (name, (least, most, *scale)) in enumerate(ranges.items(), start=1):
+            share = (0.5 + trial / ratio**place) % 1
+            linear = least + (most - least) * share
+            value = linear if scale else least * (most / least) ** share
+            setting[name] = float(f"{value:.3g}")
+        found.append(setting)
+    return found
+
+
 def rate_arm(group: str, rate: float) -> str:
     """The name of a tuning's arm, GROUP_rate_RATE; a ConfigDict's keys have no dots."""
     return f"{group}_rate_{rate:g}".replace(".", "_")

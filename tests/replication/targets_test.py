@@ -140,7 +140,7 @@ def test_reports_show_it(tmp_path, monkeypatch):
     assert lines[begin + 1 : begin + 4] == [
         "  all: 30 ± 10 updates, 3 ± 1 epochs, 6 ± 2 seconds",
         "  two: reached by 2 of 3, median 30 updates",
-        "  one: reached by 1 of 3 updates",
+        "  one: reached by 1 of 3",
     ]
 
 
