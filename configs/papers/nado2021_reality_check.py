@@ -15,10 +15,10 @@ Variants (`--config=configs/papers/nado2021_reality_check.py:VARIANT`):
 The small variants have the networks, batches and epochs at which you2017_lars found momentum SGD
 behind LARS with its learning rate alone tuned. Here each optimizer has the same budget: 16 settings
 of learning rate, 1 − momentum and weight decay (on a logarithmic scale), warm-up and label
-smoothing, spread evenly over the same ranges; only the learning rates', as wide for both, lie a
-factor of 2 apart, as LARS' (with trust coefficient 0.1) are larger. Tuning trains on
-`train[:80%]`, judges on `train[80%:]`, never on the test split, and has other seeds. The rule: the
-best mean val_accuracy; of equal ones the first; a trial in which a run diverged is out. This
+smoothing, the middle and a Latin hypercube of the same ranges; only the learning rates', as wide
+for both, lie a factor of 2 apart, as LARS' (with trust coefficient 0.1) are larger. Tuning trains
+on `train[:80%]`, judges on `train[80%:]`, never on the test split, and has other seeds. The rule:
+the best mean val_accuracy; of equal ones the first; a trial in which a run diverged is out. This
 applies it:
 
     python -m lbkeras.replication.selection runs/nado2021_mnist_tuning
