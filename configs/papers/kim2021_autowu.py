@@ -188,6 +188,7 @@ def imagenet(tuning=False):
         arms |= _arms(rates, 120, tuning, network, **_NETWORKS[network])
     return _experiment(
         data=common.imagenet(),
+        metrics=common.TOP_5,
         model=_NETWORKS["resnet50"]["model"],
         epochs=120,
         arms=arms,

@@ -135,6 +135,7 @@ def imagenet():
     }
     return _experiment(
         data=common.imagenet(),
+        metrics=common.TOP_5,
         model=dict(name="resnet50", num_classes=1000, ghost_batch_size=32),
         trust_coefficient=0.001,
         arms={

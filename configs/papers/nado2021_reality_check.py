@@ -213,6 +213,7 @@ def imagenet():
     )
     return _experiment(
         data=common.imagenet(),
+        metrics=common.TOP_5,
         model=dict(name="resnet50", num_classes=1000, ghost_batch_size=64),
         arms=arms,
         train=dict(validation_freq=4),

@@ -56,9 +56,9 @@ def test_every_arm_makes_a_plan_and_describes_itself(named):
     [named for named in VARIANTS if named.rpartition(":")[2].startswith("imagenet")],
     ids=lambda named: named.rsplit("/", 1)[1],
 )
-def test_variants_of_imagenet_say_their_size_and_measure_top_5_at_any(named):
+def test_variants_of_imagenet_take_any_size_and_measure_top_5(named):
     config = load_config(named)
-    assert config.data.name == "imagenet2012" and config.data.num_examples == 1_281_167
+    assert config.data.name == "imagenet2012"
     config.data.image_size = 64
     for arm in config.arms:
         settings = experiment.arm_settings(config, arm)
