@@ -172,7 +172,7 @@ def _median_of_last(column: str, number: str) -> Derived:
             return None
         return statistics.median(values)
 
-    return Derived(column, compute, label=f"{{}}, median of last {count}")
+    return Derived(column, compute, label=f"median-of-{count} {{}}")
 
 
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?"

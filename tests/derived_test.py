@@ -44,7 +44,7 @@ def test_other_names_derive_nothing(name):
 def test_it_is_shown_as_the_column_it_comes_from():
     of = metrics.of(MEDIAN)
     assert (of.label, of.unit, of.better, of.cost) == (
-        "test accuracy, median of last 5", "%", "higher", False,
+        "median-of-5 test accuracy", "%", "higher", False,
     )  # fmt: skip
     assert metrics.of("val_loss_median_of_last_3").better == "lower"
     settings = {"optimizer": {}, "metrics": {"AUC": {}, "own": {"name": "m:f", "better": "lower"}}}
