@@ -60,7 +60,7 @@ PAPER = dict(
 # What a trial sets, and from where to where: the same for both optimizers, but for the rate.
 _RATES = dict(lars=(0.04, 4.0), nesterov=(0.02, 2.0))
 _RANGES = dict(
-    one_minus_momentum=(0.01, 0.3),
+    one_minus_momentum=(0.03, 0.5),
     weight_decay=(1e-5, 1e-2),
     warmup_fraction=(0.0, 0.5, "linear"),
     label_smoothing=(0.0, 0.2, "linear"),

@@ -217,7 +217,7 @@ def _gather(folder: ReplicationFolder, claim: Claim) -> Evidence:
         each = [runs[seed].resolution(claim.metric) for seed in outcomes["finished"]]
         resolutions.append(None if None in each else max(each, default=None))
     resolution = None if None in resolutions else resolutions
-    return Evidence(claim, *values, *diverged, resolution, *unreached)  # type: ignore[arg-type]
+    return Evidence(claim, *values, *diverged, resolution, *unreached)  # type: ignore
 
 
 def _list_not_finished(folder: ReplicationFolder) -> list[dict[str, Any]]:

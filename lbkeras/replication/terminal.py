@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lbkeras.derived import SPENT
+from lbkeras.derived import SPENT, is_target
 from lbkeras.replication.formats import (
     describe_outcome,
     format_count,
@@ -28,7 +28,11 @@ def format_table(report: dict[str, Any]) -> str:
     report = with_texts(report, printable)
     metric = report["metric"]
     of_paper, baseline = papers_numbers(report), report["baseline"]
-    header = ["arm", "n", f"{label_of(metric)}{unit_of(metric)}", "updates", "", "time, s", ""]
+    label, meant = f"{label_of(metric)}{unit_of(metric)}", []
+    if is_target(metric):  # too long for a column
+        spent, target = label.split(" to ", 1)
+        label, meant = f"{spent} to target", [f"target: {target}"]
+    header = ["arm", "n", label, "updates", "", "time, s", ""]
     header += [f"paper{unit_of(metric)}", "paper upd"] if of_paper else []
     rows = [
         [
@@ -48,7 +52,7 @@ def format_table(report: dict[str, Any]) -> str:
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     lines.append(f"mean ± standard deviation over n finished seeds; ratios to {baseline}")
-    lines += _targets(report) + _reference(report)
+    lines += [*meant, *_targets(report), *_reference(report)]
     for row in report["runs_not_finished"]:
         lines.append(f"{row['arm']} seed {row['seed']}: {describe_outcome(row)}")
     if report["claims"]:

@@ -54,7 +54,7 @@ def test_trial_for_trial_they_differ_in_the_update_rule_and_the_scale_of_the_rat
 def test_trials_lie_in_the_ranges_that_the_config_states():
     for each in _settings("mnist_tuning").values():
         plan = each["plan"]
-        assert 0.01 <= 1 - plan["momentum"] <= 0.3
+        assert 0.03 <= 1 - plan["momentum"] <= 0.5
         assert 0 <= plan["warmup_epochs"] <= 0.5 * plan["epochs"]
         assert 0 <= each["loss"]["label_smoothing"] <= 0.2
         decay = each["optimizer"].get("weight_decay", each["model"]["weight_decay"])

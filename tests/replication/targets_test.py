@@ -150,6 +150,8 @@ def test_it_can_be_what_a_report_is_about(tmp_path):
     assert [arm["metric"]["mean"] for arm in report["arms"].values()] == [3, None]
     text = format_table(report)
     assert "3 ± 1" in text and "reached by 2 of 3, median 3" in text
+    assert " epochs to target " in text and "\ntarget: test accuracy of at least 90 %\n" in text
+    assert max(map(len, text.splitlines()[:6])) <= 80
     folder = read_replication_folder(made)  # a point of those that reached it would favour the arm
     assert sweeps(folder.runs, EPOCHS) == {} and sweeps(folder.runs, "val_accuracy") != {}
 
