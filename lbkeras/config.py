@@ -6,6 +6,7 @@ and ml_collections, nothing else.
 """
 
 import inspect
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from lbkeras import metrics as logged
 from lbkeras.errors import UserError, unknown_name
 
 FIRST_TUNING_SEED = 100
+_HYPERCUBE = 30  # a seed whose hyper-parameters are hardly correlated in 12 to 24 trials
 REQUIRED = ("data", "model", "plan")
 LOSS = dict(name=logged.ACCURACY_LOSS, from_logits=True)
 _DEFAULTS = dict(
@@ -26,6 +28,7 @@ _DEFAULTS = dict(
     first_seed=0,
     checkpoint_minutes=10.0,
     train={},
+    targets={},
 )
 _DATA = dict(train_split="train", test_split="test", test_batch_size=1000, augmentation="default")
 # What they mean stands in `runs.train_section`.
@@ -39,6 +42,10 @@ TRAIN = dict(
     global_clipnorm=0.0,
     clipvalue=0.0,
 )
+# The section `metrics` of a config of ImageNet.
+TOP_5 = dict(accuracy={}, top_5_accuracy=dict(name="SparseTopKCategoricalAccuracy", k=5))
+# What Goyal et al. report, as the key `metric` and in claims.
+MEDIAN_OF_LAST_5 = "val_accuracy_median_of_last_5"
 _OWN_DATA = dict(test_batch_size=1000, augmentation="none")
 
 
@@ -145,6 +152,7 @@ def experiment(
     loss: dict[str, Any] | None = None,
     metrics: dict[str, dict[str, Any]] | Sequence[Any] | None = None,
     metric: str | None = None,
+    targets: dict[str, float] | None = None,
     callbacks: dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
     seeds: int = 3,
@@ -158,7 +166,8 @@ def experiment(
     is needed, also from the config's folder.
 
     Args:
-        data: `name`, `num_examples` of the training split, and what differs from the defaults here.
+        data: `name`, `num_examples` of the training split, and what differs from the defaults here;
+            of a set that stays on the disk also `image_size` and `resize`, of `lbkeras.data.load`.
             A function of one's own returns training and test data, each what `Pipeline` takes or a
             Pipeline; it gets the further keys, and `data_dir` if it takes one. `augmentation` may
             then be a function of one's own, `(x, seed) -> x` on a batch.
@@ -178,8 +187,13 @@ def experiment(
         metrics: names, or for each name its arguments; with `name` the key is what is logged, with
             `output` it is of that output, with `better` ("higher", "lower") a claim can be made.
             Where nothing is said the accuracy, if the loss is a cross-entropy.
-        metric: what a report is about; None: `val_accuracy`, else the first metric on unseen
-            examples, else `val_loss`.
+        metric: what a report is about, logged or derived from the history
+            (`val_accuracy_median_of_last_5`, see `lbkeras.derived`); None: `val_accuracy`, else the
+            first metric on unseen examples, else `val_loss`.
+        targets: values to be reached, such as `dict(val_accuracy=0.759)`: the report says how many
+            updates, epochs and seconds of training each run took. Claims and `metric` name them
+            `updates_to_val_accuracy_at_least_0.759`, with `epochs_to_` and `seconds_to_`, and
+            `at_most` where less is better.
         callbacks: names of callbacks that steer or measure, each with its arguments; with `name`
             the key may be any.
         train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
@@ -202,6 +216,7 @@ def experiment(
         loss=loss,
         metrics=metrics,
         metric=metric,
+        targets=targets,
         callbacks=callbacks,
         train=train,
         seeds=seeds,
@@ -238,6 +253,22 @@ def variants(**functions: Callable[[], ConfigDict]) -> Callable[..., ConfigDict]
     return get_config
 
 
+def imagenet(image_size: int = 224, **more: Any) -> dict[str, Any]:
+    """The section `data` of ImageNet: 1,281,167 images to train on, 50,000 to evaluate on.
+
+    Args:
+        image_size: side of the images, in pixels, that a model is trained and evaluated on.
+        **more: further keys.
+    """
+    return dict(
+        name="imagenet2012",
+        num_examples=1_281_167,
+        test_split="validation",
+        image_size=image_size,
+        **more,
+    )
+
+
 def held_out(data: dict[str, Any]) -> dict[str, Any]:
     """The section `data` with a fifth of the training split held out, which is tested on."""
     return data | dict(
@@ -250,6 +281,32 @@ def held_out(data: dict[str, Any]) -> dict[str, Any]:
 def rates_around(middle: float) -> list[float]:
     """Five learning rates, a factor of 2 apart."""
     return [middle * multiple for multiple in (0.25, 0.5, 1.0, 2.0, 4.0)]
+
+
+def trials(number: int, **ranges: tuple) -> list[dict[str, float]]:
+    """Settings of several hyper-parameters to try: the middle of all, then a Latin hypercube.
+
+    Each range is cut into `number - 1` parts, each of which one trial takes the middle of; which
+    parts go together is drawn, the same at each call.
+
+    >>> [each["learning_rate"] for each in trials(3, learning_rate=(0.01, 1.0), decay=(1e-5, 1e-3))]
+    [0.1, 0.0316, 0.316]
+
+    Args:
+        number: of settings, the same for each that is compared.
+        **ranges: for each hyper-parameter its least and its largest value, on a logarithmic scale
+            unless "linear" follows; three digits of a value are kept.
+
+    Reference: McKay, Beckman, Conover, Technometrics 21, 1979.
+    """
+    drawn, found = random.Random(_HYPERCUBE), [{} for _ in range(number)]
+    for name, (least, most, *scale) in ranges.items():
+        shares = [(part + 0.5) / (number - 1) for part in range(number - 1)]
+        drawn.shuffle(shares)
+        for setting, share in zip(found, [0.5, *shares], strict=True):
+            linear = least + (most - least) * share
+            setting[name] = float(f"{linear if scale else least * (most / least) ** share:.3g}")
+    return found
 
 
 def rate_arm(group: str, rate: float) -> str:

@@ -5,12 +5,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lbkeras.checks import number
+from lbkeras.derived import column_of, derived, target_name
+from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.names import class_named, direction, snake_case
 
 HIGHER, LOWER = "higher", "lower"
 VALIDATION = "val_"  # begins the name of what is measured on unseen examples
 ACCURACY = "accuracy"  # Keras' name of the accuracy that suits loss and outputs
 ACCURACY_LOSS = "SparseCategoricalCrossentropy"  # where a config says nothing
+# Losses whose labels are numbers of classes.
+OF_CLASS_NUMBERS = (ACCURACY_LOSS, "LabelSmoothingCrossentropy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,12 +111,57 @@ def of(name: str) -> Metric:
     """What is known of a quantity; of one that lbkeras does not log, what its name says."""
     if name in _KNOWN:
         return _KNOWN[name]
+    if found := derived(name):
+        column = of(found.column)
+        unit = column.unit if found.unit is None else found.unit
+        label = found.label.format(column.label, _shown(name, found.target, column))
+        return Metric(name, label, unit, found.better or column.better, found.cost)
     share = name == ACCURACY or name.endswith(f"_{ACCURACY}")
     better = HIGHER if share else LOWER if name.endswith("_loss") else None
     if _SHARPNESS.fullmatch(name):
         better = LOWER
     label = re.sub(rf"^{VALIDATION}", "test_", name).replace("_", " ")
     return Metric(name, label, "%" if share else "", better)
+
+
+def _shown(name: str, target: float | None, column: Metric) -> str:
+    if target is None:
+        return ""
+    if column.is_share and not 0 < target <= 1:
+        raise UserError(
+            f"{name}: expected a target above 0 and up to 1, a share of the examples, received "
+            f"{target:g}"
+        )
+    return f"{column.factor * target:g} %" if column.is_share else f"{target:g}"
+
+
+def targets(values: Mapping[str, float], ways: Mapping[str, str | None]) -> list[str]:
+    """The names of targets, each of which follows `updates_to_`, `epochs_to_` and `seconds_to_`.
+
+    >>> targets({"val_accuracy": 0.759}, {"val_accuracy": "higher"})
+    ['val_accuracy_at_least_0.759']
+
+    Args:
+        values: the value to be reached of each metric.
+        ways: which way each that is measured is better; None: not known.
+
+    Raises:
+        UserError: a metric that is not measured or whose better direction is not known, or a value
+            that cannot be reached.
+    """
+    names = []
+    for metric, value in values.items():
+        if metric not in ways:
+            raise UserError(unknown_name("targets", metric, ways))
+        value, better = number(f"targets.{metric}", value, expected="a number"), ways[metric]
+        if better is None:
+            raise UserError(
+                f"targets.{metric}: expected a metric of which it is known which way it is better, "
+                "received one of which neither Keras nor lbkeras knows it"
+            )
+        names.append(target_name(metric, value, better))
+        of(f"updates_to_{names[-1]}")
+    return names
 
 
 def compiled(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -151,6 +201,8 @@ def better(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
     >>> better("val_auc", {"metrics": {"AUC": {}}})
     'higher'
     """
+    if found := derived(name):
+        return found.better or better(found.column, settings)
     entry = compiled(settings).get(name.removeprefix(VALIDATION), {})
     kind = class_named("keras.metrics", entry.get("name", ""))
     of_keras = {"up": HIGHER, "down": LOWER}.get(direction(kind) if kind else None)
@@ -165,6 +217,15 @@ def of_report(settings: Mapping[str, Mapping[str, Any]]) -> str:
     """
     names = [ACCURACY] if ACCURACY in compiled(settings) else [*compiled(settings), "loss"]
     return VALIDATION + names[0]
+
+
+def is_measured(name: str, settings: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a run of an arm has a final value, measured or derived from its history.
+
+    >>> is_measured("val_loss_median_of_last_5", {"optimizer": {"name": "SGD"}})
+    True
+    """
+    return column_of(name) in measured(settings)
 
 
 def measured_at_the_end(name: str) -> bool:

@@ -24,6 +24,7 @@ from typing import Any
 from lbkeras import config as defaults
 from lbkeras import metrics
 from lbkeras.config import is_own
+from lbkeras.derived import FORMS
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.names import argument_names
 from lbkeras.planning.plan import Plan, check_without_momentum
@@ -37,6 +38,7 @@ from lbkeras.runs.config_checks import (
     METRICS,
     MOST_SEED,
     SECTIONS,
+    TARGETS,
     check_arguments,
     check_settings,
     name_and_arguments,
@@ -125,16 +127,45 @@ def report_metric(config) -> tuple[str, str | None]:
     return name, metrics.better(name, first)
 
 
+def report_targets(config) -> list[str]:
+    """The targets of a config, each as what follows `updates_to_`; see `lbkeras.derived`.
+
+    Raises:
+        UserError: an arm does not measure it, it is not known which way it is better, or a value
+            that cannot be reached.
+    """
+    values, names = config.get(TARGETS) or {}, []
+    for arm in arm_names(config):
+        try:
+            names = metrics.targets(dict(values.items()), directions(config, arm))
+        except UserError as error:
+            raise UserError(f"config.{error} (arm {arm})") from None
+    return names
+
+
+def directions(config, arm: str | None = None) -> dict[str, str | None]:
+    """Which way each final value of an arm is better, those left out that a run spends.
+
+    Args:
+        config: an `ml_collections.ConfigDict`, complete.
+        arm: its name; None: the first.
+    """
+    settings = arm_settings(config, arm)
+    names = [name for name in metrics.measured(settings) if not metrics.of(name).cost]
+    return {name: metrics.better(name, settings) for name in names}
+
+
 def check_metric(key: str, name: str, settings: dict) -> None:
     """Refuses a metric that no run of an arm has; what one's own callbacks log is not known.
 
     Raises:
         UserError: it has none of that name.
     """
-    measured = metrics.measured(settings)
     callbacks = settings.get(CALLBACKS, {}).items()
-    if name not in measured and not any(is_own(c.get("name", key)) for key, c in callbacks):
-        raise UserError(unknown_name(key, name, measured))
+    if any(is_own(c.get("name", key)) for key, c in callbacks):
+        return
+    if not metrics.is_measured(name, settings):
+        raise UserError(unknown_name(key, name, [*metrics.measured(settings), *FORMS]))
 
 
 def seeds(config, number: int | None = None) -> list[int]:
