@@ -49,6 +49,52 @@ def order_of_parts(parts: np.ndarray, batch_size: int, seed: int, epoch: int) ->
     return np.concatenate([batches.ravel(), shuffled[:, whole:].ravel()])
 
 
+PIECES_OF_A_WINDOW = 64
+
+
+def order_of_shards(
+    sizes: np.ndarray, seed: int, epoch: int, window: int, workers: int = 1
+) -> np.ndarray:
+    """The order of epoch `epoch` where a storage is too slow to read single examples of any place.
+
+    The files are cut into pieces, `window // 64` examples that lie side by side, at other places
+    each epoch. A permutation of all pieces is divided into a sequence for each worker, and that
+    into windows, whose examples are permuted. So a window needs a memory of `window` examples and
+    reads 64 pieces or a few more, each from its first example to its last.
+
+    It is no uniform permutation: examples of a piece come in the same window, so they share a
+    batch more often than others: of two neighbours in a file about all, where a batch holds whole
+    windows. The order depends on `sizes`, `window` and `workers`.
+
+    Args:
+        sizes: how many examples each file has.
+        seed, epoch: of the order.
+        window: examples that are permuted together, at least 1.
+        workers: that each read their own sequence, 1 or more.
+
+    Returns:
+        Places of examples, counted through all files, `(workers, sum(sizes) // workers)`; the
+        examples left over are others each epoch.
+    """
+    sizes = np.asarray(sizes, np.int64)
+    num_examples, length = int(sizes.sum()), max(1, window // PIECES_OF_A_WINDOW)
+    generator = _generator(seed, epoch)
+    in_all_files = np.arange(generator.integers(length), num_examples, length)
+    begins = np.union1d(np.cumsum(sizes) - sizes, in_all_files)
+    begins = begins[begins < num_examples]  # an empty file at the end has none
+    lengths = np.diff(begins, append=num_examples)
+    pieces = generator.permutation(len(begins))
+    begins, lengths = begins[pieces], lengths[pieces]
+    sequence = np.arange(num_examples) + np.repeat(begins - np.cumsum(lengths) + lengths, lengths)
+
+    own = num_examples // workers
+    windows = -(-own // window)
+    place = np.arange(own) * windows // own + generator.random((workers, own))
+    return np.take_along_axis(
+        sequence[: workers * own].reshape(workers, own), place.argsort(axis=1), axis=1
+    ).astype(np.int32)
+
+
 def step_seeds(seed: int, epoch: int, steps: int) -> np.ndarray:
     """Seeds for the augmentation of each step: int32, shape (steps, 2), the step in the second."""
     epoch_seed = _generator(seed, ~epoch).integers(np.iinfo(np.int32).max, dtype=np.int32)
