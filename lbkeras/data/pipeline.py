@@ -10,11 +10,20 @@ import tensorflow as tf
 from lbkeras import checks
 from lbkeras.data.batches import examples_of, is_in_batches
 from lbkeras.data.batching import Batching, count_steps
-from lbkeras.data.first_examples import FirstExamples, warn_of_one_class, warn_of_own_order
+from lbkeras.data.decoded_batches import DecodedBatches
+from lbkeras.data.first_examples import (
+    MOST_FIRST,
+    FirstExamples,
+    warn_of_one_class,
+    warn_of_own_order,
+)
 from lbkeras.data.given_functions import check_augment, decoded_specification
+from lbkeras.data.indexed_batches import IndexedBatches
+from lbkeras.data.items import Items, is_items
 from lbkeras.data.keras_adapter import KerasAdapter
 from lbkeras.data.labels import range_of_labels
 from lbkeras.data.memory_batches import MemoryBatches
+from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
 from lbkeras.data.source import count, hash_of, tensors
 from lbkeras.data.stream_batches import StreamBatches
@@ -124,26 +133,35 @@ class Pipeline(KerasAdapter):
         self._buffer = 0
         self._label_range = None
         self.batch_size = batch_size
-        if isinstance(self._source, tf.data.Dataset):
-            specification = self._look_at_first()
-        else:
+        if self._in_memory:
             specification = tf.nest.map_structure(
                 lambda part: tf.TensorSpec(part.shape[1:], part.dtype), self._source
             )
             self._label_range = range_of_labels(self._source)
+        else:
+            specification = self._look_at_first()
         if augment is not None:
             x = specification[0] if isinstance(specification, tuple) else specification
             check_augment(augment, x, self._batch_size)
 
     def _look_at_first(self):
-        """Reads a stream's first examples: refuses what they show, and sizes the shuffle buffer."""
-        warn_of_own_order(self._source)
-        first = FirstExamples(self._source)
+        """Reads the first examples on the disk: refuses what they show, sizes a stream's buffer."""
+        stream = self._as_stream()
+        is_stream = stream is self._source
+        if is_stream:
+            warn_of_own_order(stream)
+        first = FirstExamples(stream)
         self._label_range = first.label_range()
-        self._buffer = max(1, min(self.num_examples, self._shuffle_bytes // first.bytes_each))
-        if self.shuffle:
-            warn_of_one_class(first, self._buffer, self.num_examples)
-        return decoded_specification(self._source, self._decode)
+        if is_stream:
+            self._buffer = max(1, min(self.num_examples, self._shuffle_bytes // first.bytes_each))
+            if self.shuffle:
+                warn_of_one_class(first, self._buffer, self.num_examples)
+        return decoded_specification(stream, self._decode)
+
+    def _as_stream(self) -> tf.data.Dataset:
+        """The source, or of random access its first examples, as an unbatched stream."""
+        source = self._source
+        return source.first(MOST_FIRST) if isinstance(source, RandomAccess) else source
 
     @property
     def batch_size(self) -> int:
@@ -189,7 +207,7 @@ class Pipeline(KerasAdapter):
         Raises:
             UserError: the data are a stream or not shuffled, or a part has rows they do not have.
         """
-        if isinstance(self._source, tf.data.Dataset) or not self.shuffle:
+        if not self._in_memory or not self.shuffle:
             raise UserError("parts: expected shuffled data in memory, received others")
         parts = np.asarray(parts)
         rows = self._num_rows
@@ -220,7 +238,7 @@ class Pipeline(KerasAdapter):
         if not 1 <= examples <= most:
             raise UserError(f"examples: expected 1 to {most}, received {examples!r}")
         source = self._source
-        if isinstance(source, tf.data.Dataset):
+        if not self._in_memory:
             source = source.take(examples)
         elif examples < most:
             source = tf.nest.map_structure(lambda part: part[:examples], source)
@@ -270,12 +288,12 @@ class Pipeline(KerasAdapter):
 
     @functools.cached_property
     def _hash(self) -> str:
-        return hash_of(self._source)
+        return hash_of(self._source if self._in_memory else self._as_stream())
 
     def labels(self) -> np.ndarray:
         """The targets of data in memory, in the source's order."""
-        if isinstance(self._source, tf.data.Dataset) or len(self._source) == 1:
-            received = "x alone" if isinstance(self._source, tuple) else "a stream"
+        if not self._in_memory or len(self._source) == 1:
+            received = "x alone" if self._in_memory else "a source on the disk"
             raise UserError(f"labels: expected (x, y) in memory, received {received}")
         return self._source[1].numpy()
 
@@ -296,28 +314,33 @@ class Pipeline(KerasAdapter):
         return self._dataset(epoch, start_step, ALL_ROWS)
 
     @property
-    def _is_stream(self) -> bool:
-        return isinstance(self._source, tf.data.Dataset)
+    def _in_memory(self) -> bool:
+        return isinstance(self._source, tuple)
 
     def _batching(self, shard: ReplicaShard) -> Batching:
         return Batching(
             self.num_examples, self._batch_size, self.shuffle, self.seed, shard, self._augment
         )
 
-    def _batches(self, batching: Batching) -> MemoryBatches | StreamBatches:
-        if self._is_stream:
-            return StreamBatches(self._source, batching, self._decode, self._buffer)
-        return MemoryBatches(self._source, batching, self._parts)
+    def _batches(self, batching: Batching) -> MemoryBatches | DecodedBatches:
+        if self._in_memory:
+            return MemoryBatches(self._source, batching, self._parts)
+        if isinstance(self._source, RandomAccess):
+            return IndexedBatches(self._source, batching, self._decode)
+        return StreamBatches(self._source, batching, self._decode, self._buffer)
 
 
 def _read(source, num_examples: int | None):
-    """A source as tensors or as a stream of known cardinality, of that many examples."""
-    if not isinstance(source, tf.data.Dataset) and is_in_batches(source):
+    """A source as tensors, as random access, or as a stream of known cardinality."""
+    if is_items(source):
+        source = Items(source)
+    elif is_in_batches(source):
         source = examples_of(source, num_examples)
-    if not isinstance(source, tf.data.Dataset):
+    if isinstance(source, tf.data.Dataset):
+        if num_examples is not None and source.cardinality() == tf.data.UNKNOWN_CARDINALITY:
+            source = source.apply(tf.data.experimental.assert_cardinality(num_examples))
+    elif not isinstance(source, RandomAccess):
         source = tensors(source)
-    elif num_examples is not None and source.cardinality() == tf.data.UNKNOWN_CARDINALITY:
-        source = source.apply(tf.data.experimental.assert_cardinality(num_examples))
     if num_examples is not None and num_examples != count(source):
         raise UserError(
             f"num_examples: expected {count(source)} (the source's), received {num_examples}"
