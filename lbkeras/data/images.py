@@ -39,10 +39,10 @@ def load_images(name, split="train", data_dir=None, *, max_bytes=MAX_BYTES_IN_ME
     image_key, label_key, shape = _image_and_label(name, builder)
     num_examples = _num_examples(name, builder, split)
     _check_files(name, builder, split)
-    records = _records(name, builder, split, _parser(builder, image_key, label_key))
+    parse = _parser(builder, image_key, label_key)
     if None in shape or num_examples * shape[0] * shape[1] * shape[2] > max_bytes:
-        return records
-    return _decode_all(name, records, shape)
+        return _records(name, builder, split, parse)
+    return _in_memory(name, _records(name, builder, split, _decoding(parse, shape)), shape)
 
 
 def describe_images(name, data_dir=None):
@@ -215,32 +215,37 @@ def _without_warnings():
         logging.set_verbosity(before)
 
 
-def _decode_all(name, records, shape):
-    """The whole set as arrays, decoded in parallel."""
-    import numpy as np
+def _decoding(parse, shape):
+    """As `parse`, with the image decoded."""
     import tensorflow as tf
 
-    from lbkeras.data.pipeline import Pipeline
-    from lbkeras.data.reading import error_of_data
-
-    def decode(example, seed):
-        encoded, label = example
+    def parse_and_decode(record):
+        encoded, label = parse(record)
         image = tf.io.decode_image(encoded, channels=shape[-1], expand_animations=False)
         return tf.ensure_shape(image, shape), label
+
+    return parse_and_decode
+
+
+def _in_memory(name, records, shape):
+    """The whole set as arrays, read in parallel."""
+    import numpy as np
+
+    from lbkeras.data.pipeline import Pipeline
+    from lbkeras.data.reading import reading_data
 
     images = np.empty((records.num_examples, *shape), np.uint8)
     labels = np.empty((records.num_examples,), np.int64)
     first = 0
     try:
-        batches = Pipeline(records, 1024, shuffle=False, decode=decode).dataset()
-        for image_batch, label_batch in batches.as_numpy_iterator():
-            last = first + len(label_batch)
-            images[first:last], labels[first:last] = image_batch, label_batch
-            first = last
+        with reading_data(name):
+            batches = Pipeline(records, 1024, shuffle=False).dataset()
+            for image_batch, label_batch in batches.as_numpy_iterator():
+                last = first + len(label_batch)
+                images[first:last], labels[first:last] = image_batch, label_batch
+                first = last
     except UserError as error:
-        if error.key not in ("source", "decode"):
+        if error.key != "source":
             raise
         raise UserError(f"data set {name!r}: {error.said}") from error
-    except tf.errors.OpError as error:
-        raise (error_of_data(name, error) or error) from error
     return images, labels

@@ -36,18 +36,25 @@ class Pipeline(KerasAdapter):
     """Batches of a data set for `model.fit`, `evaluate` and `predict`, given as their `x`.
 
     The order of epoch e is a pure function of (seed, e). With `shuffle=True` (training) every batch
-    has the same static shape and the `num_examples % batch_size` examples left over are dropped: of
-    data in memory a different set each epoch; of a stream that the shuffle buffer does not hold,
-    some of those near its end. With `shuffle=False` (evaluation) the order is the source's and the
-    last, smaller batch is kept. Used alone it is an ordinary data set of known length; with
+    has the same static shape and the `num_examples % batch_size` examples left over are dropped: a
+    different set each epoch; of a stream that the shuffle buffer does not hold, some of those near
+    its end. With `shuffle=False` (evaluation) the order is the source's and the last, smaller batch
+    is kept. Used alone it is an ordinary data set of known length; with
     `lbkeras.callbacks.BatchSizeScheduler` its batch size follows the schedule.
+
+    Data in memory and data that are read in any order (prepared sets on the disk, your own object)
+    have one order: a uniform permutation of all examples in each epoch, whatever the batch size, so
+    that the same set gives the same batches either way. A stream is not as well shuffled: an
+    example comes at most a buffer's length before its place, and much the same ones meet in the
+    next epoch.
 
     Under a strategy each replica gets its part of every global batch, the same examples that one
     device would get in that step. With several workers data in memory are augmented as one batch,
-    so that the result is one device's; of a stream each worker decodes its own rows only, and
-    `augment` gets those, with a seed of their own. The last batch of an evaluation counts each of
-    its examples once, however few they are. All of it needs a strategy from
-    `lbkeras.distribution.strategy`, or `lbkeras.distribution.patch_keras()`.
+    so that the result is one device's; of other data each worker decodes its own rows only, and
+    `augment` gets those, with a seed of their own. In any order it reads its own rows only; of a
+    stream it reads all. The last batch of an evaluation counts each of its examples once, however
+    few they are. All of it needs a strategy from `lbkeras.distribution.strategy`, or
+    `lbkeras.distribution.patch_keras()`.
 
     Keras drops `fit(class_weight=...)`, `sample_weight`, `y` and `batch_size` beside such an
     object; they are refused. Give weights as the source's third part, `(x, y, class_weights[y])`.
@@ -56,9 +63,12 @@ class Pipeline(KerasAdapter):
         source: `(x, y)` or `(x, y, sample_weight)`, or x alone, which is no tuple: each an array, a
             list of numbers, or a dict, list or tuple of them, with one row an example, kept in
             memory (for training with up to two copies more, in the orders of this epoch and the
-            next). Or a stream, an unbatched `tf.data.Dataset` of such examples, which is shuffled
-            through a buffer; rows of variable length are padded with zeros to the longest of their
-            batch. Or what Keras takes in batches, whose examples become such a stream: a
+            next). Or an object with `len(source)` and `source[i]`, an example as arrays or numbers,
+            the same whenever it is read, and where it has it `source.__getitems__([i, ...])`: a
+            PyTorch or Grain data set, `tfds.data_source(...)`. It stays where it is, and several
+            threads read it. Or a stream, an unbatched `tf.data.Dataset` of such examples, which is
+            shuffled through a buffer. Rows of variable length are padded with zeros to the longest
+            of their batch. Or what Keras takes in batches, whose examples become such a stream: a
             `PyDataset`, read by one thread, its `on_epoch_end` not called, or a function without
             arguments that makes a generator. A generator itself can be read only once: it is read
             to its end, into memory.
@@ -67,8 +77,9 @@ class Pipeline(KerasAdapter):
         shuffle: True for training, False for evaluation.
         augment: `(x, seed) -> x` on a whole batch, inside tf.data; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, step). None: the data as they are.
-        decode: for a `tf.data.Dataset` source, `(example, seed) -> example` before batching; `seed`
-            is an int32 tensor of shape (2,), a pure function of (seed, epoch, place in the epoch).
+        decode: for a source that is not in memory, `(example, seed) -> example` before batching,
+            inside tf.data; `seed` is an int32 tensor of shape (2,), a pure function of (seed,
+            epoch, place in the epoch).
         seed: integer that orders and augments the data.
         num_examples: how many examples a pass over the source has, where it does not know that: a
             generator, or a `tf.data.Dataset` of unknown cardinality. If it is wrong the pass ends
@@ -76,7 +87,7 @@ class Pipeline(KerasAdapter):
         shuffle_bytes: host memory for the buffer that a stream is shuffled through, at least 0.
             Default 1 GiB. It holds as many examples as fit, by the mean size of the first 32, and
             each batch is drawn from it: a stream sorted by class needs one that holds it all, or
-            several classes at least. The orders depend on it. Data in memory do not need it.
+            several classes at least. The orders depend on it. Other data do not need it.
 
     Attributes:
         num_examples: examples in the source.
@@ -84,7 +95,8 @@ class Pipeline(KerasAdapter):
             `evaluate` and `predict`; `fit` begins with its `initial_epoch` (or where
             BackupAndRestore goes on).
         start_step: steps that the next pass leaves out at its beginning (to resume inside an
-            epoch; costs nothing for data in memory); back to 0 after that pass.
+            epoch; of a stream they are read, of other data it costs nothing); back to 0 after that
+            pass.
 
     Raises:
         UserError: no examples, parts of different lengths, a batch size out of range, a data set
@@ -92,7 +104,7 @@ class Pipeline(KerasAdapter):
             decoded, an `augment` that fails or returns another number of rows; in `fit`, its own
             object as validation_data, an assignment of `batch_size`; in `fit` and `evaluate`,
             `class_weight` and the like, and labels in memory beyond the model's outputs. What a
-            stream has later TensorFlow raises as an error of its own, which has the cause in its
+            the disk has later TensorFlow raises as an error of its own, which has the cause in its
             text.
 
     >>> x = np.arange(20, dtype="float32").reshape(10, 2)
@@ -205,7 +217,7 @@ class Pipeline(KerasAdapter):
             parts: integers, `(num_nodes, examples of a node)`.
 
         Raises:
-            UserError: the data are a stream or not shuffled, or a part has rows they do not have.
+            UserError: the data are not in memory or not shuffled, or a part has other rows.
         """
         if not self._in_memory or not self.shuffle:
             raise UserError("parts: expected shuffled data in memory, received others")
@@ -224,7 +236,7 @@ class Pipeline(KerasAdapter):
     def in_order(self, batch_size: int, examples: int | None = None) -> "Pipeline":
         """The same data for evaluation: each example once, in the source's order, not augmented.
 
-        What `decode` makes of a stream stays, with the same seeds in each pass.
+        What `decode` makes of them stays, with the same seeds in each pass.
 
         Args:
             batch_size: at most; in examples.
@@ -271,7 +283,7 @@ class Pipeline(KerasAdapter):
     def fingerprint(self) -> dict:
         """Plain data by which a later process knows the same data: form, number, hash.
 
-        Data in memory are known by all of their bytes, a stream by its first examples, if these are
+        Data in memory are known by all of their bytes, others by their first examples, if these are
         the same in each pass.
         """
         elements = tf.nest.map_structure(
@@ -281,7 +293,7 @@ class Pipeline(KerasAdapter):
             "num_examples": self.num_examples,
             "elements": str(elements),
             "hash": self._hash,
-            "shuffle_buffer": self._buffer,  # 0: in memory
+            "shuffle_buffer": self._buffer,  # 0: no stream
             "augment": describe(self._augment),
             "decode": describe(self._decode),
         }
@@ -298,11 +310,27 @@ class Pipeline(KerasAdapter):
         return self._source[1].numpy()
 
     def label_range(self) -> tuple[int, int] | None:
-        """The lowest and the highest integer label: in memory of all, of a stream the first ones'.
+        """The lowest and the highest integer label: in memory of all, otherwise of the first ones.
 
         None: other targets, or none.
         """
         return self._label_range
+
+    @property
+    def order(self) -> str:
+        """How an epoch is ordered; a checkpoint inside one goes on in the same order only."""
+        if not self.shuffle:
+            return "the source's"
+        return f"a buffer of {self._buffer:,} examples" if self._buffer else "a permutation"
+
+    def goes_on_in(self, order: str | None) -> bool:
+        """Whether the epochs have the `order` that a checkpoint's had.
+
+        None: an lbkeras wrote it that shuffled sets on the disk through a buffer.
+        """
+        if order is None:
+            return not (self.shuffle and isinstance(self._source, RandomAccess))
+        return order == self.order
 
     @property
     def element_spec(self) -> Any:

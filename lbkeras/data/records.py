@@ -26,8 +26,9 @@ class Records(RandomAccess):
         parse: Callable,
     ):
         self._files = files
-        self._numbers, self._skips, takes = np.array(parts, np.int64).T
+        self._numbers, skips, takes = np.array(parts, np.int64).T
         self._ends = np.cumsum(takes)
+        self._shifts = self._ends - takes - skips  # from a record's number to its place
         self._parse = parse
         self.shards = takes.tolist()
         self.num_examples = int(takes.sum())
@@ -40,18 +41,14 @@ class Records(RandomAccess):
 
     def read(self, places: np.ndarray) -> list[np.ndarray]:
         records = np.empty(len(places), object)
-        order = np.argsort(places, kind="stable")
-        places = places[order].astype(np.int64)
-        parts = np.searchsorted(self._ends, places, side="right")
-        begins = np.concatenate([[0], self._ends])[parts]
-        numbers = places - begins + self._skips[parts]
-        breaks = np.flatnonzero(np.diff(parts)) + 1
-        for rows in np.split(np.arange(len(places)), breaks):
-            file = int(self._numbers[parts[rows[0]]]) if len(rows) else 0
-            for place, record in zip(
-                order[rows], self._files.read(file, numbers[rows]), strict=True
-            ):
-                records[place] = record
+        ascending = np.argsort(places)
+        parts = np.searchsorted(self._ends, places[ascending], side="right")
+        for part in np.unique(parts):
+            rows = ascending[parts == part]
+            numbers = places[rows] - self._shifts[part]
+            found = self._files.read(int(self._numbers[part]), numbers)
+            for row, record in zip(rows, found, strict=True):
+                records[row] = record
         return [records]
 
     def parse(self, *row: tf.Tensor):

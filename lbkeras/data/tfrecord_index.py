@@ -23,7 +23,7 @@ from lbkeras.fingerprint import digest
 HEADER, FOOTER = 12, 4  # bytes around the data of a record
 _THREADS = 16  # they wait for the disk
 _BLOCK, _LARGE = 1 << 16, 1 << 14  # bytes: read at once; of records whose headers alone are read
-_SILENT, _BETWEEN_LINES = 2.0, 10.0  # seconds
+_WORTH_KEEPING, _SILENT, _BETWEEN_LINES = 1.0, 2.0, 10.0  # seconds
 
 
 def masked_crc(content: bytes) -> int:
@@ -35,8 +35,8 @@ def masked_crc(content: bytes) -> int:
 def record_lengths(paths: list[str], what: str) -> list[np.ndarray]:
     """The length in bytes of each record's data, an array of uint32 for each file.
 
-    Files that are as they were when they were read last (path, size, time of change) are known from
-    the cache, `$XDG_CACHE_HOME/lbkeras` or `~/.cache/lbkeras`, if there can be one.
+    What took longer than a second is kept in `$XDG_CACHE_HOME/lbkeras` or `~/.cache/lbkeras`, if
+    there can be a file, and holds as long as a file has the same path, size and time of change.
 
     Args:
         paths: of files in one folder.
@@ -50,8 +50,10 @@ def record_lengths(paths: list[str], what: str) -> list[np.ndarray]:
     states = {path: _state(path) for path in map(os.path.abspath, paths)}
     new = [path for path, state in states.items() if path not in known or known[path][0] != state]
     if new:
+        begin = time.monotonic()
         known |= {path: (states[path], found) for path, found in _found(new, what).items()}
-        _save(cache, known)
+        if time.monotonic() - begin > _WORTH_KEEPING:
+            _save(cache, known)
     return [known[path][1] for path in map(os.path.abspath, paths)]
 
 
