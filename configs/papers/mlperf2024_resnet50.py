@@ -69,9 +69,8 @@ PAPER = dict(
         **{
             f"lars_{batch_size}": dict(
                 accuracy=_TARGET,
-                updates=median * _IMAGENET / batch_size,
                 tag="secondary",
-                note=f"the target, reached after {median:g} epochs",
+                note=f"the target, reached after a median of {median:g} epochs",
             )
             for batch_size, (*_, median) in _REFERENCE.items()
         },
