@@ -1,5 +1,6 @@
 """A user's object that has a length and gives examples by their numbers, as random access."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,8 @@ class Items(RandomAccess):
     """The examples of a user's object; a `source.__getitems__` gets several places at once.
 
     Of sides that differ among the first examples the length is open: such parts of a row are padded
-    with zeros, and cut again in the graph.
+    with zeros, and cut again in the graph. One thread at a time asks the object, which may have a
+    file of its own open.
 
     Args:
         source: `len(source)`, and `source[i]` an example: `(x, y)`, `(x, y, sample_weight)` or x.
@@ -40,7 +42,7 @@ class Items(RandomAccess):
     """
 
     def __init__(self, source: Any):
-        self._items = source
+        self._items, self._one_thread = source, threading.Lock()
         try:
             number = len(source)
         except Exception as error:
@@ -71,7 +73,9 @@ class Items(RandomAccess):
 
     def read(self, places: np.ndarray) -> list[np.ndarray]:
         examples = []
-        for place, item in self._read_items(places.tolist()):
+        with self._one_thread:
+            items = self._read_items(places.tolist())
+        for place, item in items:
             example = self._example(place, item)
             self._check_form(place, example)
             examples.append(tf.nest.flatten(example))

@@ -74,8 +74,8 @@ class Pipeline(KerasAdapter):
             memory (for training with up to two copies more, in the orders of this epoch and the
             next). Or an object with `len(source)` and `source[i]`, an example as arrays or numbers,
             the same whenever it is read, and where it has it `source.__getitems__([i, ...])`: a
-            PyTorch or Grain data set, `tfds.data_source(...)`. It stays where it is, and several
-            threads read it. Or a stream, an unbatched `tf.data.Dataset` of such examples, which is
+            PyTorch or Grain data set, `tfds.data_source(...)`. It stays where it is, and one thread
+            at a time reads it. Or a stream, an unbatched `tf.data.Dataset` of such examples, which is
             shuffled through a buffer. Rows of variable length are padded with zeros to the longest
             of their batch. Or what Keras takes in batches, whose examples become such a stream: a
             `PyDataset`, read by one thread, its `on_epoch_end` not called, or a function without
@@ -114,9 +114,9 @@ class Pipeline(KerasAdapter):
             that is batched or of unknown cardinality, first examples that cannot be read or
             decoded, an `augment` that fails or returns another number of rows; in `fit`, its own
             object as validation_data, an assignment of `batch_size`; in `fit` and `evaluate`,
-            `class_weight` and the like, and labels in memory beyond the model's outputs. What a
-            the disk has later TensorFlow raises as an error of its own, which has the cause in its
-            text.
+            `class_weight` and the like, and labels in memory beyond the model's outputs. What
+            comes later from the disk TensorFlow raises as an error of its own, which has the cause
+            in its text.
 
     >>> x = np.arange(20, dtype="float32").reshape(10, 2)
     >>> train = Pipeline((x, np.arange(10)), batch_size=4, seed=1)

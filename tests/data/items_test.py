@@ -1,6 +1,7 @@
 """Users' objects with a length that give examples by their numbers."""
 
 import collections
+import time
 import warnings
 
 import numpy as np
@@ -47,6 +48,25 @@ def test_numbers_strings_and_tensors():
     assert w.tolist() == [0, 0.5, 1, 1.5] and w.dtype == np.float32
     x, y = joined(batches(Items(lambda i: ([1, i], np.float64(i)))))
     assert x.tolist() == [[1, 0], [1, 1], [1, 2], [1, 3]] and y.dtype == np.float32
+
+
+def test_one_thread_at_a_time_asks_the_object():
+    """As one file that each item seeks in."""
+    asked, most = [], []
+
+    class Slow:
+        def __len__(self):
+            return 200
+
+        def __getitem__(self, i):
+            asked.append(i)
+            time.sleep(0.0005)
+            most.append(len(asked))
+            asked.remove(i)
+            return np.float32(i)
+
+    assert joined(batches(Slow(), 200)).tolist() == list(range(200))
+    assert max(most) == 1
 
 
 def test_rows_of_several_lengths_are_padded_by_batch():
@@ -179,7 +199,7 @@ def test_what_a_pipeline_knows_of_it(recwarn):
     source = Items(np.zeros((120, 2)), labels)
     train = Pipeline(source, 8, shuffle_bytes=0)  # sorted by class, which does not matter
     assert train.num_examples == 120 and train.label_range() == (3, 3)
-    assert train.order == Pipeline((np.zeros((120, 2)), labels), 8).order
+    assert train.order() == Pipeline((np.zeros((120, 2)), labels), 8).order()
     with pytest.raises(UserError, match=r"labels: expected \(x, y\) in memory"):
         train.labels()
     with pytest.raises(UserError, match="parts: expected shuffled data in memory"):
