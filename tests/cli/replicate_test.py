@@ -140,7 +140,7 @@ def test_targets_and_a_reference_go_into_the_folder():
     described = _described("mlperf2024_resnet50:imagenet", "--config.targets.val_loss=1.5")
     assert described["targets"] == ["val_accuracy_at_least_0.759", "val_loss_at_most_1.5"]
     reference = described["reference"]
-    assert reference["points"]["lars_8192"]["epochs"] == 42
+    assert reference["points"]["resnet50_lars_8192"]["epochs"] == 42
     assert reference["target"] == "val_accuracy_at_least_0.759" and len(reference["points"]) == 12
     assert "reference" not in _described("mlperf2024_resnet50:digits")
 
