@@ -74,8 +74,8 @@ class Pipeline(KerasAdapter):
             memory (for training with up to two copies more, in the orders of this epoch and the
             next). Or an object with `len(source)` and `source[i]`, an example as arrays or numbers,
             the same whenever it is read, and where it has it `source.__getitems__([i, ...])`: a
-            PyTorch or Grain data set, `tfds.data_source(...)`. It stays where it is, and one thread
-            at a time reads it. Or a stream, an unbatched `tf.data.Dataset` of such examples, which is
+            PyTorch or Grain data set, `tfds.data_source(...)`. It stays where it is; one thread at
+            a time reads it. Or a stream, an unbatched `tf.data.Dataset` of such examples, which is
             shuffled through a buffer. Rows of variable length are padded with zeros to the longest
             of their batch. Or what Keras takes in batches, whose examples become such a stream: a
             `PyDataset`, read by one thread, its `on_epoch_end` not called, or a function without
