@@ -64,4 +64,4 @@ def test_a_replication_measures_sharpness_and_draws_the_line(tmp_path):
         for name in ("val_loss", "val_accuracy"):
             assert line[name][place] == pytest.approx(record["final"][name], rel=1e-5)
     text = (tmp_path / "report.md").read_text()
-    assert "![line](plots/line.png)" in text and "ours: sharpness_subspace_100" in text
+    assert "![line](plots/line.png)" in text and "ours: sharpness subspace 100 " in text
