@@ -16,7 +16,7 @@ GRAY, PHOTOGRAPHS = 53, 21
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """Sets: "gray", PNGs of one size; "photographs", JPEGs of many; with "_array" as ArrayRecord."""
+    """Sets: "gray", PNGs of one size; "photographs", JPEGs of many; "_array": as ArrayRecord."""
     import tensorflow_datasets as tfds
 
     folder = tmp_path_factory.mktemp("tfds")
