@@ -6,6 +6,7 @@ and ml_collections, nothing else.
 """
 
 import inspect
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from lbkeras import metrics as logged
 from lbkeras.errors import UserError, unknown_name
 
 FIRST_TUNING_SEED = 100
+_HYPERCUBE = 30  # a seed whose hyper-parameters are hardly correlated in 12 to 24 trials
 REQUIRED = ("data", "model", "plan")
 LOSS = dict(name=logged.ACCURACY_LOSS, from_logits=True)
 _DEFAULTS = dict(
@@ -26,6 +28,7 @@ _DEFAULTS = dict(
     first_seed=0,
     checkpoint_minutes=10.0,
     train={},
+    targets={},
 )
 _DATA = dict(train_split="train", test_split="test", test_batch_size=1000, augmentation="default")
 # What they mean stands in `runs.train_section`.
@@ -149,6 +152,7 @@ def experiment(
     loss: dict[str, Any] | None = None,
     metrics: dict[str, dict[str, Any]] | Sequence[Any] | None = None,
     metric: str | None = None,
+    targets: dict[str, float] | None = None,
     callbacks: dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
     seeds: int = 3,
@@ -187,6 +191,10 @@ def experiment(
         metric: what a report is about, logged or derived from the history
             (`val_accuracy_median_of_last_5`, see `lbkeras.derived`); None: `val_accuracy`, else the
             first metric on unseen examples, else `val_loss`.
+        targets: values to be reached, such as `dict(val_accuracy=0.759)`: the report says how many
+            updates, epochs and seconds of training each run took. Claims and `metric` name them
+            `updates_to_val_accuracy_at_least_0.759`, with `epochs_to_` and `seconds_to_`, and
+            `at_most` where less is better.
         callbacks: names of callbacks that steer or measure, each with its arguments; with `name`
             the key may be any.
         train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
@@ -209,6 +217,7 @@ def experiment(
         loss=loss,
         metrics=metrics,
         metric=metric,
+        targets=targets,
         callbacks=callbacks,
         train=train,
         seeds=seeds,
@@ -275,6 +284,32 @@ def held_out(data: dict[str, Any]) -> dict[str, Any]:
 def rates_around(middle: float) -> list[float]:
     """Five learning rates, a factor of 2 apart."""
     return [middle * multiple for multiple in (0.25, 0.5, 1.0, 2.0, 4.0)]
+
+
+def trials(number: int, **ranges: tuple) -> list[dict[str, float]]:
+    """Settings of several hyper-parameters to try: the middle of all, then a Latin hypercube.
+
+    Each range is cut into `number - 1` parts, each of which one trial takes the middle of; which
+    parts go together is drawn, the same at each call.
+
+    >>> [each["learning_rate"] for each in trials(3, learning_rate=(0.01, 1.0), decay=(1e-5, 1e-3))]
+    [0.1, 0.0316, 0.316]
+
+    Args:
+        number: of settings, the same for each that is compared.
+        **ranges: for each hyper-parameter its least and its largest value, on a logarithmic scale
+            unless "linear" follows; three digits of a value are kept.
+
+    Reference: McKay, Beckman, Conover, Technometrics 21, 1979.
+    """
+    drawn, found = random.Random(_HYPERCUBE), [{} for _ in range(number)]
+    for name, (least, most, *scale) in ranges.items():
+        shares = [(part + 0.5) / (number - 1) for part in range(number - 1)]
+        drawn.shuffle(shares)
+        for setting, share in zip(found, [0.5, *shares], strict=True):
+            linear = least + (most - least) * share
+            setting[name] = float(f"{linear if scale else least * (most / least) ** share:.3g}")
+    return found
 
 
 def rate_arm(group: str, rate: float) -> str:

@@ -13,7 +13,8 @@ from lbkeras.runs.components import OF_EVERY_RUN, check_name
 SECTIONS = ("data", "model", "loss", "metrics", "optimizer", "plan", train_section.TRAIN)
 LOSS, METRICS, CALLBACKS = "loss", "metrics", "callbacks"
 LISTS = (METRICS, CALLBACKS)  # sections of entries, each a component
-OPTIONAL = (CALLBACKS, train_section.TRAIN, "linear_interpolation")
+TARGETS = "targets"
+OPTIONAL = (CALLBACKS, train_section.TRAIN, TARGETS, "linear_interpolation")
 # The keys of `data`, those of them that need not be there, and those that one's own function does
 # not get.
 OF_DATA = (
@@ -47,6 +48,8 @@ def check_config(config) -> None:
         if key in config or key not in OPTIONAL:
             _check_section(f"config.{key}", config.get(key))
             _check_entries(f"config.{key}", key, config[key])
+    for metric, value in (config.get(TARGETS) or {}).items():
+        checks.number(f"config.{TARGETS}.{metric}", value, expected="a number")
     if not isinstance(config.get("metric") or "", str):
         raise UserError(f"config.metric: expected text, received {config.metric!r}")
     if not config.arms:
