@@ -179,7 +179,7 @@ def test_what_a_pipeline_knows_of_it(recwarn):
     source = Items(np.zeros((120, 2)), labels)
     train = Pipeline(source, 8, shuffle_bytes=0)  # sorted by class, which does not matter
     assert train.num_examples == 120 and train.label_range() == (3, 3)
-    assert train.order == Pipeline((np.zeros((120, 2)), labels), 8).order
+    assert train.order() == Pipeline((np.zeros((120, 2)), labels), 8).order()
     with pytest.raises(UserError, match=r"labels: expected \(x, y\) in memory"):
         train.labels()
     with pytest.raises(UserError, match="parts: expected shuffled data in memory"):
