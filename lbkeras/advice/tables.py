@@ -96,6 +96,52 @@ def format_advice(advice, own: str = "own") -> str:
     return f"{format_plans(plans)}\n\n{format_probes(plans, probes, seconds)}"
 
 
+def format_dry_run(result) -> str:
+    """A row for each batch size of each arm, then one for each arm, of a `DryRun`."""
+    header = ("arm", "batch", "pieces", "memory", "examples/s", "hours*")
+    rows = [header]
+    totals = [("arm", "updates", "hours*", "evaluation", "checkpoint", "files of a run")]
+    for arm, found in result.arms.items():
+        for index, each in enumerate(found.tried.values()):
+            phases = [p for p in found.plan.phases if p.batch_size == each.batch_size]
+            seconds = [found.phase_seconds(phase) for phase in phases]
+            rows.append(
+                (
+                    arm if index == 0 else "",
+                    f"{each.batch_size:,}",
+                    f"{each.replicas} x {each.pieces:,} x {each.micro_batch_size:,}",
+                    "" if each.memory_mb is None else f"{each.memory_mb:,.0f} MB",
+                    _rate(each.examples_per_second),
+                    "" if None in seconds else _hours(sum(seconds)),
+                )
+            )
+        totals.append(
+            (
+                arm,
+                f"{found.plan.updates():,}",
+                "" if found.seconds is None else _hours(found.seconds),
+                f"{_rate(found.evaluation[1])}/s",
+                f"{found.checkpoint_bytes / 1e6:,.1f} MB",
+                f"{found.file_bytes / 1e6:,.1f} MB",
+            )
+        )
+    return (
+        f"{_aligned(rows)}\n\n{_aligned(totals)}\n\n"
+        "pieces: replicas x pieces of a replica's share x examples at once\n"
+        "* extrapolated from a few updates of one piece, evaluation left out"
+    )
+
+
+def _rate(examples_per_second: float | None) -> str:
+    if examples_per_second is None:
+        return ""
+    return f"{examples_per_second:,.{0 if examples_per_second >= 100 else 1}f}"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.{1 if seconds >= 36_000 else 3}f}"
+
+
 def _epochs(phase) -> str:
     return f"{phase.first_epoch + 1}-{phase.first_epoch + phase.epochs}"
 

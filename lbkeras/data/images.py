@@ -63,6 +63,26 @@ def describe_images(name, data_dir=None):
     return f"{info.full_name}. {' '.join((info.description or '').split())}".strip()
 
 
+def form_of_images(name, data_dir=None):
+    """The shape of a set's images, unknown sides None, and its number of classes.
+
+    Of a set on disk as its files say it, of another as TFDS has it in its code.
+
+    Raises:
+        UserError: a set that neither knows, or as `load_images`.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = _find_builder(name, data_dir)
+    except UserError:
+        if re.split("[:/]", name)[0] not in tfds.list_builders(with_community_datasets=False):
+            raise
+        builder = tfds.builder(name)
+    _, label_key, shape = _image_and_label(name, builder)
+    return shape, builder.info.features[label_key].num_classes
+
+
 def _find_builder(name, data_dir):
     """The builder of a prepared set, made from its files: needs neither its code nor a network."""
     import tensorflow_datasets as tfds  # seconds to import

@@ -22,6 +22,7 @@ def load(
     training: bool | None = None,
     augmentation: str = "default",
     seed: int = 0,
+    source: object = None,
 ) -> Pipeline:
     """Loads a data set as a Pipeline of `(image, label)`, the images uint8.
 
@@ -40,6 +41,7 @@ def load(
         augmentation: "default": as in the papers, in training only (CIFAR: pad 4, random crop,
             flip; ImageNet: random area and aspect, flip; others none), or "none".
         seed: orders and augments the data.
+        source: what is read in place of the set's files, of their form: data that were made.
 
     Raises:
         UserError: unknown set or split, a set that is not on the disk, an empty split, a damaged
@@ -59,7 +61,7 @@ def load(
     data_dir = _folder(data_dir)
     training = split.startswith("train") if training is None else training
     augmented = training and augmentation == "default"
-    source = _source(name, split, data_dir)
+    source = _source(name, split, data_dir) if source is None else source
     augment = decode = None
     if isinstance(source, tf.data.Dataset):
         from lbkeras.data.imagenet import center_crop, random_resized_crop
