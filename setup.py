@@ -49,6 +49,7 @@ setup(
     package_data={"": ["*.pyi", "py.typed", "*.json"]},
     install_requires=[
         "absl-py>=2.1",
+        "google-crc32c>=1.5",
         "importlib_resources>=6.0",  # tensorflow-datasets 4.9.10 imports it without declaring it
         "keras>=3.12.0",
         "matplotlib>=3.8",

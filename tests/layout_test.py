@@ -18,7 +18,17 @@ OF_EVERYTHING = {"checks", "errors", "files", "fingerprint", "keras_internals", 
 OF_A_KIND = {"keras": "keras", "tensorflow": "tensorflow", "tensorflow_datasets": "tensorflow"}
 NOT_LOADED = {"TYPE_CHECKING", "modules"}  # for type checkers; if `sys.modules` has it already
 LIBRARIES = {
-    *("absl", "matplotlib", "ml_collections", "numpy", "scipy", "sklearn", "tensorboard"),
+    *(
+        "absl",
+        "array_record",
+        "google_crc32c",
+        "matplotlib",
+        "ml_collections",
+        "numpy",
+        "scipy",
+        "sklearn",
+        "tensorboard",
+    ),
     "threadpoolctl",
 }
 

@@ -115,8 +115,7 @@ class Checkpoint(PipelineCallback):
             return 0
         path, state, arrays = newest
         check_fits(path, state, arrays, model)
-        if state["step"]:
-            self._check_data(path, state)
+        self._check_data(path, state, report)
         for name, variable in variables_of(model).items():
             variable.assign(arrays[name])
         self.pipeline.resume(state["batch_size"])
@@ -125,14 +124,26 @@ class Checkpoint(PipelineCallback):
         self._pending = (path, state, arrays)
         return state["epoch"]
 
-    def _check_data(self, path: Path, state: dict) -> None:
-        """A place inside an epoch is one in these data only."""
+    def _check_data(self, path: Path, state: dict, report) -> None:
+        """A place inside an epoch is one in these data only, and in their order."""
+        order = state.get("order")  # 0.1.0 did not write it, nor the number of examples
+        same = self.pipeline.goes_on_in(order)
+        said = f"in the order of {order or 'a shuffle buffer'}, received {self.pipeline.order}"
+        if not state["step"]:
+            if not same:
+                report(f"checkpoint {path}: was written {said}: the next epochs have another order")
+            return
         number = self.pipeline.num_examples
-        written = state.get("num_examples", number)  # 0.1.0 did not write it
+        written = state.get("num_examples", number)
         if written != number:
             raise UserError(
                 f"checkpoint {path}: expected the data of the epoch inside which it was written, "
                 f"{written:,} examples, received {number:,}"
+            )
+        if not same:
+            raise UserError(
+                f"checkpoint {path}: expected the data of the epoch inside which it was written, "
+                f"{said}; {OTHER_VERSION}"
             )
 
     def _newest(self, report) -> tuple | None:
@@ -185,6 +196,7 @@ class Checkpoint(PipelineCallback):
             "step": step,
             "batch_size": self.pipeline.batch_size,
             "num_examples": self.pipeline.num_examples,
+            "order": self.pipeline.order,
             "optimizer": optimizer_classes(self.model.optimizer),
             "callbacks": [
                 {

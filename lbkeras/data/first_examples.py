@@ -34,7 +34,7 @@ class FirstExamples:
     def __init__(self, dataset: tf.data.Dataset):
         options = tf.data.Options()
         options.autotune.enabled = False
-        first = dataset.take(_MOST_FIRST).with_options(options)
+        first = dataset.take(MOST_FIRST).with_options(options)
         try:
             self._examples = [tf.nest.flatten(each) for each in first.as_numpy_iterator()]
         except tf.errors.OpError as error:
@@ -58,7 +58,7 @@ class FirstExamples:
         return None if labels is None or not len(labels) else (int(labels.min()), int(labels.max()))
 
 
-_MOST_FIRST = 32  # examples
+MOST_FIRST = 32  # examples
 _BYTES_OF_A_TENSOR = 256  # what TensorFlow keeps of one beside its numbers; measured: 234
 
 
@@ -92,7 +92,7 @@ def warn_of_own_order(dataset: tf.data.Dataset) -> None:
 def warn_of_one_class(first: FirstExamples, buffer: int, num_examples: int) -> None:
     """Says that a stream seems sorted by class, and the shuffle buffer does not hold it."""
     labels = first.labels()
-    if labels is None or buffer >= num_examples or len(labels) < _MOST_FIRST:
+    if labels is None or buffer >= num_examples or len(labels) < MOST_FIRST:
         return
     if len(set(labels.tolist())) == 1:
         warnings.warn(

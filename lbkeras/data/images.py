@@ -38,19 +38,11 @@ def load_images(name, split="train", data_dir=None, *, max_bytes=MAX_BYTES_IN_ME
     builder = _find_builder(name, data_dir)
     image_key, label_key, shape = _image_and_label(name, builder)
     num_examples = _num_examples(name, builder, split)
-    files = _files(name, builder, split)
-    num_classes = builder.info.features[label_key].num_classes
-    stream = _encoded(builder, split, image_key, label_key, num_examples)
+    _check_files(name, builder, split)
+    parse = _parser(builder, image_key, label_key)
     if None in shape or num_examples * shape[0] * shape[1] * shape[2] > max_bytes:
-        _check_records(name, files, most=1)
-        return _with_labels_checked(stream, num_classes)
-    images, labels = _decode_all(name, stream, num_examples, shape, files)
-    wrong = labels[(labels < 0) | (labels >= num_classes)]
-    if len(wrong):
-        raise UserError(
-            f"data set {name!r}: expected labels from 0 to {num_classes - 1}, received {wrong[0]}"
-        )
-    return images, labels
+        return _records(name, builder, split, parse)
+    return _in_memory(name, _records(name, builder, split, _decoding(parse, shape)), shape)
 
 
 def describe_images(name, data_dir=None):
@@ -162,8 +154,8 @@ def _num_examples(name, builder, split):
     return num_examples
 
 
-def _files(name, builder, split):
-    """The files that a split is read from; refuses missing ones and those of too few bytes."""
+def _check_files(name, builder, split):
+    """Refuses missing files of a split, and those of too few bytes."""
     files = {instruction.filename for instruction in builder.info.splits[split].file_instructions}
     for file in sorted(files):
         if not os.path.isfile(file):
@@ -179,72 +171,56 @@ def _files(name, builder, split):
                 f"data set {name!r}: expected at least {least:,} bytes in {where} of split "
                 f"{whole.name!r}, received {size:,}"
             )
-    return sorted(files)
 
 
-def _check_records(name, files, most=-1):
-    """Reads the first `most` records of each file; refuses the first file where that fails."""
-    import tensorflow as tf
+def _records(name, builder, split, parse):
+    """The records of a split in the order of its files, parsed in the graph."""
+    from lbkeras.data.record_files import ArrayRecordFiles, TfRecordFiles
+    from lbkeras.data.records import Records
 
-    from lbkeras.data.reading import reason
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    for file in files:
-        try:
-            records = tf.data.TFRecordDataset(file).take(most).with_options(options)
-            number = sum(1 for _ in records.batch(1024))
-        except tf.errors.OpError as error:
+    what = f"data set {name!r}"
+    parts = builder.info.splits[split].file_instructions
+    counts = {os.fspath(part.filename): part.examples_in_shard for part in parts}
+    paths = list(counts)
+    form = builder.info.file_format.value
+    if form == "tfrecord":
+        files = TfRecordFiles(paths, what)
+    elif form == "array_record":
+        files = ArrayRecordFiles(paths, list(counts.values()), what)
+    else:
+        raise UserError(f"{what}: expected TFRecord or ArrayRecord files, received {form}")
+    for path, expected, received in zip(paths, counts.values(), files.counts, strict=True):
+        if received != expected:
             raise UserError(
-                f"data set {name!r}: expected records in {file!r}, received {reason(error)}"
-            ) from error
-        if not number:
-            raise UserError(f"data set {name!r}: expected records in {file!r}, received none")
+                f"{what}: expected {expected:,} records in {path!r}, received {received:,}"
+            )
+    numbers = {path: number for number, path in enumerate(paths)}
+    parts = [(numbers[os.fspath(part.filename)], part.skip, part.take) for part in parts]
+    return Records(files, parts, parse)
 
 
-def _encoded(builder, split, image_key, label_key, num_examples):
-    """An unbatched dataset of (encoded image, label), in the order of the files."""
+def _parser(builder, image_key, label_key):
+    """A serialized example -> `(encoded image, label)`, the label checked."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    options = tf.data.Options()
-    options.autotune.enabled = False  # stalls when an iterator is released, tensorflow 2.21
-    features = tfds.decode.PartialDecoding(
-        {image_key: True, label_key: True}, decoders={image_key: tfds.decode.SkipDecoding()}
-    )
+    decoders = {image_key: tfds.decode.SkipDecoding()}
+    partial = tfds.decode.PartialDecoding({image_key: True, label_key: True}, decoders)
     with _without_warnings():  # PartialDecoding asks TFDS' own features what it deprecated
-        dataset = builder.as_dataset(
-            split=split,
-            shuffle_files=False,
-            decoders=features,
-            read_config=tfds.ReadConfig(
-                options=options,
-                try_autocache=False,
-                skip_prefetch=True,
-                interleave_cycle_length=1,
-                num_parallel_calls_for_decode=os.cpu_count(),
-                num_parallel_calls_for_interleave_files=1,
-            ),
-        )
-    dataset = dataset.map(
-        lambda example: (example[image_key], example[label_key]),
-        num_parallel_calls=os.cpu_count(),
-    )
-    return dataset.apply(tf.data.experimental.assert_cardinality(num_examples))
+        features = partial.extract_features(builder.info.features)
+    num_classes = builder.info.features[label_key].num_classes
 
-
-def _with_labels_checked(stream, num_classes):
-    import tensorflow as tf
-
-    def checked(image, label):
+    def parse(record):
+        example = features.deserialize_example(record, decoders=decoders)
+        label = example[label_key]
         known = tf.debugging.Assert(
             (label >= 0) & (label < num_classes),
             [f"expected labels from 0 to {num_classes - 1}, received", label],
         )
         with tf.control_dependencies([known]):
-            return image, tf.identity(label)
+            return example[image_key], tf.identity(label)
 
-    return stream.map(checked, num_parallel_calls=os.cpu_count())
+    return parse
 
 
 @contextlib.contextmanager
@@ -259,27 +235,37 @@ def _without_warnings():
         logging.set_verbosity(before)
 
 
-def _decode_all(name, stream, num_examples, shape, files):
-    """The whole set as arrays, decoded in parallel."""
-    import numpy as np
+def _decoding(parse, shape):
+    """As `parse`, with the image decoded."""
     import tensorflow as tf
 
-    from lbkeras.data.reading import error_of_data
-
-    def decode(encoded, label):
+    def parse_and_decode(record):
+        encoded, label = parse(record)
         image = tf.io.decode_image(encoded, channels=shape[-1], expand_animations=False)
         return tf.ensure_shape(image, shape), label
 
-    images = np.empty((num_examples, *shape), np.uint8)
-    labels = np.empty((num_examples,), np.int64)
-    batches = stream.map(decode, num_parallel_calls=os.cpu_count()).batch(1024).prefetch(2)
+    return parse_and_decode
+
+
+def _in_memory(name, records, shape):
+    """The whole set as arrays, read in parallel."""
+    import numpy as np
+
+    from lbkeras.data.pipeline import Pipeline
+    from lbkeras.data.reading import reading_data
+
+    images = np.empty((records.num_examples, *shape), np.uint8)
+    labels = np.empty((records.num_examples,), np.int64)
     first = 0
     try:
-        for image_batch, label_batch in batches.as_numpy_iterator():
-            last = first + len(label_batch)
-            images[first:last], labels[first:last] = image_batch, label_batch
-            first = last
-    except tf.errors.OpError as error:
-        _check_records(name, files)  # names the file, where it is one of records
-        raise (error_of_data(name, error) or error) from error
+        with reading_data(name):
+            batches = Pipeline(records, 1024, shuffle=False).dataset()
+            for image_batch, label_batch in batches.as_numpy_iterator():
+                last = first + len(label_batch)
+                images[first:last], labels[first:last] = image_batch, label_batch
+                first = last
+    except UserError as error:
+        if error.key != "source":
+            raise
+        raise UserError(f"data set {name!r}: {error.said}") from error
     return images, labels

@@ -145,7 +145,7 @@ class KerasAdapter(DataAdapter):
         return iter(self._distributed(self._pass_dataset))
 
     def _pass_dataset(self, shard: ReplicaShard) -> tf.data.Dataset:
-        lasting = self._is_stream or not self.shuffle
+        lasting = not (self._in_memory and self.shuffle)
         if lasting and self._pass[1] == 0:
             return self._standing_dataset(shard)
         return self._dataset(*self._pass, shard)  # type: ignore[call-arg]

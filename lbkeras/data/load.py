@@ -4,9 +4,8 @@ import functools
 import os
 from pathlib import Path
 
-import tensorflow as tf
-
 from lbkeras.data.pipeline import Pipeline
+from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.text import describe_text, is_text, load_text
 from lbkeras.errors import UserError
 
@@ -63,7 +62,7 @@ def load(
     augmented = training and augmentation == "default"
     source = _source(name, split, data_dir) if source is None else source
     augment = decode = None
-    if isinstance(source, tf.data.Dataset):
+    if isinstance(source, RandomAccess):
         from lbkeras.data.imagenet import center_crop, random_resized_crop
 
         decode = random_resized_crop() if augmented else center_crop()

@@ -1,6 +1,5 @@
 """Batches of data in memory."""
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -104,8 +103,7 @@ class MemoryBatches:
         return self._batching.shard.divide(self._augmented_batches(batches))
 
     def _augmented_batches(self, batches) -> tf.data.Dataset:
-        parallel = dict(num_parallel_calls=os.cpu_count(), deterministic=True)
-        return batches.map(self._batching.augmented, **parallel)
+        return self._batching.map_batches(batches, self._batching.augmented)
 
     def _batches_in_order(self) -> tf.data.Dataset:
         """Every example once in the source's order, the last batch as large as it comes."""

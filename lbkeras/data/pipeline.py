@@ -10,11 +10,20 @@ import tensorflow as tf
 from lbkeras import checks
 from lbkeras.data.batches import examples_of, is_in_batches
 from lbkeras.data.batching import Batching, count_steps
-from lbkeras.data.first_examples import FirstExamples, warn_of_one_class, warn_of_own_order
+from lbkeras.data.decoded_batches import DecodedBatches
+from lbkeras.data.first_examples import (
+    MOST_FIRST,
+    FirstExamples,
+    warn_of_one_class,
+    warn_of_own_order,
+)
 from lbkeras.data.given_functions import check_augment, decoded_specification
+from lbkeras.data.indexed_batches import IndexedBatches
+from lbkeras.data.items import Items, is_items
 from lbkeras.data.keras_adapter import KerasAdapter
 from lbkeras.data.labels import range_of_labels
 from lbkeras.data.memory_batches import MemoryBatches
+from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
 from lbkeras.data.source import count, hash_of, tensors
 from lbkeras.data.stream_batches import StreamBatches
@@ -27,18 +36,25 @@ class Pipeline(KerasAdapter):
     """Batches of a data set for `model.fit`, `evaluate` and `predict`, given as their `x`.
 
     The order of epoch e is a pure function of (seed, e). With `shuffle=True` (training) every batch
-    has the same static shape and the `num_examples % batch_size` examples left over are dropped: of
-    data in memory a different set each epoch; of a stream that the shuffle buffer does not hold,
-    some of those near its end. With `shuffle=False` (evaluation) the order is the source's and the
-    last, smaller batch is kept. Used alone it is an ordinary data set of known length; with
+    has the same static shape and the `num_examples % batch_size` examples left over are dropped: a
+    different set each epoch; of a stream that the shuffle buffer does not hold, some of those near
+    its end. With `shuffle=False` (evaluation) the order is the source's and the last, smaller batch
+    is kept. Used alone it is an ordinary data set of known length; with
     `lbkeras.callbacks.BatchSizeScheduler` its batch size follows the schedule.
+
+    Data in memory and data that are read in any order (prepared sets on the disk, your own object)
+    have one order: a uniform permutation of all examples in each epoch, whatever the batch size, so
+    that the same set gives the same batches either way. A stream is not as well shuffled: an
+    example comes at most a buffer's length before its place, and much the same ones meet in the
+    next epoch.
 
     Under a strategy each replica gets its part of every global batch, the same examples that one
     device would get in that step. With several workers data in memory are augmented as one batch,
-    so that the result is one device's; of a stream each worker decodes its own rows only, and
-    `augment` gets those, with a seed of their own. The last batch of an evaluation counts each of
-    its examples once, however few they are. All of it needs a strategy from
-    `lbkeras.distribution.strategy`, or `lbkeras.distribution.patch_keras()`.
+    so that the result is one device's; of other data each worker decodes its own rows only, and
+    `augment` gets those, with a seed of their own. In any order it reads its own rows only; of a
+    stream it reads all. The last batch of an evaluation counts each of its examples once, however
+    few they are. All of it needs a strategy from `lbkeras.distribution.strategy`, or
+    `lbkeras.distribution.patch_keras()`.
 
     Keras drops `fit(class_weight=...)`, `sample_weight`, `y` and `batch_size` beside such an
     object; they are refused. Give weights as the source's third part, `(x, y, class_weights[y])`.
@@ -47,9 +63,12 @@ class Pipeline(KerasAdapter):
         source: `(x, y)` or `(x, y, sample_weight)`, or x alone, which is no tuple: each an array, a
             list of numbers, or a dict, list or tuple of them, with one row an example, kept in
             memory (for training with up to two copies more, in the orders of this epoch and the
-            next). Or a stream, an unbatched `tf.data.Dataset` of such examples, which is shuffled
-            through a buffer; rows of variable length are padded with zeros to the longest of their
-            batch. Or what Keras takes in batches, whose examples become such a stream: a
+            next). Or an object with `len(source)` and `source[i]`, an example as arrays or numbers,
+            the same whenever it is read, and where it has it `source.__getitems__([i, ...])`: a
+            PyTorch or Grain data set, `tfds.data_source(...)`. It stays where it is, and several
+            threads read it. Or a stream, an unbatched `tf.data.Dataset` of such examples, which is
+            shuffled through a buffer. Rows of variable length are padded with zeros to the longest
+            of their batch. Or what Keras takes in batches, whose examples become such a stream: a
             `PyDataset`, read by one thread, its `on_epoch_end` not called, or a function without
             arguments that makes a generator. A generator itself can be read only once: it is read
             to its end, into memory.
@@ -58,8 +77,9 @@ class Pipeline(KerasAdapter):
         shuffle: True for training, False for evaluation.
         augment: `(x, seed) -> x` on a whole batch, inside tf.data; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, step). None: the data as they are.
-        decode: for a `tf.data.Dataset` source, `(example, seed) -> example` before batching; `seed`
-            is an int32 tensor of shape (2,), a pure function of (seed, epoch, place in the epoch).
+        decode: for a source that is not in memory, `(example, seed) -> example` before batching,
+            inside tf.data; `seed` is an int32 tensor of shape (2,), a pure function of (seed,
+            epoch, place in the epoch).
         seed: integer that orders and augments the data.
         num_examples: how many examples a pass over the source has, where it does not know that: a
             generator, or a `tf.data.Dataset` of unknown cardinality. If it is wrong the pass ends
@@ -67,7 +87,7 @@ class Pipeline(KerasAdapter):
         shuffle_bytes: host memory for the buffer that a stream is shuffled through, at least 0.
             Default 1 GiB. It holds as many examples as fit, by the mean size of the first 32, and
             each batch is drawn from it: a stream sorted by class needs one that holds it all, or
-            several classes at least. The orders depend on it. Data in memory do not need it.
+            several classes at least. The orders depend on it. Other data do not need it.
 
     Attributes:
         num_examples: examples in the source.
@@ -75,7 +95,8 @@ class Pipeline(KerasAdapter):
             `evaluate` and `predict`; `fit` begins with its `initial_epoch` (or where
             BackupAndRestore goes on).
         start_step: steps that the next pass leaves out at its beginning (to resume inside an
-            epoch; costs nothing for data in memory); back to 0 after that pass.
+            epoch; of a stream they are read, of other data it costs nothing); back to 0 after that
+            pass.
 
     Raises:
         UserError: no examples, parts of different lengths, a batch size out of range, a data set
@@ -83,7 +104,7 @@ class Pipeline(KerasAdapter):
             decoded, an `augment` that fails or returns another number of rows; in `fit`, its own
             object as validation_data, an assignment of `batch_size`; in `fit` and `evaluate`,
             `class_weight` and the like, and labels in memory beyond the model's outputs. What a
-            stream has later TensorFlow raises as an error of its own, which has the cause in its
+            the disk has later TensorFlow raises as an error of its own, which has the cause in its
             text.
 
     >>> x = np.arange(20, dtype="float32").reshape(10, 2)
@@ -124,26 +145,35 @@ class Pipeline(KerasAdapter):
         self._buffer = 0
         self._label_range = None
         self.batch_size = batch_size
-        if isinstance(self._source, tf.data.Dataset):
-            specification = self._look_at_first()
-        else:
+        if self._in_memory:
             specification = tf.nest.map_structure(
                 lambda part: tf.TensorSpec(part.shape[1:], part.dtype), self._source
             )
             self._label_range = range_of_labels(self._source)
+        else:
+            specification = self._look_at_first()
         if augment is not None:
             x = specification[0] if isinstance(specification, tuple) else specification
             check_augment(augment, x, self._batch_size)
 
     def _look_at_first(self):
-        """Reads a stream's first examples: refuses what they show, and sizes the shuffle buffer."""
-        warn_of_own_order(self._source)
-        first = FirstExamples(self._source)
+        """Reads the first examples on the disk: refuses what they show, sizes a stream's buffer."""
+        stream = self._as_stream()
+        is_stream = stream is self._source
+        if is_stream:
+            warn_of_own_order(stream)
+        first = FirstExamples(stream)
         self._label_range = first.label_range()
-        self._buffer = max(1, min(self.num_examples, self._shuffle_bytes // first.bytes_each))
-        if self.shuffle:
-            warn_of_one_class(first, self._buffer, self.num_examples)
-        return decoded_specification(self._source, self._decode)
+        if is_stream:
+            self._buffer = max(1, min(self.num_examples, self._shuffle_bytes // first.bytes_each))
+            if self.shuffle:
+                warn_of_one_class(first, self._buffer, self.num_examples)
+        return decoded_specification(stream, self._decode)
+
+    def _as_stream(self) -> tf.data.Dataset:
+        """The source, or of random access its first examples, as an unbatched stream."""
+        source = self._source
+        return source.first(MOST_FIRST) if isinstance(source, RandomAccess) else source
 
     @property
     def batch_size(self) -> int:
@@ -187,9 +217,9 @@ class Pipeline(KerasAdapter):
             parts: integers, `(num_nodes, examples of a node)`.
 
         Raises:
-            UserError: the data are a stream or not shuffled, or a part has rows they do not have.
+            UserError: the data are not in memory or not shuffled, or a part has other rows.
         """
-        if isinstance(self._source, tf.data.Dataset) or not self.shuffle:
+        if not self._in_memory or not self.shuffle:
             raise UserError("parts: expected shuffled data in memory, received others")
         parts = np.asarray(parts)
         rows = self._num_rows
@@ -206,7 +236,7 @@ class Pipeline(KerasAdapter):
     def in_order(self, batch_size: int, examples: int | None = None) -> "Pipeline":
         """The same data for evaluation: each example once, in the source's order, not augmented.
 
-        What `decode` makes of a stream stays, with the same seeds in each pass.
+        What `decode` makes of them stays, with the same seeds in each pass.
 
         Args:
             batch_size: at most; in examples.
@@ -220,7 +250,7 @@ class Pipeline(KerasAdapter):
         if not 1 <= examples <= most:
             raise UserError(f"examples: expected 1 to {most}, received {examples!r}")
         source = self._source
-        if isinstance(source, tf.data.Dataset):
+        if not self._in_memory:
             source = source.take(examples)
         elif examples < most:
             source = tf.nest.map_structure(lambda part: part[:examples], source)
@@ -253,7 +283,7 @@ class Pipeline(KerasAdapter):
     def fingerprint(self) -> dict:
         """Plain data by which a later process knows the same data: form, number, hash.
 
-        Data in memory are known by all of their bytes, a stream by its first examples, if these are
+        Data in memory are known by all of their bytes, others by their first examples, if these are
         the same in each pass.
         """
         elements = tf.nest.map_structure(
@@ -263,28 +293,44 @@ class Pipeline(KerasAdapter):
             "num_examples": self.num_examples,
             "elements": str(elements),
             "hash": self._hash,
-            "shuffle_buffer": self._buffer,  # 0: in memory
+            "shuffle_buffer": self._buffer,  # 0: no stream
             "augment": describe(self._augment),
             "decode": describe(self._decode),
         }
 
     @functools.cached_property
     def _hash(self) -> str:
-        return hash_of(self._source)
+        return hash_of(self._source if self._in_memory else self._as_stream())
 
     def labels(self) -> np.ndarray:
         """The targets of data in memory, in the source's order."""
-        if isinstance(self._source, tf.data.Dataset) or len(self._source) == 1:
-            received = "x alone" if isinstance(self._source, tuple) else "a stream"
+        if not self._in_memory or len(self._source) == 1:
+            received = "x alone" if self._in_memory else "a source on the disk"
             raise UserError(f"labels: expected (x, y) in memory, received {received}")
         return self._source[1].numpy()
 
     def label_range(self) -> tuple[int, int] | None:
-        """The lowest and the highest integer label: in memory of all, of a stream the first ones'.
+        """The lowest and the highest integer label: in memory of all, otherwise of the first ones.
 
         None: other targets, or none.
         """
         return self._label_range
+
+    @property
+    def order(self) -> str:
+        """How an epoch is ordered; a checkpoint inside one goes on in the same order only."""
+        if not self.shuffle:
+            return "the source's"
+        return f"a buffer of {self._buffer:,} examples" if self._buffer else "a permutation"
+
+    def goes_on_in(self, order: str | None) -> bool:
+        """Whether the epochs have the `order` that a checkpoint's had.
+
+        None: an lbkeras wrote it that shuffled sets on the disk through a buffer.
+        """
+        if order is None:
+            return not (self.shuffle and isinstance(self._source, RandomAccess))
+        return order == self.order
 
     @property
     def element_spec(self) -> Any:
@@ -296,28 +342,33 @@ class Pipeline(KerasAdapter):
         return self._dataset(epoch, start_step, ALL_ROWS)
 
     @property
-    def _is_stream(self) -> bool:
-        return isinstance(self._source, tf.data.Dataset)
+    def _in_memory(self) -> bool:
+        return isinstance(self._source, tuple)
 
     def _batching(self, shard: ReplicaShard) -> Batching:
         return Batching(
             self.num_examples, self._batch_size, self.shuffle, self.seed, shard, self._augment
         )
 
-    def _batches(self, batching: Batching) -> MemoryBatches | StreamBatches:
-        if self._is_stream:
-            return StreamBatches(self._source, batching, self._decode, self._buffer)
-        return MemoryBatches(self._source, batching, self._parts)
+    def _batches(self, batching: Batching) -> MemoryBatches | DecodedBatches:
+        if self._in_memory:
+            return MemoryBatches(self._source, batching, self._parts)
+        if isinstance(self._source, RandomAccess):
+            return IndexedBatches(self._source, batching, self._decode)
+        return StreamBatches(self._source, batching, self._decode, self._buffer)
 
 
 def _read(source, num_examples: int | None):
-    """A source as tensors or as a stream of known cardinality, of that many examples."""
-    if not isinstance(source, tf.data.Dataset) and is_in_batches(source):
+    """A source as tensors, as random access, or as a stream of known cardinality."""
+    if is_items(source):
+        source = Items(source)
+    elif is_in_batches(source):
         source = examples_of(source, num_examples)
-    if not isinstance(source, tf.data.Dataset):
+    if isinstance(source, tf.data.Dataset):
+        if num_examples is not None and source.cardinality() == tf.data.UNKNOWN_CARDINALITY:
+            source = source.apply(tf.data.experimental.assert_cardinality(num_examples))
+    elif not isinstance(source, RandomAccess):
         source = tensors(source)
-    elif num_examples is not None and source.cardinality() == tf.data.UNKNOWN_CARDINALITY:
-        source = source.apply(tf.data.experimental.assert_cardinality(num_examples))
     if num_examples is not None and num_examples != count(source):
         raise UserError(
             f"num_examples: expected {count(source)} (the source's), received {num_examples}"

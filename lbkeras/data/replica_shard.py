@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
 from lbkeras.errors import UserError
@@ -44,6 +45,11 @@ class ReplicaShard:
     def num_rows(self, size: int) -> int:
         """How many rows of a batch of `size` are this worker's."""
         return sum(size // self.num_replicas + (p < size % self.num_replicas) for p in self.parts)
+
+    def rows(self, size: int) -> np.ndarray:
+        """The places of this worker's rows in a batch of `size`, ascending."""
+        parts = np.array_split(np.arange(size), self.num_replicas)
+        return np.concatenate([parts[part] for part in self.parts])
 
     def contains(self, place, size):
         """Whether the row at `place` of a batch of `size` is this worker's; integer tensors."""

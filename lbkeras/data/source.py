@@ -1,4 +1,4 @@
-"""What a Pipeline reads: arrays in memory as tensors; how many examples these or a stream have."""
+"""What a Pipeline reads: arrays in memory as tensors; how many examples a source has."""
 
 import numbers
 
@@ -11,7 +11,18 @@ from lbkeras.fingerprint import digest_of
 
 
 def tensors(source) -> tuple:
-    """`(x,)`, `(x, y)` or `(x, y, sample_weight)` as tensors in host memory.
+    """`(x,)`, `(x, y)` or `(x, y, sample_weight)` as tensors in host memory."""
+
+    def tensor(part):
+        part = tf.convert_to_tensor(part)
+        return tf.cast(part, keras.config.floatx()) if part.dtype.is_floating else part  # as Keras
+
+    with tf.device("CPU:0"):
+        return tf.nest.map_structure(tensor, arrays(source))
+
+
+def arrays(source) -> tuple:
+    """`(x,)`, `(x, y)` or `(x, y, sample_weight)` as NumPy arrays, or the tensors that they are.
 
     Lists of arrays become tuples, as in Keras; nested lists of numbers or strings one array.
     """
@@ -29,16 +40,14 @@ def tensors(source) -> tuple:
             "source: expected (x, y) or (x, y, sample_weight) arrays or an unbatched "
             f"tf.data.Dataset, received a tuple of length {len(source)}"
         )
-    with tf.device("CPU:0"):
-        return tuple(_as_tensors(part) for part in source)
+    return tuple(_as_arrays(part) for part in source)
 
 
-def _as_tensors(part):
-    """A structure of arrays as a structure of tensors."""
+def _as_arrays(part):
     if isinstance(part, dict):
-        return {name: _as_tensors(value) for name, value in part.items()}
+        return {name: _as_arrays(value) for name, value in part.items()}
     if isinstance(part, list | tuple) and not _is_one_array(part):
-        return tuple(_as_tensors(each) for each in part)
+        return tuple(_as_arrays(each) for each in part)
     kind = type(part).__name__
     if isinstance(part, tf.RaggedTensor):
         raise UserError(_NOT_DENSE.format("a RaggedTensor; apply .to_tensor(), which pads it"))
@@ -46,17 +55,19 @@ def _as_tensors(part):
         raise UserError(_NOT_DENSE.format("a SparseTensor; apply tf.sparse.to_dense"))
     if type(part).__module__.startswith("scipy.sparse"):
         raise UserError(_NOT_DENSE.format(f"a {kind}; apply .toarray()"))
-    if not tf.is_tensor(part):
-        try:
-            part = np.asarray(part)
-        except ValueError:  # NumPy says it in many words
-            raise UserError(
-                _NOT_DENSE.format("rows of different lengths; pad them to one length")
-            ) from None
-        if part.dtype == object and not all(isinstance(each, str | bytes) for each in part.flat):
-            raise UserError(_NOT_DENSE.format("an array of Python objects"))
-    part = tf.convert_to_tensor(part)
-    return tf.cast(part, keras.config.floatx()) if part.dtype.is_floating else part  # as Keras does
+    if tf.is_tensor(part):
+        return part
+    try:
+        array = np.asarray(part)
+    except ValueError:  # NumPy says it in many words
+        raise UserError(
+            _NOT_DENSE.format("rows of different lengths; pad them to one length")
+        ) from None
+    if array.dtype.kind in "SU":
+        array = np.array(part, object)  # with the zeros that may end a string
+    if array.dtype == object and not all(isinstance(each, str | bytes) for each in array.flat):
+        raise UserError(_NOT_DENSE.format("an array of Python objects"))
+    return array
 
 
 _NOT_DENSE = "source: expected dense arrays of numbers or strings, received {}"
@@ -74,8 +85,9 @@ def _is_one_array(values: list | tuple) -> bool:
 
 def count(source) -> int:
     """How many examples the source has; refuses what a Pipeline cannot read."""
-    if isinstance(source, tf.data.Dataset):
-        number = int(source.cardinality())
+    if not isinstance(source, tuple):
+        is_stream = isinstance(source, tf.data.Dataset)
+        number = int(source.cardinality()) if is_stream else source.num_examples
         if number < 0:
             raise UserError(
                 "source: expected a tf.data.Dataset of known, finite cardinality, received one of "
@@ -85,8 +97,8 @@ def count(source) -> int:
         spec = source.element_spec
         if isinstance(spec, tuple) and not 1 <= len(spec) <= 3:
             raise UserError(
-                "source: expected a tf.data.Dataset of (x, y) or (x, y, sample_weight) examples, "
-                f"received elements {source.element_spec}"
+                f"source: expected {'a tf.data.Dataset of ' * is_stream}(x, y) or (x, y, "
+                f"sample_weight) examples, received elements {source.element_spec}"
             )
         for each in tf.nest.flatten(spec):
             if not isinstance(each, tf.TensorSpec):
@@ -112,7 +124,7 @@ _EXAMPLES_OF_A_STREAM = 8
 
 def hash_of(source) -> str:
     """A hash of tensors, or of a stream's first examples; "" for one that is never the same."""
-    if not isinstance(source, tf.data.Dataset):
+    if isinstance(source, tuple):
         return digest_of([part.numpy() for part in tf.nest.flatten(source)])
     first, again = (
         digest_of([tf.nest.flatten(each) for each in taken.as_numpy_iterator()])

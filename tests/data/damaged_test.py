@@ -105,6 +105,7 @@ BROKEN = {
     "empty": (lambda f: shorten(f, 0), f"expected at least .* bytes in '.*{RECORDS}'.*received 0"),
     "half": (lambda f: shorten(f, 0.5), f"expected at least .* bytes in '.*{RECORDS}'"),
     "first": (lambda f: flip(f, 0.001), f"expected records in '.*{RECORDS}', received corrupted"),
+    "fewer": (lambda f: shorten(f, 0.998), f"records in '.*{RECORDS}', received truncated record"),
     "label": (lambda f: rewrite(f, 1, label=-3), r"expected labels from 0 to 2, received -3"),
     "high label": (lambda f: rewrite(f, 1, label=3), r"expected labels from 0 to 2, received 3"),
     "JPEG": (lambda f: rewrite(f, 0, image=half), "received .*JPEG"),
@@ -115,11 +116,10 @@ BROKEN = {
     ),
 }
 LATER = {
-    "middle": (lambda f: flip(f, 0.97), "corrupted record at"),
+    "middle": (lambda f: flip(f, 0.97), f"records in '.*{RECORDS}', received corrupted record 38"),
     "late label": (lambda f: rewrite(f, 38, label=-3), "labels from 0 to 2, received -3"),
     "late JPEG": (lambda f: rewrite(f, 38, image=half), "received .*JPEG"),
     "late PNG": (lambda f: rewrite(f, 38, image=half_a_png), "received .*PNG"),
-    "fewer": (lambda f: shorten(f, 0.998), "received truncated record"),
 }
 
 
@@ -140,8 +140,8 @@ def test_in_memory_everything_is_found_at_once(case, folder):
     assert error.match(message)
 
 
-@pytest.mark.parametrize("case", ["missing", "half", "first", "label", "JPEG", "PNG"])
-def test_of_a_stream_files_sizes_and_first_records(case, folder, monkeypatch):
+@pytest.mark.parametrize("case", ["missing", "half", "first", "fewer", "label", "JPEG", "PNG"])
+def test_of_random_access_files_lengths_and_first_examples(case, folder, monkeypatch):
     damage, message = BROKEN[case]
     damage(folder)
     monkeypatch.setitem(load_images.__kwdefaults__, "max_bytes", 10)
@@ -151,11 +151,11 @@ def test_of_a_stream_files_sizes_and_first_records(case, folder, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", LATER)
-def test_of_a_stream_the_rest_when_it_is_read(case, folder):
+def test_of_random_access_the_rest_when_it_is_read(case, folder):
     damage, message = LATER[case]
     damage(folder)
-    stream = load_images(NAME, "train", folder.parents[1], max_bytes=10)
-    train = data.Pipeline(stream, 4, decode=imagenet.center_crop(8, 8), shuffle_bytes=0)
+    records = load_images(NAME, "train", folder.parents[1], max_bytes=10)
+    train = data.Pipeline(records, 4, decode=imagenet.center_crop(8, 8))
 
     def read():
         with reading_data(NAME):
@@ -171,7 +171,7 @@ def test_what_is_not_of_the_data_stays():
 
 
 @pytest.mark.slow
-def test_a_run_whose_stream_is_damaged_ends_in_one_line_and_goes_on_when_it_is_not(
+def test_a_run_whose_data_are_damaged_ends_in_one_line_and_goes_on_when_it_is_not(
     folder, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setitem(load_images.__kwdefaults__, "max_bytes", 10)
@@ -199,5 +199,5 @@ def test_a_run_whose_stream_is_damaged_ends_in_one_line_and_goes_on_when_it_is_n
         assert "Traceback" not in error
         if not content:
             line = error.splitlines()[-1]
-            assert line.startswith(f"lbkeras: error: data set {NAME!r}: expected examples that")
-            assert "corrupted record at" in line
+            assert line.startswith(f"lbkeras: error: data set {NAME!r}: expected records in")
+            assert line.endswith("received corrupted record 38")

@@ -85,18 +85,19 @@ def test_parts_of_splits_and_versions(made):
 
 def test_too_large_for_memory_stays_encoded(made):
     data_dir, _, test = made
-    dataset = load_images("tiny_gray", "test", data_dir, max_bytes=100)
-    assert dataset.cardinality() == NUM_TEST
-    for (encoded, label), example in zip(dataset, test, strict=True):
+    records = load_images("tiny_gray", "test", data_dir, max_bytes=100)
+    assert records.num_examples == NUM_TEST
+    for (encoded, label), example in zip(records.first(NUM_TEST), test, strict=True):
         np.testing.assert_array_equal(tf.io.decode_image(encoded), example["image"])
         assert label == example["label"]
 
 
-def test_varying_shapes_give_a_dataset_of_encoded_images(made_photographs):
+def test_varying_shapes_give_encoded_images(made_photographs):
     data_dir, train, _ = made_photographs
-    dataset = load_images("tiny_photographs", "train", data_dir)
-    assert dataset.cardinality() == NUM_TRAIN
-    assert dataset.element_spec == (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int64))
+    records = load_images("tiny_photographs", "train", data_dir)
+    assert records.num_examples == NUM_TRAIN
+    dataset = records.first(NUM_TRAIN)
+    assert records.element_spec == dataset.element_spec == (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int64))
     shapes = [tuple(tf.io.decode_jpeg(encoded).shape) for encoded, _ in dataset]
     assert shapes == [example["image"].shape for example in train]
     decode = imagenet.center_crop(16, 18)

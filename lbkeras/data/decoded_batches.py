@@ -1,0 +1,95 @@
+"""What batches of a stream and of random access have in common: examples decoded one by one."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from lbkeras.data.batching import Batching
+from lbkeras.data.first_examples import is_ragged
+from lbkeras.data.order import step_seeds
+from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
+
+
+class DecodedBatches:
+    """One worker's batches; a subclass says where the examples come from.
+
+    A worker decodes its own rows only, unless a batch has fewer than there are replicas.
+
+    Args:
+        batching: how examples become batches.
+        decode: `(example, seed) -> example`, or None.
+    """
+
+    def __init__(self, batching: Batching, decode: Callable | None):
+        if batching.shuffle:
+            batching.shard.check(batching.batch_size)
+        self._batching = batching
+        self._decode = decode
+        several = batching.batch_size >= batching.shard.num_replicas
+        self._own = batching.shard if several else ALL_ROWS
+
+    def of_pass(self, epoch: int, start_step: int) -> tf.data.Dataset:
+        """The batches of one epoch from a step on."""
+        batches = self._batches(lambda: (epoch, start_step))
+        return self._batching.finished(batches, start_step)
+
+    def of_each_pass(self, position: Callable[[], tuple[int, int]]) -> tf.data.Dataset:
+        """A data set for every pass: it asks for the epoch and first step when it starts."""
+        return self._batching.finished(self._batches(position))
+
+    def _numbered(self, position: Callable[[], tuple[int, int]]) -> tf.data.Dataset:
+        """`(epoch's seed, place in the epoch, example)` of this worker's examples, int64 scalars.
+
+        Args:
+            position: says the epoch and first step of a pass when it starts.
+        """
+        raise NotImplementedError
+
+    def _epoch_seed(self, epoch: int) -> np.int64:
+        return np.int64(step_seeds(self._batching.seed, epoch, 1)[0, 0])
+
+    def _checked_end(self, batches: tf.data.Dataset, is_last) -> tf.data.Dataset:
+        """The batches; where the source may have more than it says that is an error of the last."""
+        return batches
+
+    def _batches(self, position) -> tf.data.Dataset:
+        batching, own, steps = self._batching, self._own, self._batching.steps
+        batch_size = batching.batch_size
+
+        def decoded(seed, number, example):
+            if self._decode is not None:
+                pair = tf.cast(tf.stack([seed, number]), tf.int32)
+                example = self._decode(example, pair)
+            step = number // batch_size * own.num_workers + own.worker_index
+            return tf.cast(seed, tf.int32), tf.cast(step, tf.int32), example
+
+        def augmented(seeds, steps, batch):
+            return batching.augmented(batch, tf.stack([seeds[0], steps[0]]))
+
+        batches = self._numbered(position).map(
+            decoded, num_parallel_calls=os.cpu_count(), deterministic=True
+        )
+        size = own.num_rows(batch_size)
+        if is_ragged(batches):
+            batches = batches.padded_batch(size, drop_remainder=batching.shuffle)
+        else:
+            batches = batches.batch(size, drop_remainder=batching.shuffle)
+        batches = self._checked_end(
+            batches, lambda _, step, __: step[0] // own.num_workers >= steps - 1
+        )
+        batches = batching.map_batches(batches, augmented)
+        if not own.num_rows(batching.last_size):
+            batches = batches.concatenate(_empty(batches.element_spec))
+        shard = batching.shard
+        return (ReplicaShard(shard.local_replicas) if own is shard else shard).divide(batches)
+
+
+def _empty(specification) -> tf.data.Dataset:
+    """One batch without examples."""
+
+    def no_rows(spec):
+        return tf.zeros([0] + [length or 0 for length in spec.shape[1:]], spec.dtype)
+
+    return tf.data.Dataset.from_tensors(tf.nest.map_structure(no_rows, specification))

@@ -1,0 +1,77 @@
+"""Batches of data that are read in any order."""
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from lbkeras.data.batching import Batching
+from lbkeras.data.decoded_batches import DecodedBatches
+from lbkeras.data.order import epoch_order
+from lbkeras.data.random_access import RandomAccess
+
+_MOST_ROWS, _MOST_BYTES = 64, 2 << 20  # read at once, of each thread
+
+
+class IndexedBatches(DecodedBatches):
+    """One worker's batches, its own rows alone read, in the order that arrays have.
+
+    Args:
+        source: the examples.
+        batching: how they become batches.
+        decode: of a Pipeline.
+    """
+
+    def __init__(self, source: RandomAccess, batching: Batching, decode: Callable | None):
+        def parsed(row, seed):
+            element = source.parse(*row)
+            return element if decode is None else decode(element, seed)
+
+        super().__init__(batching, parsed)
+        self._source = source
+
+    def _numbered(self, position) -> tf.data.Dataset:
+        rows = int(max(1, min(_MOST_ROWS, _MOST_BYTES // max(1, self._source.bytes_each))))
+
+        def numbers_and_places():
+            epoch, start = position()
+            numbers = self._own_numbers(start)
+            yield self._epoch_seed(epoch), numbers, self._order(epoch)[numbers]
+
+        def in_chunks(seed, numbers, places):
+            def chunk(first):
+                some = numbers[first : first + rows]
+                return tf.fill(tf.shape(some), seed), some, places[first : first + rows]
+
+            return tf.data.Dataset.range(0, tf.size(numbers, tf.int64), rows).map(chunk)
+
+        def read(seeds, numbers, places):
+            return seeds, numbers, self._source.rows(places)
+
+        passes = tf.data.Dataset.from_generator(
+            numbers_and_places,
+            output_signature=(
+                tf.TensorSpec((), tf.int64),
+                tf.TensorSpec((None,), tf.int64),
+                tf.TensorSpec((None,), tf.int64),
+            ),
+        )
+        chunks = passes.flat_map(in_chunks)
+        return chunks.map(read, num_parallel_calls=os.cpu_count(), deterministic=True).unbatch()
+
+    def _order(self, epoch: int) -> np.ndarray:
+        batching = self._batching
+        if not batching.shuffle:
+            return np.arange(batching.num_examples)
+        return epoch_order(batching.num_examples, batching.seed, epoch).astype(np.int64)
+
+    def _own_numbers(self, start: int) -> np.ndarray:
+        """The places in the epoch of this worker's rows, from a step on."""
+        batching, own = self._batching, self._own
+        of_a_batch = own.rows(batching.batch_size)
+        firsts = np.arange(start, batching.steps) * batching.batch_size
+        numbers = [(firsts[:-1, None] + of_a_batch).ravel()]
+        if len(firsts):
+            numbers.append(firsts[-1] + own.rows(batching.last_size))
+        return np.concatenate(numbers).astype(np.int64)

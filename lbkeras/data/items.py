@@ -1,0 +1,195 @@
+"""A user's object that has a length and gives examples by their numbers, as random access."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from lbkeras.data.first_examples import MOST_FIRST
+from lbkeras.data.random_access import RandomAccess
+from lbkeras.data.source import arrays
+from lbkeras.errors import UserError, one_line
+
+
+def is_items(source) -> bool:
+    """Whether this has `len(source)` and `source[i]`, and is no array and nothing of Python's."""
+    kinds = list | tuple | range | str | bytes | bytearray | Mapping | keras.utils.PyDataset
+    return (
+        hasattr(type(source), "__len__")
+        and hasattr(type(source), "__getitem__")
+        and not isinstance(source, kinds)
+        and not hasattr(source, "__array__")
+        and not tf.is_tensor(source)
+        and not type(source).__module__.startswith(("scipy.sparse", "pandas"))
+    )
+
+
+class Items(RandomAccess):
+    """The examples of a user's object; a `source.__getitems__` gets several places at once.
+
+    Of sides that differ among the first examples the length is open: such parts of a row are padded
+    with zeros, and cut again in the graph.
+
+    Args:
+        source: `len(source)`, and `source[i]` an example: `(x, y)`, `(x, y, sample_weight)` or x.
+
+    Raises:
+        UserError: a length below 1, or first examples that are none or of several forms.
+    """
+
+    def __init__(self, source: Any):
+        self._items = source
+        try:
+            number = len(source)
+        except Exception as error:
+            raise UserError(f"source: expected a length, received {_said(error)}") from error
+        if number < 1:
+            raise UserError(
+                f"source: expected at least one example, received one of length {number}"
+            )
+        self.num_examples = number
+        first = range(min(number, MOST_FIRST))
+        examples = [self._example(place, item) for place, item in self._read_items(first)]
+        self.element_spec = tf.nest.map_structure(
+            lambda part: tf.TensorSpec([None] * part.ndim, _dtype(part)), examples[0]
+        )
+        for place, example in enumerate(examples):
+            self._check_form(place, example)
+        self.element_spec = tf.nest.map_structure(_common_spec, *examples)
+        self.shards = [number]
+        sizes = [part.nbytes for each in examples for part in tf.nest.flatten(each)]
+        self.bytes_each = sum(sizes) / len(examples)
+
+    @property
+    def row_spec(self) -> list[tf.TensorSpec]:
+        """The parts of an element, and then the shape of each that is padded."""
+        parts = tf.nest.flatten(self.element_spec)
+        shapes = [tf.TensorSpec((spec.shape.rank,), tf.int64) for spec in parts if _is_open(spec)]
+        return parts + shapes
+
+    def read(self, places: np.ndarray) -> list[np.ndarray]:
+        examples = []
+        for place, item in self._read_items(places.tolist()):
+            example = self._example(place, item)
+            self._check_form(place, example)
+            examples.append(tf.nest.flatten(example))
+        columns, shapes = [], []
+        for spec, column in zip(
+            tf.nest.flatten(self.element_spec), zip(*examples, strict=True), strict=True
+        ):
+            if _is_open(spec):
+                shapes.append(np.array([part.shape for part in column], np.int64))
+                column = _padded(column, shapes[-1].max(axis=0))
+            columns.append(np.stack(column))
+        return columns + shapes
+
+    def parse(self, *row: tf.Tensor):
+        parts = tf.nest.flatten(self.element_spec)
+        shapes = iter(row[len(parts) :])
+        cut = [
+            tf.ensure_shape(tf.slice(part, [0] * spec.shape.rank, next(shapes)), spec.shape)
+            if _is_open(spec)
+            else part
+            for part, spec in zip(row, parts, strict=False)
+        ]
+        return tf.nest.pack_sequence_as(self.element_spec, cut)
+
+    def _read_items(self, places: Sequence[int]) -> list[tuple[int, Any]]:
+        """Each place with the item that is there."""
+        several = getattr(self._items, "__getitems__", None)
+        if several is None:
+            return [(place, _called(self._items.__getitem__, place, place)) for place in places]
+        items = _called(several, list(places), places[0])
+        if len(items) != len(places):
+            raise UserError(
+                f"source: expected {len(places)} examples of __getitems__, received {len(items)}"
+            )
+        return list(zip(places, items, strict=True))
+
+    def _example(self, place: int, item):
+        """An item as NumPy arrays, x alone as that."""
+        try:
+            parts = arrays(item)
+        except UserError as error:
+            raise UserError(f"{error} (example {place:,})") from None
+        except Exception as error:
+            raise UserError(
+                f"source: expected arrays of numbers or strings, received {_said(error)} "
+                f"(example {place:,})"
+            ) from error
+
+        def numpy(part):
+            part = np.asarray(part)
+            return part.astype(keras.config.floatx()) if _dtype(part).is_floating else part
+
+        parts = tf.nest.map_structure(numpy, parts)
+        return parts if len(parts) > 1 else parts[0]
+
+    def _check_form(self, place: int, example) -> None:
+        try:
+            tf.nest.assert_same_structure(example, self.element_spec)
+            fits = all(
+                _fits(part, spec)
+                for part, spec in zip(
+                    tf.nest.flatten(example), tf.nest.flatten(self.element_spec), strict=True
+                )
+            )
+        except (TypeError, ValueError):
+            fits = False
+        if not fits:
+            expected = tf.nest.map_structure(
+                lambda spec: (spec.dtype.name, *spec.shape), self.element_spec
+            )
+            received = tf.nest.map_structure(lambda part: (_dtype(part).name, *part.shape), example)
+            raise UserError(
+                f"source: expected examples like the first ones, {expected}, received {received} "
+                f"(example {place:,})"
+            )
+
+
+def _called(function: Callable, argument, place: int):
+    """What the user's object returns; what it raises names a place."""
+    try:
+        return function(argument)
+    except Exception as error:
+        if isinstance(argument, list) and len(argument) > 1:
+            for each in argument:  # finds the one
+                _called(function, [each], each)
+        raise UserError(
+            f"source: expected an example at place {place:,}, received {_said(error)}"
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(str(error))}"
+
+
+def _dtype(part: np.ndarray) -> tf.DType:
+    return tf.as_dtype(part.dtype)
+
+
+def _fits(part: np.ndarray, spec: tf.TensorSpec) -> bool:
+    return _dtype(part) == spec.dtype and spec.shape.is_compatible_with(part.shape)
+
+
+def _common_spec(*parts: np.ndarray) -> tf.TensorSpec:
+    """The form of one part of several examples of one rank: sides that differ are open."""
+    sides = [set(each) for each in zip(*(part.shape for part in parts), strict=True)]
+    shape = [each.pop() if len(each) == 1 else None for each in sides]
+    return tf.TensorSpec(shape, _dtype(parts[0]))
+
+
+def _is_open(spec: tf.TensorSpec) -> bool:
+    return not spec.shape.is_fully_defined()
+
+
+def _padded(column: Sequence[np.ndarray], shape: np.ndarray) -> list[np.ndarray]:
+    """The parts with zeros, or empty strings, after the rows of each side."""
+    padded = []
+    for part in column:
+        whole = np.full(shape, b"" if part.dtype == object else 0, part.dtype)
+        whole[tuple(map(slice, part.shape))] = part
+        padded.append(whole)
+    return padded
