@@ -6,6 +6,7 @@ from lbkeras import devices as devices
 from lbkeras import distribution as distribution
 from lbkeras import errors as errors
 from lbkeras import layers as layers
+from lbkeras import losses as losses
 from lbkeras import models as models
 from lbkeras import optimizers as optimizers
 from lbkeras import planning as planning

@@ -39,6 +39,10 @@ TRAIN = dict(
     global_clipnorm=0.0,
     clipvalue=0.0,
 )
+# The section `metrics` of a config of ImageNet.
+TOP_5 = dict(accuracy={}, top_5_accuracy=dict(name="SparseTopKCategoricalAccuracy", k=5))
+# What Goyal et al. report, as the key `metric` and in claims.
+MEDIAN_OF_LAST_5 = "val_accuracy_median_of_last_5"
 _OWN_DATA = dict(test_batch_size=1000, augmentation="none")
 
 
@@ -158,7 +162,8 @@ def experiment(
     is needed, also from the config's folder.
 
     Args:
-        data: `name`, `num_examples` of the training split, and what differs from the defaults here.
+        data: `name`, `num_examples` of the training split, and what differs from the defaults here;
+            of a set that stays on the disk also `image_size` and `resize`, of `lbkeras.data.load`.
             A function of one's own returns training and test data, each what `Pipeline` takes or a
             Pipeline; it gets the further keys, and `data_dir` if it takes one. `augmentation` may
             then be a function of one's own, `(x, seed) -> x` on a batch.
@@ -178,8 +183,9 @@ def experiment(
         metrics: names, or for each name its arguments; with `name` the key is what is logged, with
             `output` it is of that output, with `better` ("higher", "lower") a claim can be made.
             Where nothing is said the accuracy, if the loss is a cross-entropy.
-        metric: what a report is about; None: `val_accuracy`, else the first metric on unseen
-            examples, else `val_loss`.
+        metric: what a report is about, logged or derived from the history
+            (`val_accuracy_median_of_last_5`, see `lbkeras.derived`); None: `val_accuracy`, else the
+            first metric on unseen examples, else `val_loss`.
         callbacks: names of callbacks that steer or measure, each with its arguments; with `name`
             the key may be any.
         train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
@@ -236,6 +242,22 @@ def variants(**functions: Callable[[], ConfigDict]) -> Callable[..., ConfigDict]
 
     get_config.variants = functions
     return get_config
+
+
+def imagenet(image_size: int = 224, **more: Any) -> dict[str, Any]:
+    """The section `data` of ImageNet: 1,281,167 images to train on, 50,000 to evaluate on.
+
+    Args:
+        image_size: side of the images, in pixels, that a model is trained and evaluated on.
+        **more: further keys.
+    """
+    return dict(
+        name="imagenet2012",
+        num_examples=1_281_167,
+        test_split="validation",
+        image_size=image_size,
+        **more,
+    )
 
 
 def held_out(data: dict[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lbkeras.derived import column_of, derived
 from lbkeras.keras_internals.names import class_named, direction, snake_case
 
 HIGHER, LOWER = "higher", "lower"
 VALIDATION = "val_"  # begins the name of what is measured on unseen examples
 ACCURACY = "accuracy"  # Keras' name of the accuracy that suits loss and outputs
 ACCURACY_LOSS = "SparseCategoricalCrossentropy"  # where a config says nothing
+# Losses whose labels are numbers of classes.
+OF_CLASS_NUMBERS = (ACCURACY_LOSS, "LabelSmoothingCrossentropy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +109,11 @@ def of(name: str) -> Metric:
     """What is known of a quantity; of one that lbkeras does not log, what its name says."""
     if name in _KNOWN:
         return _KNOWN[name]
+    if found := derived(name):
+        column = of(found.column)
+        unit = column.unit if found.unit is None else found.unit
+        label = found.label.format(column.label)
+        return Metric(name, label, unit, found.better or column.better, found.cost)
     share = name == ACCURACY or name.endswith(f"_{ACCURACY}")
     better = HIGHER if share else LOWER if name.endswith("_loss") else None
     if _SHARPNESS.fullmatch(name):
@@ -151,6 +159,8 @@ def better(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
     >>> better("val_auc", {"metrics": {"AUC": {}}})
     'higher'
     """
+    if found := derived(name):
+        return found.better or better(found.column, settings)
     entry = compiled(settings).get(name.removeprefix(VALIDATION), {})
     kind = class_named("keras.metrics", entry.get("name", ""))
     of_keras = {"up": HIGHER, "down": LOWER}.get(direction(kind) if kind else None)
@@ -165,6 +175,15 @@ def of_report(settings: Mapping[str, Mapping[str, Any]]) -> str:
     """
     names = [ACCURACY] if ACCURACY in compiled(settings) else [*compiled(settings), "loss"]
     return VALIDATION + names[0]
+
+
+def is_measured(name: str, settings: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a run of an arm has a final value, measured or derived from its history.
+
+    >>> is_measured("val_loss_median_of_last_5", {"optimizer": {"name": "SGD"}})
+    True
+    """
+    return column_of(name) in measured(settings)
 
 
 def measured_at_the_end(name: str) -> bool:

@@ -4,6 +4,7 @@ import functools
 import os
 from pathlib import Path
 
+from lbkeras import checks
 from lbkeras.data.pipeline import Pipeline
 from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.text import describe_text, is_text, load_text
@@ -21,6 +22,8 @@ def load(
     training: bool | None = None,
     augmentation: str = "default",
     seed: int = 0,
+    image_size: int | None = None,
+    resize: int | None = None,
     source: object = None,
 ) -> Pipeline:
     """Loads a data set as a Pipeline of `(image, label)`, the images uint8.
@@ -40,10 +43,16 @@ def load(
         augmentation: "default": as in the papers, in training only (CIFAR: pad 4, random crop,
             flip; ImageNet: random area and aspect, flip; others none), or "none".
         seed: orders and augments the data.
+        image_size: of a set that stays on the disk, side of the square images in pixels; None: 224.
+            Sets in memory and texts have theirs.
+        resize: of such a set, length of the shorter side that an image is evaluated at, of which
+            the central square of `image_size` is taken; None: `image_size / 0.875`, which of 224 is
+            256.
         source: what is read in place of the set's files, of their form: data that were made.
 
     Raises:
-        UserError: unknown set or split, a set that is not on the disk, an empty split, a damaged
+        UserError: unknown set or split, a set that is not on the disk, an empty split, a size of
+            images for a set in memory or a text, a `resize` below `image_size`, a damaged
             file or label: of a set in memory any, of a larger one missing and short files and the
             first records.
 
@@ -65,8 +74,11 @@ def load(
     if isinstance(source, RandomAccess):
         from lbkeras.data.imagenet import center_crop, random_resized_crop
 
-        decode = random_resized_crop() if augmented else center_crop()
-    elif augmented and name in _CIFAR:
+        sizes = image_sizes(image_size, resize)
+        decode = random_resized_crop(sizes[0]) if augmented else center_crop(*sizes)
+    else:
+        _refuse_sizes(name, image_size=image_size, resize=resize)
+    if decode is None and augmented and name in _CIFAR:
         from lbkeras.data.augmentation import random_crop_flip
 
         augment = random_crop_flip()
@@ -78,6 +90,30 @@ def load(
         if error.key not in ("source", "decode"):
             raise
         raise UserError(f"data set {name!r}: {error.said}") from error
+
+
+def image_sizes(image_size: int | None = None, resize: int | None = None) -> tuple[int, int]:
+    """The side of the images of a set on the disk, and the shorter side they are evaluated at.
+
+    >>> image_sizes(), image_sizes(299), image_sizes(64, 64)
+    ((224, 256), (299, 342), (64, 64))
+
+    Raises:
+        UserError: as `load`.
+    """
+    size = 224 if image_size is None else checks.integer("image_size", image_size, minimum=1)
+    if resize is None:
+        return size, round(size / 0.875)
+    return size, checks.integer("resize", resize, minimum=size)
+
+
+def _refuse_sizes(name: str, **sizes) -> None:
+    for key, value in sizes.items():
+        if value is not None:
+            raise UserError(
+                f"{key}: expected none, as {name!r} is no set of images that stays on the disk, "
+                f"received {value!r}"
+            )
 
 
 def describe(name: str, data_dir: str | None = None) -> str:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.planning.plan import Phase, Plan
+from lbkeras.schedules.warm_up import warm_up
 
 STRATEGIES = ("decay_learning_rate", "increase_batch", "hybrid")
 
@@ -26,6 +27,8 @@ def noise_scale_plan(
     max_batch_size: int | None = None,
     increased_learning_rate: float | None = None,
     increased_momentum: float | None = None,
+    warmup_epochs: float = 0.0,
+    warmup_initial: float = 0.0,
 ) -> Plan:
     """A plan whose noise scale falls by `factor` at each boundary, whichever way it is done.
 
@@ -61,6 +64,9 @@ def noise_scale_plan(
             raised in proportion, so that the noise scale stays that of the arguments above.
         increased_momentum: start from this instead of `momentum`, and from a batch raised in
             proportion to 1 / (1 − momentum). Costs accuracy: see `accumulator_epochs`.
+        warmup_epochs: replace the first epochs, may be fractional, by a linear ramp up to the
+            learning rate that they would have; they end before the first boundary.
+        warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
         UserError: an argument is out of its range, or the start batch exceeds `max_batch_size`.
@@ -112,7 +118,19 @@ def noise_scale_plan(
         rate = (start_rate.numerator * size * denominator) / (start_rate.denominator * numerator)
         length = edges[index + 1] - first_epoch
         phases.append(Phase(first_epoch, length, size, rate, momentum))
-    return Plan(tuple(phases), num_examples)
+    plan = Plan(tuple(phases), num_examples)
+    end = edges[1]
+    warmup_epochs = checks.number(
+        "warmup_epochs",
+        warmup_epochs,
+        expected=f"a number of at least 0 and below {end}, where the first phase ends",
+        valid=lambda number: 0 <= number < end,
+    )
+    if not warmup_epochs:
+        return plan
+    initial = checks.not_negative("warmup_initial", warmup_initial)
+    curve = warm_up(plan.learning_rate_curve, warmup_epochs, initial)
+    return Plan(plan.phases, num_examples, curve)
 
 
 def checked_boundaries(boundaries: Sequence[int], epochs: int) -> tuple[int, ...]:

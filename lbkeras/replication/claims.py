@@ -43,7 +43,8 @@ class Claim:
         source: paper, section and table.
         tag: how sure the source is: stated, secondary, both, arithmetic or recalled (`TAGS`).
             `doubted` is refused: a number recalled with doubt is no base for a test.
-        metric: a key of the record's `final` values, or `updates`, `examples_seen`, `seconds`.
+        metric: a key of the record's `final` values; `updates`, `examples_seen`, `seconds`; or one
+            that is derived from the history, such as `val_accuracy_median_of_last_5`.
         margin: absolute, in the metric's unit (0.01 is one point of accuracy); required and
             positive for `not_worse` and `equivalent`.
         ratio: positive; required for `ratio_at_least`.

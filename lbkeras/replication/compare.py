@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lbkeras import checks, files
+from lbkeras.derived import FORMS, column_of, derived
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.metrics import HIGHER
@@ -87,9 +88,9 @@ def compare(
             function) and `make_model` (instead of the common one).
         workdir: a folder for this comparison.
         seeds: how many seeds each arm is run with, 0 to `seeds - 1`; at least 2 for a verdict.
-        metric: what the arms are compared in, as the history calls it; None: `val_accuracy` if
-            there is one, else the first metric that Keras knows a better direction of, else
-            `val_loss`.
+        metric: what the arms are compared in, as the history calls it, or derived from it
+            (`val_accuracy_median_of_last_5`); None: `val_accuracy` if there is one, else the first
+            metric that Keras knows a better direction of, else `val_loss`.
         margin: how much worse than the first arm's mean counts as no worse, in the metric's unit;
             None: 0.01 where more is better (accuracy, AUC, F1), a factor of 0.95 where less is.
         strategy: a name for `lbkeras.distribution.strategy`.
@@ -256,9 +257,11 @@ def _metric(tasks, metric: str | None) -> tuple[str, str | None]:
     better = {name: way for name, way in first.items() if all(name in each for each in others)}
     names = [f"val_{name}" for name in better]
     if metric is not None:
-        if metric not in names:
-            raise UserError(unknown_name("metric", metric, names))
-        return metric, better[metric.removeprefix("val_")]
+        if column_of(metric) not in names:
+            raise UserError(unknown_name("metric", metric, [*names, *FORMS]))
+        found = derived(metric)
+        own_way = found.better if found else None
+        return metric, own_way or better[column_of(metric).removeprefix("val_")]
     known = [name for name, way in better.items() if way and name != "loss"]
     name = "accuracy" if "accuracy" in known else next(iter(known), "loss")
     return f"val_{name}", better[name]

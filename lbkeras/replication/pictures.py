@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from lbkeras import checks, files
+from lbkeras.derived import column_of
 from lbkeras.methods.auto_wu.plot import draw_auto_wu, read_auto_wu
 from lbkeras.metrics import NOISE_SCALE
 from lbkeras.replication.plots.curves import draw_curves
@@ -56,7 +57,7 @@ def write_plots(workdir: Path | str | ReplicationFolder, plot_format: str = "png
     plans = workdir.replication.get("plans") or {}
     folder = workdir.path / "plots"
     written = []
-    curves = [(metric, "epochs"), (metric, "updates"), (metric, "seconds")]
+    curves = [(column_of(metric), against) for against in ("epochs", "updates", "seconds")]
     curves += [("loss", "epochs"), (NOISE_SCALE, "epochs")]
     pictures: list[tuple[str, Callable]] = [
         (f"{column}_against_{against}", partial(draw_curves, arms, column, against))

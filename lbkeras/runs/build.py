@@ -5,6 +5,7 @@ import re
 from lbkeras.config import LOSS as DEFAULT_LOSS
 from lbkeras.config import is_own
 from lbkeras.errors import UserError
+from lbkeras.metrics import OF_CLASS_NUMBERS
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.runs import train_section
 from lbkeras.runs.components import call, find
@@ -19,6 +20,8 @@ from lbkeras.runs.config_checks import (
 from lbkeras.runs.experiment import num_nodes
 from lbkeras.runs.own_data import own_pipelines
 from lbkeras.runs.trial import evaluate_a_few, fitting_together
+
+_SIZES = ("image_size", "resize")
 
 
 def make_pipelines(
@@ -73,15 +76,19 @@ def _named_pipelines(chosen: dict, seed: int, data_dir: str | None, train=None, 
     from lbkeras.data.load import load
 
     common = dict(batch_size=1, data_dir=data_dir, seed=seed)
-    train = load(
-        chosen["name"],
-        chosen["train_split"],
-        training=True,
-        augmentation=chosen["augmentation"],
-        source=train,
-        **common,
-    )
-    test = load(chosen["name"], chosen["test_split"], training=False, source=test, **common)
+    common |= {key: chosen.get(key) for key in _SIZES}
+    try:
+        train = load(
+            chosen["name"],
+            chosen["train_split"],
+            training=True,
+            augmentation=chosen["augmentation"],
+            source=train,
+            **common,
+        )
+        test = load(chosen["name"], chosen["test_split"], training=False, source=test, **common)
+    except UserError as error:
+        raise (error.of("data") if error.key in _SIZES else error) from None
     return train, test, f"{chosen['name']} {chosen['train_split']!r} holds"
 
 
@@ -159,7 +166,7 @@ def _check_labels(settings: dict, train, output_shape) -> None:
     """Labels that are numbers of classes must be below the model's outputs."""
     name, labels = settings.get(LOSS, DEFAULT_LOSS).get("name"), train.label_range()
     one_output = isinstance(output_shape, tuple) and isinstance(output_shape[-1], int)
-    if name != DEFAULT_LOSS["name"] or labels is None or not one_output:
+    if name not in OF_CLASS_NUMBERS or labels is None or not one_output:
         return
     if labels[1] >= output_shape[-1]:
         raise UserError(

@@ -26,7 +26,7 @@ from lbkeras.metrics import ACCURACY
 NAMED = {
     "model": ("lbkeras.models", "keras.applications"),
     "optimizer": ("lbkeras.optimizers", "keras.optimizers"),
-    "loss": ("keras.losses",),
+    "loss": ("lbkeras.losses", "keras.losses"),
     "metrics": ("keras.metrics",),
     "callbacks": ("lbkeras.callbacks", "keras.callbacks"),
 }
@@ -124,6 +124,12 @@ def find(key: str, section: str, name: str):
     raise UserError(unknown_name(key, name, valid))
 
 
+def class_of(section: str, name: str) -> str | None:
+    """The class of a loss or metric that a name means, which may be in Keras' snake case."""
+    found = (class_named(module, name) for module in NAMED[section])
+    return next(filter(None, found), None)
+
+
 def call(section: str, name: str, function, arguments: dict):
     """Calls a component with its arguments.
 
@@ -178,7 +184,7 @@ def check_name(key: str, section: str, name) -> None:
     if not isinstance(name, str):
         raise UserError(f"{key}: expected a name, received {name!r}")
     valid = names(section)
-    if section in ("loss", "metrics") and class_named(NAMED[section][0], name) in valid:
+    if section in ("loss", "metrics") and class_of(section, name) in valid:
         return
     if valid and name not in valid:
         raise UserError(f"{unknown_name(key, name, [*valid, 'module:function'])}")
@@ -194,7 +200,7 @@ def arguments_taken(section: str, name) -> tuple[str, ...]:
         return ()
     for module in NAMED[section]:
         if section in ("loss", "metrics"):
-            name = class_named(module, name) or name
+            name = class_of(section, name) or name
         taken = argument_names(module, name)
         if not taken:
             continue

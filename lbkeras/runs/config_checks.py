@@ -14,11 +14,13 @@ SECTIONS = ("data", "model", "loss", "metrics", "optimizer", "plan", train_secti
 LOSS, METRICS, CALLBACKS = "loss", "metrics", "callbacks"
 LISTS = (METRICS, CALLBACKS)  # sections of entries, each a component
 OPTIONAL = (CALLBACKS, train_section.TRAIN, "linear_interpolation")
-# The keys of `data`, and those of them that one's own function does not get.
+# The keys of `data`, those of them that need not be there, and those that one's own function does
+# not get.
 OF_DATA = (
     *("name", "num_examples", "train_split", "test_split", "test_batch_size", "augmentation"),
-    "dirichlet_alpha",
+    *("image_size", "resize", "dirichlet_alpha"),
 )
+_OPTIONAL_OF_DATA = ("image_size", "resize", "dirichlet_alpha")
 OF_OWN_DATA = ("name", "num_examples", "test_batch_size", "augmentation", "dirichlet_alpha")
 # Type, least and most of the other keys. NumPy takes seeds below 2^32.
 MOST_SEED = 2**32 - 1
@@ -147,7 +149,7 @@ def _check_data(data: dict) -> None:
         if key not in OF_DATA and not own:
             raise UserError(unknown_name("data", key, OF_DATA))
     for key in OF_OWN_DATA if own else OF_DATA:
-        if key not in data and key != "dirichlet_alpha":
+        if key not in data and key not in _OPTIONAL_OF_DATA:
             what = "a value"
             if key == "num_examples" and own:
                 what = (
@@ -160,6 +162,9 @@ def _check_data(data: dict) -> None:
             raise UserError(f"data.{key}: expected text, received {data[key]!r}")
     checks.integer("data.test_batch_size", data["test_batch_size"], minimum=1)
     checks.not_negative("data.dirichlet_alpha", data.get("dirichlet_alpha", 0.0))
+    for key in () if own else ("image_size", "resize"):
+        if data.get(key) is not None:
+            checks.integer(f"data.{key}", data[key], minimum=1)
     if own and is_own(data["augmentation"]):
         check_name("data.augmentation", "data", data["augmentation"])
         return

@@ -24,6 +24,7 @@ from typing import Any
 from lbkeras import config as defaults
 from lbkeras import metrics
 from lbkeras.config import is_own
+from lbkeras.derived import FORMS
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.names import argument_names
 from lbkeras.planning.plan import Plan, check_without_momentum
@@ -131,10 +132,11 @@ def check_metric(key: str, name: str, settings: dict) -> None:
     Raises:
         UserError: it has none of that name.
     """
-    measured = metrics.measured(settings)
     callbacks = settings.get(CALLBACKS, {}).items()
-    if name not in measured and not any(is_own(c.get("name", key)) for key, c in callbacks):
-        raise UserError(unknown_name(key, name, measured))
+    if any(is_own(c.get("name", key)) for key, c in callbacks):
+        return
+    if not metrics.is_measured(name, settings):
+        raise UserError(unknown_name(key, name, [*metrics.measured(settings), *FORMS]))
 
 
 def seeds(config, number: int | None = None) -> list[int]:

@@ -9,8 +9,7 @@ from lbkeras import metrics
 from lbkeras.config import LOSS as DEFAULT_LOSS
 from lbkeras.config import is_own
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.names import class_named
-from lbkeras.runs.components import call, imported
+from lbkeras.runs.components import call, class_of, find, imported
 from lbkeras.runs.config_checks import LOSS, METRICS, check_arguments
 
 
@@ -38,7 +37,7 @@ def _loss(place: str, entry: dict):
     arguments = {key: value for key, value in entry.items() if key not in ("name", "weight")}
     name = entry["name"]
     if not is_own(name):
-        kind = getattr(keras.losses, class_named("keras.losses", name))
+        kind = find(f"{place}.name", LOSS, class_of(LOSS, name))
         check_arguments(place, kind, arguments)
         return call(place, name, kind, arguments)
     found = imported(f"{place}.name", name)
@@ -80,7 +79,7 @@ def _metric(place: str, logged: str, entry: dict):
             )
         return name
     if not is_own(name):
-        kind = getattr(keras.metrics, class_named("keras.metrics", name))
+        kind = find(f"{place}.name", METRICS, class_of(METRICS, name))
         check_arguments(place, kind, arguments)
         return call(place, name, kind, arguments | {"name": logged})
     found = imported(f"{place}.name", name)

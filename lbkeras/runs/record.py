@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lbkeras import files, metrics
+from lbkeras.derived import FORMS, derived
 from lbkeras.errors import UserError
 from lbkeras.runs import run_lock
 
@@ -63,18 +64,22 @@ class RunFolder:
     def value(self, metric: str) -> float | None:
         """The run's final `metric`: from the record's `final` values, else the record itself.
 
-        None if it was not finite.
+        A derived one (`lbkeras.derived`) is computed from the history. None if it was not finite,
+        or is not defined for this run.
 
         Raises:
             UserError: the record does not hold that metric, or it is no number.
         """
         final = self.record.get("final") or {}
         source = final if metric in final else self.record
+        found = None if metric in source else derived(metric)
+        if found and any(found.column in row for row in self.history):
+            return found.compute(self.history)
         if metric not in source:
             known = sorted({*final, "examples_seen", "seconds", "updates"})
             raise UserError(
                 f"{self.path / 'record.json'}: expected the metric {metric!r}, "
-                f"received only {', '.join(known)}"
+                f"received only {', '.join([*known, *FORMS])}"
             )
         value = source[metric]
         if value is None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from lbkeras import metrics
+from lbkeras.derived import derived
 from lbkeras.planning import durations
 from lbkeras.runs import training
 from lbkeras.runs.record import read_run
@@ -68,7 +69,7 @@ def outcome(run: RunSpec) -> str:
     folder, metric = read_run(run.folder), metrics.of(run.metric)
     reached, updates, seconds = map(folder.value, (run.metric, "updates", "seconds"))
     if reached is None:
-        shown = "not finite"
+        shown = "not defined" if derived(run.metric) else "not finite"
     else:
         shown = f"{100 * reached:.2f} %" if metric.is_share else f"{reached:.4g}"
     return f"{metric.label} {shown} after {updates:,} updates, {seconds:.1f} s of training"

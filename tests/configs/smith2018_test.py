@@ -35,3 +35,59 @@ def test_smiths_optimizer_arms_are_the_optimizers_they_name():
         optimizer, momentum = expected[arm.split("_")[0]]
         assert settings["optimizer"] == optimizer
         assert settings["plan"]["momentum"] == momentum
+
+
+# Updates, then batch size and learning rate of the phases, and momentum: PAPERS.md, "Update-count
+# arithmetic" and what it settles.
+IMAGENET = dict(
+    imagenet=dict(
+        inception_decay=(14_040, [(8192, 3.0), (8192, 0.3), (8192, 0.03), (8192, 0.003)], 0.9),
+        inception_increase_batch=(
+            5_580, [(8192, 3.0), (81_920, 3.0), (81_920, 0.3), (81_920, 0.03)], 0.9
+        ),
+    ),
+    imagenet_momentum=dict(
+        momentum_0_9=(5_820, [(8192, 3.0), (65_536, 2.4), (65_536, 0.24), (65_536, 0.024)], 0.9),
+        momentum_0_95=(
+            3_480, [(16_384, 3.0), (65_536, 1.2), (65_536, 0.12), (65_536, 0.012)], 0.95
+        ),
+        momentum_0_975=(
+            2_310, [(32_768, 3.0), (65_536, 0.6), (65_536, 0.06), (65_536, 0.006)], 0.975
+        ),
+    ),
+    imagenet_tpu=dict(
+        resnet50_decay=(14_040, [(8192, 3.2), (8192, 0.32), (8192, 0.032), (8192, 0.0032)], 0.9),
+        resnet50_increase_batch=(
+            9_360, [(8192, 3.2), (16_384, 0.64), (16_384, 0.064), (16_384, 0.0064)], 0.9
+        ),
+        resnet50_doubled=(
+            7_020, [(16_384, 6.4), (16_384, 0.64), (16_384, 0.064), (16_384, 0.0064)], 0.9
+        ),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("variant", IMAGENET)
+def test_published_schedules_of_imagenet(variant):
+    plans = experiment.make_plans(load_config(f"{SMITH}:{variant}"))
+    assert list(plans) == list(IMAGENET[variant])
+    for arm, (updates, settings, momentum) in IMAGENET[variant].items():
+        plan = plans[arm]
+        assert plan.updates() == updates
+        assert [phase.first_epoch for phase in plan.phases] == [0, 30, 60, 80]
+        assert [phase.batch_size for phase in plan.phases] == [size for size, _ in settings]
+        rates = [plan.learning_rate(phase.first_epoch + 5) for phase in plan.phases]
+        assert rates == pytest.approx([rate for _, rate in settings], rel=1e-12)
+        assert {phase.momentum for phase in plan.phases} == {momentum}
+        # All arms have the same noise scale after any warm-up.
+        first = plans[next(iter(plans))]
+        for epoch in (5, 30, 60, 80):
+            assert plan.noise_scale(epoch) == pytest.approx(first.noise_scale(epoch), rel=1e-12)
+        assert plan.learning_rate(0) == (0.1 if variant == "imagenet_tpu" else settings[0][1])
+
+
+def test_inception_is_trained_at_299_pixels_with_ghosts():
+    for variant, ghosts in (("imagenet", 32), ("imagenet_momentum", 64)):
+        settings = experiment.arm_settings(load_config(f"{SMITH}:{variant}"))
+        assert settings["data"]["image_size"] == 299
+        assert settings["model"]["ghost_batch_size"] == ghosts

@@ -6,6 +6,7 @@ import tensorflow as tf
 from lbkeras.data import Pipeline
 from lbkeras.data.labels import check_labels, range_of_labels
 from lbkeras.errors import UserError
+from lbkeras.losses import LabelSmoothingCrossentropy
 from tests.data.examples import X
 
 
@@ -22,6 +23,7 @@ def test_range_of_labels():
         ("sparse_categorical_crossentropy", True),
         (keras.losses.SparseCategoricalCrossentropy(from_logits=True), True),
         (keras.losses.sparse_categorical_crossentropy, True),
+        (LabelSmoothingCrossentropy(from_logits=True), True),
         (["sparse_categorical_crossentropy"], True),
         (keras.losses.SparseCategoricalCrossentropy(ignore_class=9), False),
         ("mse", False),

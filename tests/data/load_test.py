@@ -13,17 +13,23 @@ def images(pipeline, epoch=0):
 @pytest.fixture(scope="module")
 def cifar(tmp_path_factory):
     """`(data_dir, images)`: 12 images under the name and in the layout of TFDS' CIFAR-10."""
-    import tensorflow_datasets as tfds
-
     data_dir = tmp_path_factory.mktemp("tfds")
     pixels = np.random.default_rng(0).integers(1, 256, (12, 32, 32, 3), dtype=np.uint8)
-    rows = [{"image": image, "label": i % 10} for i, image in enumerate(pixels)]
+    write(data_dir, "cifar10", pixels, shape=(32, 32, 3))
+    return str(data_dir), pixels
+
+
+def write(data_dir, name, images, shape):
+    """Images as both splits of a set in the layout of TFDS."""
+    import tensorflow_datasets as tfds
+
+    rows = [{"image": image, "label": i % 10} for i, image in enumerate(images)]
     tfds.dataset_builders.store_as_tfds_dataset(
-        name="cifar10",
+        name=name,
         version="1.0.0",
         features=tfds.features.FeaturesDict(
             {
-                "image": tfds.features.Image(shape=(32, 32, 3), encoding_format="png"),
+                "image": tfds.features.Image(shape=shape, encoding_format="png"),
                 "label": tfds.features.ClassLabel(num_classes=10),
             }
         ),
@@ -31,7 +37,6 @@ def cifar(tmp_path_factory):
         data_dir=data_dir,
         disable_shuffling=True,
     )
-    return str(data_dir), pixels
 
 
 def test_digits():
@@ -73,6 +78,29 @@ def test_cifar_is_augmented_in_training_only(cifar):
     assert not np.array_equal(augmented, loaded("train", seed=1))
 
 
+def test_sizes_of_images_that_stay_on_the_disk(tmp_path):
+    """A black image, white in the middle 8 of 32 pixels: how much of it shows, of which size."""
+    pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    pixels[:, 12:20, 12:20] = 255
+    write(tmp_path, "photographs", pixels, shape=(None, None, 3))
+
+    def image(split="test", **sizes):
+        return images(data.load("photographs", split, 1, data_dir=str(tmp_path), **sizes))[0]
+
+    assert image().shape == (224, 224, 3)
+    assert image("train", image_size=64).shape == (64, 64, 3)
+    # Of 32 pixels the central 16 and, by default, 28 are seen.
+    assert image(image_size=16, resize=32).mean() / 255 == (8 / 16) ** 2
+    assert image(image_size=16).mean() / 255 == pytest.approx((8 / 28) ** 2, rel=0.2)
+    for sizes, message in (
+        (dict(image_size=0), "image_size: expected a whole number of at least 1, received 0"),
+        (dict(image_size="64"), "image_size: expected a whole number of at least 1, received '64'"),
+        (dict(resize=223), "resize: expected a whole number of at least 224, received 223"),
+    ):
+        with pytest.raises(UserError, match=message):
+            image(**sizes)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -80,6 +108,11 @@ def test_cifar_is_augmented_in_training_only(cifar):
         (dict(name="digits", split="validation"), "split: expected .*'validation'"),
         (dict(name="digits", batch_size=0), "batch_size: expected 1 to 1437 .*, received 0"),
         (dict(name="digits", batch_size=1438), "batch_size: expected 1 to 1437 .*, received 1438"),
+        (
+            dict(name="digits", image_size=64),
+            "image_size: expected none, as 'digits' is no set .*64",
+        ),
+        (dict(name="digits", resize=9), "resize: expected none, as 'digits' is no set of images"),
     ],
 )
 def test_errors(arguments, message):

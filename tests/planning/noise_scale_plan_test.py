@@ -89,6 +89,16 @@ def test_starting_points_share_a_noise_scale():
         assert plan.noise_scale(0) / 50_000 == pytest.approx(0.0078125, rel=1e-13)
 
 
+def test_a_warm_up_replaces_the_first_epochs_and_nothing_else():
+    """Goyal et al. to epoch 30, then Smith et al."""
+    warmup = dict(warmup_epochs=5, warmup_initial=0.1)
+    plan = noise_scale_plan(**dict(IMAGENET, learning_rate=3.2, max_batch_size=16_384, **warmup))
+    rates = [plan.learning_rate(epoch) for epoch in (0, 2.5, 5, 29.9, 30, 60, 80)]
+    assert rates == pytest.approx([0.1, 1.65, 3.2, 3.2, 0.64, 0.064, 0.0064])
+    assert [phase.batch_size for phase in plan.phases] == [8192, 16_384, 16_384, 16_384]
+    assert plan.updates() == 30 * 156 + 60 * 78
+
+
 def test_the_default_maximum_is_a_tenth_of_the_data():
     plan = noise_scale_plan(**dict(CIFAR, strategy="increase_batch", max_batch_size=None))
     assert _settings(plan)[-1] == (5000, pytest.approx(0.1 * 5000 / 16_000))
@@ -190,6 +200,15 @@ def test_increased_values_keep_the_noise_scale_up_to_half_an_example(size, times
         ),
         (dict(boundaries=[60.5]), "boundaries[0]: expected a whole number, received 60.5"),
         (dict(boundaries=60), "boundaries: expected a list or tuple, received 60"),
+        (
+            dict(warmup_epochs=60),
+            "warmup_epochs: expected a number of at least 0 and below 60, where the first phase "
+            "ends, received 60",
+        ),
+        (
+            dict(warmup_epochs=5, warmup_initial=-1),
+            "warmup_initial: expected a finite number of at least 0, received -1",
+        ),
         (dict(factor=1), "factor: expected a finite number above 1, received 1"),
         (
             dict(factor=(5, 0.2, 5)),

@@ -116,6 +116,13 @@ def test_an_optimizer_that_cannot_be_made(optimizer, expected, settings):
         build.make_optimizer(settings, experiment.make_plan(settings))
 
 
+def test_smoothed_labels_are_numbers_of_classes_too(settings, train):
+    settings["model"] |= dict(num_classes=5)
+    settings["loss"] = dict(name="LabelSmoothingCrossentropy", label_smoothing=0.1)
+    with pytest.raises(UserError, match=r"model\.num_classes: expected at least 10"):
+        build.make_model(settings, train)
+
+
 @pytest.mark.parametrize(("size", "expected"), [(10, 10), (0, None), (None, None)])
 def test_any_model_can_have_ghost_batch_normalization(size, expected, settings, train):
     settings["model"] = dict(

@@ -1,0 +1,5 @@
+"""Losses that large-batch papers need and Keras lacks."""
+
+from lbkeras.lazy import load_names_when_touched
+
+load_names_when_touched(__name__)

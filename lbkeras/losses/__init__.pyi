@@ -1,0 +1,3 @@
+from lbkeras.losses.label_smoothing_crossentropy import (
+    LabelSmoothingCrossentropy as LabelSmoothingCrossentropy,
+)
