@@ -26,6 +26,7 @@ _DEFAULTS = dict(
     first_seed=0,
     checkpoint_minutes=10.0,
     train={},
+    targets={},
 )
 _DATA = dict(train_split="train", test_split="test", test_batch_size=1000, augmentation="default")
 # What they mean stands in `runs.train_section`.
@@ -149,6 +150,7 @@ def experiment(
     loss: dict[str, Any] | None = None,
     metrics: dict[str, dict[str, Any]] | Sequence[Any] | None = None,
     metric: str | None = None,
+    targets: dict[str, float] | None = None,
     callbacks: dict[str, Any] | None = None,
     train: dict[str, Any] | None = None,
     seeds: int = 3,
@@ -186,6 +188,10 @@ def experiment(
         metric: what a report is about, logged or derived from the history
             (`val_accuracy_median_of_last_5`, see `lbkeras.derived`); None: `val_accuracy`, else the
             first metric on unseen examples, else `val_loss`.
+        targets: values to be reached, such as `dict(val_accuracy=0.759)`: the report says how many
+            updates, epochs and seconds of training each run took. Claims and `metric` name them
+            `updates_to_val_accuracy_at_least_0.759`, with `epochs_to_` and `seconds_to_`, and
+            `at_most` where less is better.
         callbacks: names of callbacks that steer or measure, each with its arguments; with `name`
             the key may be any.
         train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
@@ -208,6 +214,7 @@ def experiment(
         loss=loss,
         metrics=metrics,
         metric=metric,
+        targets=targets,
         callbacks=callbacks,
         train=train,
         seeds=seeds,

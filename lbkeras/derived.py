@@ -6,17 +6,26 @@ log: what a run's history.jsonl holds is enough, also of one that was trained be
 """
 
 import dataclasses
+import itertools
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lbkeras import checks
+from lbkeras.errors import UserError
 
 Rows = Sequence[Mapping[str, Any]]  # of a history, one an epoch, in order
 
 # What `METRIC` may be followed by, for messages.
-FORMS = ("METRIC_median_of_last_N",)
+FORMS = (
+    "METRIC_median_of_last_N",
+    "updates_to_METRIC_at_least_X",
+    "epochs_to_METRIC_at_most_X",
+    "seconds_to_...",
+)
+SPENT = ("updates", "epochs", "seconds")  # what it takes to reach a target is counted in
+_WAYS = {"higher": "at_least", "lower": "at_most"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,10 +35,15 @@ class Derived:
     Attributes:
         column: of the history, that it is computed from.
         compute: from the rows to the value; None: it is not defined for this run.
-        label: for readers, with `{}` for the label of the column.
+        label: for readers, with `{}` for the label of the column, and for the target.
         unit: in which it is shown; None: that of the column.
         better: `"higher"` or `"lower"`; None: as the column.
         cost: whether it counts what a run spent rather than how good its model is.
+        target: the value of the column that is to be reached; None: it is no target's.
+        bound: of a target, what a run that did not reach it spent until its last evaluation, which
+            the value would be above; None: not evaluated.
+        resolution: of a target, what a run spent between two evaluations, at most; None: it has
+            fewer than one.
     """
 
     column: str
@@ -38,6 +52,9 @@ class Derived:
     unit: str | None = None
     better: str | None = None
     cost: bool = False
+    target: float | None = None
+    bound: Callable[[Rows], float | None] = lambda rows: None
+    resolution: Callable[[Rows], float | None] = lambda rows: None
 
 
 def derived(name: str) -> Derived | None:
@@ -56,6 +73,16 @@ def derived(name: str) -> Derived | None:
     return None
 
 
+def is_target(name: str) -> bool:
+    """Whether a name says what it takes to reach a target.
+
+    >>> is_target("epochs_to_val_loss_at_most_0.1"), is_target("val_loss_median_of_last_5")
+    (True, False)
+    """
+    found = derived(name)
+    return found is not None and found.target is not None
+
+
 def column_of(name: str) -> str:
     """The column that a derived value is computed from; any other name as it is.
 
@@ -64,6 +91,68 @@ def column_of(name: str) -> str:
     """
     found = derived(name)
     return name if found is None else found.column
+
+
+def target_name(column: str, value: float, better: str) -> str:
+    """The name of a target, which follows `updates_to_`, `epochs_to_` and `seconds_to_`.
+
+    >>> target_name("val_accuracy", 0.759, "higher")
+    'val_accuracy_at_least_0.759'
+
+    Args:
+        column: of the history.
+        value: to be reached.
+        better: `"higher"`: reached at or above the value; `"lower"`: at or below it.
+    """
+    return f"{column}_{_WAYS[better]}_{value!r}"
+
+
+def _to_target(spent: str, column: str, way: str, value: str) -> Derived:
+    """`SPENT_to_COLUMN_at_least_X`: until the first evaluation at which it is reached, included.
+
+    Updates, epochs or seconds of training from the run's begin. A run is evaluated after each
+    epoch, or every so many (`train.validation_freq`), so that the value is too large by up to one
+    such interval. Not defined where no epoch of the run has reached it: `bound` is then what the
+    run spent.
+    """
+    target, sign = float(value), 1 if way == "at_least" else -1
+
+    def evaluated(rows: Rows) -> list[int]:
+        return [number for number, row in enumerate(rows) if column in row]
+
+    def until(rows: Rows, number: int) -> float:
+        if spent == "epochs":
+            return rows[number]["epoch"] + 1
+        columns = [row.get(spent) for row in rows[: number + 1]]
+        if None in columns:
+            raise UserError(f"history: expected {spent!r} of every epoch, found one without")
+        return columns[-1] if spent == "updates" else sum(columns)
+
+    def compute(rows: Rows) -> float | None:
+        for number in evaluated(rows):
+            reached = rows[number][column]
+            if reached is not None and sign * reached >= sign * target:
+                return until(rows, number)
+        return None
+
+    def bound(rows: Rows) -> float | None:
+        numbers = evaluated(rows)
+        return until(rows, numbers[-1]) if numbers else None
+
+    def resolution(rows: Rows) -> float | None:
+        ends = [0.0, *(until(rows, number) for number in evaluated(rows))]
+        return max((b - a for a, b in itertools.pairwise(ends)), default=None)
+
+    return Derived(
+        column,
+        compute,
+        label=f"{spent} to {{}} of {way.replace('_', ' ')} {{}}",
+        unit="s, training" if spent == "seconds" else "",
+        better="lower",
+        target=target,
+        bound=bound,
+        resolution=resolution,
+    )
 
 
 def _median_of_last(column: str, number: str) -> Derived:
@@ -86,4 +175,8 @@ def _median_of_last(column: str, number: str) -> Derived:
     return Derived(column, compute, label=f"{{}}, median of last {count}")
 
 
-_KINDS: dict[str, Callable[..., Derived]] = {r"(\w+)_median_of_last_([0-9]{1,6})": _median_of_last}
+_NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?"
+_KINDS: dict[str, Callable[..., Derived]] = {
+    rf"({'|'.join(SPENT)})_to_(\w+)_(at_least|at_most)_({_NUMBER})": _to_target,
+    r"(\w+)_median_of_last_([0-9]{1,6})": _median_of_last,
+}

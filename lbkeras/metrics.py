@@ -5,7 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lbkeras.derived import column_of, derived
+from lbkeras.checks import number
+from lbkeras.derived import column_of, derived, target_name
+from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.names import class_named, direction, snake_case
 
 HIGHER, LOWER = "higher", "lower"
@@ -112,7 +114,7 @@ def of(name: str) -> Metric:
     if found := derived(name):
         column = of(found.column)
         unit = column.unit if found.unit is None else found.unit
-        label = found.label.format(column.label)
+        label = found.label.format(column.label, _shown(name, found.target, column))
         return Metric(name, label, unit, found.better or column.better, found.cost)
     share = name == ACCURACY or name.endswith(f"_{ACCURACY}")
     better = HIGHER if share else LOWER if name.endswith("_loss") else None
@@ -120,6 +122,46 @@ def of(name: str) -> Metric:
         better = LOWER
     label = re.sub(rf"^{VALIDATION}", "test_", name).replace("_", " ")
     return Metric(name, label, "%" if share else "", better)
+
+
+def _shown(name: str, target: float | None, column: Metric) -> str:
+    if target is None:
+        return ""
+    if column.is_share and not 0 < target <= 1:
+        raise UserError(
+            f"{name}: expected a target above 0 and up to 1, a share of the examples, received "
+            f"{target:g}"
+        )
+    return f"{column.factor * target:g} %" if column.is_share else f"{target:g}"
+
+
+def targets(values: Mapping[str, float], ways: Mapping[str, str | None]) -> list[str]:
+    """The names of targets, each of which follows `updates_to_`, `epochs_to_` and `seconds_to_`.
+
+    >>> targets({"val_accuracy": 0.759}, {"val_accuracy": "higher"})
+    ['val_accuracy_at_least_0.759']
+
+    Args:
+        values: the value to be reached of each metric.
+        ways: which way each that is measured is better; None: not known.
+
+    Raises:
+        UserError: a metric that is not measured or whose better direction is not known, or a value
+            that cannot be reached.
+    """
+    names = []
+    for metric, value in values.items():
+        if metric not in ways:
+            raise UserError(unknown_name("targets", metric, ways))
+        value, better = number(f"targets.{metric}", value, expected="a number"), ways[metric]
+        if better is None:
+            raise UserError(
+                f"targets.{metric}: expected a metric of which it is known which way it is better, "
+                "received one of which neither Keras nor lbkeras knows it"
+            )
+        names.append(target_name(metric, value, better))
+        of(f"updates_to_{names[-1]}")
+    return names
 
 
 def compiled(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -12,8 +12,11 @@ import pytest
 collect_ignore_glob = ["*_script.py", "*forked_imports.py"]
 
 
-# Examples in docstrings that build a large network, as a slow test of it does too.
-_LONG_EXAMPLES = {"lbkeras.models.inception_resnet_v2.inception_resnet_v2"}
+# Examples in docstrings that build a large network, as a test of it does too.
+_LONG_EXAMPLES = {
+    "lbkeras.models.efficientnet_b0.efficientnet_b0",
+    "lbkeras.models.inception_resnet_v2.inception_resnet_v2",
+}
 
 
 def pytest_configure(config):

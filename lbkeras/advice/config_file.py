@@ -79,6 +79,8 @@ def write_config(file: Path, config, arm: str, named: str, command: str, advice,
     }
     metric, better = experiment.report_metric(config)
     more = {name: config[name] for name in _SETTINGS if config.get(name) is not None}
+    if config.get("targets"):
+        more["targets"] = config.targets.to_dict()
     text = _CONFIG.format(
         docstring=_docstring(file, arm, named, command, advice, table),
         settings=_python(settings | more, "config"),

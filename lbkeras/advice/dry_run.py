@@ -307,7 +307,7 @@ class _Group:
         step = plan.steps_per_epoch(epoch) // 2
 
         place.stage = "data"
-        if not task.settings["data"].get("dirichlet_alpha") and not self._train._is_stream:
+        if not task.settings["data"].get("dirichlet_alpha") and self._train.order == "a permutation":
             rows = math.gcd(step * size, _EXAMPLES_OF_ORDER) or _EXAMPLES_OF_ORDER
             with task.reading_data():
                 check_order(self._train, self._train.copy(), epoch, step * size, rows)

@@ -176,6 +176,8 @@ def _taken(config: ConfigDict, path: list[str], section: ConfigDict) -> tuple | 
         return tuple(each for each in parameters if each != "num_examples")
     if kind == "data":
         return config_checks.OF_DATA
+    if kind == config_checks.TARGETS:
+        return None
     if kind == train_section.TRAIN:
         return tuple(train_section.DEFAULTS)
     if kind in components.NAMED:

@@ -25,6 +25,7 @@ def describe_replication(flags, arguments, module, arms, seeds) -> dict:
         "paper": {name: paper[name] for name in _OF_A_PAPER if name in paper},
         "dataset": config.data.name,
         "metric": metric,
+        "targets": experiment.report_targets(config),
         "seeds": seeds,
         "seeds_in_config": experiment.seeds(complete(config_of(module, named))),
         "arms": {

@@ -5,6 +5,8 @@ import difflib
 import os
 import re
 
+import numpy as np
+
 from lbkeras.errors import UserError, one_line
 
 # What is larger stays on disk, encoded. CIFAR-10 is 0.15 GB, SVHN with its extra images 1.9 GB.
@@ -129,7 +131,7 @@ def _image_and_label(name, builder):
     supervised = builder.info.supervised_keys
     if supervised and supervised[0] in images and supervised[1] in labels:
         images, labels = [supervised[0]], [supervised[1]]
-    if len(images) != 1 or len(labels) != 1 or pairs[images[0]].np_dtype != "uint8":
+    if len(images) != 1 or len(labels) != 1 or np.dtype(pairs[images[0]].np_dtype) != np.uint8:
         raise UserError(
             f"data set {name!r} is not an image-classification set: expected one uint8 image "
             f"and one class label, received {', '.join(pairs) or 'no named features'}."
@@ -249,7 +251,6 @@ def _decoding(parse, shape):
 
 def _in_memory(name, records, shape):
     """The whole set as arrays, read in parallel."""
-    import numpy as np
 
     from lbkeras.data.pipeline import Pipeline
     from lbkeras.data.reading import reading_data

@@ -1,5 +1,6 @@
 from lbkeras.models.alexnet import alexnet as alexnet
 from lbkeras.models.convolutional import small_cnn as small_cnn
+from lbkeras.models.efficientnet_b0 import efficientnet_b0 as efficientnet_b0
 from lbkeras.models.inception_resnet_v2 import inception_resnet_v2 as inception_resnet_v2
 from lbkeras.models.keskar import keskar_c1 as keskar_c1
 from lbkeras.models.keskar import keskar_c2 as keskar_c2

@@ -11,7 +11,8 @@ from lbkeras import checks, files
 from lbkeras.derived import FORMS, column_of, derived
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
-from lbkeras.metrics import HIGHER
+from lbkeras.metrics import HIGHER, VALIDATION
+from lbkeras.metrics import targets as targets_of
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.replication.default_claims import MARGIN, default_claims
@@ -68,6 +69,7 @@ def compare(
     seeds: int = 3,
     metric: str | None = None,
     margin: float | None = None,
+    targets: Mapping[str, float] | None = None,
     strategy: str = "auto",
 ) -> Comparison:
     """Trains a model by several plans with several seeds each, and says which of them holds.
@@ -93,6 +95,10 @@ def compare(
             metric that Keras knows a better direction of, else `val_loss`.
         margin: how much worse than the first arm's mean counts as no worse, in the metric's unit;
             None: 0.01 where more is better (accuracy, AUC, F1), a factor of 0.95 where less is.
+        targets: values to be reached, such as `{"val_accuracy": 0.95}`: the report says how many
+            updates, epochs and seconds of training each run took until its first evaluation at
+            which it was there. As `metric` it is `"updates_to_val_accuracy_at_least_0.95"`,
+            `"epochs_to_..."`, `"seconds_to_..."`, and `at_most` where less is better.
         strategy: a name for `lbkeras.distribution.strategy`.
 
     Raises:
@@ -130,8 +136,10 @@ def compare(
         except UserError as error:
             raise UserError(f"arm {name}: {error}") from None
     runs = _runs(tasks, folder, seeds, strategy, _metric(tasks, metric)[0])
+    names = targets_of(targets or {}, _directions(tasks))
     with run_lock.locked(folder):
         replication = _replication(folder, tasks, seeds, metric, margin)
+        replication["targets"] = names
         ended = check_folders(runs)
         write_replication(folder, replication)
         train_all(runs, ended)
@@ -253,18 +261,23 @@ def _replication(folder: Path, tasks, seeds: int, metric: str | None, margin) ->
 
 def _metric(tasks, metric: str | None) -> tuple[str, str | None]:
     """The metric that every arm measures, and which way it is better."""
-    first, *others = (task.trial.better for task in tasks.values())
-    better = {name: way for name, way in first.items() if all(name in each for each in others)}
-    names = [f"val_{name}" for name in better]
+    better = _directions(tasks)
     if metric is not None:
-        if column_of(metric) not in names:
-            raise UserError(unknown_name("metric", metric, [*names, *FORMS]))
+        if column_of(metric) not in better:
+            raise UserError(unknown_name("metric", metric, [*better, *FORMS]))
         found = derived(metric)
         own_way = found.better if found else None
-        return metric, own_way or better[column_of(metric).removeprefix("val_")]
-    known = [name for name, way in better.items() if way and name != "loss"]
-    name = "accuracy" if "accuracy" in known else next(iter(known), "loss")
-    return f"val_{name}", better[name]
+        return metric, own_way or better[column_of(metric)]
+    known = [name for name, way in better.items() if way and name != "val_loss"]
+    name = "val_accuracy" if "val_accuracy" in known else next(iter(known), "val_loss")
+    return name, better[name]
+
+
+def _directions(tasks) -> dict[str, str | None]:
+    """Of each metric on unseen examples that every arm measures which way it is better."""
+    first, *others = (task.trial.better for task in tasks.values())
+    shared = {name: way for name, way in first.items() if all(name in each for each in others)}
+    return {f"{VALIDATION}{name}": way for name, way in shared.items()}
 
 
 def _describe(task) -> str:

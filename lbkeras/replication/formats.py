@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lbkeras import metrics
+from lbkeras.derived import is_target
 from lbkeras.replication.claims import letter_of
 
 NONE = "–"
@@ -12,9 +13,14 @@ _OF_A_PAPER = ("accuracy", "updates")
 
 
 def format_metric(summary: dict[str, Any], metric: str, unit: bool = True) -> str:
-    """`94.30 ± 0.12 %`; a single run has no spread: `94.30 (n=1)`."""
+    """`94.30 ± 0.12 %`; a single run has no spread: `94.30 (n=1)`. Of a target that not every run
+    reached `reached by 2 of 3, median 1,234`."""
     if not summary["n"]:
         return NONE
+    if summary.get("reached", summary["n"]) < summary["n"]:
+        text = f"reached by {summary['reached']} of {summary['n']}"
+        median = summary["median"]
+        return text if median is None else f"{text}, median {format_number(median, metric)}"
     mean = format_number(summary["mean"], metric)
     percent = " %" if unit and metrics.of(metric).is_share else ""
     if summary["standard_deviation"] is None:
@@ -75,6 +81,7 @@ def describe_effect(claim: dict[str, Any]) -> str:
     effect, interval = result["effect"], result["confidence_interval"]
     if effect is None:
         return NONE
+    bound = f"{result['effect_is']} " if result.get("effect_is") else ""
     if claim["test"] == "ratio_at_least":
         text, form = f"{effect:.2f}x {label_of(metric)}", (lambda value: f"{value:.2f}")
     elif metrics.of(metric).is_share:
@@ -83,7 +90,7 @@ def describe_effect(claim: dict[str, Any]) -> str:
         text, form = f"{effect:+.4g}", (lambda value: f"{value:+.4g}")
     if interval and interval[0] != interval[1]:
         text += f" ({form(interval[0])} to {form(interval[1])})"
-    return text
+    return bound + text
 
 
 def _signed_points(value: float) -> str:
@@ -151,6 +158,8 @@ def format_number(value: float, metric: str) -> str:
     """`94.30`, `1,234` or `0.01235`."""
     if metrics.of(metric).is_share:
         return f"{100 * value:.2f}"
+    if is_target(metric):
+        return f"{value:,.{0 if value >= 1000 else 1}f}".removesuffix(".0")
     return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
 
 

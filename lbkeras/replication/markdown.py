@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from lbkeras.derived import SPENT, is_target
 from lbkeras.replication.claims import LETTERS, letter_of
 from lbkeras.replication.formats import (
     NONE,
@@ -25,7 +26,7 @@ from lbkeras.replication.formats import (
     unit_of,
     with_texts,
 )
-from lbkeras.replication.verdicts import TEST_STATED
+from lbkeras.replication.verdicts import TARGETS_STATED, TEST_STATED
 
 _PICTURES = (
     "Lines and points are means over an arm's finished seeds, bands and bars a standard deviation "
@@ -161,7 +162,7 @@ def render_arms(report: dict[str, Any]) -> str:
     if tags and setting:
         tags += f" They are for {setting}: compare orderings and ratios, not accuracies."
     blocks = [_markdown_table(header, rows), " ".join(filter(None, [legend, tags]))]
-    blocks += _render_measured(report)
+    blocks += _render_measured(report) + _render_targets(report)
     return "\n\n".join([*blocks, *(["\n".join(described + notes)] if described or notes else [])])
 
 
@@ -182,6 +183,34 @@ def _render_measured(report: dict[str, Any]) -> list[str]:
         rows.append([f"`{name}`", *cells])
     table = _markdown_table(["arm", *(f"{ours}{label_of(each)}" for each in names)], rows)
     return [f"Measured at the end of each run, mean ± standard deviation:\n\n{table}"]
+
+
+def _render_targets(report: dict[str, Any]) -> list[str]:
+    """For each target a Markdown table of what the arms spent until they reached it."""
+    tables = []
+    for target in report.get("targets") or ():
+        names = [f"{spent}_to_{target}" for spent in SPENT]
+        rows = []
+        for name, arm in report["arms"].items():
+            summaries = [arm["targets"][target][spent] for spent in SPENT]
+            n, reached = summaries[0]["n"], summaries[0]["reached"]
+            cells = map(_spent_until, summaries, names)
+            rows.append([f"`{name}`", f"{reached} of {n}" if n else NONE, *cells])
+        _, what = label_of(names[0]).split(" to ", 1)
+        header = ["arm", "reached by", "updates", "epochs", "training time, s"]
+        tables.append(
+            f"Until a {what}, mean ± standard deviation, up to the evaluation that first had it; "
+            "where not all runs reached it, the median, if the middle ones did:\n\n"
+            f"{_markdown_table(header, rows)}"
+        )
+    return tables
+
+
+def _spent_until(summary: dict[str, Any], metric: str) -> str:
+    if summary["mean"] is not None or not summary["n"]:
+        return format_metric(summary, metric)
+    median = summary["median"]
+    return NONE if median is None else f"median {format_number(median, metric)}"
 
 
 def _lower_bounds(summary: dict[str, Any]) -> str:
@@ -207,6 +236,8 @@ def render_claims(report: dict[str, Any]) -> str:
     ]  # fmt: skip
     tags = (claim["tag"] for claim in report["claims"] if claim.get("source"))
     explained = [_explain_tags("The claims", tags), f"Verdicts: {TEST_STATED}"]
+    if any(is_target(claim["metric"]) for claim in report["claims"]):
+        explained.append(TARGETS_STATED)
     return "\n\n".join([_markdown_table(header, rows), " ".join(filter(None, explained))])
 
 

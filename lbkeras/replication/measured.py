@@ -31,7 +31,7 @@ def of_report(report: dict[str, Any]) -> dict[str, Any] | None:
     """
     arm = report["arms"][report["baseline"]]
     arxiv = (report["paper"] or {}).get("arxiv")
-    if not (arxiv and report["variant"] and arm["metric"]["n"]):
+    if not (arxiv and report["variant"] and arm["metric"]["mean"] is not None):
         return None
     seconds = [each["seconds"] for each in report["arms"].values() if each["seconds"]["n"]]
     deviation = arm["metric"]["standard_deviation"]

@@ -42,6 +42,23 @@ def bar_to_support(claim: Claim, diverged_arm, diverged_baseline) -> str:
     return ""
 
 
+def bar_to_favour(claim: Claim, word: str, unreached_arm, unreached_baseline) -> str:
+    """Why seeds that did not reach a target rule a verdict out, or an empty string.
+
+    They count with what they spent, which favours their arm, so that no verdict may be in its
+    favour; "equivalent" is in the favour of both.
+    """
+    if word == "inconclusive":
+        return ""
+    arms = {claim.arm: unreached_arm, claim.baseline: unreached_baseline}
+    if claim.test != "equivalent":
+        worse = (claim.test == "worse") == (word == "supported")
+        favoured = claim.baseline if worse else claim.arm
+        arms = {favoured: arms[favoured]}
+    name = next((name for name, seeds in arms.items() if seeds), None)
+    return f"a seed of {name} did not reach the target" if name else ""
+
+
 def cannot_vary(claim: Claim) -> str:
     """Why values that do not vary decide nothing."""
     why = "how many examples it was measured on is not known"
@@ -56,6 +73,15 @@ def name_diverged(claim: Claim, diverged_arm, diverged_baseline) -> str:
     return "".join(
         f" Diverged, left out of the means: {name} seed {', '.join(map(str, seeds))}."
         for name, seeds in ((claim.arm, diverged_arm), (claim.baseline, diverged_baseline))
+        if seeds
+    )
+
+
+def name_unreached(claim: Claim, unreached_arm, unreached_baseline) -> str:
+    """A sentence for each arm with seeds that did not reach the target, or an empty string."""
+    return "".join(
+        f" Not reached, counted with what they spent: {name} seed {', '.join(map(str, seeds))}."
+        for name, seeds in ((claim.arm, unreached_arm), (claim.baseline, unreached_baseline))
         if seeds
     )
 

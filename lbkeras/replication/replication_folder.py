@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lbkeras import files
+from lbkeras.derived import is_target
 from lbkeras.errors import UserError
 from lbkeras.replication.claims import Claim
 from lbkeras.runs.record import RunFolder, read_formatted, read_run
@@ -15,7 +16,7 @@ _REPLICATION: dict[str, type] = {
     **dict.fromkeys(("title", "config", "variant", "command"), str),
     **dict.fromkeys(("dataset", "dataset_description"), str),
     **dict.fromkeys(("paper", "plans", "arms"), dict),
-    "claims": list,
+    **dict.fromkeys(("claims", "targets"), list),
 }
 _PARTS: dict[str, Any] = {
     "plans": {"updates": float, "phases": list},
@@ -104,6 +105,12 @@ def read_replication_folder(path: Path | str) -> ReplicationFolder:
         for phase in (plan or {}).get("phases") or []:
             files.check_types(source, {"phases": phase}, dict)
             files.check_types(source, phase or {}, float)
+    for target in replication.get("targets") or ():
+        if not is_target(f"updates_to_{target}"):
+            raise UserError(
+                f"{source}: expected targets such as 'val_accuracy_at_least_0.9', received "
+                f"{target!r}"
+            )
     seeds = replication["seeds"]
     for seed in seeds:
         whole = isinstance(seed, int) and not isinstance(seed, bool)

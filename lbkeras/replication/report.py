@@ -1,11 +1,13 @@
 """The report of a replication: every number in it comes from the run records of a workdir."""
 
+import math
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lbkeras import files
+from lbkeras.derived import SPENT, is_target
 from lbkeras.metrics import NOISE_SCALE, measured_at_the_end, noise_scale_is_lower_bound
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.notes import notes_on
@@ -22,13 +24,17 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
 
     Returns:
         A dictionary with `title`, `config`, `variant`, `command`, `paper`, `dataset`,
-        `dataset_description`, `metric`, `seeds`, `baseline` (the first arm), `date` (`started`,
-        `finished`), `hardware` and `versions` (each distinct one with its number of `runs`),
-        `arms`, `claims` (each with its `result`), `runs_not_finished` and `notes`. An arm has its
-        seeds by outcome, summaries (`n`, `mean`, `standard_deviation`, `min`, `median`,
+        `dataset_description`, `metric`, `targets`, `seeds`, `baseline` (the first arm), `date`
+        (`started`, `finished`), `hardware` and `versions` (each distinct one with its number of
+        `runs`), `arms`, `claims` (each with its `result`), `runs_not_finished` and `notes`. An arm
+        has its seeds by outcome, summaries (`n`, `mean`, `standard_deviation`, `min`, `median`,
         `max`, `values`) of `metric`, `updates`, `examples` and `seconds` over its finished
         seeds, the same of what callbacks `measured` (sharpness, consensus distance), ratios of the
-        baseline's means to its own, and `paper`, the paper's numbers.
+        baseline's means to its own, and `paper`, the paper's numbers. Its `targets` are, by name,
+        what its runs spent until they reached each: summaries of `updates`, `epochs` and `seconds`
+        that count in `reached` how many of the n runs did. Where some did not, whose values are
+        None, there is neither mean nor spread nor maximum, and the median only if the middle runs
+        did.
 
     Raises:
         UserError: a file is missing or malformed.
@@ -82,6 +88,7 @@ def _build(folder: ReplicationFolder) -> dict[str, Any]:
     }
     return report | {
         "metric": metric,
+        "targets": replication.get("targets") or [],
         "baseline": baseline,
         "date": {
             "started": min((r["started"] for r in records if r.get("started")), default=None),
@@ -106,7 +113,11 @@ def _build_arm(folder: ReplicationFolder, arm: str, metric: str) -> dict[str, An
     return {
         "description": described.get("description", ""),
         "seeds": seeds,
-        "metric": _summarize([run.value(metric) for run in done]),
+        "metric": _summarize_metric(done, metric),
+        "targets": {
+            target: {spent: _summarize_metric(done, f"{spent}_to_{target}") for spent in SPENT}
+            for target in folder.replication.get("targets") or ()
+        },
         "updates": _summarize([run.value("updates") for run in done]),
         "examples": _summarize([run.value("examples_seen") for run in done]),
         "seconds": _summarize([run.value("seconds") for run in done]),
@@ -120,6 +131,19 @@ def _build_arm(folder: ReplicationFolder, arm: str, metric: str) -> dict[str, An
         "settings_from": "history" if rows else "plan",
         "paper": described.get("paper") or {},
     }
+
+
+def _summarize_metric(done: list[RunFolder], metric: str) -> dict[str, Any]:
+    values = [run.value(metric) for run in done]
+    if not is_target(metric):
+        return _summarize(values)
+    reached = [value for value in values if value is not None]
+    summary = _summarize(reached) | {"n": len(values), "reached": len(reached), "values": values}
+    if len(reached) < len(values):
+        middle = statistics.median([math.inf if value is None else value for value in values])
+        summary |= dict.fromkeys(("mean", "standard_deviation", "max"))
+        summary["median"] = middle if math.isfinite(middle) else None
+    return summary
 
 
 def _summarize_measured(done: list[RunFolder]) -> dict[str, Any]:
@@ -138,11 +162,12 @@ def _summarize_measured(done: list[RunFolder]) -> dict[str, Any]:
 
 
 def _outcomes(runs: dict[int, RunFolder], metric: str) -> dict[str, list[int]]:
-    """Seeds by outcome; a finished run whose metric is not finite counts as diverged."""
+    """Seeds by outcome; a finished run whose metric is not finite counts as diverged, but one that
+    did not reach a target as finished."""
     outcomes = {"finished": [], "diverged": [], "unfinished": [], "not_run": []}
     for seed, run in runs.items():
         status = run.status
-        if status == "finished" and run.value(metric) is None:
+        if status == "finished" and run.value(metric) is None and run.bound(metric) is None:
             status = "diverged"
         status = "not_run" if status == "not run" else status
         outcomes[status if status in outcomes else "unfinished"].append(seed)
@@ -168,14 +193,18 @@ def _judge(folder: ReplicationFolder) -> list[dict[str, Any]]:
 
 
 def _gather(folder: ReplicationFolder, claim: Claim) -> Evidence:
-    values, diverged, examples = [], [], []
+    values, diverged, unreached, resolutions = [], [], [], []
     for runs in (folder.runs[claim.arm], folder.runs[claim.baseline]):
         outcomes = _outcomes(runs, claim.metric)
-        values.append({seed: runs[seed].value(claim.metric) for seed in outcomes["finished"]})
+        found = {seed: runs[seed].value(claim.metric) for seed in outcomes["finished"]}
+        unreached.append([seed for seed, value in found.items() if value is None])
+        found |= {seed: runs[seed].bound(claim.metric) for seed in unreached[-1]}
+        values.append(found)
         diverged.append(outcomes["diverged"])
-        examples += [runs[seed].examples(claim.metric) for seed in outcomes["finished"]]
-    resolution = 1 / min(examples) if examples and None not in examples else None
-    return Evidence(claim, *values, *diverged, resolution)  # type: ignore[arg-type, call-arg]
+        resolutions += [runs[seed].resolution(claim.metric) for seed in outcomes["finished"]]
+    known = [each for each in resolutions if each is not None]
+    resolution = max(known) if known and len(known) == len(resolutions) else None
+    return Evidence(claim, *values, *diverged, resolution, *unreached)  # type: ignore[arg-type]
 
 
 def _list_not_finished(folder: ReplicationFolder) -> list[dict[str, Any]]:

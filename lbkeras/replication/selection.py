@@ -23,7 +23,8 @@ def select_arms(report: dict[str, Any]) -> dict[str, str]:
 
     Arms are named GROUP_rate_RATE, with `_` for RATE's decimal point. The best has the highest mean
     of the report's metric over the seeds (the lowest, where less is better, as of a loss), and of
-    equal ones the smallest rate. An arm takes part if all its seeds finished.
+    equal ones the smallest rate. An arm takes part if all its seeds finished, and reached it where
+    the metric is what it takes to reach a target.
 
     >>> def arm(*values):
     ...     return {"metric": {"n": len(values), "mean": sum(values) / len(values)}}
@@ -50,7 +51,8 @@ def select_arms(report: dict[str, Any]) -> dict[str, str]:
     for arm, values in report["arms"].items():
         group, rate = _group_and_rate(arm)
         groups[group] = None
-        if values["metric"]["n"] < len(report["seeds"]):
+        ended = values["metric"].get("reached", values["metric"]["n"])  # of a target
+        if ended < len(report["seeds"]):
             continue
         candidate = (sign * round(values["metric"]["mean"], _DIGITS), -rate, arm)
         chosen[group] = max(candidate, chosen.get(group, candidate))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lbkeras.derived import SPENT
 from lbkeras.replication.formats import (
     describe_outcome,
     format_count,
@@ -47,6 +48,7 @@ def format_table(report: dict[str, Any]) -> str:
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     lines.append(f"mean ± standard deviation over n finished seeds; ratios to {baseline}")
+    lines += _targets(report)
     for row in report["runs_not_finished"]:
         lines.append(f"{row['arm']} seed {row['seed']}: {describe_outcome(row)}")
     if report["claims"]:
@@ -55,3 +57,20 @@ def format_table(report: dict[str, Any]) -> str:
         lines += ["", f"{claim['result']['verdict'].upper()}: {claim['statement']}"]
         lines.append(f"    {claim['result']['reason']}")
     return "\n".join([*lines, *(f"note: {note}" for note in report["notes"])]) + "\n"
+
+
+def _targets(report: dict[str, Any]) -> list[str]:
+    """For each target a line with what each arm spent."""
+    lines = []
+    for target in report.get("targets") or ():
+        _, what = label_of(f"updates_to_{target}").split(" to ", 1)
+        lines += ["", f"until a {what}:"]
+        for name, arm in report["arms"].items():
+            texts = [
+                f"{format_metric(arm['targets'][target][spent], f'{spent}_to_{target}')} {spent}"
+                for spent in SPENT
+            ]
+            summary = arm["targets"][target]["updates"]
+            all_reached = summary["reached"] == summary["n"]
+            lines.append(f"  {name}: {', '.join(texts) if all_reached else texts[0]}")
+    return lines

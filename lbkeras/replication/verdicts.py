@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lbkeras import metrics
+from lbkeras.derived import is_target
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.comparison import ALPHA, compare, holm, p_values_of
 from lbkeras.replication.reasons import (
+    bar_to_favour,
     bar_to_support,
     cannot_vary,
     format_p,
     name_diverged,
+    name_unreached,
     sentence,
 )
 
@@ -38,6 +41,11 @@ TEST_STATED = (
     "examples and epochs that no seed changes are compared exactly. Other values that do not vary "
     "are inconclusive. Intervals are 90 %, which matches the one-sided tests, and not corrected."
 )
+TARGETS_STATED = (
+    "A seed that did not reach a target counts with what it spent, less than what it would need: "
+    "so no verdict is in the favour of its arm. A standard deviation below what a seed spends "
+    "between two evaluations is taken as that."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +60,11 @@ class Evidence:
         diverged_arm: the arm's diverged seeds.
         diverged_baseline: the baseline's.
         resolution: the smallest change of the metric that a run can show, in its unit: 1 / examples
-            for an accuracy; None: not known, or as fine as a float.
+            for an accuracy, what a run spends between two evaluations for a target; None: not
+            known, or as fine as a float.
+        unreached_arm: of a target, the arm's seeds that did not reach it, whose value is what they
+            spent: a lower bound.
+        unreached_baseline: the baseline's.
     """
 
     claim: Claim
@@ -61,6 +73,8 @@ class Evidence:
     diverged_arm: Sequence[int] = ()
     diverged_baseline: Sequence[int] = ()
     resolution: float | None = None
+    unreached_arm: Sequence[int] = ()
+    unreached_baseline: Sequence[int] = ()
 
 
 def verdict(
@@ -71,6 +85,8 @@ def verdict(
     diverged_arm: Sequence[int] = (),
     diverged_baseline: Sequence[int] = (),
     resolution: float | None = None,
+    unreached_arm: Sequence[int] = (),
+    unreached_baseline: Sequence[int] = (),
 ) -> dict[str, Any]:
     """Decides a claim by itself, as the only one of its replication.
 
@@ -84,7 +100,14 @@ def verdict(
     'supported'
     """
     evidence = Evidence(
-        claim, values_arm, values_baseline, diverged_arm, diverged_baseline, resolution
+        claim,
+        values_arm,
+        values_baseline,
+        diverged_arm,
+        diverged_baseline,
+        resolution,
+        unreached_arm,
+        unreached_baseline,
     )
     return judge([evidence])[0]
 
@@ -111,6 +134,11 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     (updates, seconds), which stay inconclusive. A diverged baseline seed rules out support of
     `worse` and `equivalent`.
 
+    A seed that did not reach a target counts with what it spent, which favours its arm. So no
+    verdict is in the favour of an arm with one: it cannot support `not_worse`, `equivalent` or
+    `ratio_at_least`, nor decide against `worse`; and a baseline with one cannot support `worse` or
+    `equivalent`, nor decide against the others. Against the arm it counts as it is.
+
     Args:
         evidence: an `Evidence` for each claim.
 
@@ -122,7 +150,9 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
         `p_value_corrected`, `p_value_against_corrected`: the same after Holm's correction, on which
         the verdict rests;
         `effect`: mean of the arm minus mean of the baseline, or baseline / arm (geometric means)
-        for `ratio_at_least`; `confidence_interval`: 90 % of the effect, or None;
+        for `ratio_at_least`, None where both arms have seeds that did not reach a target;
+        `effect_is`: "at least" or "at most" where one has; `confidence_interval`: 90 % of the
+        effect, or None;
         `n`: `{"arm": int, "baseline": int, "pairs": int}`, the finished seeds and those of them
         that were paired, 0 where none were; `reason`: one sentence.
 
@@ -160,6 +190,8 @@ class _Test:
                 [values[s] for s in seeds] for values in (evidence.arm, evidence.baseline)
             )
         self.effect = _effect(evidence.claim, arm, baseline)
+        if evidence.unreached_arm and evidence.unreached_baseline:
+            self.effect = None
         if self.decided:
             return
         self.n["pairs"] = len(seeds)
@@ -176,8 +208,11 @@ class _Test:
         """What `judge` returns of the claim."""
         evidence, claim = self.evidence, self.evidence.claim
         word, reason = self.decided or self._decide()
-        diverged = name_diverged(claim, evidence.diverged_arm, evidence.diverged_baseline)
+        left_out = name_diverged(claim, evidence.diverged_arm, evidence.diverged_baseline)
+        left_out += name_unreached(claim, evidence.unreached_arm, evidence.unreached_baseline)
         tested = not (self.decided or self.exact)
+        interval = self.comparison.interval(claim) if self.comparison else None
+        bounded = evidence.unreached_arm or evidence.unreached_baseline
         return {
             "verdict": word,
             "p_value": self.supports if tested else None,
@@ -185,10 +220,18 @@ class _Test:
             "p_value_corrected": self.corrected["supports"] if tested else None,
             "p_value_against_corrected": self.corrected["against"] if tested else None,
             "effect": self.effect,
-            "confidence_interval": self.comparison.interval(claim) if self.comparison else None,
+            **({"effect_is": self._bound()} if bounded else {}),
+            "confidence_interval": None if bounded else interval,
             "n": self.n,
-            "reason": reason + diverged,
+            "reason": reason + left_out,
         }
+
+    def _bound(self) -> str | None:
+        """Which side of the effect the true one lies on, where runs did not reach a target."""
+        if self.effect is None:
+            return None
+        grows = bool(self.evidence.unreached_arm) != (self.evidence.claim.test == "ratio_at_least")
+        return "at least" if grows else "at most"
 
     def _decide(self) -> tuple[str, str]:
         claim, comparison = self.evidence.claim, self.comparison
@@ -204,11 +247,17 @@ class _Test:
             if not self.alone:
                 how += f", corrected {format_p(self.corrected[key])}"
             if comparison.floored:
-                how += "; spread taken as one example"
+                unit = "evaluation" if is_target(claim.metric) else "example"
+                how += f"; spread taken as one {unit}"
         reason = f"{sentence(claim, word)} ({metrics.of(claim.metric).label}; {how})"
         barred = bar_to_support(claim, self.evidence.diverged_arm, self.evidence.diverged_baseline)
         if word == "supported" and barred:
             return "inconclusive", f"{reason}, but {barred}, which rules out support."
+        favoured = bar_to_favour(
+            claim, word, self.evidence.unreached_arm, self.evidence.unreached_baseline
+        )
+        if favoured:
+            return "inconclusive", f"{reason}, but {favoured}, which rules out that verdict."
         return word, f"{reason}."
 
 

@@ -13,7 +13,8 @@ from lbkeras.runs.components import OF_EVERY_RUN, check_name
 SECTIONS = ("data", "model", "loss", "metrics", "optimizer", "plan", train_section.TRAIN)
 LOSS, METRICS, CALLBACKS = "loss", "metrics", "callbacks"
 LISTS = (METRICS, CALLBACKS)  # sections of entries, each a component
-OPTIONAL = (CALLBACKS, train_section.TRAIN, "linear_interpolation")
+TARGETS = "targets"
+OPTIONAL = (CALLBACKS, train_section.TRAIN, TARGETS, "linear_interpolation")
 # The keys of `data`, those of them that need not be there, and those that one's own function does
 # not get.
 OF_DATA = (

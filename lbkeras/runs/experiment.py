@@ -38,6 +38,7 @@ from lbkeras.runs.config_checks import (
     METRICS,
     MOST_SEED,
     SECTIONS,
+    TARGETS,
     check_arguments,
     check_settings,
     name_and_arguments,
@@ -124,6 +125,25 @@ def report_metric(config) -> tuple[str, str | None]:
     for arm, each in settings.items():
         check_metric(f"config.metric of arm {arm}", name, each)
     return name, metrics.better(name, first)
+
+
+def report_targets(config) -> list[str]:
+    """The targets of a config, each as what follows `updates_to_`; see `lbkeras.derived`.
+
+    Raises:
+        UserError: an arm does not measure it, it is not known which way it is better, or a value
+            that cannot be reached.
+    """
+    values, names = config.get(TARGETS) or {}, []
+    for arm in arm_names(config):
+        settings = arm_settings(config, arm)
+        ways = {name: metrics.better(name, settings) for name in metrics.measured(settings)}
+        ways = {name: way for name, way in ways.items() if not metrics.of(name).cost}
+        try:
+            names = metrics.targets(dict(values.items()), ways)
+        except UserError as error:
+            raise UserError(f"config.{error} (arm {arm})") from None
+    return names
 
 
 def check_metric(key: str, name: str, settings: dict) -> None:

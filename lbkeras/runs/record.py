@@ -90,6 +90,25 @@ class RunFolder:
             )
         return value if math.isfinite(value) else None
 
+    def bound(self, metric: str) -> float | None:
+        """What a run that did not reach a target spent: its `value` would be above that.
+
+        None for a metric that is no target's, or of a run that was not evaluated.
+        """
+        found = derived(metric)
+        return None if found is None else found.bound(self.history)
+
+    def resolution(self, metric: str) -> float | None:
+        """The smallest change of a metric that the run can show, in its unit; None: not known.
+
+        1 / examples for an accuracy; for a target what the run spends between two evaluations.
+        """
+        found = derived(metric)
+        if found is not None and found.target is not None:
+            return found.resolution(self.history)
+        examples = self.examples(metric)
+        return 1 / examples if examples else None
+
     def examples(self, metric: str) -> int | None:
         """How many examples an accuracy is the share of; None: not known, or another metric.
 

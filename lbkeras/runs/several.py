@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from lbkeras import metrics
-from lbkeras.derived import derived
+from lbkeras.derived import derived, is_target
 from lbkeras.planning import durations
 from lbkeras.runs import training
 from lbkeras.runs.record import read_run
@@ -70,8 +70,11 @@ def outcome(run: RunSpec) -> str:
     reached, updates, seconds = map(folder.value, (run.metric, "updates", "seconds"))
     if reached is None:
         shown = "not defined" if derived(run.metric) else "not finite"
+        shown = "not reached" if is_target(run.metric) else shown
+    elif metric.is_share:
+        shown = f"{100 * reached:.2f} %"
     else:
-        shown = f"{100 * reached:.2f} %" if metric.is_share else f"{reached:.4g}"
+        shown = f"{reached:,.0f}" if reached >= 1000 else f"{reached:.4g}"
     return f"{metric.label} {shown} after {updates:,} updates, {seconds:.1f} s of training"
 
 

@@ -36,27 +36,54 @@ def test_autowu_has_the_same_settings_at_every_batch_size():
         assert (plans[0]["min_learning_rate"], plans[0]["max_learning_rate"]) == (1e-5, 1.0)
 
 
-@pytest.mark.parametrize("variant", SMALL)
+@pytest.mark.parametrize("variant", [*SMALL, "imagenet"])
 def test_tuning_tries_five_rates_away_from_the_test_split(variant):
     reported, tuning = _settings(variant), _settings(f"{variant}_tuning")
-    for batch_size in config_module(str(KIM))._RATES[variant]:
-        arms = {a: s for a, s in tuning.items() if a.startswith(f"tuned_{batch_size}_rate_")}
-        rates = sorted(settings["plan"]["learning_rate"] for settings in arms.values())
+    tuned = {arm: settings for arm, settings in reported.items() if arm.startswith("tuned_")}
+    assert len(tuning) == 5 * len(tuned)
+    for arm, settings in tuned.items():
+        tried = [each for name, each in tuning.items() if name.startswith(f"{arm}_rate_")]
+        rates = sorted(each["plan"]["learning_rate"] for each in tried)
         assert len(rates) == 5 and rates[-1] == pytest.approx(16 * rates[0])
-        assert reported[f"tuned_{batch_size}"]["plan"]["learning_rate"] in rates
-    for settings in tuning.values():
-        assert settings["data"]["train_split"] == "train[:80%]"
-        assert settings["data"]["test_split"] == "train[80%:]"
+        assert settings["plan"]["learning_rate"] in rates
+        for each in tried:
+            for section in ("model", "optimizer", "train"):
+                assert each[section] == settings[section]
+            assert each.get("loss") == settings.get("loss")
+            assert each["plan"] | {"learning_rate": 0} == settings["plan"] | {"learning_rate": 0}
+            assert each["data"]["train_split"] == "train[:80%]"
+            assert each["data"]["test_split"] == "train[80%:]"
     configs = [load_config(f"{KIM}:{name}") for name in (variant, f"{variant}_tuning")]
     seeds = [set(experiment.seeds(config)) for config in configs]
     assert not seeds[0] & seeds[1]
 
 
-def test_imagenet_is_as_published():
-    for batch_size in (4096, 16_384):
-        settings = _settings("imagenet")[f"auto_wu_{batch_size}"]
-        assert settings["model"]["name"] == "resnet50"
-        assert (settings["plan"]["epochs"], settings["plan"]["batch_size"]) == (120, batch_size)
-        assert settings["optimizer"] == dict(
-            name="AdamP", weight_decay=0.1, delta=0.1, weight_decay_ratio=0.1
-        )
+@pytest.mark.parametrize("network", ["resnet50", "efficientnet"])
+@pytest.mark.parametrize("batch_size", [4096, 16_384])
+def test_imagenet_is_as_published(network, batch_size):
+    arms = _settings("imagenet")
+    tuned, settings = (arms[f"{each}_{network}_{batch_size}"] for each in ("tuned", "auto_wu"))
+    assert (settings["plan"]["epochs"], settings["plan"]["batch_size"]) == (120, batch_size)
+    assert settings["optimizer"] == dict(
+        name="AdamP", weight_decay=0.1, delta=0.1, weight_decay_ratio=0.1
+    )
+    assert settings["plan"]["decay"] == "cosine" and tuned["plan"]["name"] == "cosine_plan"
+    for key in ("data", "model", "loss", "optimizer", "train"):
+        assert settings.get(key) == tuned.get(key)
+    if network == "resnet50":  # nothing of it, and cross-entropy
+        assert settings["model"]["name"] == "resnet50" and "loss" not in settings
+        return
+    assert settings["model"] == dict(name="efficientnet_b0", num_classes=1000, synchronized=True)
+    assert settings["loss"]["name"] == "LabelSmoothingCrossentropy"
+
+
+def test_updates_on_imagenet():
+    """4,096 and 16,384 x 120 epochs, the remainder dropped (the authors' code rounds up)."""
+    plans = experiment.make_plans(load_config(f"{KIM}:imagenet"))
+    updates = {arm.rsplit("_", 1)[1]: plan.updates() for arm, plan in plans.items()}
+    assert updates == {"4096": 37_440, "16384": 9_360} and len(plans) == 8
+
+
+def test_papers_numbers_belong_to_arms():
+    arms = config_module(str(KIM)).PAPER["arms"]
+    assert list(arms) == [a for a in load_config(f"{KIM}:imagenet").arms if a.startswith("auto_wu")]

@@ -5,6 +5,7 @@ import statistics
 from typing import Any
 
 from lbkeras import metrics
+from lbkeras.derived import is_target
 from lbkeras.replication.plots.style import (
     Arms,
     arm_style,
@@ -35,8 +36,9 @@ def sweeps(arms: Arms, column: str) -> dict[str, Groups]:
 
     Returns:
         `{"batch_size" or "learning_rate": {group: [(value, mean, standard deviation, n), ...]}}`
-        over finished seeds, in the values' order; {} where fewer than two arms of a group finished
-        or an arm has another name. Accuracies are in per cent.
+        over finished seeds, in the values' order, without arms of which a seed did not reach a
+        target; {} where fewer than two arms of a group finished or an arm has another name.
+        Accuracies are in per cent.
     """
     for quantity, pattern in _NAMES.items():
         matches = {arm: pattern.fullmatch(arm) for arm in arms}
@@ -46,6 +48,8 @@ def sweeps(arms: Arms, column: str) -> dict[str, Groups]:
         for arm, match in matches.items():
             finished = [run for run in arms[arm].values() if run.status == "finished"]
             values = [run.value(column) for run in finished]
+            if is_target(column) and None in values:
+                continue  # a mean of those that reached it would favour the arm
             values = [value for value in values if value is not None]
             if values:
                 point = (float(match["value"].replace("_", ".")), *_statistics(values, column))
