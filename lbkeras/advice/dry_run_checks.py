@@ -71,6 +71,8 @@ def check_checkpoint(model, checkpoint, resumed, epoch: int, step: int) -> int:
     Raises:
         UserError: a value or the place is another one.
     """
+    import keras
+
     from lbkeras.callbacks.checkpoint_contents import array_of, variables_of
 
     checkpoint.set_model(model)
@@ -78,12 +80,12 @@ def check_checkpoint(model, checkpoint, resumed, epoch: int, step: int) -> int:
     before = {name: array_of(variable) for name, variable in variables_of(model).items()}
     path = checkpoint.save(epoch, step)
     for variable in variables_of(model).values():
-        variable.assign(np.zeros(variable.shape, before["optimizer/0"].dtype))
+        variable.assign(keras.ops.zeros_like(variable))
     resumed.set_model(model)
     place = resumed.restore(model)
     resumed.on_epoch_begin(place)
     for name, variable in variables_of(model).items():
-        if array_of(variable).tobytes() != before[name].tobytes():
+        if not _same_bits(array_of(variable), before[name]):
             raise UserError(f"checkpoint: expected {variable.path} bit for bit, received others")
     pipeline, size = resumed.pipeline, checkpoint.pipeline.batch_size
     received = (pipeline.epoch, pipeline.start_step, pipeline.batch_size)
@@ -97,34 +99,35 @@ def check_checkpoint(model, checkpoint, resumed, epoch: int, step: int) -> int:
     return size
 
 
-def check_order(pipeline, again, epoch: int, first: int, rows: int) -> None:
-    """Reads the same examples of an epoch twice, and the last of them alone.
+def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
+    bits = [np.atleast_1d(np.ascontiguousarray(each)).view(np.uint8) for each in (one, other)]
+    return np.array_equal(*bits)
+
+
+def check_order(pipeline, batches, epoch: int, place: int) -> None:
+    """Reads the last example of a batch alone, as after a resume there.
+
+    Targets are compared: x may be augmented by the batch.
 
     Args:
-        pipeline: training data.
-        again: the same, made anew, as after a resume.
+        pipeline: training data in a permutation.
+        batches: of them, in the same epoch.
         epoch: whose order.
-        first: the place of the first example, a multiple of `rows`.
-        rows: how many.
+        place: that of the first batch's last example.
 
     Raises:
         UserError: they are not the same.
     """
     import tensorflow as tf
 
-    def read(data, size, place):
-        batches = data.copy(batch_size=size).dataset(epoch, place // size)
-        return tf.nest.flatten(next(iter(batches.take(1))))
+    def targets(batches):
+        batch = next(iter(batches))
+        return tf.nest.flatten(batch[1:] if isinstance(batch, tuple) else batch)
 
-    one, other = read(pipeline, rows, first), read(again, rows, first)
-    alone = read(again, 1, first + rows - 1)
-    same = all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    # Of x, `augment` draws by the batch.
-    same = same and all(
-        np.array_equal(a[-1:], b) for a, b in list(zip(one, alone, strict=True))[1:]
-    )
-    if not same:
-        raise UserError(
-            f"data: expected examples {first:,} to {first + rows - 1:,} of epoch {epoch + 1} to be "
-            "the same when they are read again, received others"
-        )
+    resumed = pipeline.copy(batch_size=1).dataset(epoch, place)
+    for several, alone in zip(targets(batches), targets(resumed), strict=True):
+        if not np.array_equal(several[-1:], alone):
+            raise UserError(
+                f"data: expected the target {several[-1]} at place {place:,} of epoch {epoch + 1} "
+                f"again when it is read alone, received {alone[0]}"
+            )

@@ -1,4 +1,4 @@
-"""The memory that tensors take on the first device, and what a trial will take before it is made."""
+"""The memory that tensors take on the first device, and what a larger trial would take."""
 
 import contextlib
 

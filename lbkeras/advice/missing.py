@@ -63,8 +63,8 @@ def _memory(result, micro_batch_size: int) -> list[str]:
     needed, free = _BATCHES_ON_THEIR_WAY * result.batch_bytes, 1e6 * devices.free_memory_mb()
     if needed > free:
         lines.append(
-            f"memory of the host: {needed / 1e9:,.1f} GB for {_BATCHES_ON_THEIR_WAY} batches of the "
-            f"largest size on their way, {free / 1e9:,.1f} GB are free"
+            f"memory of the host: {needed / 1e9:,.1f} GB for {_BATCHES_ON_THEIR_WAY} of the "
+            f"largest batches on their way, {free / 1e9:,.1f} GB are free"
         )
     return lines
 

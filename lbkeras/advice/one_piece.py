@@ -1,4 +1,4 @@
-"""Real training steps on one piece of a batch, and one batch of the evaluation."""
+"""Real training steps on one piece of a batch, as large as memory has room for."""
 
 import statistics
 import time
@@ -10,6 +10,7 @@ from lbkeras.advice.memory import (
     peak_memory_mb,
     reset_peak_memory,
 )
+from lbkeras.errors import UserError
 
 _SECONDS_OF_TIMING = 1.5  # of a batch size
 _SECONDS_OF_READING = 0.5
@@ -22,7 +23,8 @@ class OnePiece:
     Where a batch has more, two pieces of it are one step: their gradients add up as in training.
 
     Args:
-        model: compiled.
+        model: compiled, its optimizer built.
+        weights: the values of its variables that each trial begins with.
         pipeline: its training data.
         strategy: of tf.distribute.
         budget_mb: as for `probe_batch_sizes`.
@@ -30,69 +32,80 @@ class OnePiece:
             None: as many as fit.
 
     Attributes:
-        loss: of the first step.
-        memory_mb: the peak; None where it is not counted.
-        seconds: of one step, the median; None if it was not timed.
+        memory_mb: the peak of the last trial; None where it is not counted.
+        seconds: of its step, the median, or of reading its examples, if that takes longer; None if
+            it was not timed.
     """
 
-    def __init__(self, model, pipeline, strategy, budget_mb: float | None, examples: int | None):
+    def __init__(self, model, weights, pipeline, strategy, budget_mb, examples: int | None):
         import keras
 
-        self.model, self.pipeline, self.strategy = model, pipeline, strategy
-        self.examples = examples
-        self._budget_mb = None if has_gpu() else budget_mb
+        self._model, self._weights, self._pipeline = model, weights, pipeline
+        self._strategy, self._examples = strategy, examples
+        self._budget_mb = None if has_gpu() or examples else budget_mb
         # Stacked nodes have; they are tried undivided.
         self.is_undivided = type(model).train_step is not keras.Model.train_step
         self._needed_mb = None
         model.steps_per_execution = 1
-        if examples is not None:
-            model.run_eagerly = True
+        model.run_eagerly = model.run_eagerly or examples is not None
+
+    def sizes(self, share: int, most: int) -> list[int]:
+        """The sizes to be tried: the most, halved as `MicroBatches` does when memory runs out."""
+        if self.is_undivided:
+            return [most]
+        return [most >> halvings for halvings in range(most.bit_length())]
 
     def rows(self, micro_batch_size: int, share: int) -> int:
         """The examples of a step on all replicas of this process."""
-        pieces = 1 if self.examples is not None else 2
-        return min(pieces * micro_batch_size, share) * self.strategy.num_replicas_in_sync
+        pieces = 1 if self._examples else 2
+        return min(pieces * micro_batch_size, share) * self._strategy.num_replicas_in_sync
 
-    def fits(self, micro_batch_size: int, share: int, say) -> bool:
-        """Whether a step in pieces of that size fits into memory; the step is then made."""
+    def batches(self, micro_batch_size: int, share: int, epoch: int, first: int):
+        """The batches of such steps, from a place in an epoch on, a multiple of `rows`."""
+        rows = self.rows(micro_batch_size, share)
+        return self._pipeline.copy(batch_size=rows).dataset(epoch, first // rows)
+
+    def fits(self, micro_batch_size: int, share: int, make_batches) -> bool:
+        """Whether a step in pieces of that size fits into memory; if so it has been made and timed.
+
+        Raises:
+            UserError: the first loss is no number.
+        """
         import tensorflow as tf
 
-        if self._predicted_mb(micro_batch_size, share) > (self._budget_mb or float("inf")):
+        if self._predicted_mb(micro_batch_size) > (self._budget_mb or float("inf")):
             return False
-        say(f"trying {micro_batch_size:,} of {share:,} examples at once")
         try:
-            self.begin(micro_batch_size, share)
+            self._begin(micro_batch_size, make_batches())
+            self.seconds = None if self._examples else self._time(micro_batch_size, share)
         except tf.errors.ResourceExhaustedError:
             return False
         return True
 
-    def _predicted_mb(self, micro_batch_size: int, share: int) -> float:
+    def _predicted_mb(self, micro_batch_size: int) -> float:
         """By a line through two small trials; 0 where nothing has to be known before."""
-        if not self._budget_mb or self.is_undivided or self.examples is not None:
-            return 0.0
-        if micro_batch_size <= SMALL_TRIALS[-1]:
+        if not self._budget_mb or micro_batch_size <= 2 * SMALL_TRIALS[-1]:
             return 0.0
         if self._needed_mb is None:
             needed = {}
-            for size in SMALL_TRIALS:
-                self.begin(size, share)
-                needed[size] = self.memory_mb
+            for small in SMALL_TRIALS:
+                small *= getattr(self._model, "num_nodes", 1)
+                share = small if self.is_undivided else 2 * small
+                self._begin(small, self.batches(small, share, 0, 0))
+                needed[small] = self.memory_mb
             self._needed_mb = memory_line(needed) if all(needed.values()) else lambda size: 0.0
         return self._needed_mb(micro_batch_size)
 
-    def begin(self, micro_batch_size: int, share: int, epoch: int = 0, first: int = 0) -> None:
-        """Traces the train step for pieces of that size, and makes one.
+    def _begin(self, micro_batch_size: int, batches) -> None:
+        """Traces the train step for pieces of that size, and makes one."""
+        import numpy as np
 
-        Args:
-            micro_batch_size: of a replica.
-            share: examples of a replica's whole batch.
-            epoch: whose order the examples are taken in.
-            first: the place of the first one in it, a multiple of `rows`.
-        """
         from lbkeras.keras_internals.model import train_function
         from lbkeras.methods.micro_batches.train_step import micro_batch_train_step
 
-        model, rows = self.model, self.rows(micro_batch_size, share)
+        model = self._model
+        for variable, value in zip(model.variables, self._weights, strict=True):
+            variable.assign(value)
         step = (
             model.train_step
             if self.is_undivided
@@ -100,23 +113,22 @@ class OnePiece:
         )
         self._batches = None  # the last trial's batches go before this one's come
         self._function = train_function(model, step)
-        data = self.pipeline.copy(batch_size=rows)
-        batches = data.dataset(epoch, first // rows).concatenate(data.dataset(epoch + 1).repeat())
-        self._batches = iter(self.strategy.experimental_distribute_dataset(batches))
-        self.seconds = None
+        self._batches = iter(self._strategy.experimental_distribute_dataset(batches.repeat()))
         reset_peak_memory()
-        self.loss = self._call()
+        loss = self._call()
         self.memory_mb = peak_memory_mb()
+        if not np.isfinite(loss):
+            raise UserError(f"loss: expected a number, received {loss:g}")
 
-    def time(self) -> None:
-        """Times more steps of what `begin` has made."""
+    def _time(self, micro_batch_size: int, share: int) -> float:
         seconds = []
         while not seconds or (sum(seconds) < _SECONDS_OF_TIMING and len(seconds) < _MOST_CALLS):
             begin = time.perf_counter()
             self._call()
             seconds.append(time.perf_counter() - begin)
-        self.seconds = statistics.median(seconds)
         self.memory_mb = peak_memory_mb()
+        rows = self.rows(micro_batch_size, share)
+        return max(statistics.median(seconds), rows / reading_rate(self._pipeline, rows))
 
     def _call(self) -> float:
         logs = self._function(self._batches)
@@ -134,12 +146,37 @@ def reading_rate(pipeline, rows: int) -> float:
     return examples / seconds
 
 
-def evaluate_batch(model, test, examples: int) -> float:
-    """Evaluates the first so many examples at once; returns examples/s, the trace left out."""
-    batch = test.in_order(examples, examples)
-    begin = time.perf_counter()
-    model.evaluate(batch, verbose=0)
-    if not model.run_eagerly:
+def evaluation_rate(model, data, budget_mb: float | None) -> float:
+    """Examples/s of a batch that is evaluated at once, the trace left out.
+
+    Args:
+        model: compiled.
+        data: from the examples of a batch to a Pipeline of one batch of them; the whole for None.
+        budget_mb: as for `probe_batch_sizes`.
+
+    Raises:
+        UserError: it does not fit into memory.
+    """
+    import tensorflow as tf
+
+    batch = data(None)
+    number = batch.num_examples
+    try:
+        if budget_mb and not has_gpu() and number > 2 * SMALL_TRIALS[-1]:
+            needed = {}
+            for size in SMALL_TRIALS:
+                reset_peak_memory()
+                model.evaluate(data(size), verbose=0)
+                needed[size] = peak_memory_mb()
+            if all(needed.values()) and memory_line(needed)(number) > budget_mb:
+                raise tf.errors.ResourceExhaustedError(None, None, "by the line")
         begin = time.perf_counter()
         model.evaluate(batch, verbose=0)
-    return examples / (time.perf_counter() - begin)
+        if not model.run_eagerly:
+            begin = time.perf_counter()
+            model.evaluate(batch, verbose=0)
+    except tf.errors.ResourceExhaustedError:
+        raise UserError(
+            f"data.test_batch_size: expected one that fits in memory, received {number}; lower it"
+        ) from None
+    return number / (time.perf_counter() - begin)

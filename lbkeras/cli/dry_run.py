@@ -66,9 +66,9 @@ def _tasks(flags) -> dict:
                 f"{settings['data']['name']!r}, a function whose data are used as they are; leave "
                 "--fake_data out"
             )
-        tasks[arm] = ConfigTask(settings, flags.data_dir, flags.fake_data)
+        task = tasks[arm] = ConfigTask(settings, flags.data_dir, flags.fake_data)
         try:
-            tasks[arm].plan
+            task.plan.updates()
         except UserError as error:
             raise UserError(f"arm {arm}: {error}") from None
     return tasks

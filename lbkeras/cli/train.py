@@ -27,8 +27,8 @@ two machines, the same command on both but for --worker_index, with a --workdir 
   lbkeras train --config=smith2018:digits --workdir=/shared/runs/two \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
-before a long run, try every batch size of every arm for a moment, at the real shapes, here; it shows
-memory, examples/s, hours, size of the files and what this machine lacks, and leaves nothing behind:
+before a long run, each batch size of each arm for a moment at the real shapes: memory, examples/s,
+hours, size of the files and what this machine lacks, and nothing is left behind:
   lbkeras train --config=smith2018:digits --dry_run
   lbkeras train --config=goyal2017:imagenet --dry_run --data_dir=/data/tfds \\
       --arm=gradual_warmup --micro_batch_size=64
@@ -43,7 +43,7 @@ Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it wi
 def define_flags(command: CommandFlags) -> None:
     command.config()
     command.folder("workdir", "The run's folder.", unless="dry_run")
-    command.string("arm", None, "Which arm of the config; the first if not given, of a dry run all.")
+    command.string("arm", None, "Which arm of the config; none given: the first, in a dry run all.")
     define_training_flags(command)
     help_text, most = "Of initialization, order and augmentation.", MOST_SEED
     command.integer("seed", 0, help_text, least=0, most=most)

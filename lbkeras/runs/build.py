@@ -226,8 +226,8 @@ def compiled_model(
         strategy: of tf.distribute.
         train: its training Pipeline.
         steered: as for `make_optimizer`.
-        model: one that `make_model` has made of the same settings, to be compiled anew; None: a new
-            one.
+        model: one that `make_model` has made of the same settings, under the same strategy; None: a
+            new one, which is tried on a few examples where it has parts of one's own.
 
     Raises:
         UserError: as `make_model`, `make_optimizer` and `compile_model`; replicas that XLA cannot
@@ -242,19 +242,19 @@ def compiled_model(
     except UserError as error:
         raise error.of(train_section.TRAIN) from None
     with strategy.scope():
-        model = make_model(settings, train) if model is None else model
+        made = make_model(settings, train) if model is None else model
         compile_model(
-            model,
+            made,
             settings,
             optimizer=make_optimizer(settings, plan, steered),
             jit_compile=chosen["jit_compile"],
             steps_per_execution=chosen["steps_per_execution"]
-            or choose_steps_per_execution(model, plan),
+            or choose_steps_per_execution(made, plan),
         )
-    if _has_own_parts(settings):
+    if model is None and _has_own_parts(settings):
         with fitting_together("model, loss, metrics", settings["data"]["name"]):
-            evaluate_a_few(model, train, strategy.num_replicas_in_sync)
-    return model
+            evaluate_a_few(made, train, strategy.num_replicas_in_sync)
+    return made
 
 
 def _has_own_parts(settings: dict) -> bool:

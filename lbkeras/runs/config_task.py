@@ -40,6 +40,10 @@ class ConfigTask:
         first = self.plan.phases[0].batch_size
         return build.make_pipelines(self.settings, first, seed, self.data_dir, self.fake_data)
 
+    def model(self, train):
+        """The model, not compiled; `build.make_model`."""
+        return build.make_model(self.settings, train)
+
     def compiled_model(self, plan: Plan, strategy, train, **more):
         """The model, compiled for a plan; `build.compiled_model`."""
         return build.compiled_model(self.settings, plan, strategy, train, **more)

@@ -97,7 +97,11 @@ def test_varying_shapes_give_encoded_images(made_photographs):
     records = load_images("tiny_photographs", "train", data_dir)
     assert records.num_examples == NUM_TRAIN
     dataset = records.first(NUM_TRAIN)
-    assert records.element_spec == dataset.element_spec == (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int64))
+    assert (
+        records.element_spec
+        == dataset.element_spec
+        == (tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int64))
+    )
     shapes = [tuple(tf.io.decode_jpeg(encoded).shape) for encoded, _ in dataset]
     assert shapes == [example["image"].shape for example in train]
     decode = imagenet.center_crop(16, 18)
