@@ -247,17 +247,18 @@ class ArmsOfOneModel:
         replicas = self._options.strategy.num_replicas_in_sync
         for micro in piece.sizes(share, self._most(task, share)):
             rows = piece.rows(micro, share)
-            place = first if first % rows == 0 else 0
-            batches = functools.cache(lambda m=micro, p=place: piece.batches(m, share, epoch, p))
-            key = optimizer, micro, rows
+            key, place = (optimizer, micro, rows), first if first % rows == 0 else 0
+            batches = functools.partial(piece.batches, micro, share, epoch, place)
             if key not in self._pieces:
                 self._options.say(f"  trying {micro:,} of {share:,} examples at once")
                 if not piece.fits(micro, share, batches):
                     continue
                 self._pieces[key] = piece.memory_mb, piece.seconds
-            self._check_order(task, batches(), epoch, place, rows)
+                piece.release()
+            self._check_order(task, batches, epoch, place + rows - 1)
             memory_mb, seconds = self._pieces[key]
             return micro, memory_mb, seconds and seconds * share * replicas / rows
+        piece.release()
         if piece.is_undivided:
             raise UserError(
                 f"memory: expected room for {share:,} examples at once, as nodes do not compute in "
@@ -272,13 +273,13 @@ class ArmsOfOneModel:
             return nodes * -(-examples // nodes) if examples else share
         return min(examples or share, self._options.micro_batch_size or share, share)
 
-    def _check_order(self, task, batches, epoch: int, first: int, rows: int) -> None:
+    def _check_order(self, task, batches, epoch: int, place: int) -> None:
         from lbkeras.advice.dry_run_checks import check_order
 
         train, of_nodes = self.data.train, task.settings["data"].get("dirichlet_alpha")
         if train.order == "a permutation" and not of_nodes:
             self._place.stage = "order"
-            check_order(train, batches, epoch, first + rows - 1)
+            check_order(train, batches(), epoch, place)
 
     def _checkpoint(self, arm: str, task, epoch: int, step: int) -> int:
         from lbkeras.advice.dry_run_checks import check_checkpoint

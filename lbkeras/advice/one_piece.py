@@ -75,12 +75,17 @@ class OnePiece:
 
         if self._predicted_mb(micro_batch_size) > (self._budget_mb or float("inf")):
             return False
+        self.release()
         try:
             self._begin(micro_batch_size, make_batches())
             self.seconds = None if self._examples else self._time(micro_batch_size, share)
         except tf.errors.ResourceExhaustedError:
             return False
         return True
+
+    def release(self) -> None:
+        """Lets go of the last trial, whose batches take memory."""
+        self._batches = self._function = None
 
     def _predicted_mb(self, micro_batch_size: int) -> float:
         """By a line through two small trials; 0 where nothing has to be known before."""
@@ -91,6 +96,7 @@ class OnePiece:
             for small in SMALL_TRIALS:
                 small *= getattr(self._model, "num_nodes", 1)
                 share = small if self.is_undivided else 2 * small
+                self.release()
                 self._begin(small, self.batches(small, share, 0, 0))
                 needed[small] = self.memory_mb
             self._needed_mb = memory_line(needed) if all(needed.values()) else lambda size: 0.0
@@ -111,7 +117,6 @@ class OnePiece:
             if self.is_undivided
             else micro_batch_train_step(model, micro_batch_size)
         )
-        self._batches = None  # the last trial's batches go before this one's come
         self._function = train_function(model, step)
         self._batches = iter(self._strategy.experimental_distribute_dataset(batches.repeat()))
         reset_peak_memory()
