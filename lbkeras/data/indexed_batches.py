@@ -34,30 +34,24 @@ class IndexedBatches(DecodedBatches):
     def _numbered(self, position) -> tf.data.Dataset:
         rows = int(max(1, min(_MOST_ROWS, _MOST_BYTES // max(1, self._source.bytes_each))))
 
-        def numbers_and_places():
+        def seeds_numbers_and_places():
             epoch, start = position()
             numbers = self._own_numbers(start)
-            yield self._epoch_seed(epoch), numbers, self._order(epoch)[numbers]
-
-        def in_chunks(seed, numbers, places):
-            def chunk(first):
-                some = numbers[first : first + rows]
-                return tf.fill(tf.shape(some), seed), some, places[first : first + rows]
-
-            return tf.data.Dataset.range(0, tf.size(numbers, tf.int64), rows).map(chunk)
+            yield (
+                np.full(len(numbers), self._epoch_seed(epoch)),
+                numbers,
+                self._order(epoch)[numbers],
+            )
 
         def read(seeds, numbers, places):
             return seeds, numbers, self._source.rows(places)
 
         passes = tf.data.Dataset.from_generator(
-            numbers_and_places,
-            output_signature=(
-                tf.TensorSpec((), tf.int64),
-                tf.TensorSpec((None,), tf.int64),
-                tf.TensorSpec((None,), tf.int64),
-            ),
+            seeds_numbers_and_places, output_signature=(tf.TensorSpec((None,), tf.int64),) * 3
         )
-        chunks = passes.flat_map(in_chunks)
+        chunks = passes.flat_map(
+            lambda *numbers: tf.data.Dataset.from_tensor_slices(numbers).batch(rows)
+        )
         return chunks.map(read, num_parallel_calls=os.cpu_count(), deterministic=True).unbatch()
 
     def _order(self, epoch: int) -> np.ndarray:

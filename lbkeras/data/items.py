@@ -88,13 +88,15 @@ class Items(RandomAccess):
     def parse(self, *row: tf.Tensor):
         parts = tf.nest.flatten(self.element_spec)
         shapes = iter(row[len(parts) :])
-        cut = [
-            tf.ensure_shape(tf.slice(part, [0] * spec.shape.rank, next(shapes)), spec.shape)
-            if _is_open(spec)
-            else part
-            for part, spec in zip(row, parts, strict=False)
-        ]
-        return tf.nest.pack_sequence_as(self.element_spec, cut)
+
+        def cut(part, spec):
+            if not _is_open(spec):
+                return part
+            shape = next(shapes)
+            return tf.ensure_shape(tf.slice(part, tf.zeros_like(shape), shape), spec.shape)
+
+        cut_parts = [cut(part, spec) for part, spec in zip(row, parts, strict=False)]
+        return tf.nest.pack_sequence_as(self.element_spec, cut_parts)
 
     def _read_items(self, places: Sequence[int]) -> list[tuple[int, Any]]:
         """Each place with the item that is there."""

@@ -49,7 +49,7 @@ class TfRecordFiles:
         Raises:
             UserError: a record is damaged, or its file cannot be read.
         """
-        path, opened = self._paths[file], None
+        path = self._paths[file]
         ends, lengths = self._ends[file][numbers], self._lengths[file][numbers].astype(np.int64)
         begins = ends - lengths - HEADER - FOOTER
         breaks = np.flatnonzero(begins[1:] != ends[:-1]) + 1
@@ -110,14 +110,17 @@ class _Descriptor:
     def __init__(self, path: str):
         self._number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def __del__(self):
+    def __del__(self, close=os.close):  # also when the program ends and `os` is gone
         if hasattr(self, "_number"):
-            os.close(self._number)
+            close(self._number)
 
     def read(self, place: int, size: int) -> bytes:
         """`size` bytes from `place` on, fewer only at the file's end."""
         block = os.pread(self._number, size, place)
-        while len(block) < size and (more := os.pread(self._number, size - len(block), place)):
+        while len(block) < size:  # one call reads less than 2 GiB
+            more = os.pread(self._number, size - len(block), place + len(block))
+            if not more:
+                break
             block += more
         return block
 

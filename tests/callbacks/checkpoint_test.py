@@ -12,6 +12,7 @@ import pytest
 from lbkeras.callbacks import BatchSizeScheduler, Checkpoint, TrainingStatistics
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
+from tests.data.examples import Items
 
 SIZES = (128, 256, 128, 256)  # 11, 5, 11 and 5 updates
 
@@ -517,6 +518,35 @@ def test_a_place_inside_an_epoch_of_other_data_is_refused(tmp_path):
         Checkpoint(tmp_path, more).restore(small(OPTIMIZERS["SGD"]()))
     written(tmp_path, small(OPTIMIZERS["SGD"]()))  # between epochs data may come and go
     assert Checkpoint(tmp_path, more).restore(small(OPTIMIZERS["SGD"]())) == 0
+
+
+ITEMS = Items(np.zeros((8, 4)), np.zeros((8, 3)))
+BUFFER = "a buffer of 4 examples"
+
+
+@pytest.mark.parametrize(
+    "order, source, same",
+    [
+        ("a permutation", ITEMS, True),
+        ("a permutation", ITEMS.parts, True),
+        (None, ITEMS.parts, True),
+        (BUFFER, ITEMS, False),
+        (None, ITEMS, False),  # of an lbkeras that shuffled sets on the disk through a buffer
+    ],
+)
+def test_a_place_inside_an_epoch_of_another_order_is_refused(order, source, same, tmp_path):
+    reports = []
+    for step in (2, 0):
+        written(tmp_path, small(OPTIMIZERS["SGD"]()), step)
+        with_state(tmp_path / "update_000000000.npz", lambda state: state.update(order=order))
+        checkpoint = Checkpoint(tmp_path, Pipeline(source, 2))
+        if step and not same:
+            said = f"in the order of {order or 'a shuffle buffer'}, received a permutation; resume"
+            with pytest.raises(UserError, match=said):
+                checkpoint.restore(small(OPTIMIZERS["SGD"]()))
+        else:
+            checkpoint.restore(small(OPTIMIZERS["SGD"]()), reports.append)
+    assert len(reports) == (not same)
 
 
 def with_state(path, change):

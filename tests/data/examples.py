@@ -20,3 +20,26 @@ def joined(parts):
 
 def rows(number=40):
     return tf.data.Dataset.range(number)
+
+
+class Items:
+    """An object of a user's: rows of arrays, or what a function makes of a number.
+
+    Attributes:
+        read: the places that were asked for, in that order.
+    """
+
+    def __init__(self, *parts, length=None):
+        self.make = parts[0] if callable(parts[0]) else None
+        self.parts = parts
+        self.length = length or (4 if self.make else len(parts[0]))
+        self.read = []
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, place):
+        self.read.append(place)
+        if self.make:
+            return self.make(place)
+        return tf.nest.map_structure(lambda part: part[place], self.parts)

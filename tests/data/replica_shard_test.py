@@ -9,6 +9,7 @@ import tensorflow as tf
 from lbkeras.data import Pipeline
 from lbkeras.data.replica_shard import ReplicaShard
 from lbkeras.errors import UserError
+from tests.data.examples import Items
 
 N = 50
 CLUSTERS = [(1, 2), (3, 1), (2, 2), (1, 4)]  # workers, replicas of each
@@ -21,6 +22,10 @@ def arrays(count=N):
 
 def stream(count=N):
     return tf.data.Dataset.from_tensor_slices(arrays(count))
+
+
+def items(count=N):
+    return Items(*arrays(count))
 
 
 def noise(x, seed):
@@ -87,8 +92,9 @@ def assert_same(parts, batches, interleaved=False):
         (arrays, {"augment": noise}),
         (stream, {}),
         (stream, {"decode": noise_of_one}),
+        pytest.param(items, {"decode": noise_of_one}, marks=pytest.mark.release),
     ],
-    ids=["memory", "augmented", "stream", "decoded"],
+    ids=["memory", "augmented", "stream", "decoded", "items"],
 )
 def test_training(workers, replicas, source, arguments):
     """The global batch in worker order, augmented and decoded as on one device; equal parts."""
@@ -103,7 +109,7 @@ def test_training(workers, replicas, source, arguments):
 
 
 @pytest.mark.parametrize("workers, replicas", [(1, 2), (3, 1), (2, 2)])
-@pytest.mark.parametrize("source", [arrays, stream])
+@pytest.mark.parametrize("source", [arrays, stream, pytest.param(items, marks=pytest.mark.release)])
 @pytest.mark.parametrize(
     "count, batch_size",
     [
@@ -139,6 +145,26 @@ def test_a_worker_decodes_its_own_rows_only():
     assert sorted(decoded) == sorted(np.concatenate(own).tolist()) and len(decoded) == 24
 
 
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.release), 3])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_worker_reads_its_own_rows_only(workers, shuffle):
+    """In a resumed epoch those that are left: disjoint, and together the batches of one device."""
+    source = items()
+    pipeline = Pipeline(source, 12, shuffle=shuffle, seed=3)
+    expected = [y.tolist() for _, y in pipeline.dataset(1, 2).as_numpy_iterator()]
+    read = []
+    for worker in range(workers):
+        pipeline.epoch, pipeline.start_step = 1, 2
+        pipeline.on_epoch_begin()
+        source.read.clear()
+        shard = ReplicaShard(workers, workers, worker, interleaved=not shuffle)
+        own = [y.tolist() for _, y in pipeline._pass_dataset(shard).as_numpy_iterator()]
+        assert sorted(source.read) == sorted(sum(own, []))
+        read.append(own)
+    for batch, *parts in zip(expected, *read, strict=True):
+        assert batch == sum(parts, [])
+
+
 def test_workers_augment_a_stream_differently():
     """Each with a seed of its own, which one worker shares with one device."""
 
@@ -165,9 +191,10 @@ def test_parts(size, replicas):
         owners = [bool(shard.contains(tf.constant(place), tf.constant(size))) for shard in workers]
         assert owners.index(True) == np.searchsorted(np.cumsum(sizes), place, side="right")
         assert sum(owners) == 1
+        assert [place in shard.rows(size) for shard in workers] == owners
 
 
-@pytest.mark.parametrize("source", [arrays, stream])
+@pytest.mark.parametrize("source", [arrays, stream, items])
 def test_a_batch_that_the_replicas_do_not_divide(source):
     pipeline = Pipeline(source(), 9)
     with pytest.raises(UserError, match="batch_size: expected a multiple of the 2 replicas .* 9"):
