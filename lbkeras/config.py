@@ -6,6 +6,7 @@ and ml_collections, nothing else.
 """
 
 import inspect
+import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from lbkeras import metrics as logged
 from lbkeras.errors import UserError, unknown_name
 
 FIRST_TUNING_SEED = 100
+_HYPERCUBE = 30  # a seed whose hyper-parameters are hardly correlated in 12 to 24 trials
 REQUIRED = ("data", "model", "plan")
 LOSS = dict(name=logged.ACCURACY_LOSS, from_logits=True)
 _DEFAULTS = dict(
@@ -279,6 +281,32 @@ def held_out(data: dict[str, Any]) -> dict[str, Any]:
 def rates_around(middle: float) -> list[float]:
     """Five learning rates, a factor of 2 apart."""
     return [middle * multiple for multiple in (0.25, 0.5, 1.0, 2.0, 4.0)]
+
+
+def trials(number: int, **ranges: tuple) -> list[dict[str, float]]:
+    """Settings of several hyper-parameters to try: the middle of all, then a Latin hypercube.
+
+    Each range is cut into `number - 1` parts, each of which one trial takes the middle of; which
+    parts go together is drawn, the same at each call.
+
+    >>> [each["learning_rate"] for each in trials(3, learning_rate=(0.01, 1.0), decay=(1e-5, 1e-3))]
+    [0.1, 0.0316, 0.316]
+
+    Args:
+        number: of settings, the same for each that is compared.
+        **ranges: for each hyper-parameter its least and its largest value, on a logarithmic scale
+            unless "linear" follows; three digits of a value are kept.
+
+    Reference: McKay, Beckman, Conover, Technometrics 21, 1979.
+    """
+    drawn, found = random.Random(_HYPERCUBE), [{} for _ in range(number)]
+    for name, (least, most, *scale) in ranges.items():
+        shares = [(part + 0.5) / (number - 1) for part in range(number - 1)]
+        drawn.shuffle(shares)
+        for setting, share in zip(found, [0.5, *shares], strict=True):
+            linear = least + (most - least) * share
+            setting[name] = float(f"{linear if scale else least * (most / least) ** share:.3g}")
+    return found
 
 
 def rate_arm(group: str, rate: float) -> str:

@@ -156,10 +156,10 @@ def _to_target(spent: str, column: str, way: str, value: str) -> Derived:
 
 
 def _median_of_last(column: str, number: str) -> Derived:
-    """`COLUMN_median_of_last_N`: over the last N epochs that have the column.
+    """`COLUMN_median_of_last_N`: over the last N epochs that have the column, all of a shorter run.
 
-    What is measured on unseen examples has a value where a run was evaluated. Not defined where
-    fewer than N epochs have it, or one of them is not finite.
+    What is measured on unseen examples has a value where a run was evaluated. Not defined where one
+    of them is not finite.
 
     Reference: Goyal et al., arXiv 1706.02677, section 5.1: the error is the median of the last five
     epochs.
@@ -168,11 +168,9 @@ def _median_of_last(column: str, number: str) -> Derived:
 
     def compute(rows: Rows) -> float | None:
         values = [row[column] for row in rows if column in row][-count:]
-        if len(values) < count or None in values:
-            return None
-        return statistics.median(values)
+        return statistics.median(values) if values and None not in values else None
 
-    return Derived(column, compute, label=f"{{}}, median of last {count}")
+    return Derived(column, compute, label=f"median-of-{count} {{}}")
 
 
 _NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?"

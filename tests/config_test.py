@@ -1,5 +1,7 @@
 """What configs are written with."""
 
+import math
+
 import pytest
 from ml_collections import ConfigDict
 
@@ -40,6 +42,22 @@ def test_the_arms_of_a_tuning_are_named_by_their_rate():
     rates = config.rates_around(0.04)
     assert rates == pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16])
     assert config.rate_arm("sgd_32", rates[0]) == "sgd_32_rate_0_01"
+
+
+@pytest.mark.parametrize("number", [8, 16, 40])
+def test_trials_fill_their_ranges(number):
+    ranges = dict(a=(1e-4, 1.0), b=(0.01, 0.3), c=(0.0, 0.5, "linear"), d=(2.0, 4.0, "linear"))
+    tried = config.trials(number, **ranges)
+    assert len({tuple(each.values()) for each in tried}) == number
+    assert tried[0] == dict(a=0.01, b=0.0548, c=0.25, d=3.0)  # the middle: √(0.01 · 0.3) = 0.0548
+    assert tried == config.trials(number, **ranges)
+    for name, (least, most, *scale) in ranges.items():
+        shares = [
+            (v - least) / (most - least) if scale else math.log(v / least, most / least)
+            for v in sorted(each[name] for each in tried[1:])
+        ]
+        expected = [(part + 0.5) / (number - 1) for part in range(number - 1)]
+        assert shares == pytest.approx(expected, abs=0.003)  # three digits
 
 
 SHORT = dict(

@@ -187,7 +187,8 @@ def imagenet(tuning=False):
     for network, rates in _RATES["imagenet"].items():
         arms |= _arms(rates, 120, tuning, network, **_NETWORKS[network])
     return _experiment(
-        data=dict(name="imagenet2012", num_examples=1_281_167, test_split="validation"),
+        data=common.imagenet(),
+        metrics=common.TOP_5,
         model=_NETWORKS["resnet50"]["model"],
         epochs=120,
         arms=arms,

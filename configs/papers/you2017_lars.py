@@ -11,6 +11,7 @@ Variants (`--config=configs/papers/you2017_lars.py:VARIANT`):
     mnist_tuning          its learning rates, in the same way
     cifar10               CIFAR-10, ResNet-8 with 8 filters
     cifar10_tuning        its learning rates, in the same way
+    imagenet_alexnet      AlexNet, 100 epochs, batches to 16,384, rates as published
     imagenet_alexnet_bn   AlexNet-BN, 100 epochs, batches to 32,768, rates as published
     imagenet_resnet50     ResNet-50, 90 epochs, batches to 32,768
 
@@ -23,7 +24,7 @@ rate; a rate with which a run diverged is out. This applies it:
     python -m lbkeras.replication.selection runs/you2017_digits_tuning
 
 Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: imagenet_alexnet_bn and imagenet_resnet50, weeks on 2 CPU cores.
+by us: the variants of ImageNet, weeks on 2 CPU cores.
 
     lbkeras replicate --config=configs/papers/you2017_lars.py:digits --workdir=runs/you2017_digits
 """
@@ -34,8 +35,15 @@ PAPER = dict(
     citation="You, Gitman and Ginsburg 2017",
     title="Large batch training of convolutional networks",
     arxiv="1708.03888",
-    setting="ImageNet, AlexNet-BN after 100 epochs and ResNet-50 after 90",
+    setting="ImageNet, AlexNet and AlexNet-BN after 100 epochs, ResNet-50 after 90",
     arms=dict(
+        alexnet_sgd_512=dict(accuracy=0.588, tag="recalled"),
+        alexnet_sgd_4096=dict(accuracy=0.531, tag="recalled"),
+        alexnet_sgd_8192=dict(accuracy=0.448, tag="recalled"),
+        alexnet_lars_512=dict(accuracy=0.587, tag="recalled"),
+        alexnet_lars_4096=dict(accuracy=0.585, tag="recalled"),
+        alexnet_lars_8192=dict(accuracy=0.582, tag="recalled"),
+        alexnet_lars_16384=dict(accuracy=0.550, tag="recalled"),
         alexnet_bn_sgd_512=dict(accuracy=0.602, tag="recalled"),
         alexnet_bn_sgd_4096=dict(accuracy=0.589, tag="recalled"),
         alexnet_bn_sgd_8192=dict(accuracy=0.580, tag="recalled"),
@@ -186,7 +194,7 @@ def cifar10(tuning=False):
     )
 
 
-def _imagenet(model, weight_decay, epochs, prefix, rates):
+def _imagenet(data, model, weight_decay, epochs, prefix, rates):
     """`rates` maps an optimizer to (learning rate, warm-up epochs) by batch size."""
     arms = {
         f"{prefix}_{optimizer}_{batch_size}": _arm(
@@ -197,12 +205,36 @@ def _imagenet(model, weight_decay, epochs, prefix, rates):
     }
     batch_size, (rate, _) = next(iter(rates["sgd"].items()))
     return common.experiment(
-        data=dict(name="imagenet2012", num_examples=1_281_167, test_split="validation"),
+        data=data,
         model=model | dict(num_classes=1000, weight_decay=weight_decay),
+        metrics=common.TOP_5,
         optimizer=dict(name="SGD"),
         plan=_plan(epochs, batch_size, rate, 0.0),
         arms=arms,
         seeds=1,
+    )
+
+
+def _alexnet_data():
+    """227 pixels a side, tested on the central 227 of 256, as we recall Caffe's."""
+    return common.imagenet(image_size=227, resize=256)
+
+
+def imagenet_alexnet():
+    """AlexNet with local response normalization; rates and accuracies are recalled, not looked up.
+
+    As for `imagenet_alexnet_bn`, but that LARS, and SGD with it, warms up over 2 epochs.
+    """
+    return _imagenet(
+        data=_alexnet_data(),
+        model=dict(name="alexnet"),
+        weight_decay=5e-4,
+        epochs=100,
+        prefix="alexnet",
+        rates=dict(
+            sgd={512: (0.02, 0.0), 4096: (0.05, 2.0), 8192: (0.03, 2.0)},
+            lars={512: (2.0, 2.0), 4096: (10.0, 2.0), 8192: (10.0, 2.0), 16_384: (14.0, 2.0)},
+        ),
     )
 
 
@@ -213,6 +245,7 @@ def imagenet_alexnet_bn():
     Data augmentation is ours for ImageNet, stronger than the paper's.
     """
     return _imagenet(
+        data=_alexnet_data(),
         model=dict(name="alexnet", batch_normalization=True),
         weight_decay=5e-4,
         epochs=100,
@@ -234,9 +267,10 @@ def imagenet_resnet50():
     """ResNet-50; the rates of LARS are a reproduction's, with trust coefficient 0.001.
 
     The paper's own are a tenth of them as we recall it (0.6, 2.5, 2.9). Data augmentation is ours
-    for ImageNet, stronger than the paper's.
+    for ImageNet, stronger than the paper's; every gamma starts at 1, a guess.
     """
     return _imagenet(
+        data=common.imagenet(),
         model=dict(name="resnet50", zero_gamma=False),
         weight_decay=1e-4,
         epochs=90,
@@ -255,6 +289,7 @@ get_config = common.variants(
     mnist_tuning=lambda: mnist(tuning=True),
     cifar10=cifar10,
     cifar10_tuning=lambda: cifar10(tuning=True),
+    imagenet_alexnet=imagenet_alexnet,
     imagenet_alexnet_bn=imagenet_alexnet_bn,
     imagenet_resnet50=imagenet_resnet50,
 )
@@ -270,8 +305,9 @@ def get_claims(variant="digits"):
             _keeps_accuracy(f"resnet50_lars_{batch_size}", "resnet50_sgd_256")
             for batch_size in (8192, 16_384, 32_768)
         ]
-    if variant == "imagenet_alexnet_bn":
-        prefix, smallest, larger, compared = "alexnet_bn_", 512, (4096, 8192), (4096, 8192)
+    if variant.startswith("imagenet_alexnet"):
+        prefix = f"{variant.removeprefix('imagenet_')}_"
+        smallest, larger, compared = 512, (4096, 8192), (4096, 8192)
     else:
         prefix, (smallest, *larger) = "", _RATES[variant]["sgd"]
         compared = larger
@@ -291,7 +327,8 @@ def get_claims(variant="digits"):
             arm=f"{prefix}sgd_{largest}",
             baseline=baseline,
             metric="val_accuracy",
-            paper=_papers("alexnet_bn_sgd_8192", "alexnet_bn_sgd_512"),
+            paper=_papers(f"{prefix}sgd_{largest}", baseline)
+            or _papers("alexnet_bn_sgd_8192", "alexnet_bn_sgd_512"),
         ),
         *(_beats_sgd(prefix, batch_size, batch_size == largest) for batch_size in compared),
     ]
@@ -316,7 +353,10 @@ def _keeps_accuracy(arm, baseline, is_largest=False):
 
 
 def _beats_sgd(prefix, batch_size, is_largest):
-    papers = ("alexnet_bn_sgd_8192", "alexnet_bn_lars_8192") if is_largest else ("", "")
+    arms = f"{prefix}sgd_{batch_size}", f"{prefix}lars_{batch_size}"
+    papers = _papers(*arms)
+    if is_largest:
+        papers = papers or _papers("alexnet_bn_sgd_8192", "alexnet_bn_lars_8192")
     return dict(
         name=f"lars_{batch_size}_beats_sgd",
         statement=f"At batch {batch_size:,} momentum SGD, with a tuned learning rate and warm-up, "
@@ -324,10 +364,10 @@ def _beats_sgd(prefix, batch_size, is_largest):
         source=f"{PAPER['citation']}, sections 3 and 6",
         tag="recalled",
         test="worse",
-        arm=f"{prefix}sgd_{batch_size}",
-        baseline=f"{prefix}lars_{batch_size}",
+        arm=arms[0],
+        baseline=arms[1],
         metric="val_accuracy",
-        paper=_papers(*papers),
+        paper=papers,
     )
 
 

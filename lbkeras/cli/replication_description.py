@@ -7,6 +7,7 @@ from lbkeras.config import complete
 from lbkeras.errors import UserError
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.default_claims import default_claims
+from lbkeras.replication.reference import describe_reference
 from lbkeras.runs import experiment
 
 _OF_A_PAPER = ("citation", "title", "arxiv", "setting")
@@ -17,6 +18,7 @@ def describe_replication(flags, arguments, module, arms, seeds) -> dict:
     config, named = flags.config, flags["config"].config_filename
     paper = getattr(module, "PAPER", {})
     metric, better = experiment.report_metric(config)
+    plans = experiment.make_plans(config)
     return {
         "title": _title(flags, module, paper),
         "config": named,
@@ -38,7 +40,8 @@ def describe_replication(flags, arguments, module, arms, seeds) -> dict:
         "claims": _claims(config, named, module)
         if hasattr(module, "get_claims")
         else default_claims(arms, metric, better),
-        "plans": {arm: plan.to_dict() for arm, plan in experiment.make_plans(config).items()},
+        "plans": {arm: plan.to_dict() for arm, plan in plans.items()},
+        **_reference(config, named, module, plans),
     }
 
 
@@ -55,6 +58,20 @@ def _title(flags, module, paper: dict) -> str:
         lines = (module.__doc__ or "").strip().splitlines() or [config_path(named).stem]
         title = lines[0].strip().removesuffix(".")
     return f"{title} ({', '.join(which)})" if which else title
+
+
+def _reference(config, named: str, module, plans) -> dict:
+    """What the config's own reference took, if it has one for the variant."""
+    variant = config_variant(named)
+    if not hasattr(module, "get_reference"):
+        return {}
+    given = module.get_reference(variant) if variant else module.get_reference()
+    if given is None:
+        return {}
+    try:
+        return {"reference": describe_reference(given, experiment.directions(config), plans)}
+    except UserError as error:
+        raise UserError(f"--config={named}: get_reference: {error}") from None
 
 
 def _claims(config, named: str, module) -> list[dict]:

@@ -54,6 +54,7 @@ class LabelSmoothingCrossentropy(keras.losses.SparseCategoricalCrossentropy):
         dtype: Any = None,
     ):
         super().__init__(from_logits=from_logits, reduction=reduction, name=name, dtype=dtype)
+        self.from_logits = from_logits
         self.label_smoothing = checks.number(
             "label_smoothing",
             label_smoothing,
@@ -70,6 +71,5 @@ class LabelSmoothingCrossentropy(keras.losses.SparseCategoricalCrossentropy):
         return (1 - self.label_smoothing) * of_label + self.label_smoothing * of_all
 
     def get_config(self):
-        config = super().get_config() | {"label_smoothing": self.label_smoothing}
-        taken = ("label_smoothing", "from_logits", "reduction", "name", "dtype")
-        return {key: value for key, value in config.items() if key in taken}
+        own = {"label_smoothing": self.label_smoothing, "from_logits": self.from_logits}
+        return keras.losses.Loss.get_config(self) | own

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 
+from lbkeras import checks
 from lbkeras.models import parts
 
 
@@ -13,6 +14,7 @@ def resnet50(
     weight_decay: float = 0.0,
     *,
     zero_gamma: bool = True,
+    last_gamma: float | None = None,
     fixed_classifier: bool = False,
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
@@ -35,6 +37,8 @@ def resnet50(
             in Goyal et al., not on batch norm's gamma and beta.
         zero_gamma: start the last batch norm of every block at gamma 0, so that each block is an
             identity at first. Default True, as Goyal et al.
+        last_gamma: where those gammas start instead, at least 0, as Nado et al. tune it; None: at 0
+            or 1, as `zero_gamma` says.
         fixed_classifier: a `lbkeras.layers.HadamardClassifier` instead of the last Dense layer.
         mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape.
@@ -62,6 +66,9 @@ def resnet50(
     section 5.1.
     """
     regularizer = parts.kernel_l2(weight_decay)
+    if last_gamma is None:
+        last_gamma = 0.0 if zero_gamma else 1.0
+    last_gamma = checks.not_negative("last_gamma", last_gamma)
 
     def convolution(x, filters, kernel_size=1, strides=1):
         return keras.layers.Conv2D(
@@ -81,7 +88,8 @@ def resnet50(
         y = normalize_and_activate(convolution(x, filters))
         y = normalize_and_activate(convolution(y, filters, kernel_size=3, strides=strides))
         last = parts.batch_normalization()
-        y = (parts.with_zero_gamma(last) if zero_gamma else last)(convolution(y, 4 * filters))
+        last.gamma_initializer = keras.initializers.Constant(last_gamma)
+        y = last(convolution(y, 4 * filters))
         if strides > 1 or x.shape[-1] != 4 * filters:
             x = parts.batch_normalization()(convolution(x, 4 * filters, strides=strides))
         return keras.layers.ReLU()(keras.layers.Add()([x, y]))

@@ -52,13 +52,14 @@ class Comparison:
 
 
 def compare(
-    claim: Claim, arm, baseline, paired: bool, resolution: float | None
+    claim: Claim, arm, baseline, paired: bool, resolution: float | Sequence[float] | None
 ) -> Comparison | None:
     """The comparison, on logarithms for a ratio; None where nothing tells how much values vary."""
-    least = resolution or 0.0
+    each = resolution if isinstance(resolution, Sequence) else [resolution or 0.0] * 2
+    least = max(each)
     exact = metrics.of(claim.metric).count and not (_varies(arm) or _varies(baseline))
     if claim.test == "ratio_at_least":
-        least /= min(arm + baseline)
+        least = max(each[0] / min(arm), each[1] / min(baseline))
         arm, baseline = ([math.log(value) for value in values] for values in (arm, baseline))
     difference = statistics.fmean(arm) - statistics.fmean(baseline)
     if exact:

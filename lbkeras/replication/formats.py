@@ -159,7 +159,7 @@ def format_number(value: float, metric: str) -> str:
     if metrics.of(metric).is_share:
         return f"{100 * value:.2f}"
     if is_target(metric):
-        return f"{value:,.{0 if value >= 1000 else 1}f}".removesuffix(".0")
+        return f"{value:,.{0 if value >= 1000 or value == int(value) else 1}f}"
     return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
 
 

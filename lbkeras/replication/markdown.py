@@ -26,6 +26,7 @@ from lbkeras.replication.formats import (
     unit_of,
     with_texts,
 )
+from lbkeras.replication.reasons import format_p
 from lbkeras.replication.verdicts import TARGETS_STATED, TEST_STATED
 
 _PICTURES = (
@@ -162,7 +163,7 @@ def render_arms(report: dict[str, Any]) -> str:
     if tags and setting:
         tags += f" They are for {setting}: compare orderings and ratios, not accuracies."
     blocks = [_markdown_table(header, rows), " ".join(filter(None, [legend, tags]))]
-    blocks += _render_measured(report) + _render_targets(report)
+    blocks += _render_measured(report) + _render_targets(report) + _render_reference(report)
     return "\n\n".join([*blocks, *(["\n".join(described + notes)] if described or notes else [])])
 
 
@@ -204,6 +205,32 @@ def _render_targets(report: dict[str, Any]) -> list[str]:
             f"{_markdown_table(header, rows)}"
         )
     return tables
+
+
+def _render_reference(report: dict[str, Any]) -> list[str]:
+    """What the recipe's own reference took to its target, beside ours."""
+    reference = report.get("reference")
+    if not reference:
+        return []
+    rows = []
+    for arm, point in reference["points"].items():
+        mark = " (interpolated)" if point["interpolated"] else ""
+        ours = NONE if point["mean"] is None else f"{point['mean']:.1f}"
+        finding = f"**{point['finding']}**" if point["suspicious"] else point["finding"]
+        if point["p_value"] is not None:
+            finding += f" ({format_p(point['p_value'])})"
+        rows.append([
+            f"`{arm}`", f"{point['batch_size']:,}", f"{point['epochs']:.1f}{mark}", ours,
+            f"{point['reached']} of {point['n']}" if point["n"] else NONE, finding,
+        ])  # fmt: skip
+    header = ["arm", "batch size", "reference: epochs", "ours: epochs", "reached by", "finding"]
+    _, what = label_of(f"epochs_to_{reference['target']}").split(" to ", 1)
+    tags = _explain_tags("The reference", [reference["tag"]])
+    said = (
+        f"Epochs until a {what}, beside the recipe's own reference: {reference['source']} "
+        f"[{letter_of(reference['tag'])}]. Between its batch sizes it is interpolated linearly."
+    )
+    return [f"{said} {tags}".rstrip() + f"\n\n{_markdown_table(header, rows)}"]
 
 
 def _spent_until(summary: dict[str, Any], metric: str) -> str:

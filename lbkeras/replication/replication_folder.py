@@ -8,6 +8,7 @@ from lbkeras import files
 from lbkeras.derived import is_target
 from lbkeras.errors import UserError
 from lbkeras.replication.claims import Claim
+from lbkeras.replication.reference import check_reference
 from lbkeras.runs.record import RunFolder, read_formatted, read_run
 
 REPLICATION_FORMAT = 1  # of replication.json
@@ -111,6 +112,8 @@ def read_replication_folder(path: Path | str) -> ReplicationFolder:
                 f"{source}: expected targets such as 'val_accuracy_at_least_0.9', received "
                 f"{target!r}"
             )
+    if replication.get("reference") is not None:
+        check_reference(str(source), replication["reference"])
     seeds = replication["seeds"]
     for seed in seeds:
         whole = isinstance(seed, int) and not isinstance(seed, bool)

@@ -11,6 +11,7 @@ from lbkeras.derived import SPENT, is_target
 from lbkeras.metrics import NOISE_SCALE, measured_at_the_end, noise_scale_is_lower_bound
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.notes import notes_on
+from lbkeras.replication.reference import compare_with_reference
 from lbkeras.replication.replication_folder import ReplicationFolder, read_replication_folder
 from lbkeras.replication.verdicts import Evidence, judge
 from lbkeras.runs.record import RunFolder
@@ -26,15 +27,15 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
         A dictionary with `title`, `config`, `variant`, `command`, `paper`, `dataset`,
         `dataset_description`, `metric`, `targets`, `seeds`, `baseline` (the first arm), `date`
         (`started`, `finished`), `hardware` and `versions` (each distinct one with its number of
-        `runs`), `arms`, `claims` (each with its `result`), `runs_not_finished` and `notes`. An arm
-        has its seeds by outcome, summaries (`n`, `mean`, `standard_deviation`, `min`, `median`,
-        `max`, `values`) of `metric`, `updates`, `examples` and `seconds` over its finished
-        seeds, the same of what callbacks `measured` (sharpness, consensus distance), ratios of the
-        baseline's means to its own, and `paper`, the paper's numbers. Its `targets` are, by name,
-        what its runs spent until they reached each: summaries of `updates`, `epochs` and `seconds`
-        that count in `reached` how many of the n runs did. Where some did not, whose values are
-        None, there is neither mean nor spread nor maximum, and the median only if the middle runs
-        did.
+        `runs`), `arms`, `claims` (each with its `result`), `runs_not_finished`, `notes` and, where
+        the config has one, its `reference`, as `compare_with_reference` returns it. An arm has its
+        seeds by outcome, summaries (`n`, `mean`, `standard_deviation`, `min`, `median`, `max`,
+        `values`) of `metric`, `updates`, `examples` and `seconds` over its finished seeds, the same
+        of what callbacks `measured` (sharpness, consensus distance), ratios of the baseline's means
+        to its own, and `paper`, the paper's numbers. Its `targets` are, by name, what its runs
+        spent until they reached each: summaries of `updates`, `epochs` and `seconds` that count in
+        `reached` how many of the n runs did. Where some did not, whose values are None, there is
+        neither mean nor spread nor maximum, and the median only if the middle runs did.
 
     Raises:
         UserError: a file is missing or malformed.
@@ -98,6 +99,7 @@ def _build(folder: ReplicationFolder) -> dict[str, Any]:
         "versions": versions,
         "arms": arms,
         "claims": _judge(folder),
+        **_compare_with_reference(folder),
         "runs_not_finished": _list_not_finished(folder),
         "notes": notes_on(folder, hardware, versions),
     }
@@ -192,6 +194,17 @@ def _judge(folder: ReplicationFolder) -> list[dict[str, Any]]:
     ]
 
 
+def _compare_with_reference(folder: ReplicationFolder) -> dict[str, Any]:
+    reference = folder.replication.get("reference")
+    if reference is None:
+        return {}
+    finished = {
+        arm: [run for run in runs.values() if run.status == "finished"]
+        for arm, runs in folder.runs.items()
+    }
+    return {"reference": compare_with_reference(reference, finished)}
+
+
 def _gather(folder: ReplicationFolder, claim: Claim) -> Evidence:
     values, diverged, unreached, resolutions = [], [], [], []
     for runs in (folder.runs[claim.arm], folder.runs[claim.baseline]):
@@ -201,10 +214,10 @@ def _gather(folder: ReplicationFolder, claim: Claim) -> Evidence:
         found |= {seed: runs[seed].bound(claim.metric) for seed in unreached[-1]}
         values.append(found)
         diverged.append(outcomes["diverged"])
-        resolutions += [runs[seed].resolution(claim.metric) for seed in outcomes["finished"]]
-    known = [each for each in resolutions if each is not None]
-    resolution = max(known) if known and len(known) == len(resolutions) else None
-    return Evidence(claim, *values, *diverged, resolution, *unreached)  # type: ignore[arg-type]
+        each = [runs[seed].resolution(claim.metric) for seed in outcomes["finished"]]
+        resolutions.append(None if None in each else max(each, default=None))
+    resolution = None if None in resolutions else resolutions
+    return Evidence(claim, *values, *diverged, resolution, *unreached)  # type: ignore
 
 
 def _list_not_finished(folder: ReplicationFolder) -> list[dict[str, Any]]:

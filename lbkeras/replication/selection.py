@@ -1,9 +1,10 @@
-"""The learning rates that a tuning chose, by a fixed rule.
+"""The learning rates, or the trials of several settings, that a tuning chose, by a fixed rule.
 
 python -m lbkeras.replication.selection WORKDIR
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +15,18 @@ from lbkeras.errors import UserError
 from lbkeras.replication.formats import describe_runs, format_metric
 from lbkeras.replication.report import build_report
 
-SEPARATOR = "_rate_"
+_NAME = re.compile(r"(.+)_(rate|trial)_([0-9_e+-]+)")
 _DIGITS = 6  # means that differ by less are equal: accuracies are float32
 
 
 def select_arms(report: dict[str, Any]) -> dict[str, str]:
     """The best arm of each group of a tuning.
 
-    Arms are named GROUP_rate_RATE, with `_` for RATE's decimal point. The best has the highest mean
-    of the report's metric over the seeds (the lowest, where less is better, as of a loss), and of
-    equal ones the smallest rate. An arm takes part if all its seeds finished, and reached it where
-    the metric is what it takes to reach a target.
+    Arms are named GROUP_rate_RATE, with `_` for RATE's decimal point, or GROUP_trial_NUMBER where a
+    trial has several settings. The best has the highest mean of the report's metric over the seeds
+    (the lowest, where less is better, as of a loss), and of equal ones the smallest rate or the
+    first trial. An arm takes part if all its seeds finished, and reached it where the metric is
+    what it takes to reach a target.
 
     >>> def arm(*values):
     ...     return {"metric": {"n": len(values), "mean": sum(values) / len(values)}}
@@ -64,7 +66,7 @@ def select_arms(report: dict[str, Any]) -> dict[str, str]:
 
 
 def render_selection(report: dict[str, Any]) -> str:
-    """A line a group: the chosen rate, then each rate's mean; marks a choice at an edge of them."""
+    """A line a group: the chosen rate or trial, then the mean of each; marks a rate at an edge."""
     lines = []
     for group, best in select_arms(report).items():
         arms = sorted(
@@ -77,7 +79,8 @@ def render_selection(report: dict[str, Any]) -> str:
             f"({describe_runs(report['arms'][arm])})"
             for arm in arms
         )
-        edge = " (at the edge of those tried)" if best in (arms[0], arms[-1]) else ""
+        at_edge = "_trial_" not in best and best in (arms[0], arms[-1])
+        edge = " (at the edge of those tried)" if at_edge else ""
         lines.append(f"{group}: {_group_and_rate(best)[1]:g}{edge}; {tried}")
     return "\n".join(lines)
 
@@ -96,10 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _group_and_rate(arm: str) -> tuple[str, float]:
-    group, separator, rate = arm.rpartition(SEPARATOR)
+    match = _NAME.fullmatch(arm)
     try:
-        if group and separator:
-            return group, float(rate.replace("_", "."))
+        if match:
+            return match[1], float(match[3].replace("_", "."))
     except ValueError:
         pass
     raise UserError(f"arm {arm!r}: expected a name like 'sgd_128_rate_0_1', as a tuning has")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lbkeras.derived import SPENT
+from lbkeras.derived import SPENT, is_target
 from lbkeras.replication.formats import (
     describe_outcome,
     format_count,
@@ -28,7 +28,11 @@ def format_table(report: dict[str, Any]) -> str:
     report = with_texts(report, printable)
     metric = report["metric"]
     of_paper, baseline = papers_numbers(report), report["baseline"]
-    header = ["arm", "n", f"{label_of(metric)}{unit_of(metric)}", "updates", "", "time, s", ""]
+    label, meant = f"{label_of(metric)}{unit_of(metric)}", []
+    if is_target(metric):  # too long for a column
+        spent, target = label.split(" to ", 1)
+        label, meant = f"{spent} to target", [f"target: {target}"]
+    header = ["arm", "n", label, "updates", "", "time, s", ""]
     header += [f"paper{unit_of(metric)}", "paper upd"] if of_paper else []
     rows = [
         [
@@ -48,7 +52,7 @@ def format_table(report: dict[str, Any]) -> str:
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         lines.append("  ".join(cells).rstrip())
     lines.append(f"mean ± standard deviation over n finished seeds; ratios to {baseline}")
-    lines += _targets(report)
+    lines += [*meant, *_targets(report), *_reference(report)]
     for row in report["runs_not_finished"]:
         lines.append(f"{row['arm']} seed {row['seed']}: {describe_outcome(row)}")
     if report["claims"]:
@@ -59,6 +63,19 @@ def format_table(report: dict[str, Any]) -> str:
     return "\n".join([*lines, *(f"note: {note}" for note in report["notes"])]) + "\n"
 
 
+def _reference(report: dict[str, Any]) -> list[str]:
+    """A line with the reference's epochs and ours for each arm that was run."""
+    reference = report.get("reference") or {"points": {}}
+    lines = []
+    for arm, point in reference["points"].items():
+        if point["n"]:
+            ours = "" if point["mean"] is None else f"{point['mean']:.1f} epochs, "
+            of = f"{point['epochs']:.1f}{' interpolated' if point['interpolated'] else ''}"
+            mark = "SUSPICIOUS: " if point["suspicious"] else ""
+            lines.append(f"  {mark}{arm}: {ours}reference {of}; {point['finding']}")
+    return ["", f"reference: {reference['source']}", *lines] if lines else []
+
+
 def _targets(report: dict[str, Any]) -> list[str]:
     """For each target a line with what each arm spent."""
     lines = []
@@ -66,11 +83,12 @@ def _targets(report: dict[str, Any]) -> list[str]:
         _, what = label_of(f"updates_to_{target}").split(" to ", 1)
         lines += ["", f"until a {what}:"]
         for name, arm in report["arms"].items():
-            texts = [
-                f"{format_metric(arm['targets'][target][spent], f'{spent}_to_{target}')} {spent}"
-                for spent in SPENT
-            ]
-            summary = arm["targets"][target]["updates"]
-            all_reached = summary["reached"] == summary["n"]
-            lines.append(f"  {name}: {', '.join(texts) if all_reached else texts[0]}")
+            summaries = arm["targets"][target]
+            shown = {s: format_metric(summaries[s], f"{s}_to_{target}") for s in SPENT}
+            if summaries["updates"]["mean"] is not None:
+                text = ", ".join(f"{value} {spent}" for spent, value in shown.items())
+            else:
+                text = shown["updates"]
+                text += " updates" if summaries["updates"]["median"] is not None else ""
+            lines.append(f"  {name}: {text}")
     return lines

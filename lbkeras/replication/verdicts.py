@@ -60,8 +60,8 @@ class Evidence:
         diverged_arm: the arm's diverged seeds.
         diverged_baseline: the baseline's.
         resolution: the smallest change of the metric that a run can show, in its unit: 1 / examples
-            for an accuracy, what a run spends between two evaluations for a target; None: not
-            known, or as fine as a float.
+            for an accuracy, what a run spends between two evaluations for a target; one number, or
+            the arm's and the baseline's; None: not known, or as fine as a float.
         unreached_arm: of a target, the arm's seeds that did not reach it, whose value is what they
             spent: a lower bound.
         unreached_baseline: the baseline's.
@@ -72,7 +72,7 @@ class Evidence:
     baseline: Mapping[int, float] | Sequence[float]
     diverged_arm: Sequence[int] = ()
     diverged_baseline: Sequence[int] = ()
-    resolution: float | None = None
+    resolution: float | Sequence[float] | None = None
     unreached_arm: Sequence[int] = ()
     unreached_baseline: Sequence[int] = ()
 
@@ -84,7 +84,7 @@ def verdict(
     *,
     diverged_arm: Sequence[int] = (),
     diverged_baseline: Sequence[int] = (),
-    resolution: float | None = None,
+    resolution: float | Sequence[float] | None = None,
     unreached_arm: Sequence[int] = (),
     unreached_baseline: Sequence[int] = (),
 ) -> dict[str, Any]:

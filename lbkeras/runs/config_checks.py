@@ -48,6 +48,8 @@ def check_config(config) -> None:
         if key in config or key not in OPTIONAL:
             _check_section(f"config.{key}", config.get(key))
             _check_entries(f"config.{key}", key, config[key])
+    for metric, value in (config.get(TARGETS) or {}).items():
+        checks.number(f"config.{TARGETS}.{metric}", value, expected="a number")
     if not isinstance(config.get("metric") or "", str):
         raise UserError(f"config.metric: expected text, received {config.metric!r}")
     if not config.arms:

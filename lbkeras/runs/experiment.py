@@ -136,14 +136,23 @@ def report_targets(config) -> list[str]:
     """
     values, names = config.get(TARGETS) or {}, []
     for arm in arm_names(config):
-        settings = arm_settings(config, arm)
-        ways = {name: metrics.better(name, settings) for name in metrics.measured(settings)}
-        ways = {name: way for name, way in ways.items() if not metrics.of(name).cost}
         try:
-            names = metrics.targets(dict(values.items()), ways)
+            names = metrics.targets(dict(values.items()), directions(config, arm))
         except UserError as error:
             raise UserError(f"config.{error} (arm {arm})") from None
     return names
+
+
+def directions(config, arm: str | None = None) -> dict[str, str | None]:
+    """Which way each final value of an arm is better, those left out that a run spends.
+
+    Args:
+        config: an `ml_collections.ConfigDict`, complete.
+        arm: its name; None: the first.
+    """
+    settings = arm_settings(config, arm)
+    names = [name for name in metrics.measured(settings) if not metrics.of(name).cost]
+    return {name: metrics.better(name, settings) for name in names}
 
 
 def check_metric(key: str, name: str, settings: dict) -> None:

@@ -51,6 +51,12 @@ def test_a_value_reaches_every_arm(plans):
     assert plans("--config.plan.batch_size=16")["whole"] == (30, 16)
 
 
+def test_a_target_can_be_set(refused):
+    flag = "--config.targets.val_accuracy"
+    assert refused(f"{flag}=90", "--config.plan.epochs=0").startswith("arm inherits: plan.epochs")
+    assert "config.targets.val_accuracy: expected a number" in refused(f"{flag}=many")
+
+
 def test_a_value_of_one_arm_is_that_arms_in_any_order(plans):
     for flags in (
         ("--config.plan.epochs=9", "--config.arms.sets.plan.epochs=12"),

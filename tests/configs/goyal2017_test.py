@@ -69,3 +69,11 @@ def test_papers_numbers_belong_to_arms():
     errors = [23.60, 24.84, 25.88, 23.74, 26.22, 41.67, 24.79]
     accuracies = [arm["accuracy"] for arm in paper["arms"].values()]
     assert accuracies == pytest.approx([1 - error / 100 for error in errors])
+
+
+def test_imagenet_is_reported_by_the_median_of_the_last_five_epochs():
+    median = "val_accuracy_median_of_last_5"
+    for variant, metric in (("imagenet", median), ("digits", "val_accuracy")):
+        assert experiment.report_metric(load_config(f"{GOYAL}:{variant}")) == (metric, "higher")
+        claims = config_module(str(GOYAL)).get_claims(variant)
+        assert {claim["metric"] for claim in claims} == {metric}

@@ -7,6 +7,7 @@ import pytest
 
 from lbkeras.cli.config_files import config_module, load_config
 from lbkeras.replication import Claim
+from lbkeras.replication.reference import describe_reference
 from lbkeras.runs import experiment
 
 PAPERS = Path(__file__).parents[2] / "configs" / "papers"
@@ -51,6 +52,21 @@ def test_every_arm_makes_a_plan_and_describes_itself(named):
     assert all(arm.description for arm in config.arms.values())
 
 
+@pytest.mark.parametrize(
+    "named",
+    [named for named in VARIANTS if named.rpartition(":")[2].startswith("imagenet")],
+    ids=lambda named: named.rsplit("/", 1)[1],
+)
+def test_variants_of_imagenet_take_any_size_and_measure_top_5(named):
+    config = load_config(named)
+    assert config.data.name == "imagenet2012"
+    config.data.image_size = 64
+    for arm in config.arms:
+        settings = experiment.arm_settings(config, arm)
+        assert settings["data"]["image_size"] == 64
+        experiment.check_metric("metric", "val_top_5_accuracy", settings)
+
+
 @pytest.mark.parametrize("named", VARIANTS, ids=lambda named: named.rsplit("/", 1)[1])
 def test_claims_load_and_name_arms_that_exist(named):
     arms = set(load_config(named).arms)
@@ -58,6 +74,20 @@ def test_claims_load_and_name_arms_that_exist(named):
     assert claims or named.endswith("_tuning")  # which chooses settings and tests nothing
     assert len({claim.name for claim in claims}) == len(claims)
     assert {name for claim in claims for name in (claim.arm, claim.baseline)} <= arms
+
+
+@pytest.mark.parametrize("named", VARIANTS, ids=lambda named: named.rsplit("/", 1)[1])
+def test_what_is_claimed_and_aimed_at_is_measured(named):
+    config, module = load_config(named), config_module(named)
+    experiment.report_metric(config)
+    experiment.report_targets(config)
+    for claim in _claims(named):
+        for arm in (claim.arm, claim.baseline):
+            experiment.check_metric(claim.name, claim.metric, experiment.arm_settings(config, arm))
+    given = getattr(module, "get_reference", lambda variant: None)(named.split(":")[1])
+    if given:
+        plans = experiment.make_plans(config)
+        assert describe_reference(given, experiment.directions(config), plans)["points"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

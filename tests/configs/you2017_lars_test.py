@@ -72,13 +72,14 @@ def test_published_schedules():
 
 def test_papers_numbers_belong_to_arms():
     arms = [
+        *load_config(f"{YOU}:imagenet_alexnet").arms,
         *load_config(f"{YOU}:imagenet_alexnet_bn").arms,
         *load_config(f"{YOU}:imagenet_resnet50").arms,
     ]
     assert list(config_module(str(YOU)).PAPER["arms"]) == arms
 
 
-@pytest.mark.parametrize("variant", [*SMALL, "imagenet_alexnet_bn"])
+@pytest.mark.parametrize("variant", [*SMALL, "imagenet_alexnet", "imagenet_alexnet_bn"])
 def test_the_largest_batch_is_claimed_to_keep_accuracy_and_to_beat_sgd(variant):
     claims = {claim["name"]: claim for claim in config_module(str(YOU)).get_claims(variant)}
     first, *_ = arms = list(load_config(f"{YOU}:{variant}").arms)

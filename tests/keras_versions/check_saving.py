@@ -30,7 +30,7 @@ def make(seed=1):
         PLAN.learning_rate_schedule(), trust_coefficient=0.1, weight_decay=1e-3
     )
     optimizer.exclude_from_weight_decay(var_names=["first/kernel"])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = lbkeras.losses.LabelSmoothingCrossentropy(0.1, from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"])
     return model
 

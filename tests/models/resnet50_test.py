@@ -46,6 +46,15 @@ def test_starts_as_goyal_says(model):
     np.testing.assert_allclose(first.kernel.numpy().std(), np.sqrt(2 / (49 * 64)), rtol=0.03)
 
 
+def test_the_last_gammas_may_start_elsewhere():
+    last = [resnet50((8, 8, 3), 5, **each) for each in ({"last_gamma": 0.4138}, {"zero_gamma": 0})]
+    counts = [[float(x.gamma.numpy()[0]) for x in normalizations(model)] for model in last]
+    assert sum(abs(gamma - 0.4138) < 1e-6 for gamma in counts[0]) == 16
+    assert counts[0].count(1) == 53 - 16 and counts[1].count(1) == 53
+    with pytest.raises(ValueError, match="last_gamma: expected a finite number of at least 0"):
+        resnet50((8, 8, 3), 5, last_gamma=-0.1)
+
+
 def test_blocks_are_identities_at_first():
     """With gamma 0 a branch adds nothing, whatever its kernels."""
     keras.utils.set_random_seed(0)

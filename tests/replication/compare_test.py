@@ -63,12 +63,15 @@ def grows(pipeline):
 
 
 ARMS = {"small": plan(10, 10), "grows": grows}
+TARGETS = {"val_mae": 1e-9, "val_loss": 1e9}  # out of reach, and there from the first epoch on
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compared")
-    return lbkeras.compare(make_model, data(), data(60, seed=1), arms=ARMS, seeds=2, workdir=folder)
+    return lbkeras.compare(
+        make_model, data(), data(60, seed=1), arms=ARMS, seeds=2, workdir=folder, targets=TARGETS
+    )
 
 
 def test_each_arm_is_trained_by_its_plan_with_each_seed(compared):
@@ -101,6 +104,17 @@ def test_the_report_compares_the_metric_of_which_keras_knows_the_direction(compa
     assert json.loads((compared.workdir / "report.json").read_text()) == report
 
 
+def test_targets_are_counted(compared):
+    targets = compared.report["arms"]["grows"]["targets"]
+    spent = {name: [each[key]["reached"] for key in each] for name, each in targets.items()}
+    assert spent == {
+        "val_mae_at_most_1e-09": [0, 0, 0],
+        "val_loss_at_most_1000000000.0": [2, 2, 2],
+    }
+    assert targets["val_loss_at_most_1000000000.0"]["updates"]["values"] == [12, 12]
+    assert "until a test mae of at most 1e-09:\n  small: reached by 0 of 2" in str(compared)
+
+
 def test_it_is_shown_as_text_and_in_a_notebook(compared):
     assert "test mae" in str(compared) and str(compared.workdir / "report.md") in str(compared)
     pictures = {picture.name for picture in compared.pictures}
@@ -110,9 +124,8 @@ def test_it_is_shown_as_text_and_in_a_notebook(compared):
 
 
 def test_again_it_trains_nothing(compared, capsys):
-    again = lbkeras.compare(
-        make_model, data(), data(60, seed=1), arms=ARMS, seeds=2, workdir=compared.workdir
-    )
+    arguments = dict(arms=ARMS, seeds=2, targets=TARGETS, workdir=compared.workdir)
+    again = lbkeras.compare(make_model, data(), data(60, seed=1), **arguments)
     assert capsys.readouterr().out.count("finished before") == 4
     assert again.report == compared.report
 
@@ -182,6 +195,7 @@ def adam():
         (dict(arms={"a": {"plan": plan(10), "callbacks": lambda pipeline: None}}),
          "arm a: callbacks: expected a function from a Pipeline to a list"),
         (dict(metric="val_accuracy"), "metric"),
+        (dict(targets={"val_acc": 0.9}), "targets: expected one of val_"),
         (dict(seeds=0), "seeds"),
     ],
 )  # fmt: skip

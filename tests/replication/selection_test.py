@@ -38,6 +38,15 @@ TUNED = report(
 )
 
 
+def test_trials_of_several_settings_are_chosen_alike():
+    tuned = report(
+        lars_8_trial_0=[0.9, 0.9], lars_8_trial_2=[0.95, 0.95], lars_8_trial_10=[0.95, 0.95]
+    )
+    assert select_arms(tuned) == {"lars_8": "lars_8_trial_2"}
+    text = render_selection(tuned)
+    assert text.startswith("lars_8: 2; 0: 90.00") and "edge" not in text
+
+
 def test_the_best_mean_and_of_equal_ones_the_smaller_rate_and_all_seeds_finished():
     assert select_arms(TUNED) == {"sgd_32": "sgd_32_rate_0_1", "lars_32": "lars_32_rate_10"}
 

@@ -140,7 +140,7 @@ def test_reports_show_it(tmp_path, monkeypatch):
     assert lines[begin + 1 : begin + 4] == [
         "  all: 30 ± 10 updates, 3 ± 1 epochs, 6 ± 2 seconds",
         "  two: reached by 2 of 3, median 30 updates",
-        "  one: reached by 1 of 3 updates",
+        "  one: reached by 1 of 3",
     ]
 
 
@@ -150,6 +150,8 @@ def test_it_can_be_what_a_report_is_about(tmp_path):
     assert [arm["metric"]["mean"] for arm in report["arms"].values()] == [3, None]
     text = format_table(report)
     assert "3 ± 1" in text and "reached by 2 of 3, median 3" in text
+    assert " epochs to target " in text and "\ntarget: test accuracy of at least 90 %\n" in text
+    assert max(map(len, text.splitlines()[:6])) <= 80
     folder = read_replication_folder(made)  # a point of those that reached it would favour the arm
     assert sweeps(folder.runs, EPOCHS) == {} and sweeps(folder.runs, "val_accuracy") != {}
 

@@ -61,6 +61,15 @@ def test_a_set_that_is_not_on_disk_says_where_it_was_sought_and_how_to_get_it(se
     assert all(part in str(raised.value) for part in ("'cifar10'", str(tmp_path), "tfds build"))
 
 
+@pytest.mark.parametrize("key", ["image_size", "resize"])
+def test_a_set_in_memory_has_its_size(key, settings):
+    settings["data"] |= {key: None}  # as a config that says nothing
+    build.make_pipelines(settings, 20, seed=0, data_dir=None)
+    settings["data"] |= {key: 64}
+    with pytest.raises(UserError, match=rf"^data\.{key}: expected none, as 'digits' is no set of"):
+        build.make_pipelines(settings, 20, seed=0, data_dir=None)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

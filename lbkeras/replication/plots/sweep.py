@@ -23,7 +23,7 @@ _BESIDE = 1.03  # from the x of a group to that of the next
 # An arm's name says which line it belongs to and where: lars_4096, sgd_32_rate_0_01.
 _NAMES = {
     "learning_rate": re.compile(r"(?P<group>.+)_rate_(?P<value>\d+(_\d+)?)"),
-    "batch_size": re.compile(r"(?P<group>.+)_(?P<value>\d+)"),
+    "batch_size": re.compile(r"(?P<group>.+(?<!_trial))_(?P<value>\d+)"),
 }
 
 

@@ -63,6 +63,7 @@ def test_a_tunings_rates(workdir_of):
         {"original": [0.9], "sgd_32": [0.9]},  # one arm has no number
         {"sgd_32": [0.9], "lars_64": [0.9]},  # no line has two points
         {"sgd_32": [0.9], "sgd_64": [None]},
+        {"sgd_32_trial_0": [0.9], "sgd_32_trial_1": [0.8]},  # settings of several kinds
     ],
 )
 def test_no_picture_of_other_arms(workdir_of, accuracies):
