@@ -27,6 +27,7 @@ def get_config():
         data=dict(name=load_data, num_examples=1437),
         model=dict(name=make_model, width=64),
         # loss=dict(name="MeanSquaredError"), metrics=["MeanAbsoluteError"],  # Keras' or your own
+        # targets=dict(val_accuracy=0.95),  # the report says what each run took to get there
         optimizer=dict(name="SGD", nesterov=True),
         plan=dict(name="cosine_plan", epochs=20, batch_size=16, learning_rate=0.01, momentum=0.9),
         arms=dict(own={}, large=dict(plan=dict(batch_size=128, learning_rate=0.08))),
