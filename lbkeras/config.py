@@ -167,7 +167,8 @@ def experiment(
 
     Args:
         data: `name`, `num_examples` of the training split, and what differs from the defaults here;
-            of a set that stays on the disk also `image_size` and `resize`, of `lbkeras.data.load`.
+            of a set that stays on the disk also `image_size`, `resize`, `shuffle` and
+            `shuffle_bytes`, of `lbkeras.data.load`.
             A function of one's own returns training and test data, each what `Pipeline` takes or a
             Pipeline; it gets the further keys, and `data_dir` if it takes one. `augmentation` may
             then be a function of one's own, `(x, seed) -> x` on a batch.
@@ -265,6 +266,8 @@ def imagenet(image_size: int = 224, **more: Any) -> dict[str, Any]:
         num_examples=1_281_167,
         test_split="validation",
         image_size=image_size,
+        shuffle="default",
+        shuffle_bytes=1 << 30,
         **more,
     )
 

@@ -67,7 +67,7 @@ CASES = {
             lambda: data.Pipeline(stream(), 2, decode=lambda x, seed: tf.io.decode_png("no")),
             "decode: expected a function",
         ),
-        (lambda: data.Pipeline((X, Y), 4, shuffle=None), "shuffle: expected True or False"),
+        (lambda: data.Pipeline((X, Y), 4, shuffle=None), "shuffle: expected True, False or"),
         (lambda: data.Pipeline((X, Y), 4, shuffle_bytes=1e9), "shuffle_bytes: expected a whole"),
         (lambda: data.Pipeline((X, Y), 4, shuffle_bytes=-1), "shuffle_bytes: expected a whole"),
         (lambda: data.Pipeline((X, Y), 4, num_examples=7), "num_examples: expected 8 (the sou"),

@@ -1,24 +1,24 @@
-"""Throughput of the input pipeline: CIFAR augmentation and JPEG decoding, ours and the usual ways.
+"""Throughput of the input pipeline: augmentation, decoding and reading, ours and the usual ways.
 
-    python tools/bench_data.py [--part=augmentation|jpeg] [--json=FILE]
+    python tools/bench_data.py [--part=augmentation|jpeg|reading] [--json=FILE]
 
 All contestants deliver the same thing from the same data, run in turn in every round (so that a
-busy machine hurts all alike) and are reported as medians. tf.data's autotuner is off for all of
-them, its parallelism is --parallelism. Content does not matter to throughput: data are synthetic.
-Keras' RandomCrop has the easier task: it draws one offset for a whole batch, not one an image.
+busy machine hurts all alike) and are reported as medians. Content does not matter to throughput:
+data are synthetic. In augmentation and jpeg tf.data's autotuner is off for all of them, its
+parallelism is --parallelism. Keras' RandomCrop has the easier task: it draws one offset for a whole
+batch, not one an image. What reading is: `bench_reading.py`.
 """
 
 import argparse
 import json
 import os
-import statistics
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
 import tensorflow as tf
+from interleaved import measure, report
 
 from lbkeras.data import augmentation, imagenet
 
@@ -30,11 +30,13 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--part", choices=["augmentation", "jpeg", "all"], default="all")
+    parser.add_argument("--part", choices=["augmentation", "jpeg", "reading", "all"], default="all")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, after one that warms up")
     parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--num_images", type=int, default=12800, help="CIFAR-shaped images a pass")
     parser.add_argument("--num_jpegs", type=int, default=1024, help="JPEGs decoded a pass")
+    parser.add_argument("--num_small", type=int, default=16384, help="records of 28x28 read a pass")
+    parser.add_argument("--data_dir", help="where the sets are made that are read, and stay")
     parser.add_argument("--parallelism", type=int, default=os.cpu_count(), help="default: all CPUs")
     parser.add_argument("--json", metavar="FILE", help="also write the results here")
     arguments = parser.parse_args()
@@ -44,11 +46,15 @@ def main():
         results["augmentation"] = benchmark_augmentation(arguments)
     if arguments.part in ("jpeg", "all"):
         results["jpeg"] = benchmark_jpeg(arguments)
+    if arguments.part in ("reading", "all"):
+        from bench_reading import benchmark_reading
+
+        results["reading"] = benchmark_reading(arguments)
     if arguments.json:
         settings = {**vars(arguments), "tensorflow": tf.__version__, "keras": keras.__version__}
         settings["num_cpus"] = os.cpu_count()
         with open(arguments.json, "w") as file:
-            json.dump({"settings": settings, "images_per_second": results}, file, indent=2)
+            json.dump({"settings": settings, "results": results}, file, indent=2)
 
 
 def benchmark_augmentation(arguments):
@@ -209,31 +215,6 @@ def consumer(dataset):
             pass
 
     return run
-
-
-def measure(contestants, num_images, rounds):
-    """Images/s of every contestant in every round."""
-    rates = {name: [] for name in contestants}
-    for current in range(rounds + 1):
-        for name, run in contestants.items():
-            start = time.perf_counter()
-            run()
-            if current:
-                rates[name].append(num_images / (time.perf_counter() - start))
-    return rates
-
-
-def report(title, rates):
-    """Prints a table; the ratio is the first contestant's median over this one's."""
-    medians = {name: statistics.median(values) for name, values in rates.items()}
-    first = next(iter(medians.values()))
-    print(f"\n{title}\n{'':34}{'images/s':>10}{'min':>10}{'max':>10}{'ours is':>10}")
-    table = {}
-    for name, median in medians.items():
-        low, high, ratio = min(rates[name]), max(rates[name]), first / median
-        print(f"{name:34}{median:10,.0f}{low:10,.0f}{high:10,.0f}{ratio:9.2f}x")
-        table[name] = {"median": median, "min": low, "max": high, "ours_over_this": ratio}
-    return table
 
 
 if __name__ == "__main__":

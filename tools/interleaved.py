@@ -1,4 +1,4 @@
-"""What the benchmarks share: two things timed in turn, and the ratio of such times.
+"""What the benchmarks share: things timed in turn, and the ratio of such times.
 
 Machines are shared and noisy, so only neighbours in time are compared.
 """
@@ -38,3 +38,28 @@ def ratio_of(pairs) -> dict:
     ratios = [a / b for a, b in pairs]
     low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return {"ratio": statistics.median(ratios), "quartiles": [low, high], "rounds": len(ratios)}
+
+
+def measure(contestants, num_images, rounds):
+    """Images/s of every contestant in every round."""
+    rates = {name: [] for name in contestants}
+    for current in range(rounds + 1):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            run()
+            if current:
+                rates[name].append(num_images / (time.perf_counter() - start))
+    return rates
+
+
+def report(title, rates):
+    """Prints a table; the ratio is the first contestant's median over this one's."""
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    first = next(iter(medians.values()))
+    print(f"\n{title}\n{'':34}{'images/s':>10}{'min':>10}{'max':>10}{'ours is':>10}")
+    table = {}
+    for name, median in medians.items():
+        low, high, ratio = min(rates[name]), max(rates[name]), first / median
+        print(f"{name:34}{median:10,.0f}{low:10,.0f}{high:10,.0f}{ratio:9.2f}x")
+        table[name] = {"median": median, "min": low, "max": high, "ours_over_this": ratio}
+    return table

@@ -115,7 +115,7 @@ class Checkpoint(PipelineCallback):
             return 0
         path, state, arrays = newest
         check_fits(path, state, arrays, model)
-        self._check_data(path, state, report)
+        self._check_data(path, state, num_workers(strategy), report)
         for name, variable in variables_of(model).items():
             variable.assign(arrays[name])
         self.pipeline.resume(state["batch_size"])
@@ -124,11 +124,12 @@ class Checkpoint(PipelineCallback):
         self._pending = (path, state, arrays)
         return state["epoch"]
 
-    def _check_data(self, path: Path, state: dict, report) -> None:
+    def _check_data(self, path: Path, state: dict, workers: int, report) -> None:
         """A place inside an epoch is one in these data only, and in their order."""
         order = state.get("order")  # 0.1.0 did not write it, nor the number of examples
-        same = self.pipeline.goes_on_in(order)
-        said = f"in the order of {order or 'a shuffle buffer'}, received {self.pipeline.order}"
+        same = self.pipeline.goes_on_in(order, workers)
+        received = self.pipeline.order(workers)
+        said = f"in the order of {order or 'a shuffle buffer'}, received {received}"
         if not state["step"]:
             if not same:
                 report(f"checkpoint {path}: was written {said}: the next epochs have another order")
@@ -186,6 +187,7 @@ class Checkpoint(PipelineCallback):
         statistics that differ become their mean, in this run too, so that one that goes on from
         the checkpoint equals it.
         """
+        strategy = getattr(self.model, "distribute_strategy", None)
         average_over_replicas(self.model)
         arrays = {name: array_of(v) for name, v in variables_of(self.model).items()}
         if step:
@@ -196,7 +198,7 @@ class Checkpoint(PipelineCallback):
             "step": step,
             "batch_size": self.pipeline.batch_size,
             "num_examples": self.pipeline.num_examples,
-            "order": self.pipeline.order,
+            "order": self.pipeline.order(num_workers(strategy)),
             "optimizer": optimizer_classes(self.model.optimizer),
             "callbacks": [
                 {
@@ -209,7 +211,7 @@ class Checkpoint(PipelineCallback):
         }
         updates = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         path = checkpoint_file.path_in(self.directory, updates)
-        if not is_chief(getattr(self.model, "distribute_strategy", None)):
+        if not is_chief(strategy):
             return path
         write_atomically(path, checkpoint_file.encoded(state, arrays))
         files = checkpoint_file.files_in(self.directory)

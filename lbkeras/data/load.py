@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from lbkeras import checks
-from lbkeras.data.pipeline import Pipeline
+from lbkeras.data.pipeline import SHARDS, Pipeline
 from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.text import describe_text, is_text, load_text
 from lbkeras.errors import UserError
@@ -24,6 +24,8 @@ def load(
     seed: int = 0,
     image_size: int | None = None,
     resize: int | None = None,
+    shuffle: str = "default",
+    shuffle_bytes: int = 1 << 30,
     source: object = None,
 ) -> Pipeline:
     """Loads a data set as a Pipeline of `(image, label)`, the images uint8.
@@ -48,13 +50,16 @@ def load(
         resize: of such a set, length of the shorter side that an image is evaluated at, of which
             the central square of `image_size` is taken; None: `image_size / 0.875`, which of 224 is
             256.
+        shuffle: how a set that stays on the disk is read in training: "default", each example
+            wherever it is, or "shards", where storage is too slow for that (see `Pipeline`).
+        shuffle_bytes: with "shards", host memory in bytes for what is permuted together.
         source: what is read in place of the set's files, of their form: data that were made.
 
     Raises:
         UserError: unknown set or split, a set that is not on the disk, an empty split, a size of
-            images for a set in memory or a text, a `resize` below `image_size`, a damaged
-            file or label: of a set in memory any, of a larger one missing and short files and the
-            first records.
+            images or "shards" for a set in memory or a text, a `resize` below `image_size`, a
+            damaged file or label: of a set in memory any, of a larger one missing and short files
+            and the first records.
 
     >>> load("digits", "test", batch_size=100).steps_per_epoch
     4
@@ -66,6 +71,7 @@ def load(
         raise UserError(f'augmentation: expected "default" or "none", received {augmentation!r}')
     if training not in (True, False, None):
         raise UserError(f"training: expected True, False or None, received {training!r}")
+    checks.choice("shuffle", shuffle, ("default", SHARDS))
     data_dir = _folder(data_dir)
     training = split.startswith("train") if training is None else training
     augmented = training and augmentation == "default"
@@ -84,7 +90,13 @@ def load(
         augment = random_crop_flip()
     try:
         return Pipeline(
-            source, batch_size, shuffle=training, augment=augment, decode=decode, seed=seed
+            source,
+            batch_size,
+            shuffle=SHARDS if training and shuffle == SHARDS else training,
+            augment=augment,
+            decode=decode,
+            seed=seed,
+            shuffle_bytes=shuffle_bytes,
         )
     except UserError as error:
         if error.key not in ("source", "decode"):

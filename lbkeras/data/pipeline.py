@@ -26,11 +26,14 @@ from lbkeras.data.labels import range_of_labels
 from lbkeras.data.memory_batches import MemoryBatches
 from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
+from lbkeras.data.shard_batches import ShardBatches, window_of
 from lbkeras.data.source import count, hash_of, tensors
 from lbkeras.data.stream_batches import StreamBatches
 from lbkeras.errors import UserError
 from lbkeras.fingerprint import describe
 from lbkeras.keras_internals.running_call import running_call
+
+SHARDS = "shards"
 
 
 class Pipeline(KerasAdapter):
@@ -47,7 +50,13 @@ class Pipeline(KerasAdapter):
     have one order: a uniform permutation of all examples in each epoch, whatever the batch size, so
     that the same set gives the same batches either way. A stream is not as well shuffled: an
     example comes at most a buffer's length before its place, and much the same ones meet in the
-    next epoch.
+    next epoch. In between is `shuffle="shards"`, for storage that is too slow to read single
+    examples anywhere, such as a spinning disk: the files are read in pieces whose order is a
+    permutation, and the examples of about 64 pieces at a time are permuted in memory. Batches are
+    nearly as different in each epoch (`lbkeras.data.order.order_of_shards`; measured in
+    docs/own_model.md), but neighbours in a file are never far apart, so that it cannot mix a set
+    that is sorted by class; a resume inside an epoch reads up to `shuffle_bytes` first; and the
+    order depends on the number of workers, each of which reads its own pieces.
 
     Under a strategy each replica gets its part of every global batch, the same examples that one
     device would get in that step. With several workers data in memory are augmented as one batch,
@@ -75,7 +84,8 @@ class Pipeline(KerasAdapter):
             to its end, into memory.
         batch_size: global batch size in examples, 1 to `num_examples` (with `shuffle=False` it may
             be larger). Set it between fits; inside one a `BatchSizeScheduler` does.
-        shuffle: True for training, False for evaluation.
+        shuffle: True for training, False for evaluation; or "shards", which trains on what is read
+            in any order without reading it so.
         augment: `(x, seed) -> x` on a whole batch, inside tf.data; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, step). None: the data as they are.
         decode: for a source that is not in memory, `(example, seed) -> example` before batching,
@@ -88,7 +98,8 @@ class Pipeline(KerasAdapter):
         shuffle_bytes: host memory for the buffer that a stream is shuffled through, at least 0.
             Default 1 GiB. It holds as many examples as fit, by the mean size of the first 32, and
             each batch is drawn from it: a stream sorted by class needs one that holds it all, or
-            several classes at least. The orders depend on it. Other data do not need it.
+            several classes at least. The orders depend on it. With `shuffle="shards"` it holds the
+            examples that are permuted together, and the next ones. Other data do not need it.
 
     Attributes:
         num_examples: examples in the source.
@@ -96,8 +107,8 @@ class Pipeline(KerasAdapter):
             `evaluate` and `predict`; `fit` begins with its `initial_epoch` (or where
             BackupAndRestore goes on).
         start_step: steps that the next pass leaves out at its beginning (to resume inside an
-            epoch; of a stream they are read, of other data it costs nothing); back to 0 after that
-            pass.
+            epoch; of a stream they are read, with "shards" a few of them, of other data it costs
+            nothing); back to 0 after that pass.
 
     Raises:
         UserError: no examples, parts of different lengths, a batch size out of range, a data set
@@ -119,7 +130,7 @@ class Pipeline(KerasAdapter):
         source: Any,
         batch_size: int,
         *,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         augment: Callable | None = None,
         decode: Callable | None = None,
         seed: int = 0,
@@ -134,11 +145,20 @@ class Pipeline(KerasAdapter):
         if num_examples is not None:
             num_examples = checks.integer("num_examples", num_examples, minimum=1, any_size=True)
         shuffle = bool(shuffle) if isinstance(shuffle, np.bool_) else shuffle
-        self.shuffle = checks.flag("shuffle", shuffle)
+        self._by_shards = isinstance(shuffle, str) and shuffle == SHARDS
+        if not self._by_shards and not isinstance(shuffle, bool):
+            raise UserError(f"shuffle: expected True, False or {SHARDS!r}, received {shuffle!r}")
+        self.shuffle = bool(shuffle)
         for name, function in (("augment", augment), ("decode", decode)):
             if function is not None and not callable(function):
                 raise UserError(f"{name}: expected a function or None, received {function!r}")
         self._source = _read(source, num_examples)
+        if self._by_shards and not isinstance(self._source, RandomAccess):
+            received = "data in memory" if self._in_memory else "a tf.data.Dataset"
+            raise UserError(
+                f"shuffle: expected {SHARDS!r} only for what is read in any order, records on the "
+                f"disk or an object with len() and [], received it for {received}"
+            )
         self.num_examples = self._num_rows = count(self._source)
         self._augment = augment
         self._decode = decode
@@ -169,6 +189,8 @@ class Pipeline(KerasAdapter):
             self._buffer = max(1, min(self.num_examples, self._shuffle_bytes // first.bytes_each))
             if self.shuffle:
                 warn_of_one_class(first, self._buffer, self.num_examples)
+        elif self._by_shards:
+            self._buffer = window_of(self._source, self._shuffle_bytes)
         return decoded_specification(stream, self._decode)
 
     def _as_stream(self) -> tf.data.Dataset:
@@ -289,7 +311,7 @@ class Pipeline(KerasAdapter):
             "num_examples": self.num_examples,
             "elements": str(elements),
             "hash": self._hash,
-            "shuffle_buffer": self._buffer,  # 0: no stream
+            "shuffle_buffer": self._buffer,  # 0: none
             "augment": describe(self._augment),
             "decode": describe(self._decode),
         }
@@ -312,21 +334,26 @@ class Pipeline(KerasAdapter):
         """
         return self._label_range
 
-    @property
-    def order(self) -> str:
-        """How an epoch is ordered; a checkpoint inside one goes on in the same order only."""
+    def order(self, workers: int = 1) -> str:
+        """How an epoch is ordered; a checkpoint inside one goes on in the same order only.
+
+        Args:
+            workers: that train together.
+        """
         if not self.shuffle:
             return "the source's"
+        if self._by_shards:
+            return f"pieces of files, {self._buffer:,} examples at a time, workers: {workers}"
         return f"a buffer of {self._buffer:,} examples" if self._buffer else "a permutation"
 
-    def goes_on_in(self, order: str | None) -> bool:
-        """Whether the epochs have the `order` that a checkpoint's had.
+    def goes_on_in(self, order: str | None, workers: int = 1) -> bool:
+        """Whether the epochs of so many workers have the `order` that a checkpoint's had.
 
         None: an lbkeras wrote it that shuffled sets on the disk through a buffer.
         """
         if order is None:
             return not (self.shuffle and isinstance(self._source, RandomAccess))
-        return order == self.order
+        return order == self.order(workers)
 
     @property
     def element_spec(self) -> Any:
@@ -349,6 +376,8 @@ class Pipeline(KerasAdapter):
     def _batches(self, batching: Batching) -> MemoryBatches | DecodedBatches:
         if self._in_memory:
             return MemoryBatches(self._source, batching, self._parts)
+        if self._by_shards:
+            return ShardBatches(self._source, batching, self._decode, self._buffer)
         if isinstance(self._source, RandomAccess):
             return IndexedBatches(self._source, batching, self._decode)
         return StreamBatches(self._source, batching, self._decode, self._buffer)

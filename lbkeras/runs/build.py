@@ -21,7 +21,7 @@ from lbkeras.runs.experiment import num_nodes
 from lbkeras.runs.own_data import own_pipelines
 from lbkeras.runs.trial import evaluate_a_few, fitting_together
 
-_SIZES = ("image_size", "resize")
+_OF_LOAD = ("image_size", "resize", "shuffle", "shuffle_bytes")
 
 
 def make_pipelines(
@@ -76,7 +76,7 @@ def _named_pipelines(chosen: dict, seed: int, data_dir: str | None, train=None, 
     from lbkeras.data.load import load
 
     common = dict(batch_size=1, data_dir=data_dir, seed=seed)
-    common |= {key: chosen.get(key) for key in _SIZES}
+    common |= {key: chosen[key] for key in _OF_LOAD if chosen.get(key) is not None}
     try:
         train = load(
             chosen["name"],
@@ -88,7 +88,7 @@ def _named_pipelines(chosen: dict, seed: int, data_dir: str | None, train=None, 
         )
         test = load(chosen["name"], chosen["test_split"], training=False, source=test, **common)
     except UserError as error:
-        raise (error.of("data") if error.key in _SIZES else error) from None
+        raise (error.of("data") if error.key in _OF_LOAD else error) from None
     return train, test, f"{chosen['name']} {chosen['train_split']!r} holds"
 
 

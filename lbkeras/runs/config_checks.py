@@ -19,9 +19,9 @@ OPTIONAL = (CALLBACKS, train_section.TRAIN, TARGETS, "linear_interpolation")
 # not get.
 OF_DATA = (
     *("name", "num_examples", "train_split", "test_split", "test_batch_size", "augmentation"),
-    *("image_size", "resize", "dirichlet_alpha"),
+    *("image_size", "resize", "shuffle", "shuffle_bytes", "dirichlet_alpha"),
 )
-_OPTIONAL_OF_DATA = ("image_size", "resize", "dirichlet_alpha")
+_OPTIONAL_OF_DATA = ("image_size", "resize", "shuffle", "shuffle_bytes", "dirichlet_alpha")
 OF_OWN_DATA = ("name", "num_examples", "test_batch_size", "augmentation", "dirichlet_alpha")
 # Type, least and most of the other keys. NumPy takes seeds below 2^32.
 MOST_SEED = 2**32 - 1
@@ -165,9 +165,11 @@ def _check_data(data: dict) -> None:
             raise UserError(f"data.{key}: expected text, received {data[key]!r}")
     checks.integer("data.test_batch_size", data["test_batch_size"], minimum=1)
     checks.not_negative("data.dirichlet_alpha", data.get("dirichlet_alpha", 0.0))
-    for key in () if own else ("image_size", "resize"):
+    for key in () if own else ("image_size", "resize", "shuffle_bytes"):
         if data.get(key) is not None:
             checks.integer(f"data.{key}", data[key], minimum=1)
+    if not own and data.get("shuffle") is not None:
+        checks.choice("data.shuffle", data["shuffle"], ("default", "shards"))
     if own and is_own(data["augmentation"]):
         check_name("data.augmentation", "data", data["augmentation"])
         return

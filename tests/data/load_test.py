@@ -112,6 +112,11 @@ def test_sizes_of_images_that_stay_on_the_disk(tmp_path):
             dict(name="digits", image_size=64),
             "image_size: expected none, as 'digits' is no set .*64",
         ),
+        (
+            dict(name="digits", shuffle=True),
+            "shuffle: expected one of 'default', 'shards', .* True",
+        ),
+        (dict(name="digits", shuffle="shards"), "shuffle: .* received it for data in memory"),
         (dict(name="digits", resize=9), "resize: expected none, as 'digits' is no set of images"),
     ],
 )

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,108 @@ def test_step_seeds_come_from_other_random_numbers_than_the_order():
     shuffles = {first_number(seed, epoch) for seed in range(10) for epoch in range(50)}
     seeds = {int(order.step_seeds(s, e, 1)[0, 0]) for s in range(10) for e in range(50)}
     assert len(shuffles) == len(seeds) == 500 and not shuffles & seeds
+
+
+IMAGENET = 1_281_167
+FULL = pytest.param(1, marks=pytest.mark.release)
+
+
+def steps_of(order, batch_size, num_examples):
+    """In which step of its epoch each example comes; -1: in none."""
+    kept = order[: len(order) // batch_size * batch_size]
+    assert len(np.unique(kept)) == len(kept)  # at most once
+    steps = np.full(num_examples, -1)
+    steps[kept] = np.arange(len(kept)) // batch_size
+    return steps
+
+
+def in_the_same_step(one, other, batch_size):
+    """Of a batch: the mean share in the same step of the other epoch, and the share of its pairs
+    that are in one batch there too.
+    """
+    num_steps = one.max() + 1
+    both = (one >= 0) & (other >= 0)
+    counts = np.bincount(one[both] * num_steps + other[both], minlength=num_steps**2)
+    counts = counts.reshape(num_steps, num_steps)
+    pairs = np.sum(counts * (counts - 1)) / (num_steps * batch_size * (batch_size - 1))
+    return np.trace(counts) / (num_steps * batch_size), pairs
+
+
+def orders_at_proportions(kind, reduced):
+    """12 epochs of so many times fewer examples than ImageNet has, in its 1,024 files or fewer."""
+    num_examples = IMAGENET // reduced
+    if kind == "random":
+        return [order.epoch_order(num_examples, 3, epoch) for epoch in range(12)]
+    sizes = np.diff(np.linspace(0, num_examples, 1024 // min(reduced, 32) + 1).astype(int))
+    window = 4096 // reduced  # 512 MiB of ImageNet
+    return [order.order_of_shards(sizes, 3, epoch, window)[0] for epoch in range(12)]
+
+
+@pytest.mark.parametrize("reduced", [64, FULL])
+@pytest.mark.parametrize("kind", ["random", "shards"])
+def test_batches_are_others_in_each_epoch_at_the_proportions_of_imagenet(kind, reduced):
+    """No example unseen, none twice an epoch, and batches no more alike than B / N and 2 points."""
+    orders = orders_at_proportions(kind, reduced)
+    num_examples = len(orders[0])
+    for size in (8_192, 16_384, 32_768, 65_536, 81_920):
+        size //= reduced
+        steps = [steps_of(each, size, num_examples) for each in orders]
+        assert np.all(np.max(steps, axis=0) >= 0)
+        shares = [
+            in_the_same_step(one, other, size) for one, other in itertools.combinations(steps, 2)
+        ]
+        assert np.abs(np.mean(shares, axis=0) - size / num_examples).max() < 0.02
+        left_out = [frozenset(np.flatnonzero(each < 0)) for each in steps]
+        assert len(set(left_out)) == 12 if num_examples % size else left_out[0] == set()
+
+    switched = [
+        steps_of(each, (8_192, 81_920)[epoch > 5] // reduced, num_examples)
+        for epoch, each in enumerate(orders)
+    ]
+    assert np.all(np.max(switched, axis=0) >= 0)
+
+
+SIZES = (40, 1, 100, 0, 61, 300, 0)
+
+
+@pytest.mark.parametrize("seed, epoch, window", [(0, 0, 64), (1, 0, 130), (-3, 7, 500), (2, 1, 1)])
+def test_order_of_shards_is_a_permutation_and_pure(seed, epoch, window):
+    first = order.order_of_shards(SIZES, seed, epoch, window)
+    assert first.dtype == np.int32 and first.shape == (1, 502)
+    np.testing.assert_array_equal(np.sort(first[0]), np.arange(502))
+    assert np.any(first != order.order_of_shards(SIZES, seed, epoch + 1, window))
+    np.testing.assert_array_equal(first, order.order_of_shards(SIZES, seed, epoch, window))
+
+
+@pytest.mark.parametrize("workers", [2, 3, 5])
+def test_workers_have_equal_shares_of_the_order_of_shards(workers):
+    own = order.order_of_shards(SIZES, 4, 1, 128, workers)
+    assert own.shape == (workers, 502 // workers)
+    assert len(np.unique(own)) == own.size
+    left_out = {
+        frozenset(range(502)) - frozenset(order.order_of_shards(SIZES, 4, e, 128, workers).ravel())
+        for e in range(4)
+    }
+    assert len(left_out) == (4 if 502 % workers else 1)
+
+
+def test_a_window_is_a_few_pieces_of_files_and_permuted():
+    places = order.order_of_shards([1000] * 20, 5, 2, 640)[0]
+    windows = np.array_split(places, -(-len(places) // 640))
+    for window in windows:
+        assert len(window) <= 640
+        pieces = np.split(np.sort(window), np.flatnonzero(np.diff(np.sort(window)) > 1) + 1)
+        assert len(pieces) < 64 + 6  # those at the ends of files are shorter
+        assert np.mean(np.abs(np.diff(window)) == 1) < 0.05
+    assert np.ptp(places[:640]) > 15_000  # and they come from all of the files
+
+
+def test_pieces_of_files_begin_elsewhere_each_epoch():
+    """Neighbours in a file are in different windows of some epoch."""
+    apart = set()
+    for epoch in range(60):
+        places = order.order_of_shards([500] * 4, 1, epoch, 512)[0]
+        window = np.empty(2000, int)
+        window[places] = np.arange(2000) * 4 // 2000
+        apart |= set(np.flatnonzero(np.diff(window)))
+    assert len(apart) == 1999

@@ -6,6 +6,7 @@
 trained with is a multiple of 12: one to four replicas, two or three workers.
 """
 
+import functools
 import sys
 import tempfile
 
@@ -55,6 +56,21 @@ def arrays(count=N):
 
 def stream(count=N):
     return tf.data.Dataset.from_tensor_slices(arrays(count))
+
+
+class Rows:
+    """A user's object: the arrays, row by row; `places` are those that were read."""
+
+    def __init__(self, count=N):
+        self._arrays = arrays(count)
+        self.places = []
+
+    def __len__(self):
+        return len(self._arrays[0])
+
+    def __getitem__(self, place):
+        self.places.append(place)
+        return tuple(part[place] for part in self._arrays)
 
 
 def jitter(x, seed):
@@ -123,7 +139,9 @@ def evaluated():
         x, y = arrays(count)
         memory = Pipeline((x, y), size, shuffle=False)
         data = Pipeline(stream(count), size, shuffle=False)
+        rows = Pipeline(Rows(count), size, shuffle=False)
         out[f"memory/{count}/{size}"] = model.evaluate(memory, verbose=0)
+        out[f"rows/{count}/{size}"] = model.evaluate(rows, verbose=0)
         out[f"stream/{count}/{size}"] = model.evaluate(data, verbose=0)
         out[f"arrays/{count}/{size}"] = model.evaluate(x, y, batch_size=size, verbose=0)
     for steps_per_execution in (1, 3):
@@ -140,6 +158,18 @@ def resumed():
     train = Pipeline(arrays(), 12, seed=2)
     train.start_step = 5
     return trained(train, initial_epoch=1)
+
+
+def read(**arguments):
+    """What this worker reads of an epoch, and which rows its replicas get."""
+    rows = Rows()
+    data = Pipeline(rows, 12, seed=2, **arguments)
+    rows.places.clear()
+    data.use_strategy(STRATEGY)
+    local = STRATEGY.experimental_local_results
+    batches = data._distributed(functools.partial(data._dataset, 3, 0))
+    x = [np.concatenate([part.numpy() for part in local(batch[0])]) for batch in batches]
+    return {"x": np.stack(x), "places": np.sort(rows.places)}
 
 
 def plain():
@@ -237,6 +267,10 @@ CASES = {
     "unscheduled_stream": lambda: trained(Pipeline(stream(), 12), scheduled=False),
     "clipped_together": lambda: trained(memory(), clipping(global_clipnorm=0.05)),
     "clipped": lambda: trained(memory(), clipping(clipnorm=0.02), epochs=1),
+    "rows": lambda: trained(Pipeline(Rows(), 12, decode=jitter_one), steps_per_execution=3),
+    "unscheduled_rows": lambda: trained(Pipeline(Rows(), 12), scheduled=False),
+    "read": read,
+    "read_shards": lambda: read(shuffle="shards", shuffle_bytes=1 << 13),
     "resumed": resumed,
     "plain": plain,
     "evaluated": evaluated,

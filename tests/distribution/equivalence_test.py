@@ -12,15 +12,16 @@ OPTIMIZERS = ("sgd", "lars", "adam")
 WAYS = ("averaged", "masked", "executions", "stream")
 PIECES = tuple(f"{case} in pieces" for case in (*OPTIMIZERS, *WAYS))
 REST = (
-    "norm,executions,augmented,stream,unscheduled,unscheduled_stream,clipped_together,clipped,"
-    "resumed,plain,evaluated,masked"
+    "norm,executions,augmented,stream,unscheduled,unscheduled_stream,unscheduled_rows,"
+    "clipped_together,clipped,resumed,plain,evaluated,masked"
 ).split(",")
 # For the gate, where each way of training is compared once; all cases are before a release.
 # Two workers that train from memory and resume: tests/cli/multi_worker_test.py.
 FEW_REPLICAS = (
     "stream", "resumed", "evaluated", "masked", "executions", "executions in pieces"
 )  # fmt: skip
-FEW_WORKERS = ("stream", "evaluated", "executions in pieces")
+FEW_WORKERS = ("rows", "evaluated", "executions in pieces")
+READ = ("read", "read_shards")
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,7 @@ def one_device(tmp_path_factory):
         release("mirrored", 2, 1, (*OPTIMIZERS, *REST, *PIECES)),
         release("mirrored", 4, 1, OPTIMIZERS),
         release("multi_worker", 1, 2, (*OPTIMIZERS, *REST, "averaged", *PIECES[-2:])),
-        release("multi_worker", 1, 3, ("executions in pieces", "evaluated")),
+        release("multi_worker", 1, 3, ("executions in pieces", "evaluated", "rows")),
     ],
 )
 def test_equals_one_device(one_device, tmp_path, strategy, devices, num_workers, cases):
@@ -71,7 +72,9 @@ def test_equals_one_device(one_device, tmp_path, strategy, devices, num_workers,
     if strategy == "one":
         results = [one_device(cases)]
     else:
-        results = run(tmp_path, strategy, devices, cases, num_workers)
+        also = READ if num_workers > 1 else ()
+        results = run(tmp_path, strategy, devices, (*cases, *also), num_workers)
+        results = check_what_was_read(results, one_device(READ)) if also else results
     for result in results:
         assert result.pop("replicas") == devices * num_workers
         assert {name.split(":")[0] for name in result} == set(cases)
@@ -80,6 +83,19 @@ def test_equals_one_device(one_device, tmp_path, strategy, devices, num_workers,
             assert value.shape == expected.shape, name
             error = np.linalg.norm(value - expected)
             assert error <= 1e-6 * np.linalg.norm(expected), name
+
+
+def check_what_was_read(results, one_device):
+    """Each worker its own part of each batch's rows, and no other; returns the other results."""
+    for case in READ:
+        places = [result.pop(f"{case}: places") for result in results]
+        assert {len(each) for each in places} == {144 // len(results)}
+        assert len(np.unique(np.concatenate(places))) == 144
+        x = np.concatenate([result.pop(f"{case}: x") for result in results], axis=1)
+        assert x.shape == (12, 12, 6)
+        if case == "read":  # the order of one device
+            np.testing.assert_array_equal(x, one_device["read: x"])
+    return results
 
 
 @pytest.mark.parametrize("cases", [("sgd", "executions", "stream"), release(("lars", "adam"))])

@@ -46,6 +46,7 @@ def test_a_held_out_part_of_the_training_split(settings):
         (dict(name="mnsit"), "unknown data set 'mnsit'.*did you mean 'mnist'"),
         (dict(augmentation="strong"), "augmentation: expected .*received 'strong'"),
         (dict(test_batch_size=0), "batch_size: expected"),
+        (dict(shuffle="shards"), "data.shuffle: expected 'shards' only for .* for data in memory"),
     ],
 )  # fmt: skip
 def test_data_that_cannot_be_had(changes, expected, settings, tmp_path):
