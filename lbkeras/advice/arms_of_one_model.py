@@ -108,11 +108,13 @@ class Data:
 
     def __init__(self, task, seed: int):
         self.train, self.test = task.pipelines(seed)
+        self._evaluated = {}
 
-    @functools.cache
     def evaluated(self, examples: int):
         """The first so many examples of the test data, as one batch."""
-        return self.test.in_order(examples, examples)
+        if examples not in self._evaluated:
+            self._evaluated[examples] = self.test.in_order(examples, examples)
+        return self._evaluated[examples]
 
     @functools.cached_property
     def bytes_each(self) -> int:
@@ -277,14 +279,14 @@ class ArmsOfOneModel:
         from lbkeras.advice.dry_run_checks import check_order
 
         train, of_nodes = self.data.train, task.settings["data"].get("dirichlet_alpha")
-        if train.order == "a permutation" and not of_nodes:
+        if train.order() == "a permutation" and not of_nodes:
             self._place.stage = "order"
             check_order(train, batches(), epoch, place)
 
     def _checkpoint(self, arm: str, task, epoch: int, step: int) -> int:
         from lbkeras.advice.dry_run_checks import check_checkpoint
         from lbkeras.callbacks.checkpoint import Checkpoint
-        from lbkeras.keras_internals.model import build, is_built
+        from lbkeras.callbacks.checkpoint_contents import build_metrics
         from lbkeras.methods.micro_batches.callback import MicroBatches
         from lbkeras.runs.callback_list import callback_list
         from lbkeras.runs.run_spec import RunSpec
@@ -297,8 +299,8 @@ class ArmsOfOneModel:
             others = callback_list(run, task.plan, pipeline, own, micro_batches)
             return Checkpoint(self._folder / "checkpoints", pipeline, others)
 
-        if not is_built(self._model):
-            build(self._model, train.element_spec)
+        with self._options.strategy.scope():
+            build_metrics(self._model, train)
         return check_checkpoint(
             self._model, checkpoint(train), checkpoint(train.copy()), epoch, step
         )

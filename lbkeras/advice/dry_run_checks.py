@@ -40,7 +40,7 @@ def check_schedule(model, plan, phase, scheduler, rates: bool) -> None:
     momentum = get_momentum(optimizer)
     if momentum is not None:
         _compare("momentum", momentum, phase.momentum, first)
-    rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate))
+    rate = tf.function(lambda: tf.convert_to_tensor(optimizer.learning_rate), autograph=False)
     steps = plan.steps_per_epoch(phase.first_epoch)
     for update in (last, first) if rates else ():
         optimizer.iterations.assign(update)
@@ -77,8 +77,8 @@ def check_checkpoint(model, checkpoint, resumed, epoch: int, step: int) -> int:
 
     checkpoint.set_model(model)
     checkpoint.directory.mkdir(parents=True, exist_ok=True)
+    path = checkpoint.save(epoch, step)  # takes the mean of what differs between replicas
     before = {name: array_of(variable) for name, variable in variables_of(model).items()}
-    path = checkpoint.save(epoch, step)
     for variable in variables_of(model).values():
         variable.assign(keras.ops.zeros_like(variable))
     resumed.set_model(model)

@@ -30,7 +30,7 @@ def missing(
         lines.append(f"disk: {needed / 1e9:,.1f} GB for the files of one run, {folder} has "
                      f"{free / 1e9:,.1f} GB free")  # fmt: skip
     if not has_gpu():
-        lines.append("GPU: none, the hours are those of this CPU")
+        lines.append("GPU: none, the times are those of this CPU")
     if num_workers > 1:
         lines.append(
             f"workers: the other {num_workers - 1} were not asked; times leave out what they send"

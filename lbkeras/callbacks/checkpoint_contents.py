@@ -58,7 +58,13 @@ def _several_replicas(model):
 def build_metrics(model, pipeline) -> None:
     """Makes the metrics' variables, as Keras does at the first step; computes nothing."""
     if not is_built(model):
-        build(model, pipeline.element_spec)
+        build(
+            model,
+            keras.tree.map_structure(
+                lambda part: keras.KerasTensor(tuple(part.shape), part.dtype.name),
+                pipeline.element_spec,
+            ),
+        )
 
 
 def array_of(variable) -> np.ndarray:
