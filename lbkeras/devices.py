@@ -41,16 +41,20 @@ def count_cpu_memory() -> float:
         What they may take, in MB: nine tenths of the memory that is free now. Beyond it an
         allocation fails, which can end the process (see `configure_devices`).
     """
-    try:
-        with open("/proc/meminfo") as file:
-            lines = dict(line.split(":", 1) for line in file)
-        free = int(lines["MemAvailable"].split()[0]) / 1024
-    except (OSError, KeyError):  # no Linux
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**21
-    budget = int(0.9 * free)
+    budget = int(0.9 * free_memory_mb())
     os.environ["TF_CPU_ALLOCATOR_USE_BFC"] = "1"
     os.environ["TF_CPU_BFC_MEM_LIMIT_IN_MB"] = str(budget)
     return budget
+
+
+def free_memory_mb() -> float:
+    """Memory of this machine that is free now, in MB of 2^20 bytes; without Linux half of all."""
+    try:
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":", 1) for line in file)
+        return int(lines["MemAvailable"].split()[0]) / 1024
+    except (OSError, KeyError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**21
 
 
 def _limit_memory(memory_limit_mb: int) -> None:

@@ -5,6 +5,13 @@ import math
 import statistics
 import time
 
+from lbkeras.advice.memory import (
+    SMALL_TRIALS,
+    has_gpu,
+    memory_line,
+    peak_memory_mb,
+    reset_peak_memory,
+)
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.replicas import replica_batch_size
@@ -12,7 +19,6 @@ from lbkeras.runs.train_section import keras_session
 
 _SECONDS_OF_TIMING = 1.5  # a batch size
 _FEWEST_CALLS, _MOST_CALLS = 3, 50
-_SMALL_TRIALS = (8, 32)  # examples a replica
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +93,7 @@ def _probe(task, plan, batch_sizes, strategy: str, budget_mb, say) -> dict[int, 
     for batch_size in dict.fromkeys(batch_sizes):
         pipeline.batch_size = batch_size
         trial = _Trial(model, pipeline, chosen)
-        needed_mb = trial.estimate_memory() if budget_mb and not _has_gpu() else None
+        needed_mb = trial.estimate_memory() if budget_mb and not has_gpu() else None
 
         def fits(pieces, trial=trial, needed_mb=needed_mb):
             if needed_mb and needed_mb(trial.micro_batch_size(pieces)) > budget_mb:
@@ -161,15 +167,14 @@ class _Trial:
 
     def estimate_memory(self):
         """`(micro_batch_size) -> MB`, a line through two small trials; None for small batches."""
-        small, larger = (math.ceil(self.replica_batch_size / size) for size in _SMALL_TRIALS)
+        small, larger = (math.ceil(self.replica_batch_size / size) for size in SMALL_TRIALS)
         if larger < 2 or self._has_own_train_step:
             return None
         needed = {}
         for pieces in (small, larger):
             self.begin(pieces)
-            needed[self.micro_batch_size(pieces)] = _peak_memory_mb()
-        (x0, y0), (x1, y1) = needed.items()
-        return lambda size: y0 + (y1 - y0) / (x1 - x0) * (size - x0)
+            needed[self.micro_batch_size(pieces)] = peak_memory_mb()
+        return memory_line(needed)
 
     def begin(self, pieces: int) -> None:
         """Makes the train function for so many pieces and calls it a few times."""
@@ -182,7 +187,7 @@ class _Trial:
         self.model.make_train_function(force=True)
         batches = self.pipeline.dataset().repeat()
         self._batches = iter(self.strategy.experimental_distribute_dataset(batches))
-        _reset_peak_memory()
+        reset_peak_memory()
         begin = time.perf_counter()
         self._call()
         self._startup_seconds = time.perf_counter() - begin
@@ -205,7 +210,7 @@ class _Trial:
             pieces=pieces,
             seconds_per_step=a_call / self.model.steps_per_execution,
             startup_seconds=max(self._startup_seconds - a_call, 0.0),
-            memory_mb=_peak_memory_mb(),
+            memory_mb=peak_memory_mb(),
         )
 
     def _call(self):
@@ -215,31 +220,3 @@ class _Trial:
 
 def _in_pieces(pieces: int) -> str:
     return "the whole share of a replica at once" if pieces == 1 else f"{pieces} pieces"
-
-
-def _has_gpu() -> bool:
-    import tensorflow as tf
-
-    return bool(tf.config.list_logical_devices("GPU"))
-
-
-def _first_device() -> str:
-    return "GPU:0" if _has_gpu() else "CPU:0"
-
-
-def _reset_peak_memory() -> None:
-    import tensorflow as tf
-
-    try:
-        tf.config.experimental.reset_memory_stats(_first_device())
-    except (ValueError, tf.errors.OpError):  # this allocator keeps no statistics
-        pass
-
-
-def _peak_memory_mb() -> float | None:
-    import tensorflow as tf
-
-    try:
-        return tf.config.experimental.get_memory_info(_first_device())["peak"] / 2**20
-    except (ValueError, tf.errors.OpError):
-        return None

@@ -96,6 +96,53 @@ def format_advice(advice, own: str = "own") -> str:
     return f"{format_plans(plans)}\n\n{format_probes(plans, probes, seconds)}"
 
 
+def format_dry_run(result) -> str:
+    """A row for each batch size of each arm, then one for each arm, of a `DryRun`."""
+    header = ("arm", "batch", "pieces", "memory", "examples/s", "time*")
+    rows = [header]
+    totals = [("arm", "updates", "time*", "evaluation", "checkpoint", "files")]
+    for arm, found in result.arms.items():
+        for index, each in enumerate(found.tried.values()):
+            phases = [p for p in found.plan.phases if p.batch_size == each.batch_size]
+            seconds = [found.phase_seconds(phase) for phase in phases]
+            rows.append(
+                (
+                    arm if index == 0 else "",
+                    f"{each.batch_size:,}",
+                    f"{each.replicas} x {each.pieces:,} x {each.micro_batch_size:,}",
+                    "" if each.memory_mb is None else f"{each.memory_mb:,.0f} MB",
+                    _rate(each.examples_per_second),
+                    "" if None in seconds else durations.in_words(sum(seconds), digits=1),
+                )
+            )
+        totals.append(
+            (
+                arm,
+                f"{found.plan.updates():,}",
+                "" if found.seconds is None else durations.in_words(found.seconds, digits=1),
+                _rate(found.evaluation[1]),
+                _size(found.checkpoint_bytes),
+                _size(found.file_bytes),
+            )
+        )
+    return (
+        f"{_aligned(rows)}\n\n{_aligned(totals)}\n\n"
+        "pieces: replicas x pieces of a replica's share x examples at once (--micro_batch_size)\n"
+        "evaluation: examples/s; files: two checkpoints and the model, about as large\n"
+        "* extrapolated from a few pieces, evaluation left out"
+    )
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e6:,.0f} MB" if number >= 10**7 else f"{number / 1e3:,.0f} kB"
+
+
+def _rate(examples_per_second: float | None) -> str:
+    if examples_per_second is None:
+        return ""
+    return f"{examples_per_second:,.{0 if examples_per_second >= 100 else 1}f}"
+
+
 def _epochs(phase) -> str:
     return f"{phase.first_epoch + 1}-{phase.first_epoch + phase.epochs}"
 

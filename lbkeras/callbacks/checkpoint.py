@@ -120,7 +120,8 @@ class Checkpoint(PipelineCallback):
             variable.assign(arrays[name])
         self.pipeline.resume(state["batch_size"])
         if state["step"]:
-            build_metrics(model, self.pipeline)
+            with _scope(model):
+                build_metrics(model, self.pipeline)
         self._pending = (path, state, arrays)
         return state["epoch"]
 

@@ -8,6 +8,7 @@ import numpy as np
 from lbkeras.callbacks.callback_attributes import only_shows
 from lbkeras.distribution.replica_values import get_replica_values, set_replica_values
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.model import build, is_built
 
 OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train anew"
 
@@ -55,8 +56,15 @@ def _several_replicas(model):
 
 
 def build_metrics(model, pipeline) -> None:
-    """Keras makes the metrics' variables at the first step; this one updates nothing else."""
-    model.test_on_batch(*next(pipeline.dataset().as_numpy_iterator()))
+    """Makes the metrics' variables, as Keras does at the first step; computes nothing."""
+    if not is_built(model):
+        build(
+            model,
+            keras.tree.map_structure(
+                lambda part: keras.KerasTensor(tuple(part.shape), part.dtype.name),
+                pipeline.element_spec,
+            ),
+        )
 
 
 def array_of(variable) -> np.ndarray:

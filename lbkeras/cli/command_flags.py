@@ -46,6 +46,7 @@ class CommandFlags:
         self._arguments = arguments
         self._flags = flags.FlagValues()
         self._required = {}  # flag -> what is expected
+        self._unless = {}  # required flag -> a switch with which it is not
         self._choices = {}  # flag -> valid values
         self._expected = {}  # flag -> the type in words
         self._paths = set()  # flags that take a file or folder
@@ -61,10 +62,11 @@ class CommandFlags:
         self.string(name, None, text)
         self._paths.add(name)
 
-    def folder(self, name: str, text: str) -> None:
-        """A folder that must be given."""
-        self.path(name, f"{text} Required.")
+    def folder(self, name: str, text: str, unless: str | None = None) -> None:
+        """A folder that must be given, unless a switch is on."""
+        self.path(name, f"{text} Required{f', unless --{unless} is given' if unless else ''}.")
         self._required[name] = "a folder"
+        self._unless[name] = unless
 
     def word(self, valid) -> None:
         """Lets a word, such as one of the valid ones, stand beside the flags: `given`."""
@@ -136,7 +138,8 @@ class CommandFlags:
             if any(key.endswith("plan.epochs") for key in keys):
                 self._check_boundaries(config, before)
         for name, expected in self._required.items():
-            if not self._flags[name].value:
+            unless = self._unless.get(name)
+            if not self._flags[name].value and not (unless and self._flags[unless].value):
                 raise UserError(f"--{name}: expected {expected}, received none")
         for name, values in self._choices.items():
             if self._flags[name].value not in values:

@@ -27,6 +27,14 @@ two machines, the same command on both but for --worker_index, with a --workdir 
   lbkeras train --config=smith2018:digits --workdir=/shared/runs/two \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
+before a long run, each batch size of each arm for a moment at the real shapes: memory, examples/s,
+hours, size of the files and what this machine lacks, and nothing is left behind:
+  lbkeras train --config=smith2018:digits --dry_run
+  lbkeras train --config=goyal2017:imagenet --dry_run --data_dir=/data/tfds \\
+      --arm=gradual_warmup --micro_batch_size=64
+the same without the data set, on made images of its form, with a batch of the real order:
+  lbkeras train --config=goyal2017:imagenet --dry_run --fake_data
+
 Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it with
   tensorboard --logdir=runs/first/tensorboard
 """
@@ -34,17 +42,27 @@ Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it wi
 
 def define_flags(command: CommandFlags) -> None:
     command.config()
-    command.folder("workdir", "The run's folder.")
-    command.string("arm", None, "Which arm of the config; the first if not given.")
+    command.folder("workdir", "The run's folder.", unless="dry_run")
+    command.string("arm", None, "Which arm of the config; none given: the first, in a dry run all.")
     define_training_flags(command)
     help_text, most = "Of initialization, order and augmentation.", MOST_SEED
     command.integer("seed", 0, help_text, least=0, most=most)
+    command.boolean("dry_run", "Try a piece of every batch size of every arm, and train nothing.")
+    command.boolean("fake_data", "A dry run on made data of the set's form.")
+    command.choice("format", "table", ["table", "json"], "How to print what a dry run found.")
 
 
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
     flags = command.parse()
+    if flags.dry_run:
+        from lbkeras.cli.dry_run import dry_run
+
+        return dry_run(flags)
+    for name, value in (("fake_data", flags.fake_data), ("format", flags.format != "table")):
+        if value:
+            raise UserError(f"--{name}: expected beside --dry_run, received without")
     run = make_run(
         flags,
         arguments,

@@ -5,6 +5,8 @@ import difflib
 import os
 import re
 
+import numpy as np
+
 from lbkeras.errors import UserError, one_line
 
 # What is larger stays on disk, encoded. CIFAR-10 is 0.15 GB, SVHN with its extra images 1.9 GB.
@@ -56,6 +58,26 @@ def describe_images(name, data_dir=None):
     """
     info = _find_builder(name, data_dir).info
     return f"{info.full_name}. {' '.join((info.description or '').split())}".strip()
+
+
+def form_of_images(name, data_dir=None):
+    """The shape of a set's images, unknown sides None, and its number of classes.
+
+    Of a set on disk as its files say it, of another as TFDS has it in its code.
+
+    Raises:
+        UserError: a set that neither knows, or as `load_images`.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = _find_builder(name, data_dir)
+    except UserError:
+        if re.split("[:/]", name)[0] not in tfds.list_builders(with_community_datasets=False):
+            raise
+        builder = tfds.builder(name)
+    _, label_key, shape = _image_and_label(name, builder)
+    return shape, builder.info.features[label_key].num_classes
 
 
 def _find_builder(name, data_dir):
@@ -112,7 +134,7 @@ def _image_and_label(name, builder):
     supervised = builder.info.supervised_keys
     if supervised and supervised[0] in images and supervised[1] in labels:
         images, labels = [supervised[0]], [supervised[1]]
-    if len(images) != 1 or len(labels) != 1 or pairs[images[0]].np_dtype != "uint8":
+    if len(images) != 1 or len(labels) != 1 or np.dtype(pairs[images[0]].np_dtype) != np.uint8:
         raise UserError(
             f"data set {name!r} is not an image-classification set: expected one uint8 image "
             f"and one class label, received {', '.join(pairs) or 'no named features'}."
@@ -232,7 +254,6 @@ def _decoding(parse, shape):
 
 def _in_memory(name, records, shape):
     """The whole set as arrays, read in parallel."""
-    import numpy as np
 
     from lbkeras.data.pipeline import Pipeline
     from lbkeras.data.reading import reading_data

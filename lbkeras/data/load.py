@@ -26,6 +26,7 @@ def load(
     resize: int | None = None,
     shuffle: str = "default",
     shuffle_bytes: int = 1 << 30,
+    source: object = None,
 ) -> Pipeline:
     """Loads a data set as a Pipeline of `(image, label)`, the images uint8.
 
@@ -52,6 +53,7 @@ def load(
         shuffle: how a set that stays on the disk is read in training: "default", each example
             wherever it is, or "shards", where storage is too slow for that (see `Pipeline`).
         shuffle_bytes: with "shards", host memory in bytes for what is permuted together.
+        source: what is read in place of the set's files, of their form: data that were made.
 
     Raises:
         UserError: unknown set or split, a set that is not on the disk, an empty split, a size of
@@ -73,7 +75,7 @@ def load(
     data_dir = _folder(data_dir)
     training = split.startswith("train") if training is None else training
     augmented = training and augmentation == "default"
-    source = _source(name, split, data_dir)
+    source = _source(name, split, data_dir) if source is None else source
     augment = decode = None
     if isinstance(source, RandomAccess):
         from lbkeras.data.imagenet import center_crop, random_resized_crop

@@ -1,6 +1,7 @@
 """One input pipeline whose batch size may change between the epochs of one `model.fit`."""
 
 import atexit
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -293,17 +294,12 @@ class Pipeline(KerasAdapter):
         Raises:
             UserError: as the Pipeline itself.
         """
-        made = Pipeline(
-            self._source,
-            self.batch_size if batch_size is None else batch_size,
-            shuffle=SHARDS if self._by_shards else self.shuffle,
-            augment=self._augment,
-            decode=self._decode,
-            seed=self.seed if seed is None else seed,
-            shuffle_bytes=self._shuffle_bytes,
+        made = copy.copy(self)
+        KerasAdapter.__init__(made)  # no pass, epoch or strategy of this one's
+        made.seed = (
+            self.seed if seed is None else checks.integer("seed", seed, minimum=0, any_size=True)
         )
-        if self._parts is not None:
-            made.set_node_shards(self._parts)
+        made.batch_size = self.batch_size if batch_size is None else batch_size
         return made
 
     def fingerprint(self) -> dict:

@@ -66,6 +66,11 @@ def load_text(name, split="train", data_dir=None):
     return part[:end].reshape(windows, window), part[1 : end + 1].reshape(windows, window)
 
 
+def window_of(name: str) -> int:
+    """The characters of an example, which a text file's name says."""
+    return _path_and_window(name, None)[1]
+
+
 def describe_text(name, data_dir=None) -> str:
     """A line about a text file: its length, its vocabulary and how it is divided.
 

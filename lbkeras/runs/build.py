@@ -24,8 +24,13 @@ from lbkeras.runs.trial import evaluate_a_few, fitting_together
 _OF_LOAD = ("image_size", "resize", "shuffle", "shuffle_bytes")
 
 
-def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | None):
+def make_pipelines(
+    settings: dict, batch_size: int, seed: int, data_dir: str | None, fake_data: bool = False
+):
     """The training and the test Pipeline of an arm.
+
+    With `fake_data` those of a named set have random contents (`lbkeras.data.made_data`), and the
+    test data as many examples as an evaluation's batch.
 
     Raises:
         UserError: as `lbkeras.data.load`; a function of one's own that cannot be called or returns
@@ -33,8 +38,11 @@ def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | N
             which the plan is made.
     """
     chosen = settings["data"]
-    make = own_pipelines if is_own(chosen["name"]) else _named_pipelines
-    train, test, source = make(chosen, seed, data_dir)
+    if is_own(chosen["name"]):
+        train, test, source = own_pipelines(chosen, seed, data_dir)
+    else:
+        made = _made_sources(settings, data_dir) if fake_data else (None, None)
+        train, test, source = _named_pipelines(chosen, seed, data_dir, *made)
     nodes, concentration = num_nodes(settings), chosen.get("dirichlet_alpha", 0.0)
     divided = ""
     if nodes and concentration:
@@ -52,7 +60,19 @@ def make_pipelines(settings: dict, batch_size: int, seed: int, data_dir: str | N
     return train, test
 
 
-def _named_pipelines(chosen: dict, seed: int, data_dir: str | None):
+def _made_sources(settings: dict, data_dir: str | None):
+    """Random data of an arm's set, to train and to test on; of digits none, which need no files."""
+    from lbkeras.data.made_data import made_data
+
+    chosen = settings["data"]
+    if chosen["name"] == "digits":
+        return None, None
+    numbers = chosen["num_examples"], chosen["test_batch_size"]
+    vocabulary = settings["model"].get("vocabulary_size", 65)
+    return [made_data(chosen["name"], number, data_dir, vocabulary) for number in numbers]
+
+
+def _named_pipelines(chosen: dict, seed: int, data_dir: str | None, train=None, test=None):
     from lbkeras.data.load import load
 
     common = dict(batch_size=1, data_dir=data_dir, seed=seed)
@@ -63,9 +83,10 @@ def _named_pipelines(chosen: dict, seed: int, data_dir: str | None):
             chosen["train_split"],
             training=True,
             augmentation=chosen["augmentation"],
+            source=train,
             **common,
         )
-        test = load(chosen["name"], chosen["test_split"], training=False, **common)
+        test = load(chosen["name"], chosen["test_split"], training=False, source=test, **common)
     except UserError as error:
         raise (error.of("data") if error.key in _OF_LOAD else error) from None
     return train, test, f"{chosen['name']} {chosen['train_split']!r} holds"
@@ -194,7 +215,9 @@ def make_optimizer(settings: dict, plan: Plan, steered: bool = False):
     return optimizer
 
 
-def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool = False):
+def compiled_model(
+    settings: dict, plan: Plan, strategy, train, *, steered: bool = False, model=None
+):
     """The compiled model of an arm, made under a strategy.
 
     Args:
@@ -203,6 +226,8 @@ def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool
         strategy: of tf.distribute.
         train: its training Pipeline.
         steered: as for `make_optimizer`.
+        model: one that `make_model` has made of the same settings, under the same strategy; None: a
+            new one, which is tried on a few examples where it has parts of one's own.
 
     Raises:
         UserError: as `make_model`, `make_optimizer` and `compile_model`; replicas that XLA cannot
@@ -217,19 +242,19 @@ def compiled_model(settings: dict, plan: Plan, strategy, train, *, steered: bool
     except UserError as error:
         raise error.of(train_section.TRAIN) from None
     with strategy.scope():
-        model = make_model(settings, train)
+        made = make_model(settings, train) if model is None else model
         compile_model(
-            model,
+            made,
             settings,
             optimizer=make_optimizer(settings, plan, steered),
             jit_compile=chosen["jit_compile"],
             steps_per_execution=chosen["steps_per_execution"]
-            or choose_steps_per_execution(model, plan),
+            or choose_steps_per_execution(made, plan),
         )
-    if _has_own_parts(settings):
+    if model is None and _has_own_parts(settings):
         with fitting_together("model, loss, metrics", settings["data"]["name"]):
-            evaluate_a_few(model, train, strategy.num_replicas_in_sync)
-    return model
+            evaluate_a_few(made, train, strategy.num_replicas_in_sync)
+    return made
 
 
 def _has_own_parts(settings: dict) -> bool:

@@ -20,10 +20,12 @@ class ConfigTask:
     Attributes:
         settings: the arm's sections, from `experiment.arm_settings`.
         data_dir: where prepared TFDS data lie.
+        fake_data: random contents in place of a named set's, for a dry run.
     """
 
     settings: dict
     data_dir: str | None = None
+    fake_data: bool = False
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -36,7 +38,11 @@ class ConfigTask:
     def pipelines(self, seed: int):
         """The training and the test Pipeline; `build.make_pipelines`."""
         first = self.plan.phases[0].batch_size
-        return build.make_pipelines(self.settings, first, seed, self.data_dir)
+        return build.make_pipelines(self.settings, first, seed, self.data_dir, self.fake_data)
+
+    def model(self, train):
+        """The model, not compiled; `build.make_model`."""
+        return build.make_model(self.settings, train)
 
     def compiled_model(self, plan: Plan, strategy, train, **more):
         """The model, compiled for a plan; `build.compiled_model`."""

@@ -680,3 +680,28 @@ def test_metrics_of_a_running_epoch_are_kept_for_each_replica(compiled, digits, 
         callbacks = [scheduler, checkpoint, look, KillAt(update=6)]
         model.fit(train, verbose=0, callbacks=callbacks)
     assert after[0] == before[-1]
+
+
+def test_a_resume_inside_an_epoch_reads_and_computes_nothing(compiled, tmp_path):
+    """A large batch would not fit into memory at once."""
+
+    class Counted:
+        reads = 0
+
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, place):
+            self.reads += 1
+            return np.zeros((8, 8, 1), np.uint8), np.int64(0)
+
+    source = Counted()
+    train = Pipeline(source, batch_size=40)
+    saving = Checkpoint(tmp_path, train)
+    saving.set_model(compiled())
+    saving.model.train_on_batch(np.zeros((2, 8, 8, 1), np.uint8), np.zeros(2, np.int64))
+    saving.save(epoch=2, step=1)
+    model, source.reads = compiled(), 0
+    assert Checkpoint(tmp_path, train.copy()).restore(model) == 2
+    assert (source.reads, model.sizes()) == (0, [])
+    assert len(model.metrics_variables) == len(saving.model.metrics_variables)

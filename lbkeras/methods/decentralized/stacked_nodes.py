@@ -114,9 +114,8 @@ class StackedNodes(keras.Model):
         parts = tf.nest.map_structure(self._divided, given)
         weights = [tf.convert_to_tensor(v) for v in self._stacked]
         state = [tf.convert_to_tensor(v) for v in self._stacked_state]
-        gradients, state, outputs, losses = tf.vectorized_map(
-            self._node_step, (weights, state, parts)
-        )
+        map_nodes = _one_by_one if self.run_eagerly else tf.vectorized_map
+        gradients, state, outputs, losses = map_nodes(self._node_step, (weights, state, parts))
         for variable, value in zip(self._stacked_state, state, strict=True):
             variable.assign(value)
         self.optimizer.apply(gradients, self._stacked)
@@ -198,3 +197,12 @@ class StackedNodes(keras.Model):
             return variable[0]
 
         return [mean(v) for v in self._stacked], [mean(v) for v in self._stacked_state]
+
+
+def _one_by_one(function, stacked):
+    """What `tf.vectorized_map` returns, computed eagerly, for the debugger."""
+    size = tf.nest.flatten(stacked)[0].shape[0]
+    each = [
+        function(tf.nest.map_structure(lambda part, i=i: part[i], stacked)) for i in range(size)
+    ]
+    return tf.nest.map_structure(lambda *parts: tf.stack(parts), *each)

@@ -115,6 +115,16 @@ def test_every_node_trains_on_its_rows_alone(normalization, jit_compile, batches
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_eagerly_the_nodes_step_one_by_one_to_the_same_weights(batches):
+    def make():
+        return convolutional(normalization=False)
+
+    together, _ = fitted(make, *batches)
+    eager, _ = fitted(make, *batches, run_eagerly=True)
+    for ours, theirs in zip(eager.node_weights, together.node_weights, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_it_evaluates_and_predicts_with_the_mean(batches):
     x, y = batches

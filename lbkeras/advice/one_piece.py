@@ -1,0 +1,187 @@
+"""Real training steps on one piece of a batch, as large as memory has room for."""
+
+import statistics
+import time
+
+from lbkeras.advice.memory import (
+    SMALL_TRIALS,
+    has_gpu,
+    memory_line,
+    peak_memory_mb,
+    reset_peak_memory,
+)
+from lbkeras.errors import UserError
+
+_SECONDS_OF_TIMING = 1.5  # of a batch size
+_SECONDS_OF_READING = 0.5
+_MOST_CALLS = 20
+
+
+class OnePiece:
+    """Trains a compiled model on as much of a batch as fits into memory at once.
+
+    Where a batch has more, two pieces of it are one step: their gradients add up as in training.
+
+    Args:
+        model: compiled, its optimizer built.
+        weights: the values of its variables that each trial begins with.
+        pipeline: its training data.
+        strategy: of tf.distribute.
+        budget_mb: as for `probe_batch_sizes`.
+        examples: the most of a piece, of which there is one; it is computed eagerly and not timed.
+            None: as many as fit.
+
+    Attributes:
+        memory_mb: the peak of the last trial; None where it is not counted.
+        seconds: of its step, the median, or of reading its examples, if that takes longer; None if
+            it was not timed.
+    """
+
+    def __init__(self, model, weights, pipeline, strategy, budget_mb, examples: int | None):
+        import keras
+
+        self._model, self._weights, self._pipeline = model, weights, pipeline
+        self._strategy, self._examples = strategy, examples
+        self._budget_mb = None if has_gpu() or examples else budget_mb
+        # Stacked nodes have; they are tried undivided.
+        self.is_undivided = type(model).train_step is not keras.Model.train_step
+        self._needed_mb = None
+        model.steps_per_execution = 1
+        model.run_eagerly = model.run_eagerly or examples is not None
+
+    def sizes(self, share: int, most: int) -> list[int]:
+        """The sizes to be tried: the most, halved as `MicroBatches` does when memory runs out."""
+        if self.is_undivided:
+            return [most]
+        return [most >> halvings for halvings in range(most.bit_length())]
+
+    def rows(self, micro_batch_size: int, share: int) -> int:
+        """The examples of a step on all replicas of this process."""
+        pieces = 1 if self._examples else 2
+        return min(pieces * micro_batch_size, share) * self._strategy.num_replicas_in_sync
+
+    def batches(self, micro_batch_size: int, share: int, epoch: int, first: int):
+        """The batches of such steps, from a place in an epoch on, a multiple of `rows`."""
+        rows = self.rows(micro_batch_size, share)
+        return self._pipeline.copy(batch_size=rows).dataset(epoch, first // rows)
+
+    def fits(self, micro_batch_size: int, share: int, make_batches) -> bool:
+        """Whether a step in pieces of that size fits into memory; if so it has been made and timed.
+
+        Raises:
+            UserError: the first loss is no number.
+        """
+        import tensorflow as tf
+
+        if self._predicted_mb(micro_batch_size) > (self._budget_mb or float("inf")):
+            return False
+        self.release()
+        try:
+            self._begin(micro_batch_size, make_batches())
+            self.seconds = None if self._examples else self._time(micro_batch_size, share)
+        except tf.errors.ResourceExhaustedError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Lets go of the last trial, whose batches take memory."""
+        self._batches = self._function = None
+
+    def _predicted_mb(self, micro_batch_size: int) -> float:
+        """By a line through two small trials; 0 where nothing has to be known before."""
+        if not self._budget_mb or micro_batch_size <= 2 * SMALL_TRIALS[-1]:
+            return 0.0
+        if self._needed_mb is None:
+            needed = {}
+            for small in SMALL_TRIALS:
+                small *= getattr(self._model, "num_nodes", 1)
+                share = small if self.is_undivided else 2 * small
+                self.release()
+                self._begin(small, self.batches(small, share, 0, 0))
+                needed[small] = self.memory_mb
+            self._needed_mb = memory_line(needed) if all(needed.values()) else lambda size: 0.0
+        return self._needed_mb(micro_batch_size)
+
+    def _begin(self, micro_batch_size: int, batches) -> None:
+        """Traces the train step for pieces of that size, and makes one."""
+        import numpy as np
+
+        from lbkeras.keras_internals.model import train_function
+        from lbkeras.methods.micro_batches.train_step import micro_batch_train_step
+
+        model = self._model
+        for variable, value in zip(model.variables, self._weights, strict=True):
+            variable.assign(value)
+        step = (
+            model.train_step
+            if self.is_undivided
+            else micro_batch_train_step(model, micro_batch_size)
+        )
+        self._function = train_function(model, step)
+        self._batches = iter(self._strategy.experimental_distribute_dataset(batches.repeat()))
+        reset_peak_memory()
+        loss = self._call()
+        self.memory_mb = peak_memory_mb()
+        if not np.isfinite(loss):
+            raise UserError(f"loss: expected a number, received {loss:g}")
+
+    def _time(self, micro_batch_size: int, share: int) -> float:
+        seconds = []
+        while not seconds or (sum(seconds) < _SECONDS_OF_TIMING and len(seconds) < _MOST_CALLS):
+            begin = time.perf_counter()
+            self._call()
+            seconds.append(time.perf_counter() - begin)
+        self.memory_mb = peak_memory_mb()
+        rows = self.rows(micro_batch_size, share)
+        return max(statistics.median(seconds), rows / reading_rate(self._pipeline, rows))
+
+    def _call(self) -> float:
+        logs = self._function(self._batches)
+        return float(logs["loss"])  # waits for the step
+
+
+def reading_rate(pipeline, rows: int) -> float:
+    """Examples/s that a Pipeline gives when nothing is computed beside it."""
+    examples, begin = 0, time.perf_counter()
+    for _ in pipeline.copy(batch_size=rows).dataset().repeat():
+        examples += rows
+        seconds = time.perf_counter() - begin
+        if seconds > _SECONDS_OF_READING:
+            break
+    return examples / seconds
+
+
+def evaluation_rate(model, data, budget_mb: float | None) -> float:
+    """Examples/s of a batch that is evaluated at once, the trace left out.
+
+    Args:
+        model: compiled.
+        data: from the examples of a batch to a Pipeline of one batch of them; the whole for None.
+        budget_mb: as for `probe_batch_sizes`.
+
+    Raises:
+        UserError: it does not fit into memory.
+    """
+    import tensorflow as tf
+
+    batch = data(None)
+    number = batch.num_examples
+    try:
+        if budget_mb and not has_gpu() and number > 2 * SMALL_TRIALS[-1]:
+            needed = {}
+            for size in SMALL_TRIALS:
+                reset_peak_memory()
+                model.evaluate(data(size), verbose=0)
+                needed[size] = peak_memory_mb()
+            if all(needed.values()) and memory_line(needed)(number) > budget_mb:
+                raise tf.errors.ResourceExhaustedError(None, None, "by the line")
+        begin = time.perf_counter()
+        model.evaluate(batch, verbose=0)
+        if not model.run_eagerly:
+            begin = time.perf_counter()
+            model.evaluate(batch, verbose=0)
+    except tf.errors.ResourceExhaustedError:
+        raise UserError(
+            f"data.test_batch_size: expected one that fits in memory, received {number}; lower it"
+        ) from None
+    return number / (time.perf_counter() - begin)

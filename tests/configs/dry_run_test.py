@@ -1,0 +1,56 @@
+"""The ImageNet recipes, which no machine of ours can train: each is tried for a moment.
+
+Of each variant the arm with the largest batch, with its real plan, order and place of a resume, on
+made photographs: one piece of two examples, at the smallest size that the network takes.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from lbkeras.advice.dry_run import dry_run
+from lbkeras.cli.config_files import config_module, load_config
+from lbkeras.runs import experiment
+from lbkeras.runs.config_task import ConfigTask
+
+PAPERS = Path(__file__).parents[2] / "configs" / "papers"
+SMALLEST = {"inception_resnet_v2": 75, "alexnet": 67}  # pixels; of others 64
+VARIANTS = [
+    f"{path.stem}:{variant}"
+    for path in sorted(PAPERS.glob("*.py"))
+    if path.name != "__init__.py"
+    for variant in config_module(str(path)).get_config.variants
+    if load_config(f"{path}:{variant}").data.name == "imagenet2012"
+]
+
+
+def _task(named: str) -> ConfigTask:
+    """The arm with the largest batch, at a small size."""
+    file, variant = named.split(":")
+    config = load_config(f"{PAPERS / file}.py:{variant}")
+    plans = experiment.make_plans(config)
+    arm = max(plans, key=lambda arm: max(phase.batch_size for phase in plans[arm].phases))
+    settings = experiment.arm_settings(config, arm)
+    size = SMALLEST.get(settings["model"]["name"], 64)
+    settings["data"] |= dict(image_size=size, resize=None)
+    if settings["model"].get("ghost_batch_size"):
+        settings["model"]["ghost_batch_size"] = 32  # any that is larger than a piece does the same
+    if "num_nodes" in settings["optimizer"]:
+        settings["optimizer"]["num_nodes"] = 2  # each has weights of its own
+    return ConfigTask(settings, fake_data=True)
+
+
+@pytest.fixture(scope="module")
+def result():
+    lines = []
+    tasks = {named: _task(named) for named in VARIANTS}
+    return dry_run(tasks, "one", examples=2, say=lines.append)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", VARIANTS)
+def test_an_imagenet_recipe_at_its_real_plan(named, result):
+    assert [str(failure) for failure in result.failures if named in failure.arms] == []
+    plan = _task(named).plan
+    assert result.arms[named].plan == plan
+    assert list(result.arms[named].tried) == list(dict.fromkeys(p.batch_size for p in plan.phases))
