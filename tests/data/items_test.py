@@ -157,6 +157,10 @@ REFUSED = {
     "a list": (lambda: Items(lambda i: [X, Y]), r"as a tuple, received a list.*\(example 0\)"),
     "four": (lambda: Items(lambda i: (1, 2, 3, 4)), r"tuple of length 4 \(example 0\)"),
     "objects": (lambda: Items(lambda i: (X[i], None, 1)), "Python objects .example 0"),
+    "dates": (
+        lambda: Items(lambda i: np.datetime64(i, "D")),
+        r"arrays of numbers or strings, received TypeError: .*\(example 0\)",
+    ),
     "other type": (
         lambda: Items(lambda i: (X[i], 1 if i < 3 else 1.5)),
         r"examples like the first ones, \(\('float32', None\), \('int64',\)\), received "
