@@ -117,7 +117,7 @@ class Items(RandomAccess):
     def _example(self, place: int, item):
         """An item as NumPy arrays, x alone as that."""
         try:
-            parts = arrays(item)
+            parts = tf.nest.map_structure(_numpy, arrays(item))
         except UserError as error:
             raise UserError(f"{error} (example {place:,})") from None
         except Exception as error:
@@ -125,12 +125,6 @@ class Items(RandomAccess):
                 f"source: expected arrays of numbers or strings, received {_said(error)} "
                 f"(example {place:,})"
             ) from error
-
-        def numpy(part):
-            part = np.asarray(part)
-            return part.astype(keras.config.floatx()) if _dtype(part).is_floating else part
-
-        parts = tf.nest.map_structure(numpy, parts)
         return parts if len(parts) > 1 else parts[0]
 
     def _check_form(self, place: int, example) -> None:
@@ -170,6 +164,11 @@ def _called(function: Callable, argument, place: int):
 
 def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {one_line(str(error))}"
+
+
+def _numpy(part) -> np.ndarray:
+    part = np.asarray(part)
+    return part.astype(keras.config.floatx()) if _dtype(part).is_floating else part  # as arrays
 
 
 def _dtype(part: np.ndarray) -> tf.DType:

@@ -90,32 +90,36 @@ def _found(paths: list[str], what: str) -> dict[str, np.ndarray]:
 def lengths_in(path: str, what: str) -> np.ndarray:
     """The lengths of the records in one file, by their headers."""
     lengths = array.array("I")
-    with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        block, begin, place = b"", 0, 0  # what was read last, where, and the next header
-        while place < size:
-            header = block[place - begin : place - begin + HEADER]
-            if len(header) < HEADER:
-                large = place > _LARGE * len(lengths) > 0
-                block, begin = os.pread(file.fileno(), HEADER if large else _BLOCK, place), place
-                header = block[:HEADER]
-            problem = None
-            if len(header) < HEADER:
-                problem = "truncated"
-            else:
-                length, crc = struct.unpack("<QI", header)
-                place += HEADER + length + FOOTER
-                if masked_crc(header[:8]) != crc:
-                    problem = "corrupted"
-                elif place > size or length >= 1 << 32:
-                    problem = "truncated"
-            if problem:
-                raise UserError(
-                    f"{what}: expected records in {path!r}, received {problem} record "
-                    f"{len(lengths):,}"
-                )
-            lengths.append(length)
+    try:
+        with open(path, "rb", buffering=0) as file:
+            problem = _append_lengths(lengths, file.fileno())
+    except OSError as error:
+        problem = error.strerror or str(error)
+    if problem:
+        raise UserError(f"{what}: expected records in {path!r}, received {problem}")
     return np.frombuffer(lengths, np.uint32) if lengths else np.zeros(0, np.uint32)
+
+
+def _append_lengths(lengths: array.array, descriptor: int) -> str | None:
+    """Goes through a file; what is wrong with the next record ends it, and is returned."""
+    size = os.fstat(descriptor).st_size
+    block, begin, place = b"", 0, 0  # what was read last, where, and the next header
+    while place < size:
+        header = block[place - begin : place - begin + HEADER]
+        if len(header) < HEADER:
+            large = place > _LARGE * len(lengths) > 0
+            block, begin = os.pread(descriptor, HEADER if large else _BLOCK, place), place
+            header = block[:HEADER]
+        if len(header) < HEADER:
+            return f"truncated record {len(lengths):,}"
+        length, crc = struct.unpack("<QI", header)
+        if masked_crc(header[:8]) != crc:
+            return f"corrupted record {len(lengths):,}"
+        place += HEADER + length + FOOTER
+        if place > size or length >= 1 << 32:
+            return f"truncated record {len(lengths):,}"
+        lengths.append(length)
+    return None
 
 
 def _cache_of(folder: str) -> Path:

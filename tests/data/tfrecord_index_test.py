@@ -62,6 +62,11 @@ def test_a_damaged_file_is_named(name, tmp_path):
     assert str(error.value) == f"set: expected records in {str(path)!r}, received {received}"
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match=f"^set: expected records in '{tmp_path}', received Is a d"):
+        record_lengths([str(tmp_path)], "set")
+
+
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
     """The paths of two files, in the cache."""
