@@ -266,8 +266,6 @@ def imagenet(image_size: int = 224, **more: Any) -> dict[str, Any]:
         num_examples=1_281_167,
         test_split="validation",
         image_size=image_size,
-        shuffle="default",
-        shuffle_bytes=1 << 30,
         **more,
     )
 

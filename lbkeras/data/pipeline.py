@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from lbkeras import checks
-from lbkeras.data.batches import examples_of, is_in_batches
 from lbkeras.data.batching import Batching, count_steps
 from lbkeras.data.decoded_batches import DecodedBatches
 from lbkeras.data.first_examples import (
@@ -20,15 +19,15 @@ from lbkeras.data.first_examples import (
     warn_of_own_order,
 )
 from lbkeras.data.given_functions import check_augment, decoded_specification
+from lbkeras.data.given_source import as_source
 from lbkeras.data.indexed_batches import IndexedBatches
-from lbkeras.data.items import Items, is_items
 from lbkeras.data.keras_adapter import KerasAdapter
 from lbkeras.data.labels import range_of_labels
 from lbkeras.data.memory_batches import MemoryBatches
 from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
-from lbkeras.data.shard_batches import ShardBatches, window_of
-from lbkeras.data.source import count, hash_of, tensors
+from lbkeras.data.shard_batches import SHARDS, ShardBatches, check_shards, window_of
+from lbkeras.data.source import count, hash_of
 from lbkeras.data.stream_batches import StreamBatches
 from lbkeras.errors import UserError
 from lbkeras.fingerprint import describe
@@ -36,8 +35,6 @@ from lbkeras.keras_internals.running_call import running_call
 from lbkeras.keras_internals.tf_data import end_all_iterations
 
 atexit.register(end_all_iterations)  # otherwise one that reads in Python may wait for ever
-
-SHARDS = "shards"
 
 
 class Pipeline(KerasAdapter):
@@ -54,13 +51,11 @@ class Pipeline(KerasAdapter):
     have one order: a uniform permutation of all examples in each epoch, whatever the batch size, so
     that the same set gives the same batches either way. A stream is not as well shuffled: an
     example comes at most a buffer's length before its place, and much the same ones meet in the
-    next epoch. In between is `shuffle="shards"`, for storage that is too slow to read single
-    examples anywhere, such as a spinning disk: the files are read in pieces whose order is a
-    permutation, and the examples of about 64 pieces at a time are permuted in memory. Batches are
-    nearly as different in each epoch (`lbkeras.data.order.order_of_shards`; measured in
-    docs/own_model.md), but neighbours in a file are never far apart, so that it cannot mix a set
-    that is sorted by class; a resume inside an epoch reads up to `shuffle_bytes` first; and the
-    order depends on the number of workers, each of which reads its own pieces.
+    next epoch. `shuffle="shards"` lies in between, for storage that is slow at single examples:
+    pieces of files are read in a permuted order, and the examples of about 64 at a time permuted in
+    memory (`lbkeras.data.order.order_of_shards`). Batches differ nearly as much, but a set that is
+    sorted by class stays so within 64 pieces, a resume inside an epoch reads up to half of
+    `shuffle_bytes` first, and the order depends on the number of workers.
 
     Under a strategy each replica gets its part of every global batch, the same examples that one
     device would get in that step. With several workers data in memory are augmented as one batch,
@@ -156,13 +151,9 @@ class Pipeline(KerasAdapter):
         for name, function in (("augment", augment), ("decode", decode)):
             if function is not None and not callable(function):
                 raise UserError(f"{name}: expected a function or None, received {function!r}")
-        self._source = _read(source, num_examples)
-        if self._by_shards and not isinstance(self._source, RandomAccess):
-            received = "data in memory" if self._in_memory else "a tf.data.Dataset"
-            raise UserError(
-                f"shuffle: expected {SHARDS!r} only for what is read in any order, records on the "
-                f"disk or an object with len() and [], received it for {received}"
-            )
+        self._source = as_source(source, num_examples)
+        if self._by_shards:
+            check_shards(self._source)
         self.num_examples = self._num_rows = count(self._source)
         self._augment = augment
         self._decode = decode
@@ -385,21 +376,3 @@ class Pipeline(KerasAdapter):
         if isinstance(self._source, RandomAccess):
             return IndexedBatches(self._source, batching, self._decode)
         return StreamBatches(self._source, batching, self._decode, self._buffer)
-
-
-def _read(source, num_examples: int | None):
-    """A source as tensors, as random access, or as a stream of known cardinality."""
-    if is_items(source):
-        source = Items(source)
-    elif is_in_batches(source):
-        source = examples_of(source, num_examples)
-    if isinstance(source, tf.data.Dataset):
-        if num_examples is not None and source.cardinality() == tf.data.UNKNOWN_CARDINALITY:
-            source = source.apply(tf.data.experimental.assert_cardinality(num_examples))
-    elif not isinstance(source, RandomAccess):
-        source = tensors(source)
-    if num_examples is not None and num_examples != count(source):
-        raise UserError(
-            f"num_examples: expected {count(source)} (the source's), received {num_examples}"
-        )
-    return source

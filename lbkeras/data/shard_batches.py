@@ -11,10 +11,23 @@ from lbkeras.data.batching import Batching
 from lbkeras.data.indexed_batches import IndexedBatches
 from lbkeras.data.order import order_of_shards, window_ends
 from lbkeras.data.random_access import RandomAccess
+from lbkeras.errors import UserError
+
+SHARDS = "shards"  # `shuffle` of a Pipeline
 
 _THREADS = 8  # each reads a piece at a time
 _ROWS = 64  # handed over at once
 _BYTES_OF_A_ROW = 64  # what Python keeps of one beside its bytes
+
+
+def check_shards(source) -> None:
+    """Refuses what is not read in any order: it has no files, or a buffer of its own."""
+    if not isinstance(source, RandomAccess):
+        received = "a tf.data.Dataset" if isinstance(source, tf.data.Dataset) else "data in memory"
+        raise UserError(
+            f"shuffle: expected {SHARDS!r} only for what is read in any order, records on the disk "
+            f"or an object with len() and [], received it for {received}"
+        )
 
 
 def window_of(source: RandomAccess, shuffle_bytes: int) -> int:

@@ -1,0 +1,27 @@
+"""What a Pipeline is given, in one of the three forms that it reads."""
+
+import tensorflow as tf
+
+from lbkeras.data.batches import examples_of, is_in_batches
+from lbkeras.data.items import Items, is_items
+from lbkeras.data.random_access import RandomAccess
+from lbkeras.data.source import count, tensors
+from lbkeras.errors import UserError
+
+
+def as_source(source, num_examples: int | None):
+    """A source as tensors, as random access, or as a stream of known cardinality."""
+    if is_items(source):
+        source = Items(source)
+    elif is_in_batches(source):
+        source = examples_of(source, num_examples)
+    if isinstance(source, tf.data.Dataset):
+        if num_examples is not None and source.cardinality() == tf.data.UNKNOWN_CARDINALITY:
+            source = source.apply(tf.data.experimental.assert_cardinality(num_examples))
+    elif not isinstance(source, RandomAccess):
+        source = tensors(source)
+    if num_examples is not None and num_examples != count(source):
+        raise UserError(
+            f"num_examples: expected {count(source)} (the source's), received {num_examples}"
+        )
+    return source
