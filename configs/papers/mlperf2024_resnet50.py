@@ -67,15 +67,14 @@ PAPER = dict(
     setting="ImageNet, ResNet-50: epochs to 75.9 % top-1, the median of the reference's runs",
     arms={
         **{
-            f"lars_{batch_size}": dict(
+            f"resnet50_lars_{batch_size}": dict(
                 accuracy=_TARGET,
-                updates=median * _IMAGENET / batch_size,
                 tag="secondary",
-                note=f"the target, reached after {median:g} epochs",
+                note=f"the target, reached after a median of {median:g} epochs",
             )
             for batch_size, (*_, median) in _REFERENCE.items()
         },
-        "lars_57344": dict(
+        "resnet50_lars_57344": dict(
             accuracy=0.7618, tag="secondary", note="at epoch 77 of one run; 0.183 minutes"
         ),
     },
@@ -139,7 +138,7 @@ def imagenet():
         model=dict(name="resnet50", num_classes=1000, ghost_batch_size=32),
         trust_coefficient=0.001,
         arms={
-            f"lars_{batch_size}": _arm(batch_size, *values)
+            f"resnet50_lars_{batch_size}": _arm(batch_size, *values)
             for batch_size, values in sorted((settings | _SUBMISSIONS).items())
         },
         train=dict(validation_freq=4),
@@ -211,7 +210,8 @@ def get_claims(variant="digits"):
     target = _TARGET if variant == "imagenet" else _SMALL_TARGETS[variant]
     batches = list(_REFERENCE if variant == "imagenet" else _SMALL[variant])
     epochs = {size: _REFERENCE[size][-1] for size in batches} if variant == "imagenet" else {}
-    arm, baseline = f"lars_{batches[-1]}", f"lars_{batches[0]}"
+    prefix = "resnet50_" if variant == "imagenet" else ""
+    arm, baseline = (f"{prefix}lars_{batches[place]}" for place in (-1, 0))
     common_keys = dict(source=_SOURCE, tag="secondary", arm=arm, baseline=baseline)
     return [
         dict(

@@ -65,13 +65,16 @@ def _reference(config, named: str, module, plans) -> dict:
     variant = config_variant(named)
     if not hasattr(module, "get_reference"):
         return {}
-    given = module.get_reference(variant) if variant else module.get_reference()
-    if given is None:
-        return {}
     try:
+        given = module.get_reference(variant) if variant else module.get_reference()
+        if given is None:
+            return {}
         return {"reference": describe_reference(given, experiment.directions(config), plans)}
     except UserError as error:
         raise UserError(f"--config={named}: get_reference: {error}") from None
+    except Exception as error:  # the config's own code
+        said = f"{type(error).__name__}: {error}"
+        raise UserError(f"--config={named}: get_reference: {said}") from error
 
 
 def _claims(config, named: str, module) -> list[dict]:

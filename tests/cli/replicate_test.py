@@ -10,6 +10,7 @@ from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.cli.config_files import config_module
 from lbkeras.cli.replication_description import describe_replication
 from lbkeras.cli.train import define_training_flags
+from lbkeras.errors import UserError
 
 # Three small arms; `diverging` alone has a learning rate that float32 cannot hold.
 CONFIG = """
@@ -124,20 +125,47 @@ def test_a_run_of_another_config_is_found_before_any_training(command, tmp_path,
     assert not (tmp_path / "w" / "original").exists()
 
 
+def _described(path, *overrides):
+    """What a replication of a config's arms would write in its folder."""
+    arguments = ["replicate", f"--config={path}", *overrides]
+    command = CommandFlags("", arguments)
+    command.config()
+    define_training_flags(command)
+    flags = command.parse()
+    module = config_module(flags["config"].config_filename)
+    return describe_replication(flags, arguments, module, list(flags.config.arms), [0])
+
+
+def test_targets_and_a_reference_go_into_the_folder():
+    described = _described("mlperf2024_resnet50:imagenet", "--config.targets.val_loss=1.5")
+    assert described["targets"] == ["val_accuracy_at_least_0.759", "val_loss_at_most_1.5"]
+    reference = described["reference"]
+    assert reference["points"]["resnet50_lars_8192"]["epochs"] == 42
+    assert reference["target"] == "val_accuracy_at_least_0.759" and len(reference["points"]) == 12
+    assert "reference" not in _described("mlperf2024_resnet50:digits")
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("dict(epochs={})", "reference: expected the keys source, tag, target, epochs, received"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_unusable_reference_is_one_line(tmp_path, returned, message):
+    text = f"{CONFIG}\n\ndef get_reference(variant=''):\n    return {returned}\n"
+    (tmp_path / "bad_reference.py").write_text(text)
+    with pytest.raises(UserError, match=f"bad_reference.py: get_reference: {message}"):
+        _described(tmp_path / "bad_reference.py")
+
+
 @pytest.mark.parametrize(
     ("docstring", "title"), [('"""Two of mine.\n\nMore."""', "Two of mine"), ("", "bare_config")]
 )
 def test_a_config_without_paper_and_claims(docstring, title, tmp_path):
     text = CONFIG.replace("def get_claims", "def no_claims").replace("PAPER =", "OTHER =")
     (tmp_path / "bare_config.py").write_text(docstring + text)
-    arguments = ["replicate", f"--config={tmp_path / 'bare_config.py'}"]
-    command = CommandFlags("", arguments)
-    command.config()
-    define_training_flags(command)
-    flags = command.parse()
-    module = config_module(flags["config"].config_filename)
-    arms = list(flags.config.arms)
-    described = describe_replication(flags, arguments, module, arms, [0])
+    described = _described(tmp_path / "bare_config.py")
     assert (described["title"], described["paper"], described["metric"]) == (
         title, {}, "val_accuracy"
     )  # fmt: skip

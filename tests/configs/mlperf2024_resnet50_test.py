@@ -36,7 +36,7 @@ def test_the_decay_steps_are_those_of_one_of_two_conventions(batch_size):
 
 def test_every_batch_size_has_its_row(settings, plans):
     for batch_size, (rate, warmup, momentum, decay, *_) in MODULE._REFERENCE.items():
-        each, plan = settings[f"lars_{batch_size}"], plans[f"lars_{batch_size}"]
+        each, plan = settings[f"resnet50_lars_{batch_size}"], plans[f"resnet50_lars_{batch_size}"]
         assert plan.learning_rate(0) == 0 and plan.learning_rate(warmup) == rate
         assert plan.learning_rate(warmup / 2) == pytest.approx(rate / 2)
         halfway = plan.learning_rate((warmup + plan.epochs) / 2)  # of power 2, to 1e-4
@@ -46,7 +46,7 @@ def test_every_batch_size_has_its_row(settings, plans):
         assert plan.updates() == plan.epochs * (N // batch_size)
         assert each["optimizer"] == dict(name="LARS", trust_coefficient=0.001, weight_decay=decay)
     assert len(settings) == len(MODULE._REFERENCE) + 2
-    assert list(plans) == sorted(plans, key=lambda arm: int(arm.split("_")[1]))
+    assert list(plans) == sorted(plans, key=lambda arm: int(arm.split("_")[-1]))
 
 
 def test_what_every_arm_has(settings):
@@ -74,7 +74,7 @@ def test_the_small_recipes_have_the_same_form(variant):
     assert MODULE.get_reference(variant) is None and MODULE.get_reference() is None
 
 
-def test_papers_numbers_belong_to_arms(plans):
+def test_papers_numbers_belong_to_imagenets_arms_only(plans):
     assert set(MODULE.PAPER["arms"]) <= set(plans)
-    paper = MODULE.PAPER["arms"]["lars_32768"]
-    assert paper["updates"] == pytest.approx(2189.5, abs=0.1)  # 56 epochs of 39.098
+    for variant in ("digits", "mnist"):
+        assert not set(MODULE.PAPER["arms"]) & set(load_config(f"{MLPERF}:{variant}").arms)

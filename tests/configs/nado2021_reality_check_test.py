@@ -84,3 +84,9 @@ def test_imagenet_is_as_published():
         name="LARS", trust_coefficient=0.001, weight_decay=1e-4
     )
     assert settings["nesterov_32768"]["optimizer"] == dict(name="SGD", nesterov=True)
+
+
+def test_papers_numbers_belong_to_imagenets_arms_only():
+    assert list(MODULE.PAPER["arms"]) == list(load_config(f"{NADO}:imagenet").arms)
+    for variant in ("digits", "mnist"):
+        assert not set(MODULE.PAPER["arms"]) & set(load_config(f"{NADO}:{variant}").arms)

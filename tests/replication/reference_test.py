@@ -45,8 +45,8 @@ def test_the_points_of_mlperf():
     described = describe_reference(given, experiment.directions(config), plans)
     points = described["points"]
     assert described["target"] == "val_accuracy_at_least_0.759" and list(points) == list(plans)
-    assert points["lars_65536"] == dict(batch_size=65_536, epochs=85.0, interpolated=False)
-    between = points["lars_57344"]  # the submission that got there at epoch 77
+    assert points["resnet50_lars_65536"] == dict(batch_size=65_536, epochs=85.0, interpolated=False)
+    between = points["resnet50_lars_57344"]  # the submission that got there at epoch 77
     share = (57_344 - 49_152) / (58_880 - 49_152)
     assert between["interpolated"] and between["epochs"] == pytest.approx(68 + 12 * share)
 
