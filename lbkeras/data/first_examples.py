@@ -40,7 +40,7 @@ class FirstExamples:
         except tf.errors.OpError as error:
             raise user_error("source", error) from error
         _check_unbatched(dataset, self._examples)
-        sizes = [_bytes_of(part) for each in self._examples for part in each]
+        sizes = [bytes_of(part) for each in self._examples for part in each]
         self.bytes_each = math.ceil(sum(sizes) / len(self._examples))
         self._specification = dataset.element_spec
 
@@ -62,7 +62,8 @@ MOST_FIRST = 32  # examples
 _BYTES_OF_A_TENSOR = 256  # what TensorFlow keeps of one beside its numbers; measured: 234
 
 
-def _bytes_of(part) -> int:
+def bytes_of(part) -> int:
+    """Host memory that a part of an example takes as a tensor."""
     if isinstance(part, bytes):
         return _BYTES_OF_A_TENSOR + len(part)
     part = np.asarray(part)

@@ -27,15 +27,18 @@ def load_images(name, split="train", data_dir=None, *, max_bytes=MAX_BYTES_IN_ME
     Returns:
         For images of one shape that fit in memory, arrays `(images, labels)` in the set's order:
         uint8 `(num_examples, height, width, channels)`, int64 `(num_examples,)`. Otherwise an
-        unbatched `tf.data.Dataset` of `(encoded, label)`, string and int64 scalars, of known
-        cardinality; `lbkeras.data.imagenet` decodes it.
+        `lbkeras.data.random_access.RandomAccess` of `(encoded, label)`, string and int64 scalars,
+        in that order; `lbkeras.data.imagenet` decodes them. TFRecord files are read once for it, at
+        their records' lengths only (a second for each 300,000 records, and what the disk takes for
+        as many reads), and known from the user's cache from then on.
 
     Raises:
         UserError: unknown set, set not on disk, unknown or empty split, no single image with a
-            class label; files that are missing, too short or damaged, labels below 0 or not below
-            the set's number of classes. Of a stream only the files' sizes and first records are
-            read here, and the rest raises a `tf.errors.OpError` when it is. Nothing is ever
-            downloaded.
+            class label; files that are missing, too short or damaged, of a form other than TFRecord
+            and ArrayRecord, or with another number of records than the set says; in memory also
+            damaged records and images, labels below 0 or not below the set's number of classes,
+            which of a set that stays on disk are a `tf.errors.OpError` when they are read. Nothing
+            is ever downloaded.
     """
     builder = _find_builder(name, data_dir)
     image_key, label_key, shape = _image_and_label(name, builder)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from lbkeras.data.first_examples import MOST_FIRST
+from lbkeras.data.first_examples import MOST_FIRST, bytes_of
 from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.source import arrays
 from lbkeras.errors import UserError, one_line
@@ -59,7 +59,7 @@ class Items(RandomAccess):
             self._check_form(place, example)
         self.element_spec = tf.nest.map_structure(_common_spec, *examples)
         self.shards = [number]
-        sizes = [part.nbytes for each in examples for part in tf.nest.flatten(each)]
+        sizes = [bytes_of(part) for each in examples for part in tf.nest.flatten(each)]
         self.bytes_each = sum(sizes) / len(examples)
 
     @property

@@ -58,8 +58,8 @@ def load(
     Raises:
         UserError: unknown set or split, a set that is not on the disk, an empty split, a size of
             images or "shards" for a set in memory or a text, a `resize` below `image_size`, a
-            damaged file or label: of a set in memory any, of a larger one missing and short files
-            and the first records.
+            damaged file or label: of a set in memory any, of a larger one missing and short files,
+            lengths of records, and the first examples.
 
     >>> load("digits", "test", batch_size=100).steps_per_epoch
     4

@@ -1,5 +1,6 @@
 """One input pipeline whose batch size may change between the epochs of one `model.fit`."""
 
+import atexit
 import copy
 import functools
 from collections.abc import Callable
@@ -32,6 +33,9 @@ from lbkeras.data.stream_batches import StreamBatches
 from lbkeras.errors import UserError
 from lbkeras.fingerprint import describe
 from lbkeras.keras_internals.running_call import running_call
+from lbkeras.keras_internals.tf_data import end_all_iterations
+
+atexit.register(end_all_iterations)  # otherwise one that reads in Python may wait for ever
 
 SHARDS = "shards"
 

@@ -1,7 +1,10 @@
 """tf.data, as far as TensorFlow has no public switch."""
 
+import contextlib
+import gc
+
 import tensorflow as tf
-from tensorflow.python.data.ops import dataset_ops
+from tensorflow.python.data.ops import dataset_ops, iterator_ops, multi_device_iterator_ops
 
 from lbkeras.keras_internals.names import private
 
@@ -16,6 +19,33 @@ def switch_autotuner_off() -> None:
     options = tf.data.Options()
     options.autotune.enabled = False
     dataset_ops.DatasetV2._apply_debug_options = lambda dataset: dataset.with_options(options)
+
+
+def end_all_iterations() -> None:
+    """Ends the iterations over data sets that are under way, which cannot go on afterwards.
+
+    To be called when the program ends and Python can still run in threads. TensorFlow ends an
+    iteration when its object goes, and waits for what reads ahead; a function in Python that is
+    called there waits for the interpreter. If that is gone already, the program never ends.
+    """
+    for each in gc.get_objects():
+        if type(each) is iterator_ops.OwnedIterator:
+            each._iterator_resource = None
+        elif type(each) is multi_device_iterator_ops.OwnedMultiDeviceIterator:
+            with contextlib.suppress(Exception):  # somebody else's, of parts that are not dense
+                # Its parts hold each other: it gets a data set without elements instead.
+                tf.raw_ops.MultiDeviceIteratorInit(
+                    dataset=private(_nothing_of(each.element_spec), "_variant_tensor"),
+                    multi_device_iterator=private(each, "_multi_device_iterator_resource"),
+                    max_buffer_size=1,
+                )
+
+
+def _nothing_of(specification) -> tf.data.Dataset:
+    def zeros(spec):
+        return tf.zeros([length or 0 for length in spec.shape], spec.dtype)
+
+    return tf.data.Dataset.from_tensors(tf.nest.map_structure(zeros, specification)).take(0)
 
 
 def steps_of(dataset) -> list[str]:

@@ -1,4 +1,7 @@
-"""The switch, in a process of its own: here it is already on."""
+"""The switch, in a process of its own: here it is already on. The end of a program."""
+
+import subprocess
+import sys
 
 import pytest
 
@@ -23,3 +26,39 @@ assert [options.autotune.enabled for options in applied] == [False], applied
 @pytest.mark.slow
 def test_every_iterator_runs_without_the_autotuner():
     run_program(PROGRAM)
+
+
+ENDING = """
+import time
+import keras, numpy as np, tensorflow as tf
+from lbkeras.data import Pipeline
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+class Slow:
+    def __len__(self):
+        return 100_000
+    def __getitem__(self, place):
+        time.sleep(0.001)
+        return np.zeros(9, "float32"), 0.5
+
+class Stop(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        raise SystemExit(3)
+
+train = Pipeline(Slow(), 64)
+one, devices = iter(train.dataset()), ["CPU:0", "CPU:1"]
+next(one)
+with tf.distribute.MirroredStrategy(devices[: {replicas}]).scope():
+    model = keras.Sequential([keras.Input((9,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+model.fit(train, callbacks=[Stop()], verbose=0)
+"""
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_program_ends_that_stops_while_examples_are_read_in_python(replicas):
+    """Without `end_all_iterations` it waits for ever."""
+    program = ENDING.replace("{replicas}", str(replicas))
+    assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 3
