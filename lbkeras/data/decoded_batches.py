@@ -59,25 +59,23 @@ class DecodedBatches:
         batch_size = batching.batch_size
 
         def decoded(seed, number, example):
-            if self._decode is not None:
-                pair = tf.cast(tf.stack([seed, number]), tf.int32)
-                example = self._decode(example, pair)
-            step = number // batch_size * own.num_workers + own.worker_index
-            return tf.cast(seed, tf.int32), tf.cast(step, tf.int32), example
+            pair = tf.cast(tf.stack([seed, number]), tf.int32)
+            return seed, number, self._decode(example, pair)
 
-        def augmented(seeds, steps, batch):
-            return batching.augmented(batch, tf.stack([seeds[0], steps[0]]))
+        def augmented(seeds, numbers, batch):
+            step = numbers[0] // batch_size * own.num_workers + own.worker_index
+            return batching.augmented(batch, tf.cast(tf.stack([seeds[0], step]), tf.int32))
 
-        batches = self._numbered(position).map(
-            decoded, num_parallel_calls=os.cpu_count(), deterministic=True
-        )
+        batches = self._numbered(position)
+        if self._decode is not None:
+            batches = batches.map(decoded, num_parallel_calls=os.cpu_count(), deterministic=True)
         size = own.num_rows(batch_size)
         if is_ragged(batches):
             batches = batches.padded_batch(size, drop_remainder=batching.shuffle)
         else:
             batches = batches.batch(size, drop_remainder=batching.shuffle)
         batches = self._checked_end(
-            batches, lambda _, step, __: step[0] // own.num_workers >= steps - 1
+            batches, lambda _, numbers, __: numbers[0] // batch_size >= steps - 1
         )
         batches = batching.map_batches(batches, augmented)
         if not own.num_rows(batching.last_size):

@@ -28,7 +28,8 @@ class IndexedBatches(DecodedBatches):
             element = source.parse(*row)
             return element if decode is None else decode(element, seed)
 
-        super().__init__(batching, parsed)
+        self._as_they_are = decode is None and not source.needs_parsing
+        super().__init__(batching, None if self._as_they_are else parsed)
         self._source = source
 
     def _numbered(self, position) -> tf.data.Dataset:
@@ -44,7 +45,7 @@ class IndexedBatches(DecodedBatches):
             )
 
         def read(seeds, numbers, places):
-            return seeds, numbers, self._source.rows(places)
+            return seeds, numbers, self._examples(self._source.rows(places))
 
         passes = tf.data.Dataset.from_generator(
             seeds_numbers_and_places, output_signature=(tf.TensorSpec((None,), tf.int64),) * 3
@@ -53,6 +54,10 @@ class IndexedBatches(DecodedBatches):
             lambda *numbers: tf.data.Dataset.from_tensor_slices(numbers).batch(rows)
         )
         return chunks.map(read, num_parallel_calls=os.cpu_count(), deterministic=True).unbatch()
+
+    def _examples(self, rows):
+        """Rows, or where nothing is done to each of them the elements that they are."""
+        return self._source.parse(*rows) if self._as_they_are else rows
 
     def _order(self, epoch: int) -> np.ndarray:
         batching = self._batching

@@ -85,6 +85,10 @@ class Items(RandomAccess):
             columns.append(np.stack(column))
         return columns + shapes
 
+    @property
+    def needs_parsing(self) -> bool:
+        return any(map(_is_open, tf.nest.flatten(self.element_spec)))
+
     def parse(self, *row: tf.Tensor):
         parts = tf.nest.flatten(self.element_spec)
         shapes = iter(row[len(parts) :])

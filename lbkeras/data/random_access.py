@@ -39,6 +39,11 @@ class RandomAccess:
         """
         raise NotImplementedError
 
+    @property
+    def needs_parsing(self) -> bool:
+        """Whether an element is more than its row in another form."""
+        return type(self).parse is not RandomAccess.parse
+
     def parse(self, *row: tf.Tensor) -> Any:
         """The element of one row, in the graph."""
         return tf.nest.pack_sequence_as(self.element_spec, row)

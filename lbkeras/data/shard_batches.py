@@ -48,7 +48,8 @@ class ShardBatches(IndexedBatches):
         number, row = tf.TensorSpec((None,), tf.int64), self._source.row_spec
         rows = tuple(tf.TensorSpec((None, *spec.shape), spec.dtype) for spec in row)
         return tf.data.Dataset.from_generator(
-            lambda: self._chunks(*position()), output_signature=(number, number, rows)
+            lambda: self._chunks(*position()),
+            output_signature=(number, number, self._examples(rows)),
         ).unbatch()
 
     def _chunks(self, epoch: int, start: int) -> Iterator[tuple]:
@@ -66,7 +67,8 @@ class ShardBatches(IndexedBatches):
                 for first in range(0, count, _ROWS):
                     some = slice(first, min(first + _ROWS, count))
                     chunk = numbers[some]
-                    yield np.full_like(chunk, seed), chunk, tuple(part[some] for part in rows)
+                    examples = self._examples(tuple(part[some] for part in rows))
+                    yield np.full_like(chunk, seed), chunk, examples
                 numbers = numbers[count:]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
