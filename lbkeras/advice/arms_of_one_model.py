@@ -314,10 +314,11 @@ def key_of(settings) -> str:
 def _notes(task, steering, tried: dict[int, Tried]) -> list[str]:
     """What was not tried of an arm, or is not as its config says."""
     notes = []
-    names = [type(each).__name__ for each in steering]
-    if names:
+    for each in steering:
+        batch_size = " and the batch size" if getattr(each, "owns_batch_size", False) else ""
         notes.append(
-            f"{' and '.join(names)} sets the learning rate while it trains, which was not tried"
+            f"{type(each).__name__} sets the learning rate{batch_size} while it trains, which was "
+            "not tried"
         )
     ghost = task.settings["model"].get("ghost_batch_size")
     for size, each in tried.items():

@@ -105,8 +105,9 @@ class Checkpoint(PipelineCallback):
             UserError: the checkpoint is of another model or optimizer, or was written inside an
                 epoch of other data, or a newer lbkeras wrote it.
         """
-        with _scope(model):
-            model.optimizer.build(model.trainable_variables)
+        if not model.optimizer.built:  # Keras' loss scaling would make its variables again
+            with _scope(model):
+                model.optimizer.build(model.trainable_variables)
         strategy = getattr(model, "distribute_strategy", None)
         newest = self._newest(report) if is_chief(strategy) else None
         if num_workers(strategy) > 1:

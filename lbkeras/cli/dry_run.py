@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import sys
+import textwrap
 from pathlib import Path
 
 from lbkeras import devices
@@ -102,10 +103,23 @@ def _text(result, lacks: list[str], fake_data: bool) -> str:
         parts.append(format_dry_run(result))
     notes = [f"{arm}: {note}" for arm, each in result.arms.items() for note in each.notes]
     if notes:
-        parts.append("\n".join(notes))
+        parts.append("\n".join(map(_wrapped, notes)))
     if lacks:
-        parts.append("missing on this machine\n" + "\n".join(f"  {line}" for line in lacks))
+        lines = [_wrapped(line, "  ") for line in lacks]
+        parts.append("\n".join(["missing on this machine", *lines]))
     return "\n\n".join(parts)
+
+
+def _wrapped(line: str, indent: str = "") -> str:
+    """A line at 80 columns; paths and commands stay whole."""
+    return textwrap.fill(
+        line,
+        width=80,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _data(result, lacks: list[str], fake_data: bool) -> dict:

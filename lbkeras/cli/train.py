@@ -27,12 +27,12 @@ two machines, the same command on both but for --worker_index, with a --workdir 
   lbkeras train --config=smith2018:digits --workdir=/shared/runs/two \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
-before a long run, each batch size of each arm for a moment at the real shapes: memory, examples/s,
-hours, size of the files and what this machine lacks, and nothing is left behind:
+before a long run, each batch size of each arm for a moment at its real shapes:
+memory, examples/s, hours, files, what this machine lacks; nothing is kept:
   lbkeras train --config=smith2018:digits --dry_run
   lbkeras train --config=goyal2017:imagenet --dry_run --data_dir=/data/tfds \\
       --arm=gradual_warmup --micro_batch_size=64
-the same without the data set, on made images of its form, with a batch of the real order:
+the same without the data set, on made images of its form:
   lbkeras train --config=goyal2017:imagenet --dry_run --fake_data
 
 Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it with

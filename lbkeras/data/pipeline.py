@@ -114,9 +114,8 @@ class Pipeline(KerasAdapter):
             that is batched or of unknown cardinality, first examples that cannot be read or
             decoded, an `augment` that fails or returns another number of rows; in `fit`, its own
             object as validation_data, an assignment of `batch_size`; in `fit` and `evaluate`,
-            `class_weight` and the like, and labels in memory beyond the model's outputs. What
-            comes later from the disk TensorFlow raises as an error of its own, which has the cause
-            in its text.
+            `class_weight` and the like, and labels in memory beyond the model's outputs. What the
+            disk has later TensorFlow raises as an error of its own, with the cause in its text.
 
     >>> x = np.arange(20, dtype="float32").reshape(10, 2)
     >>> train = Pipeline((x, np.arange(10)), batch_size=4, seed=1)
@@ -137,12 +136,11 @@ class Pipeline(KerasAdapter):
         shuffle_bytes: int = 1 << 30,
     ):
         super().__init__()
-        self.seed = checks.integer("seed", seed, minimum=0, any_size=True)
-        self._shuffle_bytes = checks.integer(
-            "shuffle_bytes", shuffle_bytes, minimum=0, any_size=True
-        )
+        whole = functools.partial(checks.integer, any_size=True)
+        self.seed = whole("seed", seed, minimum=0)
+        self._shuffle_bytes = whole("shuffle_bytes", shuffle_bytes, minimum=0)
         if num_examples is not None:
-            num_examples = checks.integer("num_examples", num_examples, minimum=1, any_size=True)
+            num_examples = whole("num_examples", num_examples, minimum=1)
         shuffle = bool(shuffle) if isinstance(shuffle, np.bool_) else shuffle
         self._by_shards = isinstance(shuffle, str) and shuffle == SHARDS
         if not self._by_shards and not isinstance(shuffle, bool):
@@ -157,9 +155,8 @@ class Pipeline(KerasAdapter):
         self.num_examples = self._num_rows = count(self._source)
         self._augment = augment
         self._decode = decode
-        self._parts = None
+        self._parts = self._label_range = None
         self._buffer = 0
-        self._label_range = None
         self.batch_size = batch_size
         if self._in_memory:
             specification = tf.nest.map_structure(
@@ -175,8 +172,7 @@ class Pipeline(KerasAdapter):
     def _look_at_first(self):
         """Reads the first examples on the disk: refuses what they show, sizes a stream's buffer."""
         stream = self._as_stream()
-        is_stream = stream is self._source
-        if is_stream:
+        if is_stream := stream is self._source:
             warn_of_own_order(stream)
         first = FirstExamples(stream)
         self._label_range = first.label_range()
@@ -190,8 +186,8 @@ class Pipeline(KerasAdapter):
 
     def _as_stream(self) -> tf.data.Dataset:
         """The source, or of random access its first examples, as an unbatched stream."""
-        source = self._source
-        return source.first(MOST_FIRST) if isinstance(source, RandomAccess) else source
+        any_order = isinstance(self._source, RandomAccess)
+        return self._source.first(MOST_FIRST) if any_order else self._source
 
     @property
     def batch_size(self) -> int:
@@ -287,9 +283,8 @@ class Pipeline(KerasAdapter):
         """
         made = copy.copy(self)
         KerasAdapter.__init__(made)  # no pass, epoch or strategy of this one's
-        made.seed = (
-            self.seed if seed is None else checks.integer("seed", seed, minimum=0, any_size=True)
-        )
+        if seed is not None:
+            made.seed = checks.integer("seed", seed, minimum=0, any_size=True)
         made.batch_size = self.batch_size if batch_size is None else batch_size
         return made
 

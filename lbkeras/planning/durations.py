@@ -19,4 +19,4 @@ def in_words(seconds: float, digits: int = 0) -> str:
         return f"{seconds:.{digits}f} s"
     if seconds < 6000:
         return f"{seconds / 60:.{digits}f} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 3600:,.1f} h"

@@ -705,3 +705,15 @@ def test_a_resume_inside_an_epoch_reads_and_computes_nothing(compiled, tmp_path)
     assert Checkpoint(tmp_path, train.copy()).restore(model) == 2
     assert (source.reads, model.sizes()) == (0, [])
     assert len(model.metrics_variables) == len(saving.model.metrics_variables)
+
+
+def test_a_model_with_loss_scaling_is_restored_in_the_process_that_saved_it(compiled, tmp_path):
+    model = compiled(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, momentum=0.9)))
+    saving = Checkpoint(tmp_path, Pipeline((np.zeros((4, 2)), np.zeros(4)), batch_size=2))
+    saving.set_model(model)
+    model.train_on_batch(np.ones((2, 8, 8, 1), np.uint8), np.ones(2, np.int64))
+    before = [variable.numpy() for variable in model.optimizer.variables]
+    saving.save(epoch=1, step=0)
+    assert saving.restore(model) == 1
+    after = [variable.numpy() for variable in model.optimizer.variables]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))

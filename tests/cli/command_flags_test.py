@@ -32,7 +32,7 @@ def test_unknown_flag_names_the_nearest(fails, smith):
         "flag: expected one of --config, --workdir, --arm, --data_dir, --strategy, "
         "--num_logical_devices, --memory_limit_mb, --workers, --worker_index, "
         "--worker_timeout, --token_file, --micro_batch_size, --seed, "
-        "received '--confg' (did you mean '--config'?)"
+        "--dry_run, --fake_data, --format, received '--confg' (did you mean '--config'?)"
     )
 
 
@@ -114,7 +114,8 @@ def test_config_file_that_makes_no_config(text, expected, fails, tmp_path):
 def test_unknown_variant_names_the_nearest(fails, smith):
     assert fails("plan", f"--config={smith}:digit") == (
         f"--config={smith}:digit: variant: expected one of digits, digits_tuning, mnist, cifar10, "
-        "paper_cifar10, optimizers, learning_rates, received 'digit' (did you mean 'digits'?)"
+        "paper_cifar10, optimizers, learning_rates, imagenet, imagenet_momentum, imagenet_tpu, "
+        "received 'digit' (did you mean 'digits'?)"
     )
 
 
