@@ -22,7 +22,7 @@ class Tried:
         pieces: of each replica's share.
         memory_mb: the peak on the first device; None where it is not counted.
         seconds_per_update: of all pieces, extrapolated; None where nothing was timed.
-        checkpoint_bytes: of one file.
+        checkpoint_bytes: of one file; 0: none was written.
     """
 
     batch_size: int
@@ -134,14 +134,14 @@ class ArmsOfOneModel:
         folder: where checkpoints may be written.
         place: kept at where this is.
         data: the `Data` of each section that says what they are; for all arms of the dry run.
-        files: of a kind of model and optimizer the bytes of a checkpoint; for all arms of the dry
-            run.
+        saved: the optimizers of which there has been a checkpoint, in any arm of the dry run: where
+            pieces are computed eagerly there is one of each.
     """
 
-    def __init__(self, task, options: Options, folder: Path, place: Place, data: dict, files: dict):
+    def __init__(self, task, options: Options, folder: Path, place: Place, data: dict, saved: set):
         from lbkeras.callbacks.checkpoint_contents import array_of
 
-        self._options, self._folder, self._place, self._files = options, folder, place, files
+        self._options, self._folder, self._place, self._saved = options, folder, place, saved
         place.stage = "data"
         key = key_of([task.settings["data"], task.num_nodes, task.data_dir, task.fake_data])
         if key not in data:
@@ -228,13 +228,12 @@ class ArmsOfOneModel:
             micro, memory_mb, seconds = self._try_pieces(task, piece, share, epoch, step * size)
 
         place.stage = "checkpoint"
-        settings = task.settings["model"], task.settings["optimizer"]
-        key = key_of(settings if options.examples is None else [each["name"] for each in settings])
-        if key not in self._files or options.examples is None:
+        optimizer, written = task.settings["optimizer"]["name"], 0
+        if options.examples is None or optimizer not in self._saved:
             options.say("  writing and restoring a checkpoint")
-            self._files[key] = self._checkpoint(arm, task, epoch, step)
-        pieces = -(-share // micro)
-        return Tried(size, replicas, micro, pieces, memory_mb, seconds, self._files[key])
+            written = self._checkpoint(arm, task, epoch, step)
+            self._saved.add(optimizer)
+        return Tried(size, replicas, micro, -(-share // micro), memory_mb, seconds, written)
 
     def _try_pieces(self, task, piece, share: int, epoch: int, first: int):
         """`(micro_batch_size, memory, seconds of an update)`: the most that fits, as it is timed.

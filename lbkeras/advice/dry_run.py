@@ -66,8 +66,8 @@ def dry_run(
         seed: of initialization, order and augmentation.
         micro_batch_size: of a replica, at most; 0: as many as fit, its share halved until they do.
         num_workers: that divide a batch, of which this process is one.
-        examples: the most of a piece, which is then computed eagerly and not timed. None: as many
-            as fit.
+        examples: the most of a piece, which is then computed eagerly and not timed; of each
+            optimizer one checkpoint is written. None: as many as fit.
         say: called with one line whenever something takes long.
 
     Returns:
@@ -83,7 +83,7 @@ def dry_run(
     chosen = make_strategy(strategy)
     result = DryRun(describe(chosen), {}, [])
     options = Options(chosen, budget_mb, seed, micro_batch_size, num_workers, examples, say)
-    known = {}, {}
+    known = {}, set()  # data, and optimizers that a checkpoint was written of
     for arms in _sharing_a_model(tasks):
         with keras_session(tasks[arms[0]].settings, seed):
             _try_together({arm: tasks[arm] for arm in arms}, options, known, result)
