@@ -48,7 +48,7 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # in the gate the callbacks' and Pipeline's own tests
 def test_the_guides_examples_train(tmp_path):
     code = "import keras\n"
     for page, (before, *checks) in CHECKS.items():

@@ -122,19 +122,25 @@ def get_config():
 """
 
 
-@pytest.mark.slow
-def test_probe_finds_what_fits_into_the_memory_limit_and_predicts_the_time(process, tmp_path):
-    """In processes of their own, as memory is limited before TensorFlow starts; both at once, as
-    TensorFlow waits for memory in one of them."""
+@pytest.fixture
+def probe(process, tmp_path):
+    """A function: what `lbkeras plan --probe` prints, in a process of its own, as memory is limited
+    before TensorFlow starts."""
     config = tmp_path / "probed.py"
     config.write_text(PROBED)
-    flags = ["plan", f"--config={config}", "--probe"]
-    printed = []
-    for each in [process(*flags, "--format=json"), process(*flags, "--memory_limit_mb=15")]:
-        output, error = each.communicate(timeout=400)
-        assert each.returncode == 0, error
-        printed.append(output)
-    unlimited = json.loads(printed[0])["arms"]["grown"]["phases"]
+
+    def probe(flag):
+        started = process("plan", f"--config={config}", "--probe", flag)
+        output, error = started.communicate(timeout=400)
+        assert started.returncode == 0, error
+        return output
+
+    return probe
+
+
+@pytest.mark.slow
+def test_probe_measures_each_batch_size_and_predicts_the_time(probe):
+    unlimited = json.loads(probe("--format=json"))["arms"]["grown"]["phases"]
     for phase in unlimited:
         added = {"micro_batch_size", "memory_mb", "examples_per_second", "seconds"}
         assert set(phase) == PHASE_KEYS | added
@@ -143,7 +149,11 @@ def test_probe_finds_what_fits_into_the_memory_limit_and_predicts_the_time(proce
         assert phase["seconds"] >= 0.99 * steps * phase["batch_size"] / phase["examples_per_second"]
     assert [phase["micro_batch_size"] for phase in unlimited] == [64, 512, 512]
     assert unlimited[1]["memory_mb"] > unlimited[0]["memory_mb"] > 0
-    table = printed[1].split("\n\n")[2].splitlines()
+
+
+@pytest.mark.release  # in the gate the search alone: tests/advice/probe_test.py
+def test_probe_finds_what_fits_into_the_memory_limit(probe):
+    table = probe("--memory_limit_mb=15").split("\n\n")[2].splitlines()
     assert table[0].split() == (
         ["arm", "epochs", "batch", "micro-batch", "memory", "examples/s", "steps", "time"]
     )

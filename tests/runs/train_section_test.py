@@ -162,7 +162,7 @@ def _arrays(folder):
         return {name: file[name] for name in file.files if name != "state"}
 
 
-@pytest.mark.slow
+@pytest.mark.release  # in the gate each by itself; kills in float32: tests/cli/train_test.py
 def test_mixed_precision_averages_and_clipping_through_a_kill(tmp_path, monkeypatch):
     """LARS in micro-batches over a batch switch, evaluated every second epoch of three."""
     config = small_config(a={})
