@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from lbkeras.data.imagenet import center_crop, random_resized_crop
 from lbkeras.fingerprint import describe, digest, digest_of, digest_of_code
 
 
@@ -82,6 +83,8 @@ def test_plain_values_stay():
         (lambda x: [y + 1 for y in x], lambda x: [y + 2 for y in x]),
         (Settings(1).call, Settings(2).call),
         (Settings, OtherCode),
+        (center_crop(8, 9), center_crop(8, 10)),  # of a library: what it was made with
+        (random_resized_crop(8), random_resized_crop(8, area=(0.25, 1.0))),
         (float("nan"), None),
         ({"a", "b"}, {"a"}),
     ],
@@ -94,7 +97,7 @@ def test_another_thing_is_described_otherwise(one, other):
     "make",
     [
         lambda: Settings(3), lambda: Configured(3), lambda: loss_of(2), lambda: np.arange(5),
-        lambda: {"b", "a", "c"}, lambda: Settings(1).call,
+        lambda: {"b", "a", "c"}, lambda: Settings(1).call, lambda: center_crop(8, 9),
     ],
 )  # fmt: skip
 def test_the_same_thing_made_again_is_described_alike(make):

@@ -22,16 +22,20 @@ NAME, VERSION = "imagenet2012", "5.1.0"
 CLASSES = 1000
 
 
+class _HelpWithDefaults(
+    argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
+):
+    pass
+
+
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_HelpWithDefaults)
+    parser.add_argument("data_dir", help="the set goes to imagenet2012/VERSION in it")
     parser.add_argument("--examples", type=int, default=2000, help="of the split train")
     parser.add_argument("--validation", type=int, default=200, help="of the split validation")
     parser.add_argument("--shards", type=int, default=8, help="files of train; validation: half")
-    parser.add_argument("--width", type=int, default=500, help="pixels, of most")
-    parser.add_argument("--height", type=int, default=375, help="pixels, of most")
+    parser.add_argument("--width", type=int, default=500, help="in pixels; sizes are around it")
+    parser.add_argument("--height", type=int, default=375, help="in pixels; sizes are around it")
     parser.add_argument(
         "--pictures",
         type=int,
@@ -40,8 +44,13 @@ def main():
     )
     parser.add_argument("--classes", type=int, default=CLASSES, help="that have pictures")
     parser.add_argument("--plain", action="store_true", help="no odd pictures")
-    parser.add_argument("--file_format", choices=["tfrecord", "array_record"], default="tfrecord")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--file_format",
+        choices=["tfrecord", "array_record"],
+        default="tfrecord",
+        help="of the files",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the pictures")
     arguments = vars(parser.parse_args())
     print(make_small_imagenet(arguments.pop("data_dir"), **arguments))
 

@@ -132,9 +132,12 @@ class Checkpoint(PipelineCallback):
         same = self.pipeline.goes_on_in(order, workers)
         received = self.pipeline.order(workers)
         said = f"in the order of {order or 'a shuffle buffer'}, received {received}"
+        other = self._is_of_other_data(state)
         if not state["step"]:
             if not same:
                 report(f"checkpoint {path}: was written {said}: the next epochs have another order")
+            if other:
+                report(f"checkpoint {path}: was written with other data than the next epochs have")
             return
         number = self.pipeline.num_examples
         written = state.get("num_examples", number)
@@ -148,6 +151,20 @@ class Checkpoint(PipelineCallback):
                 f"checkpoint {path}: expected the data of the epoch inside which it was written, "
                 f"{said}; {OTHER_VERSION}"
             )
+        if other:
+            raise UserError(
+                f"checkpoint {path}: expected the data of the epoch inside which it was written, "
+                "received others of the same number"
+            )
+
+    def _is_of_other_data(self, state: dict) -> bool:
+        """Whether the data differ from those it was written with, as far as that is known."""
+        written, received = state.get("data"), self._data
+        return bool(written and received and written != received)
+
+    @property
+    def _data(self) -> str:
+        return self.pipeline.fingerprint()["hash"]
 
     def _newest(self, report) -> tuple | None:
         """The newest undamaged checkpoint: its path, state and arrays."""
@@ -200,6 +217,7 @@ class Checkpoint(PipelineCallback):
             "step": step,
             "batch_size": self.pipeline.batch_size,
             "num_examples": self.pipeline.num_examples,
+            "data": self._data,
             "order": self.pipeline.order(num_workers(strategy)),
             "optimizer": optimizer_classes(self.model.optimizer),
             "callbacks": [

@@ -90,17 +90,30 @@ def warn_of_own_order(dataset: tf.data.Dataset) -> None:
         )
 
 
-def warn_of_one_class(first: FirstExamples, buffer: int, num_examples: int) -> None:
-    """Says that a stream seems sorted by class, and the shuffle buffer does not hold it."""
+def warn_of_one_class(
+    first: FirstExamples, buffer: int, num_examples: int, by_shards: bool = False
+) -> None:
+    """Says that data seem sorted by class, and the shuffle buffer does not hold them.
+
+    Args:
+        first: their first examples.
+        buffer: how many examples it holds.
+        num_examples: in all.
+        by_shards: whether it is filled with pieces of files.
+    """
     labels = first.labels()
     if labels is None or buffer >= num_examples or len(labels) < MOST_FIRST:
         return
     if len(set(labels.tolist())) == 1:
+        sorted_by_class = (
+            "sorted by class, a batch has the classes of about 64 pieces only. Take shuffle=True"
+            if by_shards
+            else "sorted by class, so are the batches. Raise shuffle_bytes"
+        )
         warnings.warn(
             f"source: the first {len(labels)} examples all have the label {labels[0]}, and the "
-            f"shuffle buffer holds {buffer:,} of {num_examples:,}: if the stream is sorted by "
-            "class, so are the batches. Raise shuffle_bytes, or store the examples in another "
-            "order",
+            f"shuffle buffer holds {buffer:,} of {num_examples:,}: if they are {sorted_by_class}, "
+            "or store the examples in another order",
             stacklevel=3,
         )
 

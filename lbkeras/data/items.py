@@ -1,7 +1,7 @@
 """A user's object that has a length and gives examples by their numbers, as random access."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -74,11 +74,10 @@ class Items(RandomAccess):
     def read(self, places: np.ndarray) -> list[np.ndarray]:
         examples = []
         with self._one_thread:
-            items = self._read_items(places.tolist())
-        for place, item in items:
-            example = self._example(place, item)
-            self._check_form(place, example)
-            examples.append(tf.nest.flatten(example))
+            for place, item in self._read_items(places.tolist()):
+                example = self._example(place, item)
+                self._check_form(place, example)
+                examples.append(tf.nest.flatten(example))
         columns, shapes = [], []
         for spec, column in zip(
             tf.nest.flatten(self.element_spec), zip(*examples, strict=True), strict=True
@@ -106,20 +105,22 @@ class Items(RandomAccess):
         cut_parts = [cut(part, spec) for part, spec in zip(row, parts, strict=False)]
         return tf.nest.pack_sequence_as(self.element_spec, cut_parts)
 
-    def _read_items(self, places: Sequence[int]) -> list[tuple[int, Any]]:
-        """Each place with the item that is there."""
+    def _read_items(self, places: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """Each place with the item that is there; it may be another one when the next is read."""
         several = getattr(self._items, "__getitems__", None)
         if several is None:
-            return [(place, _called(self._items.__getitem__, place, place)) for place in places]
-        items = _called(several, list(places), places[0])
+            for place in places:
+                yield place, _called(self._items.__getitem__, place, place)
+            return
+        items = _called(lambda numbers: list(several(numbers)), list(places), places[0])
         if len(items) != len(places):
             raise UserError(
                 f"source: expected {len(places)} examples of __getitems__, received {len(items)}"
             )
-        return list(zip(places, items, strict=True))
+        yield from zip(places, items, strict=True)
 
     def _example(self, place: int, item):
-        """An item as NumPy arrays, x alone as that."""
+        """An item as NumPy arrays of our own, x alone as that."""
         try:
             parts = tf.nest.map_structure(_numpy, arrays(item))
         except UserError as error:
@@ -172,7 +173,8 @@ def _said(error: Exception) -> str:
 
 def _numpy(part) -> np.ndarray:
     part = np.asarray(part)
-    return part.astype(keras.config.floatx()) if _dtype(part).is_floating else part  # as arrays
+    is_float = _dtype(part).is_floating  # as Keras has arrays
+    return part.astype(keras.config.floatx() if is_float else part.dtype)  # a copy
 
 
 def _dtype(part: np.ndarray) -> tf.DType:

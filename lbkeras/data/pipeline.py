@@ -182,6 +182,7 @@ class Pipeline(KerasAdapter):
                 warn_of_one_class(first, self._buffer, self.num_examples)
         elif self._by_shards:
             self._buffer = window_of(self._source, self._shuffle_bytes)
+            warn_of_one_class(first, self._buffer, self.num_examples, by_shards=True)
         return decoded_specification(stream, self._decode)
 
     def _as_stream(self) -> tf.data.Dataset:
@@ -333,7 +334,8 @@ class Pipeline(KerasAdapter):
         if not self.shuffle:
             return "the source's"
         if self._by_shards:
-            return f"pieces of files, {self._buffer:,} examples at a time, workers: {workers}"
+            pieces = f"pieces of files, {self._buffer:,} examples at a time"
+            return f"{pieces}, files: {len(self._source.shards):,}, workers: {workers}"
         return f"a buffer of {self._buffer:,} examples" if self._buffer else "a permutation"
 
     def goes_on_in(self, order: str | None, workers: int = 1) -> bool:

@@ -53,7 +53,7 @@ def record_lengths(paths: list[str], what: str) -> list[np.ndarray]:
         begin = time.monotonic()
         known |= {path: (states[path], found) for path, found in _found(new, what).items()}
         if time.monotonic() - begin > _WORTH_KEEPING:
-            _save(cache, known)
+            _save(cache, known, what)
     return [known[path][1] for path in map(os.path.abspath, paths)]
 
 
@@ -140,7 +140,7 @@ def _load(cache: Path) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
         return {}
 
 
-def _save(cache: Path, known: dict) -> None:
+def _save(cache: Path, known: dict, what: str) -> None:
     states, lengths = zip(*known.values(), strict=True)
     buffer = io.BytesIO()
     np.savez(
@@ -153,5 +153,10 @@ def _save(cache: Path, known: dict) -> None:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(cache, buffer.getvalue())
-    except OSError:  # a cache that cannot be written is none
-        pass
+    except OSError as error:  # a cache that cannot be written is none
+        print(
+            f"{what}: what was found cannot be kept, so that the next run finds it again: "
+            f"{error.strerror} ({str(cache)!r})",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -130,7 +130,7 @@ def render_arms(report: dict[str, Any]) -> str:
     for name, arm in report["arms"].items():
         summary = arm["metric"]
         spread = NONE
-        if summary["n"] > 1:
+        if summary["n"] > 1 and summary["max"] is not None:  # all runs of it have a value
             low, high = (format_number(summary[key], metric) for key in ("min", "max"))
             spread = f"{low} to {high}"
         rows.append([

@@ -192,6 +192,7 @@ FILES = [
     ("made.plan.foo = 1", "plan: expected one of"),
     ("made.train.steps_per_execution = 'x'", "train.steps_per_execution: expected a whole number"),
     ("made.metric = 'val_acuracy'", "config.metric of arm first: expected one of accuracy, val_a"),
+    ("made.targets = dict(val_acuracy=0.9)", "config.targets: expected one of accuracy, val_accu"),
     ("made.loss.name = 'MeanSquareError'", "loss.name: expected one of"),
     ("made.metrics = dict(acuracy={})", "metrics: expected one of"),
     ("made.metrics.accuracy.output = 'a'; made.metrics.mse = {}", "metrics.mse.output: expected"),

@@ -69,6 +69,18 @@ def test_one_thread_at_a_time_asks_the_object():
     assert max(most) == 1
 
 
+def test_an_object_may_use_its_arrays_again():
+    image, encoded = np.zeros(3, np.uint8), np.zeros(1, object)
+
+    def item(i):
+        image[:], encoded[0] = i, b"%d" % i
+        return (image, encoded), np.float32(i)
+
+    (found, strings), y = joined(batches(Items(item), 4))
+    assert found.tolist() == [[i] * 3 for i in range(4)] and y.tolist() == [0, 1, 2, 3]
+    assert strings.tolist() == [[b"%d" % i] for i in range(4)]
+
+
 def test_rows_of_several_lengths_are_padded_by_batch():
     lengths = [3, 1, 4, 2]
     source = Items(lambda i: (np.full(lengths[i], i + 1), np.array(["a"] * lengths[i])))
@@ -132,6 +144,15 @@ class OfLength:
 
     def __getitem__(self, place):
         return X[0]
+
+
+class Lazy(Items):
+    def __getitems__(self, places):
+        return (self[each] for each in places)
+
+
+def test_several_may_be_a_generator():
+    np.testing.assert_array_equal(joined(batches(Lazy(X, Y)))[0], X)
 
 
 class TooFew(Items):

@@ -156,9 +156,28 @@ def test_refused_where_it_makes_no_sense(source, received):
     )
 
 
-def test_a_checkpoint_inside_an_epoch_knows_the_windows_and_the_workers():
+def test_a_checkpoint_inside_an_epoch_knows_the_windows_the_files_and_the_workers():
     data, _ = pipeline(50)
     other = Pipeline(Numbers(), 50, shuffle="shards", shuffle_bytes=2 * BYTES)
+    divided = Numbers()
+    divided.shards = [60] * 10
+    divided = Pipeline(divided, 50, shuffle="shards", shuffle_bytes=BYTES)
     assert data.goes_on_in(data.order(2), 2)
-    for order in (data.order(1), other.order(2), Pipeline(Numbers(), 50).order(2), None):
+    without = Pipeline(Numbers(), 50)
+    for order in (data.order(1), *(each.order(2) for each in (other, divided, without)), None):
         assert not data.goes_on_in(order, 2)
+
+
+class ByClass:
+    """A user's object that is sorted by class."""
+
+    def __len__(self):
+        return 200
+
+    def __getitem__(self, i):
+        return np.float32(i), i // 50
+
+
+def test_examples_sorted_by_class_are_warned_about():
+    with pytest.warns(UserWarning, match="classes of about 64 pieces only. Take shuffle=True"):
+        Pipeline(ByClass(), 10, shuffle="shards", shuffle_bytes=3000)

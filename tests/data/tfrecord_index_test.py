@@ -114,9 +114,15 @@ def test_a_damaged_cache_is_made_again(cached, tmp_path, damage):
     assert as_lists(cached) == [[3, 4], [5]]
 
 
-def test_a_cache_that_cannot_be_written_is_none(cached, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_none(cached, tmp_path, monkeypatch, capsys):
+    assert not capsys.readouterr().err
     monkeypatch.setenv("XDG_CACHE_HOME", cached[0])
     assert as_lists(cached) == [[3, 4], [5]]
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "set: what was found cannot be kept, so that the next run finds it again"
+    )
+    assert "Not a directory" in said and said.count("\n") == 1
 
 
 def test_what_is_found_at_once_is_not_kept(tmp_path, monkeypatch):

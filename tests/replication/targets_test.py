@@ -144,8 +144,14 @@ def test_reports_show_it(tmp_path, monkeypatch):
     ]
 
 
-def test_it_can_be_what_a_report_is_about(tmp_path):
-    made = made_folder(tmp_path, {"a_10": [2, 3, 4], "a_20": [2, 3, None]}, metric=EPOCHS)
+def test_it_can_be_what_a_report_is_about(tmp_path, monkeypatch):
+    monkeypatch.setattr("lbkeras.replication.pictures.write_plots", lambda *arguments: [])
+    arms = {"a_10": [2, 3, 4], "a_20": [2, 3, None], "never": [None] * 3}
+    report = write_report(made_folder(tmp_path / "never", arms, metric=EPOCHS))
+    assert "| `a_10` | n=3 | 3 ± 1 | 2 to 4 |" in (tmp_path / "never/report.md").read_text()
+    assert "reached by 0 of 3" in format_table(report)
+    del arms["never"]
+    made = made_folder(tmp_path / "some", arms, metric=EPOCHS)
     report = build_report(made)
     assert [arm["metric"]["mean"] for arm in report["arms"].values()] == [3, None]
     text = format_table(report)

@@ -61,7 +61,7 @@ def test_a_pipeline_reads_all_of_them(made):
     for data in (in_order, by_shards):
         images, received = next(iter(data.dataset()))
         assert images.shape == (9, 32, 32, 3) and sorted(received.numpy()) == labels
-    assert by_shards.order() == "pieces of files, 9 examples at a time, workers: 1"
+    assert by_shards.order() == "pieces of files, 9 examples at a time, files: 2, workers: 1"
 
 
 def test_a_picture_shows_its_class(tmp_path):
