@@ -190,7 +190,7 @@ def bytes_of_workers(reading: Reading) -> dict:
     for name, shuffle in OURS.items():
         shares = []
         for shard in (ReplicaShard(), ReplicaShard(2, 2, 0), ReplicaShard(2, 2, 1)):
-            batches = reading.pipeline(shuffle)._dataset(0, 0, shard)
+            batches = reading.pipeline(shuffle)._epoch_dataset(0, 0, shard)
             before = bytes_read()
             for _ in batches:
                 pass

@@ -13,9 +13,9 @@ workers=$(python -c 'import os; print(min(os.cpu_count(), 8))')
 tests="not slow and not release"
 if [ "${1:-all}" != quick ]; then
   # One run, so that every worker imports once and none waits for the last of the quick tests. Slow
-  # tests wait a lot, for each other and for memory: one worker more than cores.
+  # tests wait a lot, for each other and for memory: two workers more than cores.
   tests="not release"
-  workers=$((workers + 1))
+  workers=$((workers + 2))
 fi
 # tests/conftest.py has put the files with slow tests first.
 python -m pytest -q -n "$workers" --dist loadfile --no-loadscope-reorder --doctest-modules \

@@ -56,6 +56,7 @@ def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
     flags = command.parse()
+    experiment.report_targets(flags.config)  # before a run of weeks, not when it is reported
     if flags.dry_run:
         from lbkeras.cli.dry_run import dry_run
 
@@ -63,7 +64,6 @@ def main(arguments: list[str]) -> int:
     for name, value in (("fake_data", flags.fake_data), ("format", flags.format != "table")):
         if value:
             raise UserError(f"--{name}: expected beside --dry_run, received without")
-    experiment.report_targets(flags.config)  # before a run of weeks, not when it is reported
     run = make_run(
         flags,
         arguments,

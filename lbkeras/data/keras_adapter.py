@@ -148,9 +148,9 @@ class KerasAdapter(DataAdapter):
         lasting = not (self._in_memory and self.shuffle)
         if lasting and self._pass[1] == 0:
             return self._standing_dataset(shard)
-        return self._dataset(*self._pass, shard)  # type: ignore[call-arg]
+        return self._epoch_dataset(*self._pass, shard)  # type: ignore[call-arg]
 
-    def _dataset(self, epoch: int, start_step: int, shard: ReplicaShard) -> tf.data.Dataset:
+    def _epoch_dataset(self, epoch: int, start_step: int, shard: ReplicaShard) -> tf.data.Dataset:
         return self._batches(self._batching(shard)).of_pass(epoch, start_step)
 
     def _standing_dataset(self, shard: ReplicaShard = ALL_ROWS) -> tf.data.Dataset:

@@ -307,6 +307,13 @@ class Pipeline(KerasAdapter):
             "decode": describe(self._decode),
         }
 
+    def contents(self) -> tuple[str, str]:
+        """By what the data are known, "all" of their bytes or the "first" examples, and its hash.
+
+        The hash is empty where the first examples are others in each pass.
+        """
+        return "all" if self._in_memory else "first", self._hash
+
     @functools.cached_property
     def _hash(self) -> str:
         return hash_of(self._source if self._in_memory else self._as_stream())
@@ -354,7 +361,7 @@ class Pipeline(KerasAdapter):
 
     def dataset(self, epoch: int = 0, start_step: int = 0) -> tf.data.Dataset:
         """The batches of one epoch at the present batch size, as a `tf.data.Dataset`."""
-        return self._dataset(epoch, start_step, ALL_ROWS)
+        return self._epoch_dataset(epoch, start_step, ALL_ROWS)
 
     @property
     def _in_memory(self) -> bool:

@@ -78,12 +78,14 @@ def name_diverged(claim: Claim, diverged_arm, diverged_baseline) -> str:
 
 
 def name_unreached(claim: Claim, unreached_arm, unreached_baseline) -> str:
-    """A sentence for each arm with seeds that did not reach the target, or an empty string."""
-    return "".join(
-        f" Not reached, counted with what they spent: {name} seed {', '.join(map(str, seeds))}."
+    """A sentence that names the seeds which did not reach the target, or an empty string."""
+    named = [
+        f"{name} seed {', '.join(map(str, seeds))}"
         for name, seeds in ((claim.arm, unreached_arm), (claim.baseline, unreached_baseline))
         if seeds
-    )
+    ]
+    said = "Not reached, counted with what they spent"
+    return f" {said}: {' and '.join(named)}." if named else ""
 
 
 def format_p(p: float) -> str:

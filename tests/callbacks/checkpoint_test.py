@@ -520,6 +520,23 @@ def test_a_place_inside_an_epoch_of_other_data_is_refused(tmp_path):
     assert Checkpoint(tmp_path, more).restore(small(OPTIMIZERS["SGD"]())) == 0
 
 
+def test_a_place_inside_an_epoch_of_other_contents_is_refused(tmp_path):
+    """The same number of examples in the same order."""
+    x, y = np.zeros((8, 4)), np.zeros((8, 3))
+    for others in ((x + 1, y), Items(x, y)):  # of which only the first examples are known
+        others, reports = Pipeline(others, 2), []
+        written(tmp_path, small(OPTIMIZERS["SGD"]()), step=2)
+        if others.contents()[0] == "all":
+            with pytest.raises(UserError, match="expected the data of .* received others of"):
+                Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()))
+        else:
+            Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()), reports.append)
+            assert reports == []
+        written(tmp_path, small(OPTIMIZERS["SGD"]()))
+        Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()), reports.append)
+        assert len(reports) == (others.contents()[0] == "all")
+
+
 ITEMS = Items(np.zeros((8, 4)), np.zeros((8, 3)))
 BUFFER = "a buffer of 4 examples"
 

@@ -30,12 +30,13 @@ TRAINING = [
     "--data_dir", *DEVICES, "--workers", "--worker_index", "--worker_timeout",
     "--token_file", "--micro_batch_size",
 ]  # fmt: skip
+DRY_RUN = ("--dry_run", "--fake_data", "--format")
 FLAGS = {
     "plan": [
         *("--config", "--format", "--probe", "--auto", "--arm", "--write", "--data_dir"),
         *DEVICES,
     ],
-    "train": ["--config", "--workdir", "--arm", *TRAINING, "--seed"],
+    "train": ["--config", "--workdir", "--arm", *TRAINING, "--seed", *DRY_RUN],
     "replicate": ["--config", "--workdir", "--seeds", *TRAINING],
     "report": ["--workdir", "--plot_format"],
     "configs": [],

@@ -93,7 +93,7 @@ def test_workers_read_their_own_pieces_which_add_up_to_the_batches(workers, repl
     for index in range(workers):
         data, read = pipeline(size)
         shard = ReplicaShard(replicas, workers, index)
-        rows = places_of(data._dataset(4, 0, shard))
+        rows = places_of(data._epoch_dataset(4, 0, shard))
         assert {len(row) for row in rows} == {size // replicas}
         of_workers.append(np.reshape(rows, (N // size, size // workers)))
         read_by.append(set(np.concatenate(read).tolist()))
