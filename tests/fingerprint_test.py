@@ -132,6 +132,7 @@ def test_a_class_says_which_code_it_has():
     assert describe(Settings(1))["code"] != describe(OtherCode(1))["code"]
 
 
+@pytest.mark.release
 def test_another_process_finds_the_same():
     code = "from tests.fingerprint_test import ours; print(ours())"
     outputs = {

@@ -10,6 +10,8 @@ ruff format --check .
 mypy
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
 workers=$(python -c 'import os; print(min(os.cpu_count(), 8))')
+# The workers share the cores: more threads in each would wait for each other.
+export TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1
 tests="not slow and not release"
 if [ "${1:-all}" != quick ]; then
   # One run, so that every worker imports once and none waits for the last of the quick tests. Slow

@@ -149,7 +149,7 @@ def test_killed_inside_an_epoch(assert_goes_on_the_same, optimizer):
     assert history.history["learning_rate"][-1] < history.history["learning_rate"][0]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_killed_inside_an_epoch_with_several_steps_in_one_call(assert_goes_on_the_same, tmp_path):
     assert_goes_on_the_same(KillAt(update=24), steps_per_execution=4)
     files = sorted(path.name for path in (tmp_path / "killed").iterdir())

@@ -207,7 +207,7 @@ def test_a_workdir_below_a_file(command, tmp_path, fails):
     assert "expected a folder that can be written, received: Not a directory" in message
 
 
-@pytest.mark.slow
+@pytest.mark.release  # in the gate runs alone: tests/cli/train_test.py, signals_test.py
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.release)]
 )

@@ -17,7 +17,7 @@ REST = (
 ).split(",")
 # For the gate, where each way of training is compared once; all cases are before a release.
 # Two workers that train from memory and resume: tests/cli/multi_worker_test.py.
-FEW_REPLICAS = ("stream", "resumed", "evaluated", "masked", "executions in pieces")
+FEW_REPLICAS = ("stream", "evaluated", "masked", "executions in pieces")
 FEW_WORKERS = ("rows", "evaluated", "executions in pieces")
 READ = ("read", "read_shards")
 

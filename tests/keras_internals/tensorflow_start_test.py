@@ -68,7 +68,7 @@ def _script(program, **environment):
     return subprocess.run(command, capture_output=True, text=True, env=kept | environment)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_script_that_takes_names_of_lbkeras_prints_nothing():
     done = _script(SCRIPT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -77,7 +77,7 @@ def test_weight_decay_falls_on_the_scale():
     assert [float(loss) for loss in layer.losses] == [pytest.approx(0.5 * 0.25)]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_learns_digits_as_well_as_a_learned_classifier(digits, tmp_path):
     """The paper's claim, one seed: at most 3 points less; and the model saves and loads."""
     images, labels = digits

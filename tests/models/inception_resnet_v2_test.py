@@ -9,7 +9,7 @@ def trainable(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # in the gate it is built for a dry run
 def test_parameters_are_published():
     """Keras' documentation lists 55.9 M: 55,813,192 trainable and 60,544 moving statistics."""
     model = inception_resnet_v2()

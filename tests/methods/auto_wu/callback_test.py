@@ -103,7 +103,7 @@ def test_three_positive_epochs_have_to_follow_each_other(compiled, digits, says,
     )
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_batch_size_that_changes_leaves_the_rates_over_epochs(compiled, digits, says):
     says((0, 1.0), (5, 0.9), (5, 0.8), (5, 0.7))
     train, rates = Pipeline(digits, 256), Rates()

@@ -373,7 +373,7 @@ def test_one_replica_alone_out_of_memory(mirrored):
     assert_equal(run, make(micro=False))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_synchronized_batch_normalization_over_the_replicas_pieces(mirrored):
     """Piece i of all replicas together is a ghost: one device with its examples in that order."""
 
