@@ -94,7 +94,7 @@ def test_made_data_in_place_of_a_function_are_refused(config, fails):
     assert message.startswith("--fake_data: expected a named data set, received data.name='mine:")
 
 
-@pytest.mark.release  # in the gate the arms above, and tests/configs/dry_run_test.py
+@pytest.mark.release  # in the gate the arms above, and tests/configs/dry_runs.py
 def test_two_replicas_in_pieces(process, smith, tmp_path):
     goyal = Path(smith).with_name("goyal2017.py")
     flags = ["--num_logical_devices=2", "--strategy=mirrored", "--micro_batch_size=16"]

@@ -138,7 +138,7 @@ def probe(process, tmp_path):
     return probe
 
 
-@pytest.mark.slow
+@pytest.mark.release  # in the gate a dry run: tests/cli/dry_run_test.py
 def test_probe_measures_each_batch_size_and_predicts_the_time(probe):
     unlimited = json.loads(probe("--format=json"))["arms"]["grown"]["phases"]
     for phase in unlimited:
