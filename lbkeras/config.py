@@ -284,6 +284,28 @@ def rates_around(middle: float) -> list[float]:
     return [middle * multiple for multiple in (0.25, 0.5, 1.0, 2.0, 4.0)]
 
 
+def polynomial_plan(
+    epochs: int, batch_size: int, learning_rate: float, warmup_epochs: float, **more: Any
+) -> dict[str, Any]:
+    """The section `plan` of LARS' papers: linear warm-up from 0, polynomial decay of power 2 to 0.
+
+    Args:
+        epochs, batch_size, learning_rate, warmup_epochs: of `lbkeras.planning.polynomial_plan`.
+        **more: further keys, or others than momentum 0.9 and a final learning rate of 0.
+    """
+    return dict(
+        name="polynomial_plan",
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        momentum=0.9,
+        power=2.0,
+        final_learning_rate=0.0,
+        warmup_epochs=warmup_epochs,
+        warmup_initial=0.0,
+    ) | dict(more)
+
+
 def trials(number: int, **ranges: tuple) -> list[dict[str, float]]:
     """Settings of several hyper-parameters to try: the middle of all, then a Latin hypercube.
 

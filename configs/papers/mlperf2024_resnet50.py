@@ -10,7 +10,7 @@ Variants (`--config=configs/papers/mlperf2024_resnet50.py:VARIANT`):
     mnist       MNIST, the recipe scaled down by us
     imagenet    ResNet-50 at the reference's batch sizes, 1,632 to 67,840, and at two submissions'
 
-LARS with trust coefficient 0.001, whose learning rate stands in the momentum; biases and
+LARS with trust coefficient 0.001 and the learning rate inside the momentum; biases and
 batch-norm variables get neither decay nor LARS, plain momentum only. Warm-up from 0 in a straight
 line, decay of power 2 to 1e-4, label smoothing 0.1, evaluation every 4 epochs.
 
@@ -115,13 +115,7 @@ def _experiment(*, arms, trust_coefficient, **more):
     return common.experiment(
         loss=dict(name="LabelSmoothingCrossentropy", from_logits=True, label_smoothing=0.1),
         optimizer=dict(name="LARS", trust_coefficient=trust_coefficient) | first["optimizer"],
-        plan=dict(
-            name="polynomial_plan",
-            power=2.0,
-            final_learning_rate=1e-4,
-            warmup_initial=0.0,
-            **first["plan"],
-        ),
+        plan=common.polynomial_plan(final_learning_rate=1e-4, **first["plan"]),
         arms=arms,
         **more,
     )
@@ -178,7 +172,7 @@ def digits():
 
 
 def mnist():
-    """MNIST: 60,000 examples; 4,096 are 7 % of them, 14 updates an epoch."""
+    """MNIST: 60,000 examples; a batch of 4,096 is 7 % of them, 14 updates per epoch."""
     return _small(
         "mnist",
         data=dict(name="mnist", num_examples=60_000),

@@ -96,16 +96,13 @@ def _arm(
         loss=dict(
             name="LabelSmoothingCrossentropy", from_logits=True, label_smoothing=label_smoothing
         ),
-        plan=dict(
-            name="polynomial_plan",
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
+        plan=common.polynomial_plan(
+            epochs,
+            batch_size,
+            learning_rate,
+            warmup_epochs,
             momentum=round(1 - one_minus_momentum, 6),
-            power=2.0,
             final_learning_rate=final_learning_rate,
-            warmup_epochs=warmup_epochs,
-            warmup_initial=0.0,
         ),
         optimizer=dict(name="SGD", nesterov=True),
         model=dict(weight_decay=weight_decay, **model),

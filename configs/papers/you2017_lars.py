@@ -126,25 +126,10 @@ def _experiment(*, data, model, epochs, warmup_epochs, tuning, **more):
         data=data,
         model=model,
         optimizer=dict(name="SGD"),
-        plan=_plan(epochs, first_batch, first_rate, warmup_epochs),
+        plan=common.polynomial_plan(epochs, first_batch, first_rate, warmup_epochs),
         arms=arms,
         tuning=tuning,
         **more,
-    )
-
-
-def _plan(epochs, batch_size, learning_rate, warmup_epochs):
-    """Polynomial decay of power 2 to zero after a linear warm-up from zero."""
-    return dict(
-        name="polynomial_plan",
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        momentum=0.9,
-        power=2.0,
-        final_learning_rate=0.0,
-        warmup_epochs=warmup_epochs,
-        warmup_initial=0.0,
     )
 
 
@@ -209,7 +194,7 @@ def _imagenet(data, model, weight_decay, epochs, prefix, rates):
         model=model | dict(num_classes=1000, weight_decay=weight_decay),
         metrics=common.TOP_5,
         optimizer=dict(name="SGD"),
-        plan=_plan(epochs, batch_size, rate, 0.0),
+        plan=common.polynomial_plan(epochs, batch_size, rate, 0.0),
         arms=arms,
         seeds=1,
     )

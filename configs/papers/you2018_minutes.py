@@ -43,25 +43,11 @@ PAPER = dict(
 )
 
 
-def _plan(epochs, batch_size, learning_rate, warmup_epochs):
-    return dict(
-        name="polynomial_plan",
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        momentum=0.9,
-        power=2.0,
-        final_learning_rate=0.0,
-        warmup_epochs=warmup_epochs,
-        warmup_initial=0.0,
-    )
-
-
 def _lars(epochs, batch_size, learning_rate, warmup_epochs, weight_decay, trust_coefficient=0.001):
     """An arm with LARS, which decays the kernels by itself."""
     return dict(
         description=f"LARS, batch {batch_size:,}, {epochs} epochs",
-        plan=_plan(epochs, batch_size, learning_rate, warmup_epochs),
+        plan=common.polynomial_plan(epochs, batch_size, learning_rate, warmup_epochs),
         optimizer=dict(name="LARS", trust_coefficient=trust_coefficient, weight_decay=weight_decay),
         model=dict(weight_decay=0.0),
     )
@@ -96,7 +82,7 @@ def digits():
     return _experiment(
         data=dict(name="digits", num_examples=1437),
         model=dict(name="small_cnn", num_classes=10, width=16, weight_decay=5e-4),
-        plan=_plan(20, 32, 0.01, 2.0),
+        plan=common.polynomial_plan(20, 32, 0.01, 2.0),
         arm="sgd_32",
         arms=dict(lars_359=_lars(20, **settings), lars_359_short=_lars(14, **settings)),
         seeds=10,
@@ -113,7 +99,7 @@ def imagenet_resnet50():
         data=common.imagenet(),
         model=dict(name="resnet50", num_classes=1000, zero_gamma=False, weight_decay=1e-4),
         metrics=common.TOP_5,
-        plan=_plan(90, 256, 0.2, 0.0),
+        plan=common.polynomial_plan(90, 256, 0.2, 0.0),
         arm="resnet50_256",
         arms=dict(resnet50_32768=_lars(90, **settings), resnet50_32768_short=_lars(64, **settings)),
         seeds=1,
@@ -126,7 +112,7 @@ def imagenet_alexnet_bn():
         data=common.imagenet(image_size=227, resize=256),
         model=dict(name="alexnet", batch_normalization=True, num_classes=1000, weight_decay=5e-4),
         metrics=common.TOP_5,
-        plan=_plan(100, 512, 0.02, 0.0),
+        plan=common.polynomial_plan(100, 512, 0.02, 0.0),
         arm="alexnet_bn_512",
         arms=dict(alexnet_bn_32768=_lars(100, 32_768, 22.0, 5.0, 5e-4)),
         seeds=1,

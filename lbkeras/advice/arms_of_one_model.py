@@ -278,7 +278,7 @@ class ArmsOfOneModel:
         from lbkeras.advice.dry_run_checks import check_order
 
         train, of_nodes = self.data.train, task.settings["data"].get("dirichlet_alpha")
-        if train.order() == "a permutation" and not of_nodes:
+        if train.begins_anywhere and not of_nodes:
             self._place.stage = "order"
             check_order(train, batches(), epoch, place)
 

@@ -110,7 +110,7 @@ def check_order(pipeline, batches, epoch: int, place: int) -> None:
     Targets are compared: x may be augmented by the batch.
 
     Args:
-        pipeline: training data in a permutation.
+        pipeline: training data that a pass may begin anywhere in.
         batches: of them, in the same epoch.
         epoch: whose order.
         place: that of the first batch's last example.

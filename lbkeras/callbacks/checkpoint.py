@@ -129,7 +129,7 @@ class Checkpoint(PipelineCallback):
     def _check_data(self, path: Path, state: dict, workers: int, report) -> None:
         """A place inside an epoch is one in these data only, and in their order."""
         order = state.get("order")  # 0.1.0 did not write it, nor the number of examples
-        same = self.pipeline.goes_on_in(order, workers)
+        same = self.pipeline.resumes_in(order, workers)
         received = self.pipeline.order(workers)
         said = f"in the order of {order or 'a shuffle buffer'}, received {received}"
         other = self._is_of_other_data(state)

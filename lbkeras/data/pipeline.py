@@ -333,7 +333,7 @@ class Pipeline(KerasAdapter):
         return self._label_range
 
     def order(self, workers: int = 1) -> str:
-        """How an epoch is ordered; a checkpoint inside one goes on in the same order only.
+        """How an epoch is ordered; a checkpoint inside one resumes in the same order only.
 
         Args:
             workers: that train together.
@@ -345,7 +345,7 @@ class Pipeline(KerasAdapter):
             return f"{pieces}, files: {len(self._source.shards):,}, workers: {workers}"
         return f"a buffer of {self._buffer:,} examples" if self._buffer else "a permutation"
 
-    def goes_on_in(self, order: str | None, workers: int = 1) -> bool:
+    def resumes_in(self, order: str | None, workers: int = 1) -> bool:
         """Whether the epochs of so many workers have the `order` that a checkpoint's had.
 
         None: an lbkeras wrote it that shuffled sets on the disk through a buffer.
@@ -353,6 +353,11 @@ class Pipeline(KerasAdapter):
         if order is None:
             return not (self.shuffle and isinstance(self._source, RandomAccess))
         return order == self.order(workers)
+
+    @property
+    def begins_anywhere(self) -> bool:
+        """Whether a pass from a later step reads little of what comes before: no stream's does."""
+        return not isinstance(self._source, tf.data.Dataset)
 
     @property
     def element_spec(self) -> Any:

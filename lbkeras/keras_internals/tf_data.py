@@ -22,7 +22,7 @@ def switch_autotuner_off() -> None:
 
 
 def end_all_iterations() -> None:
-    """Ends the iterations over data sets that are under way, which cannot go on afterwards.
+    """Ends all running iterations over data sets; none of them can be continued.
 
     To be called when the program ends and Python can still run in threads. TensorFlow ends an
     iteration when its object goes, and waits for what reads ahead; a function in Python that is

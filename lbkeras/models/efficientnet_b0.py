@@ -1,4 +1,4 @@
-"""EfficientNet-B0, with ghost batch normalisation if asked for."""
+"""EfficientNet-B0, with ghost batch normalization if asked for."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,9 @@ def efficientnet_b0(
 ) -> keras.Model:
     """EfficientNet-B0 from `keras.applications` without weights, for training from scratch.
 
-    What differs there: the uint8 input and its normalisation in the place of Keras' own, dropout
+    What differs there: the uint8 input and its normalization in the place of Keras' own, dropout
     and float32 logits after the global average pooling, L2 on kernels, batch norm with momentum 0.9
-    (Keras' 0.99 lags behind when large batches leave few updates), and ghost batch normalisation.
+    (Keras' 0.99 lags behind when large batches leave few updates), and ghost batch normalization.
     The residual branch of block i of 0 to 15 is dropped as a whole for an example (drop connect)
     with probability 0.2 i / 16, as published.
 
@@ -38,8 +38,8 @@ def efficientnet_b0(
         dropout: rate before the logits, 0 to 1. Default 0.2, the paper's.
         synchronized: batch norm over the batches of all replicas under `tf.distribute`, rather than
             each replica's own.
-        ghost_batch_size: examples that are normalised together in training. Default None: plain
-            batch normalisation.
+        ghost_batch_size: examples that are normalized together in training. Default None: plain
+            batch normalization.
         mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape.
         standard_deviation: likewise.
@@ -72,7 +72,7 @@ def efficientnet_b0(
     body = keras.applications.EfficientNetB0(
         include_top=False, weights=None, input_shape=tuple(input_shape), pooling="avg"
     )
-    first = body.get_layer("stem_conv_pad")  # after Keras' own rescaling and normalisation
+    first = body.get_layer("stem_conv_pad")  # after Keras' own rescaling and normalization
     x = keras.Model(first.input, body.outputs[0]).call(x)
     for layer in body.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

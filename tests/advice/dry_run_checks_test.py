@@ -10,6 +10,7 @@ from lbkeras.callbacks.checkpoint import Checkpoint
 from lbkeras.data.pipeline import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.planning.recipes import warmup_steps_plan
+from tests.data.examples import Items
 
 PLAN = warmup_steps_plan(
     num_examples=60, epochs=6, boundaries=(4,), factor=10.0, base_learning_rate=0.1,
@@ -88,7 +89,13 @@ def test_a_checkpoint_comes_back_bit_for_bit(kind, message, model, train, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_order_is_the_same_from_its_middle_on(train):
+def by_shards():
+    return Pipeline(Items(np.arange(60.0)[:, None], np.arange(60)), 20, shuffle="shards")
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_an_order_is_the_same_from_its_middle_on(train, shards):
+    train = by_shards() if shards else train
     batches = train.copy(batch_size=5).dataset(2, 4)
     check_order(train, batches, 2, 24)
     with pytest.raises(UserError, match="at place 23 of epoch 3 again when it is read alone"):

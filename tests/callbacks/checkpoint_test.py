@@ -1,7 +1,6 @@
 """A run that was killed and restored ends as if nothing had happened: bit for bit."""
 
 import functools
-import json
 import shutil
 import types
 
@@ -12,7 +11,7 @@ import pytest
 from lbkeras.callbacks import BatchSizeScheduler, Checkpoint, TrainingStatistics
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
-from tests.data.examples import Items
+from tests.callbacks.checkpoint_state import with_state
 
 SIZES = (128, 256, 128, 256)  # 11, 5, 11 and 5 updates
 
@@ -467,113 +466,6 @@ def test_a_checkpoint_of_another_model_or_optimizer_is_refused(saved, compiled, 
     for model in (compiled(hidden=4), compiled(keras.optimizers.Adam())):
         with pytest.raises(UserError, match="expected one of this model and optimizer.*received"):
             checkpoint.restore(model)
-
-
-OPTIMIZERS = {
-    "SGD": lambda: keras.optimizers.SGD(0.1),
-    "momentum": lambda: keras.optimizers.SGD(0.1, momentum=0.9),
-    "RMSprop": lambda: keras.optimizers.RMSprop(),
-    "scaled": lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1)),
-}
-
-
-def small(optimizer, units=(2, 3)):
-    layers = [keras.layers.Dense(number) for number in units]
-    model = keras.Sequential([keras.Input((4,)), *layers])
-    model.compile(optimizer, "mse")
-    return model
-
-
-def written(directory, model, step=0):
-    """A checkpoint of it, inside an epoch or at its end."""
-    train = Pipeline((np.zeros((8, 4)), np.zeros((8, 3))), 2)
-    checkpoint = Checkpoint(directory, train)
-    checkpoint.set_model(model)
-    model.optimizer.build(model.trainable_variables)
-    checkpoint.save(0, step)
-
-
-@pytest.mark.parametrize(
-    "theirs, ours",
-    [("momentum", "SGD"), ("momentum", "RMSprop"), ("RMSprop", "momentum"), ("scaled", "SGD")],
-)
-def test_state_of_another_optimizer_with_the_same_shapes_is_refused(theirs, ours, tmp_path):
-    written(tmp_path, small(OPTIMIZERS[theirs]()))
-    checkpoint = Checkpoint(tmp_path, Pipeline((np.zeros((8, 4)), np.zeros((8, 3))), 2))
-    with pytest.raises(UserError, match="expected one of this model and optimizer.*received"):
-        checkpoint.restore(small(OPTIMIZERS[ours]()))
-
-
-def test_state_of_a_deeper_model_is_refused(tmp_path):
-    written(tmp_path, small(OPTIMIZERS["SGD"](), units=(2, 3, 5)))
-    checkpoint = Checkpoint(tmp_path, Pipeline((np.zeros((8, 4)), np.zeros((8, 3))), 2))
-    with pytest.raises(UserError, match=r"whose model has 4 variables, .* one of shape \(3, 5\)"):
-        checkpoint.restore(small(OPTIMIZERS["SGD"]()))
-
-
-def test_a_place_inside_an_epoch_of_other_data_is_refused(tmp_path):
-    more = Pipeline((np.zeros((9, 4)), np.zeros((9, 3))), 2)
-    written(tmp_path, small(OPTIMIZERS["SGD"]()), step=2)
-    with pytest.raises(UserError, match="expected the data of .* 8 examples, received 9"):
-        Checkpoint(tmp_path, more).restore(small(OPTIMIZERS["SGD"]()))
-    written(tmp_path, small(OPTIMIZERS["SGD"]()))  # between epochs data may come and go
-    assert Checkpoint(tmp_path, more).restore(small(OPTIMIZERS["SGD"]())) == 0
-
-
-def test_a_place_inside_an_epoch_of_other_contents_is_refused(tmp_path):
-    """The same number of examples in the same order."""
-    x, y = np.zeros((8, 4)), np.zeros((8, 3))
-    for others in ((x + 1, y), Items(x, y)):  # of which only the first examples are known
-        others, reports = Pipeline(others, 2), []
-        written(tmp_path, small(OPTIMIZERS["SGD"]()), step=2)
-        if others.contents()[0] == "all":
-            with pytest.raises(UserError, match="expected the data of .* received others of"):
-                Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()))
-        else:
-            Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()), reports.append)
-            assert reports == []
-        written(tmp_path, small(OPTIMIZERS["SGD"]()))
-        Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()), reports.append)
-        assert len(reports) == (others.contents()[0] == "all")
-
-
-ITEMS = Items(np.zeros((8, 4)), np.zeros((8, 3)))
-BUFFER = "a buffer of 4 examples"
-
-
-@pytest.mark.parametrize(
-    "order, source, same",
-    [
-        ("a permutation", ITEMS, True),
-        ("a permutation", ITEMS.parts, True),
-        (None, ITEMS.parts, True),
-        (BUFFER, ITEMS, False),
-        (None, ITEMS, False),  # of an lbkeras that shuffled sets on the disk through a buffer
-    ],
-)
-def test_a_place_inside_an_epoch_of_another_order_is_refused(order, source, same, tmp_path):
-    reports = []
-    for step in (2, 0):
-        written(tmp_path, small(OPTIMIZERS["SGD"]()), step)
-        with_state(tmp_path / "update_000000000.npz", lambda state: state.update(order=order))
-        checkpoint = Checkpoint(tmp_path, Pipeline(source, 2))
-        if step and not same:
-            said = f"in the order of {order or 'a shuffle buffer'}, received a permutation; resume"
-            with pytest.raises(UserError, match=said):
-                checkpoint.restore(small(OPTIMIZERS["SGD"]()))
-        else:
-            checkpoint.restore(small(OPTIMIZERS["SGD"]()), reports.append)
-    assert len(reports) == (not same)
-
-
-def with_state(path, change):
-    """Gives the checkpoint another state, which it returns."""
-    with np.load(path) as file:
-        arrays = {name: file[name] for name in file.files}
-    state = json.loads(bytes(arrays.pop("state")))
-    change(state)
-    np.savez(path, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
-    return state
 
 
 def test_a_newer_format_is_refused_and_one_without_restored(saved, tmp_path):

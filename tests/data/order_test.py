@@ -110,6 +110,29 @@ def test_batches_are_others_in_each_epoch_at_the_proportions_of_imagenet(kind, r
     assert np.all(np.max(switched, axis=0) >= 0)
 
 
+def order_of_a_stream(num_examples, buffer, epoch):
+    """As tf.data shuffles: from a random slot of the buffer, which the next example then fills."""
+    slots = np.random.default_rng(epoch).integers(buffer, size=num_examples)
+    held, places = list(range(buffer)), []
+    for following, slot in zip(range(buffer, num_examples), slots.tolist(), strict=False):
+        places.append(held[slot])
+        held[slot] = following
+    return np.concatenate([places, np.random.default_rng(99 - epoch).permutation(held)])
+
+
+@pytest.mark.parametrize("reduced", [64, FULL])
+def test_a_streams_buffer_leaves_batches_alike_and_examples_unseen(reduced):
+    """What the guide says of a stream: 3 epochs, a buffer of 1 GiB, 110 kB an example."""
+    num_examples, buffer = IMAGENET // reduced, (1 << 30) // 110_000 // reduced
+    orders = [order_of_a_stream(num_examples, buffer, epoch) for epoch in range(3)]
+    for size, alike, unseen in ((8_192, 0.197, 0.0001), (81_920, 0.790, 0.036)):
+        steps = [steps_of(each, size // reduced, num_examples) for each in orders]
+        pairs = itertools.combinations(steps, 2)
+        found = [in_the_same_step(one, other, size // reduced)[1] for one, other in pairs]
+        assert np.mean(found) == pytest.approx(alike, abs=0.004)
+        assert np.mean(np.max(steps, axis=0) < 0) == pytest.approx(unseen, abs=0.0005)
+
+
 SIZES = (40, 1, 100, 0, 61, 300, 0)
 
 

@@ -162,10 +162,10 @@ def test_a_checkpoint_inside_an_epoch_knows_the_windows_the_files_and_the_worker
     divided = Numbers()
     divided.shards = [60] * 10
     divided = Pipeline(divided, 50, shuffle="shards", shuffle_bytes=BYTES)
-    assert data.goes_on_in(data.order(2), 2)
+    assert data.resumes_in(data.order(2), 2)
     without = Pipeline(Numbers(), 50)
     for order in (data.order(1), *(each.order(2) for each in (other, divided, without)), None):
-        assert not data.goes_on_in(order, 2)
+        assert not data.resumes_in(order, 2)
 
 
 class ByClass:

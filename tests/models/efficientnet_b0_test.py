@@ -15,7 +15,7 @@ def _norms(model):
 
 def test_small_images_have_the_published_parameters():
     """5.3 M in the paper's table 1; 5,288,548 in torchvision's documentation. Keras lists 5,330,571
-    with 42,016 moving statistics and the 7 of its own normalisation, in whose place ours is."""
+    with 42,016 moving statistics and the 7 of its own normalization, in whose place ours is."""
     model = efficientnet_b0((64, 64, 3), weight_decay=0.02, synchronized=True)
     count = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     assert count == 5_288_548 == 5_330_571 - 42_016 - 7
