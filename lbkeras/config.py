@@ -290,7 +290,10 @@ def polynomial_plan(
     """The section `plan` of LARS' papers: linear warm-up from 0, polynomial decay of power 2 to 0.
 
     Args:
-        epochs, batch_size, learning_rate, warmup_epochs: of `lbkeras.planning.polynomial_plan`.
+        epochs: as of `lbkeras.planning.polynomial_plan`, like the others.
+        batch_size: global, in examples.
+        learning_rate: the highest.
+        warmup_epochs: until it is reached.
         **more: further keys, or others than momentum 0.9 and a final learning rate of 0.
     """
     return dict(

@@ -146,7 +146,8 @@ def test_two_workers_train_to_the_weights_of_one_process(undisturbed, one_proces
         )
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.release)])
+@pytest.mark.release  # in the gate tests/distribution/workers_test.py, and kills of one process
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_worker_ends_the_other_and_both_go_on(victim, workers, undisturbed, tmp_path):
     command = ("train", *GROWN, f"--workdir={tmp_path / 'run'}")
     processes, addresses = workers.start(*command)
