@@ -121,7 +121,8 @@ def digits():
         base_learning_rate=0.05,
         small=32,
         large=256,
-        seeds=5,
+        seeds=20,
+        first_seed=10,
     )
 
 
@@ -139,6 +140,7 @@ def mnist():
         base_learning_rate=0.05,
         small=128,
         large=1024,
+        seeds=5,
     )
 
 

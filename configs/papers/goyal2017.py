@@ -116,7 +116,8 @@ def digits():
         base_learning_rate=0.1,
         small=32,
         large=128,
-        seeds=5,
+        seeds=20,
+        first_seed=10,
     )
 
 
@@ -135,6 +136,7 @@ def mnist():
         base_learning_rate=0.05,
         small=128,
         large=512,
+        seeds=5,
     )
 
 

@@ -227,6 +227,7 @@ _SCHEDULES = dict(original="decay_learning_rate", hybrid="hybrid", increase_batc
 def optimizers():
     """Figures 3 and 4: the three schedules under four optimizers."""
     config = digits()
+    config.seeds = 5
     config.arms = common.arms(
         {
             f"{optimizer}_{schedule}": dict(
@@ -250,6 +251,7 @@ def learning_rates():
     What critics of the paper missed: wall clock stands beside the updates in the report.
     """
     config = digits()
+    config.seeds = 5
     rate, batch = config.plan.learning_rate, config.plan.batch_size
     fixed = {
         f"fixed_x{k}": dict(

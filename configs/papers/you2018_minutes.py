@@ -85,7 +85,8 @@ def digits():
         plan=common.polynomial_plan(20, 32, 0.01, 2.0),
         arm="sgd_32",
         arms=dict(lars_359=_lars(20, **settings), lars_359_short=_lars(14, **settings)),
-        seeds=10,
+        seeds=20,
+        first_seed=10,
     )
 
 

@@ -98,7 +98,8 @@ def digits():
         model=dict(name="row_lstm", num_classes=10, units=32, projection=32),
         plan=dict(epochs=30, base_learning_rate=0.1, base_warmup_epochs=0.1),
         batches=(8, 64, 512),
-        seeds=5,
+        seeds=20,
+        first_seed=10,
     )
 
 

@@ -10,6 +10,7 @@ accuracy of an all-reduce (PmSGD) up to large batches.
 Variants (`--config=configs/papers/yuan2021_decentlam.py:VARIANT`):
     digits              scikit-learn's digits, embedded; 16 nodes, one hidden layer; the default
     mnist               MNIST, 16 nodes, small convolutional network
+    mnist_tuning        its learning rates, chosen on a held-out fifth of the training split
     imagenet_resnet50   ResNet-50, 8 nodes, batches to 32,768
 
 The nodes are stacked in one process; each owns a part of the data with labels mostly its own
@@ -17,7 +18,9 @@ The nodes are stacked in one process; each owns a part of the data with labels m
 complete graph, which is momentum SGD on the mean gradient, as after an all-reduce (a test shows
 it). All arms of a batch size have the same learning rate: that of digits the best of a factor 2
 apart for `parallel_B`, of equal ones the smaller, by val_accuracy on `train[80%:]` after training
-on `train[:80%]`, seeds 100 and 101; those of mnist are guesses.
+on `train[:80%]`, seeds 100 and 101; those of mnist in the same way, by mnist_tuning:
+
+    python -m lbkeras.replication.selection runs/yuan2021_mnist_tuning
 
 Where the paper measures the bias on linear regression, tests/methods/decentralized/base_test.py
 does the same; here accuracy and `consensus_distance` show it, sqrt(1/n sum |x_i - mean|^2) at the
@@ -50,6 +53,8 @@ _RATES = dict(
     digits={64: 0.05, 256: 0.2, 704: 0.8},
     mnist={256: 0.05, 2048: 0.2, 8192: 0.4},
 )
+# The middle of the five that mnist_tuning tries, by batch size.
+_MIDDLES = {256: 0.05, 2048: 0.2, 8192: 0.4}
 _OPTIMIZERS = dict(
     parallel=("all-reduce momentum SGD", dict(name="DmSGD", topology="complete")),
     dmsgd=("DmSGD on a ring", dict(name="DmSGD", topology="ring")),
@@ -75,15 +80,34 @@ def _arm(optimizer, batch_size, nodes, plan):
     )
 
 
-def _experiment(*, data, model, epochs, boundary, warmup_epochs, seeds, nodes=16):
-    rates = _RATES[data["name"]]
+def _arms(rates, nodes):
     arms = {}
     for optimizer in _OPTIMIZERS:
         for batch_size, rate in rates.items():
             if optimizer == "decentlam_exponential" and batch_size != _middle(rates):
                 continue
-            plan = dict(learning_rates=(rate, rate / 10))
-            arms[f"{optimizer}_{batch_size}"] = _arm(optimizer, batch_size, nodes, plan)
+            arms[f"{optimizer}_{batch_size}"] = _steps_arm(optimizer, batch_size, nodes, rate)
+    return arms
+
+
+def _tuning_arms(rates, nodes):
+    """`parallel_B` alone, whose rate all arms of a batch size take."""
+    return {
+        common.rate_arm(f"parallel_{batch_size}", rate): _steps_arm(
+            "parallel", batch_size, nodes, rate
+        )
+        for batch_size, middle in rates.items()
+        for rate in common.rates_around(middle)
+    }
+
+
+def _steps_arm(optimizer, batch_size, nodes, rate):
+    return _arm(optimizer, batch_size, nodes, dict(learning_rates=(rate, rate / 10)))
+
+
+def _experiment(*, data, model, epochs, boundary, warmup_epochs, tuning=False, **more):
+    nodes = 16
+    make_arms, rates = (_tuning_arms, _MIDDLES) if tuning else (_arms, _RATES[data["name"]])
     return common.experiment(
         data=data | dict(dirichlet_alpha=0.1),
         model=model | dict(num_classes=10),
@@ -97,8 +121,9 @@ def _experiment(*, data, model, epochs, boundary, warmup_epochs, seeds, nodes=16
             momentum=0.9,
             warmup_epochs=warmup_epochs,
         ),
-        arms=arms,
-        seeds=seeds,
+        arms=make_arms(rates, nodes),
+        tuning=tuning,
+        **more,
     )
 
 
@@ -110,11 +135,12 @@ def digits():
         epochs=60,
         boundary=40,
         warmup_epochs=6.0,
-        seeds=8,
+        seeds=20,
+        first_seed=10,
     )
 
 
-def mnist():
+def mnist(tuning=False):
     """MNIST: 16 nodes with 3,750 examples each."""
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
@@ -122,7 +148,8 @@ def mnist():
         epochs=10,
         boundary=7,
         warmup_epochs=1.0,
-        seeds=3,
+        seeds=1 if tuning else 3,
+        tuning=tuning,
     )
 
 
@@ -171,12 +198,19 @@ def imagenet_resnet50():
     )
 
 
-get_config = common.variants(digits=digits, mnist=mnist, imagenet_resnet50=imagenet_resnet50)
+get_config = common.variants(
+    digits=digits,
+    mnist=mnist,
+    mnist_tuning=lambda: mnist(tuning=True),
+    imagenet_resnet50=imagenet_resnet50,
+)
 
 
 def get_claims(variant="digits"):
     """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
     variant = variant or "digits"
+    if variant == "mnist_tuning":
+        return []  # it chooses rates and claims nothing
     if variant == "imagenet_resnet50":
         return [
             _keeps_accuracy(batch_size, f"parallel_{batch_size}")
