@@ -26,8 +26,7 @@ from lbkeras.replication.formats import (
     unit_of,
     with_texts,
 )
-from lbkeras.replication.reasons import format_p
-from lbkeras.replication.verdicts import TARGETS_STATED, TEST_STATED
+from lbkeras.replication.reasons import TARGETS_STATED, TEST_STATED, format_p
 
 _PICTURES = (
     "Lines and points are means over an arm's finished seeds, bands and bars a standard deviation "
