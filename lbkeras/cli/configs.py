@@ -82,7 +82,8 @@ def format_config(path: Path, variants: list[dict]) -> str:
     blocks = [f"{title}\n{paper['citation']}, arXiv {paper['arxiv']}\nfile: {path}"]
     for each in variants:
         lines = [_filled(f"{each['variant']}: {each['what']}")]
-        lines += [_filled(say(each), "  ") for say in (_cost, _measured, _reached)]
+        said = [say(each) for say in (_cost, _measured, _reached, _decided)]
+        lines += [_filled(text, "  ") for text in said if text]
         workdir = f"runs/{path.stem.split('_')[0]}_{each['variant']}"
         lines.append(
             f"  lbkeras replicate --config={path.stem}:{each['variant']} \\\n"
@@ -197,3 +198,9 @@ def _reached(each: dict) -> str:
     if papers.get("accuracy") is None:
         return f"{text}; the paper gives no accuracy of this arm"
     return f"{text}; in the paper {format_paper(papers, 'accuracy')} % ({each['paper']['setting']})"
+
+
+def _decided(each: dict) -> str:
+    """How many of its claims have each verdict; empty where none was tested."""
+    counted = (each["measured"] or {}).get("claims")
+    return f"claims: {', '.join(f'{n} {word}' for word, n in counted.items())}" if counted else ""

@@ -9,6 +9,7 @@ from lbkeras import metrics
 from lbkeras.errors import UserError, unknown_name
 
 TESTS = ("not_worse", "worse", "equivalent", "ratio_at_least")
+POINT = 0.01  # of an accuracy
 # How sure a source is, with the letter that a report has for it, and records before 0.2.0 have.
 TAGS = {
     "stated": ("S", "stated in the source"),
@@ -34,6 +35,10 @@ class Claim:
         equivalent       |a - b| <= margin      (two one-sided tests)
         ratio_at_least   b / a >= ratio         (geometric means of the metric as recorded)
 
+    Where a = b no number of seeds shows a < b or a > b. So a claim of `worse` is not supported as
+    soon as the seeds show a > b - smallest_effect (non-inferiority); if they show a < b - margin as
+    well, it is supported, and the reason says by how little.
+
     Args:
         name: a short identifier.
         statement: the claim in one sentence, in the paper's words.
@@ -47,6 +52,8 @@ class Claim:
             that is derived from the history, such as `val_accuracy_median_of_last_5`.
         margin: absolute, in the metric's unit (0.01 is one point of accuracy); required and
             positive for `not_worse` and `equivalent`.
+        smallest_effect: of `worse`, the smallest difference that matters, in the metric's unit;
+            at least `margin`, which it is unless stated; of an accuracy without a margin 0.01.
         ratio: positive; required for `ratio_at_least`.
         paper: the paper's own values, for the report only: `{"arm": 0.944, "baseline": 0.943}`.
         note: a remark for the report.
@@ -70,6 +77,7 @@ class Claim:
     paper: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     note: str = ""
     better: str | None = None
+    smallest_effect: float | None = None
 
     def __post_init__(self):
         for key in _TEXTS:
@@ -89,6 +97,10 @@ class Claim:
             raise self._error("baseline", "another arm than the claim's", self.baseline)
         if not isinstance(self.paper, Mapping):
             raise self._error("paper", "a dictionary", self.paper)
+        if self.test != "worse" and self.smallest_effect is not None:
+            raise self._error(
+                "smallest_effect", f"nothing for the test {self.test!r}", self.smallest_effect
+            )
         if self.test == "ratio_at_least":
             if not _is_number(self.ratio) or self.ratio <= 0:
                 raise self._error("ratio", "a positive number", self.ratio)
@@ -100,6 +112,9 @@ class Claim:
         if self.test == "worse":
             if self.margin is not None and (not _is_number(self.margin) or self.margin < 0):
                 raise self._error("margin", "a number >= 0", self.margin)
+            least, effect = self.margin or 0, self.smallest_effect
+            if effect is not None and (not _is_number(effect) or effect < least):
+                raise self._error("smallest_effect", f"a number >= {least:g}", effect)
         elif not _is_number(self.margin) or self.margin <= 0:
             raise self._error("margin", "a positive number", self.margin)
 
@@ -134,6 +149,15 @@ class Claim:
     def lower_is_better(self) -> bool:
         """Whether less of it is better: what the claim says, else what is known of the metric."""
         return self._direction == metrics.LOWER
+
+    @property
+    def effect_that_matters(self) -> float:
+        """The `smallest_effect`, or what it is unless stated."""
+        if self.smallest_effect is not None:
+            return self.smallest_effect
+        if self.margin is None and self.test == "worse" and metrics.of(self.metric).is_share:
+            return POINT
+        return self.margin or 0.0
 
     @property
     def is_cost(self) -> bool:

@@ -88,13 +88,14 @@ def p_values_of(claim: Claim, comparison: Comparison) -> tuple[float, float]:
         supports = max(comparison.p_above(-margin), comparison.p_below(margin))
         outside = comparison.p_below(-margin, strict=True), comparison.p_above(margin, strict=True)
         return supports, min(outside)
-    better = (comparison.p_above, comparison.p_below)
+    above, below = comparison.p_above, comparison.p_below
+    effect = claim.effect_that_matters
     if claim.lower_is_better:
-        better, margin = better[::-1], -margin
-    # worse: a difference of exactly -margin is not below it, so it speaks against
-    above = better[0](-margin)
-    below = better[1](-margin, strict=True)
-    return (above, below) if claim.test == "not_worse" else (below, above)
+        above, below, margin, effect = below, above, -margin, -effect
+    if claim.test == "not_worse":
+        return above(-margin), below(-margin, strict=True)
+    # a difference of exactly -margin is not below it, so it speaks against
+    return below(-margin, strict=True), above(-effect)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,8 +1,9 @@
 """The claims of a comparison for which nobody has stated any."""
 
 from lbkeras import metrics
+from lbkeras.replication.claims import POINT
 
-MARGIN = 0.01  # a point, of a share
+MARGIN = POINT  # of a share
 RATIO = 0.95
 
 

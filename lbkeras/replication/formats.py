@@ -1,7 +1,7 @@
 """Numbers and runs of a report in words; no number is computed here but units."""
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lbkeras import metrics
@@ -75,6 +75,18 @@ def format_paper(paper: dict[str, Any], key: str, tag: bool = False) -> str:
     return f"{text} [{letter_of(str(label))}]" if tag and label else text
 
 
+def format_claimed(claim: dict[str, Any]) -> str:
+    """The paper's own values of a claim's two arms: `76.26 %; 76.40 %`, or a dash."""
+    paper, metric = claim.get("paper") or {}, claim["metric"]
+    texts = [
+        f"{format_number(value, metric)}{unit_of(metric)}"
+        if isinstance(value, (int, float))
+        else value
+        for value in (paper.get("arm"), paper.get("baseline"))
+    ]
+    return "; ".join(NONE if text is None else str(text) for text in texts) if paper else NONE
+
+
 def describe_effect(claim: dict[str, Any]) -> str:
     """The effect with its interval, in points for accuracies: `-0.10 points (-0.60 to 0.40)`."""
     result, metric = claim["result"], claim["metric"]
@@ -106,6 +118,15 @@ def describe_runs(arm: dict[str, Any]) -> str:
         if seeds[key]
     ]
     return ", ".join([f"n={len(seeds['finished'])}", *others])
+
+
+def describe_n(n: dict[str, int]) -> str:
+    """`5 pairs`; `5 and 4, 4 pairs` where seeds of an arm are left out; `5 and 4` without pairs."""
+    both = f"{n['arm']} and {n['baseline']}"
+    if not n["pairs"]:
+        return both
+    pairs = f"{n['pairs']} pairs"
+    return pairs if n["arm"] == n["baseline"] == n["pairs"] else f"{both}, {pairs}"
 
 
 def describe_outcome(row: dict[str, Any]) -> str:
@@ -185,4 +206,12 @@ def printable(text: str) -> str:
     """White space as spaces, and no control character that a terminal would obey."""
     return "".join(
         " " if c.isspace() else "�" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text
+    )
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; a bar in a cell becomes another sign."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(str(cell).replace('|', '∣') for cell in line)} |" for line in lines
     )

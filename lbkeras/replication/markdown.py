@@ -11,9 +11,11 @@ from lbkeras.replication.formats import (
     describe_date,
     describe_effect,
     describe_hardware,
+    describe_n,
     describe_outcome,
     describe_runs,
     describe_versions,
+    format_claimed,
     format_count,
     format_metric,
     format_number,
@@ -21,13 +23,13 @@ from lbkeras.replication.formats import (
     format_ratio,
     format_seconds,
     label_of,
+    markdown_table,
     papers_numbers,
     printable,
     unit_of,
     with_texts,
 )
-from lbkeras.replication.reasons import format_p
-from lbkeras.replication.verdicts import TARGETS_STATED, TEST_STATED
+from lbkeras.replication.reasons import TARGETS_STATED, TEST_STATED, format_p
 
 _PICTURES = (
     "Lines and points are means over an arm's finished seeds, bands and bars a standard deviation "
@@ -162,7 +164,7 @@ def render_arms(report: dict[str, Any]) -> str:
     setting = (report["paper"] or {}).get("setting")
     if tags and setting:
         tags += f" They are for {setting}: compare orderings and ratios, not accuracies."
-    blocks = [_markdown_table(header, rows), " ".join(filter(None, [legend, tags]))]
+    blocks = [markdown_table(header, rows), " ".join(filter(None, [legend, tags]))]
     blocks += _render_measured(report) + _render_targets(report) + _render_reference(report)
     return "\n\n".join([*blocks, *(["\n".join(described + notes)] if described or notes else [])])
 
@@ -182,7 +184,7 @@ def _render_measured(report: dict[str, Any]) -> list[str]:
             for summary, each in zip(summaries, names, strict=True)
         ]
         rows.append([f"`{name}`", *cells])
-    table = _markdown_table(["arm", *(f"{ours}{label_of(each)}" for each in names)], rows)
+    table = markdown_table(["arm", *(f"{ours}{label_of(each)}" for each in names)], rows)
     return [f"Measured at the end of each run, mean ± standard deviation:\n\n{table}"]
 
 
@@ -202,7 +204,7 @@ def _render_targets(report: dict[str, Any]) -> list[str]:
         tables.append(
             f"Until a {what}, mean ± standard deviation, up to the evaluation that first had it; "
             "where not all runs reached it, the median, if the middle ones did:\n\n"
-            f"{_markdown_table(header, rows)}"
+            f"{markdown_table(header, rows)}"
         )
     return tables
 
@@ -230,7 +232,7 @@ def _render_reference(report: dict[str, Any]) -> list[str]:
         f"Epochs until a {what}, beside the recipe's own reference: {reference['source']} "
         f"[{letter_of(reference['tag'])}]. Between its batch sizes it is interpolated linearly."
     )
-    return [f"{said} {tags}".rstrip() + f"\n\n{_markdown_table(header, rows)}"]
+    return [f"{said} {tags}".rstrip() + f"\n\n{markdown_table(header, rows)}"]
 
 
 def _spent_until(summary: dict[str, Any], metric: str) -> str:
@@ -255,7 +257,8 @@ def render_claims(report: dict[str, Any]) -> str:
         source = f" ({claim['source']} [{letter_of(claim['tag'])}])" if claim.get("source") else ""
         rows.append([
             f"{claim['statement']}{source}", f"**{result['verdict']}**", describe_effect(claim),
-            *([_claimed(claim)] if has_paper else []), _describe_n(result["n"]), result["reason"],
+            *([format_claimed(claim)] if has_paper else []), describe_n(result["n"]),
+            result["reason"],
         ])  # fmt: skip
     header = [
         "claim", "verdict", "effect, ours" if has_paper else "effect",
@@ -265,16 +268,7 @@ def render_claims(report: dict[str, Any]) -> str:
     explained = [_explain_tags("The claims", tags), f"Verdicts: {TEST_STATED}"]
     if any(is_target(claim["metric"]) for claim in report["claims"]):
         explained.append(TARGETS_STATED)
-    return "\n\n".join([_markdown_table(header, rows), " ".join(filter(None, explained))])
-
-
-def _describe_n(n: dict[str, int]) -> str:
-    """`5 pairs`; `5 and 4, 4 pairs` where seeds of an arm are left out; `5 and 4` without pairs."""
-    both = f"{n['arm']} and {n['baseline']}"
-    if not n["pairs"]:
-        return both
-    pairs = f"{n['pairs']} pairs"
-    return pairs if n["arm"] == n["baseline"] == n["pairs"] else f"{both}, {pairs}"
+    return "\n\n".join([markdown_table(header, rows), " ".join(filter(None, explained))])
 
 
 def render_circumstances(report: dict[str, Any]) -> str:
@@ -291,18 +285,6 @@ def render_circumstances(report: dict[str, Any]) -> str:
         *(f"- note: {note}" for note in report["notes"]),
     ]
     return "\n".join(lines)
-
-
-def _claimed(claim: dict[str, Any]) -> str:
-    """The paper's own values of the two arms."""
-    paper, metric = claim.get("paper") or {}, claim["metric"]
-    texts = [
-        f"{format_number(value, metric)}{unit_of(metric)}"
-        if isinstance(value, (int, float))
-        else value
-        for value in (paper.get("arm"), paper.get("baseline"))
-    ]
-    return "; ".join(NONE if text is None else str(text) for text in texts) if paper else NONE
 
 
 def _render_not_finished(report: dict[str, Any]) -> list[str]:
@@ -347,10 +329,3 @@ def _ratio(report: dict[str, Any], arm: str, what: str, less: str) -> str:
 def _from_to(ends: dict[str, Any], form: str) -> str:
     texts = [form.format(ends[key]) for key in ("first", "last") if ends[key] is not None]
     return " to ".join(dict.fromkeys(texts)) or NONE
-
-
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        f"| {' | '.join(str(cell).replace('|', '∣') for cell in line)} |" for line in lines
-    )

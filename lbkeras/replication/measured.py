@@ -1,6 +1,8 @@
 """What the kept results measured of each variant of a config, for `lbkeras configs`."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from lbkeras import metrics
@@ -16,6 +18,7 @@ _PAPER = re.compile(r"^Paper: .*arXiv ([\d.]+)\.$", re.M)
 _VARIANT = re.compile(r"^- config: `.*:(\w+)`$", re.M)
 _HARDWARE = re.compile(r"^- hardware: (.+)$", re.M)
 _DATE = re.compile(r"^- date: (.+)$", re.M)
+_VERDICT = re.compile(r"^\| .+? \| \*\*([a-z ]+)\*\* \|", re.M)
 
 
 def of_report(report: dict[str, Any]) -> dict[str, Any] | None:
@@ -26,8 +29,8 @@ def of_report(report: dict[str, Any]) -> dict[str, Any] | None:
 
     Returns:
         `arxiv` and `variant`; `date` and `hardware` in words; the finished `runs` and their
-        `seconds` of training together; of the first arm its name `arm`, `n`, `updates`, and `mean`
-        and `standard_deviation` of `metric`.
+        `seconds` of training together; how many `claims` have each verdict; of the first arm its
+        name `arm`, `n`, `updates`, and `mean` and `standard_deviation` of `metric`.
     """
     arm = report["arms"][report["baseline"]]
     arxiv = (report["paper"] or {}).get("arxiv")
@@ -42,6 +45,7 @@ def of_report(report: dict[str, Any]) -> dict[str, Any] | None:
         hardware=[_without_runs(describe_hardware(each)) for each in report["hardware"]],
         runs=sum(each["n"] for each in seconds),
         seconds=round(sum(sum(each["values"]) for each in seconds)),
+        claims=_counted(claim["result"]["verdict"] for claim in report["claims"]),
         arm=report["baseline"],
         n=arm["metric"]["n"],
         updates=round(arm["updates"]["mean"]),
@@ -66,6 +70,7 @@ def of_section(text: str) -> dict[str, Any] | None:
         hardware=[_without_runs(each) for each in _HARDWARE.findall(text)],
         runs=sum(int(each[4]) for each in arms),
         seconds=round(sum(int(each[4]) * _number(each[6]) for each in arms)),
+        claims=_counted(_VERDICT.findall(text)),
         arm=name,
         n=int(n),
         updates=round(_number(updates)),
@@ -86,6 +91,10 @@ def by_paper(measurements: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any
         values = {key: value for key, value in each.items() if key not in ("arxiv", "variant")}
         papers.setdefault(each["arxiv"], {})[each["variant"]] = {"results": folder} | values
     return {paper: dict(sorted(papers[paper].items())) for paper in sorted(papers)}
+
+
+def _counted(verdicts: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(verdicts).items(), reverse=True))
 
 
 def _number(text: str) -> float:

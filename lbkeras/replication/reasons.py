@@ -1,16 +1,47 @@
-"""The reason of a verdict in words."""
+"""Verdicts in words: what they mean, and the reason of one."""
 
 from lbkeras import metrics
 from lbkeras.replication.claims import Claim
 
+# What the words and tests mean, as reports state it.
+VERDICTS = (
+    "supported: the seeds show it; not supported: they show the opposite, or less of it than "
+    "matters; inconclusive: neither."
+)
+TEST_STATED = (
+    f"{VERDICTS} One-sided t-tests over seeds, alpha 0.05: of the differences between the two "
+    "arms, seed by seed, where at least two seeds finished in both (pairs), else Welch's. The "
+    "corrected p-value decides: Holm's method over all claims of this table that are not compared "
+    "exactly (one without a test counts as p = 1), those that support and those that speak against "
+    "each by themselves. not_worse: supported when 'arm <= baseline - margin' is rejected, not "
+    "supported when 'arm >= baseline - margin' is rejected. worse: supported when "
+    "'arm >= baseline' is rejected; otherwise not supported when 'arm <= baseline - the smallest "
+    "effect that matters' is, which is a point of an accuracy and 0 of other metrics unless the "
+    "claim states it. equivalent: two one-sided tests. ratio_at_least: the same on logarithms. "
+    "Otherwise inconclusive. One seed in an arm is always inconclusive. An accuracy counts whole "
+    "examples, so a standard deviation below one of them is taken as one: arms that coincide in "
+    "every seed are not known to be equal. Numbers of updates, examples and epochs that no seed "
+    "changes are compared exactly. Other values that do not vary are inconclusive. Intervals are "
+    "90 %, which matches the one-sided tests, and not corrected."
+)
+TARGETS_STATED = (
+    "A seed that did not reach a target counts with what it spent, less than what it would need: "
+    "so no verdict is in the favour of its arm. A standard deviation below what a seed spends "
+    "between two evaluations is taken as that."
+)
 
-def sentence(claim: Claim, word: str) -> str:
-    """What the verdict says of the two arms, without a full stop."""
+
+def sentence(claim: Claim, word: str, small: bool = False) -> str:
+    """What the verdict says of the two arms, without a full stop.
+
+    Args:
+        claim: the claim.
+        word: its verdict.
+        small: of a supported `worse`, whether the seeds also show that it is by less than matters.
+    """
     label = metrics.of(claim.metric).label
-    margin = f"{claim.margin or 0:g} {label}"
-    if metrics.of(claim.metric).is_share:
-        points = 100 * (claim.margin or 0)
-        margin = f"{points:g} point{'' if points == 1 else 's'}"
+    margin = _amount(claim, claim.margin or 0)
+    effect = _amount(claim, claim.effect_that_matters)
     worse = f"more than {margin} worse than" if claim.margin else "worse than"
     subject, other = claim.arm, claim.baseline
     if claim.test == "ratio_at_least" and claim.ratio < 1 and not claim.is_cost:
@@ -26,6 +57,10 @@ def sentence(claim: Claim, word: str) -> str:
         yes, no = f"is within {margin} of", f"is not within {margin} of"
     elif claim.test == "not_worse":
         yes, no = f"is at most {margin} worse than", f"is {worse}"
+    elif small:
+        return f"{subject} is {worse} {other}, by less than {effect}"
+    elif word == "not supported" and claim.effect_that_matters > (claim.margin or 0):
+        return f"{subject} is worse than {other} by less than {effect}, if at all"
     else:
         yes, no = f"is {worse}", f"is not {worse}"
     if word == "inconclusive":
@@ -33,8 +68,19 @@ def sentence(claim: Claim, word: str) -> str:
     return f"{subject} {yes if word == 'supported' else no} {other}"
 
 
-def bar_to_support(claim: Claim, diverged_arm, diverged_baseline) -> str:
-    """Why diverged seeds rule out support, or an empty string."""
+def _amount(claim: Claim, value: float) -> str:
+    """`1 point`, `0.05 test loss`."""
+    if metrics.of(claim.metric).is_share:
+        return f"{100 * value:g} point{'' if 100 * value == 1 else 's'}"
+    return f"{value:g} {metrics.of(claim.metric).label}"
+
+
+def bar_to_verdict(claim: Claim, word: str, diverged_arm, diverged_baseline) -> str:
+    """Why diverged seeds rule out a verdict, or an empty string."""
+    if word == "not supported" and claim.test == "worse" and diverged_arm:
+        return f"a seed of {claim.arm} diverged"
+    if word != "supported":
+        return ""
     if claim.test != "worse" and diverged_arm:
         return f"a seed of {claim.arm} diverged"
     if claim.test in ("worse", "equivalent") and diverged_baseline:

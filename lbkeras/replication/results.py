@@ -8,10 +8,12 @@ text, section.md; that of other measurements is measurements.md, beside the file
 Sections are in the order of the folders' names: author, year, variant.
 
 Where configs/papers lies beside RESULTS.md, what was measured of each variant also goes into
-configs/papers/measured.json, which `lbkeras configs` reads.
+configs/papers/measured.json, which `lbkeras configs` reads; and where docs lies there too, what was
+claimed and what came out into docs/proof.md.
 """
 
 import argparse
+import dataclasses
 import json
 import re
 import sys
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.replication import markdown, measured
+from lbkeras.replication import markdown, measured, proof
 from lbkeras.replication.comparison import ALPHA, holm
 from lbkeras.replication.formats import describe_outcome
 from lbkeras.replication.report import build_report
@@ -54,33 +56,43 @@ def render_results(results: Path | str = "results") -> str:
     return _render(_sections(results))
 
 
-def _sections(results: Path | str) -> dict[str, tuple[str, str, dict | None]]:
-    """Folder to its heading, its whole section and, where it is a replication, what it measured."""
+@dataclasses.dataclass(frozen=True)
+class _Section:
+    """A folder's section, and, where it is a replication, what it measured and says of claims."""
+
+    heading: str
+    text: str
+    measured: dict | None = None
+    claims: proof.Measured | None = None
+
+
+def _sections(results: Path | str) -> dict[str, _Section]:
+    """The name of each folder to its section."""
     folders = sorted(path for path in Path(results).glob("[!.]*") if path.is_dir())
     if not folders:
         raise UserError(f"{results}: expected a folder of kept replications, found none")
-    sections = {}
+    sections: dict[str, _Section] = {}
     for folder in folders:
         section = _section(folder)
-        if section[0] in [heading for heading, *_ in sections.values()]:
+        if section.heading in [each.heading for each in sections.values()]:
             raise UserError(
-                f"{folder}: expected a heading of its own, received another {section[0]!r}"
+                f"{folder}: expected a heading of its own, received another {section.heading!r}"
             )
         sections[folder.name] = section
     return sections
 
 
 def _render(sections) -> str:
-    return "\n\n".join([_INTRODUCTION, *(text for _, text, _ in sections.values())]) + "\n"
+    return "\n\n".join([_INTRODUCTION, *(each.text for each in sections.values())]) + "\n"
 
 
 def _render_measured(sections) -> str:
     """The file beside the configs, as JSON."""
-    found = {name: values for name, (*_, values) in sections.items() if values}
+    found = {name: each.measured for name, each in sections.items() if each.measured}
     return json.dumps(measured.by_paper(found), indent=1, ensure_ascii=False) + "\n"
 
 
-def _section(folder: Path) -> tuple[str, str, dict | None]:
+def _section(folder: Path) -> _Section:
     names = _RECORDS, _OLD, _MEASUREMENTS
     found = [name for name in names if (folder / name).exists()]
     if len(found) != 1:
@@ -90,11 +102,16 @@ def _section(folder: Path) -> tuple[str, str, dict | None]:
         )
     if found == [_RECORDS]:
         report = build_report(folder)
-        return *_render_section(markdown.as_markdown(report)), measured.of_report(report)
+        escaped = markdown.as_markdown(report)
+        heading, text = _render_section(escaped)
+        claims = proof.of_report(escaped, heading.removeprefix("## "))
+        return _Section(heading, text, measured.of_report(report), claims)
     heading, rest = _read_section(folder / found[0])
-    gone = f"{_GONE}{_correct(rest)}\n\n" if found == [_OLD] else ""
-    values = measured.of_section(rest) if found == [_OLD] else None
-    return heading, f"{heading}\n\n{gone}{rest}", values
+    if found == [_MEASUREMENTS]:
+        return _Section(heading, f"{heading}\n\n{rest}")
+    text = f"{heading}\n\n{_GONE}{_correct(rest)}\n\n{rest}"
+    claims = proof.of_section(rest, heading.removeprefix("## "))
+    return _Section(heading, text, measured.of_section(rest), claims)
 
 
 def _render_section(report: dict) -> tuple[str, str]:
@@ -168,6 +185,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configs = options.output.parent / "configs/papers"
         if configs.is_dir():
             texts[configs / "measured.json"] = _render_measured(sections)
+            docs = options.output.parent / "docs"
+            if docs.is_dir():
+                said = [each.claims for each in sections.values() if each.claims]
+                texts[docs / "proof.md"] = proof.render_proof(configs, said)
         for path, text in texts.items():
             if options.check:
                 _check(path, text, options.results)

@@ -16,7 +16,7 @@ from lbkeras.replication.formats import (
     unit_of,
     with_texts,
 )
-from lbkeras.replication.verdicts import VERDICTS
+from lbkeras.replication.reasons import VERDICTS
 
 
 def format_table(report: dict[str, Any]) -> str:

@@ -15,36 +15,12 @@ from lbkeras.replication.claims import Claim
 from lbkeras.replication.comparison import ALPHA, compare, holm, p_values_of
 from lbkeras.replication.reasons import (
     bar_to_favour,
-    bar_to_support,
+    bar_to_verdict,
     cannot_vary,
     format_p,
     name_diverged,
     name_unreached,
     sentence,
-)
-
-VERDICTS = (
-    "supported: the seeds show it; not supported: they show the opposite; inconclusive: neither."
-)
-TEST_STATED = (
-    f"{VERDICTS} One-sided t-tests over seeds, alpha 0.05: of the differences between the two "
-    "arms, seed by seed, where at least two seeds finished in both (pairs), else Welch's. The "
-    "corrected p-value decides: Holm's method over all claims of this table that are not compared "
-    "exactly (one without a test counts as p = 1), those that support and those that speak against "
-    "each by themselves. not_worse: supported when 'arm <= baseline - margin' is rejected, not "
-    "supported when 'arm >= baseline - margin' is rejected. worse: supported when "
-    "'arm >= baseline' is rejected, not supported when 'arm <= baseline' is. equivalent: two "
-    "one-sided tests. "
-    "ratio_at_least: the same on logarithms. Otherwise inconclusive. One seed in an arm is always "
-    "inconclusive. An accuracy counts whole examples, so a standard deviation below one of them is "
-    "taken as one: arms that coincide in every seed are not known to be equal. Numbers of updates, "
-    "examples and epochs that no seed changes are compared exactly. Other values that do not vary "
-    "are inconclusive. Intervals are 90 %, which matches the one-sided tests, and not corrected."
-)
-TARGETS_STATED = (
-    "A seed that did not reach a target counts with what it spent, less than what it would need: "
-    "so no verdict is in the favour of its arm. A standard deviation below what a seed spends "
-    "between two evaluations is taken as that."
 )
 
 
@@ -121,18 +97,18 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
         t = (mean(d) + margin) / (s / √n)   with n - 1 degrees of freedom,
 
     else with se² = s_a²/n_a + s_b²/n_b, each s at least `resolution`, and Welch's degrees of
-    freedom, t = (mean(a) - mean(b) + margin) / se (`TEST_STATED` has every case). Counts that
-    no seed changes are compared exactly.
+    freedom, t = (mean(a) - mean(b) + margin) / se (`reasons.TEST_STATED` has every case). Counts
+    that no seed changes are compared exactly.
 
     The p-values are then corrected by Holm's method over the claims that are not compared exactly,
     those that support and those that speak against each by themselves; a claim without a test
     counts as p = 1. With a probability of at most alpha any of the claims is wrongly supported.
 
     Diverged seeds stay out of the means and are named in the reason. An arm with one cannot support
-    `not_worse`, `equivalent` or `ratio_at_least`; if all of its seeds diverged (two or more) while
-    all of the baseline's finished, `worse` is supported and the others are not, except for costs
-    (updates, seconds), which stay inconclusive. A diverged baseline seed rules out support of
-    `worse` and `equivalent`.
+    `not_worse`, `equivalent` or `ratio_at_least`, nor decide against `worse`; if all of its seeds
+    diverged (two or more) while all of the baseline's finished, `worse` is supported and the others
+    are not, except for costs (updates, seconds), which stay inconclusive. A diverged baseline seed
+    rules out support of `worse` and `equivalent`.
 
     A seed that did not reach a target counts with what it spent, which favours its arm. So no
     verdict is in the favour of an arm with one: it cannot support `not_worse`, `equivalent` or
@@ -249,13 +225,14 @@ class _Test:
             if comparison.floored:
                 unit = "evaluation" if is_target(claim.metric) else "example"
                 how += f"; spread taken as one {unit}"
-        reason = f"{sentence(claim, word)} ({metrics.of(claim.metric).label}; {how})"
-        barred = bar_to_support(claim, self.evidence.diverged_arm, self.evidence.diverged_baseline)
-        if word == "supported" and barred:
-            return "inconclusive", f"{reason}, but {barred}, which rules out support."
-        favoured = bar_to_favour(
-            claim, word, self.evidence.unreached_arm, self.evidence.unreached_baseline
-        )
+        small = claim.test == "worse" and max(self.corrected.values()) < ALPHA
+        reason = f"{sentence(claim, word, small)} ({metrics.of(claim.metric).label}; {how})"
+        evidence = self.evidence
+        barred = bar_to_verdict(claim, word, evidence.diverged_arm, evidence.diverged_baseline)
+        if barred:
+            what = "support" if word == "supported" else "that verdict"
+            return "inconclusive", f"{reason}, but {barred}, which rules out {what}."
+        favoured = bar_to_favour(claim, word, evidence.unreached_arm, evidence.unreached_baseline)
         if favoured:
             return "inconclusive", f"{reason}, but {favoured}, which rules out that verdict."
         return word, f"{reason}."

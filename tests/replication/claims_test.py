@@ -35,6 +35,9 @@ def test_a_claim_round_trips():
         ({"margin": float("nan")}, "expected a positive number for 'margin'"),
         ({"test": "equivalent", "margin": True}, "expected a positive number for 'margin'"),
         ({"test": "worse", "margin": -1}, "expected a number >= 0 for 'margin'"),
+        ({"smallest_effect": 0.01}, "nothing for the test 'not_worse' for 'smallest_effect'"),
+        ({"test": "worse", "smallest_effect": 0.001}, "expected a number >= 0.01 for 'smallest_"),
+        ({"test": "worse", "smallest_effect": "small"}, "expected a number >= 0.01 for 'smallest_"),
         ({"test": "ratio_at_least"}, "expected a positive number for 'ratio', received None"),
         ({"test": "ratio_at_least", "ratio": 2}, "expected nothing beside a ratio for 'margin'"),
         ({"ratio": 2}, "expected nothing for the test 'not_worse' for 'ratio'"),
@@ -74,3 +77,24 @@ def test_a_metric_of_unknown_direction_asks_for_it():
     tripled = verdict(claim, [3.0, 3.1, 3.2], [1.0, 1.1, 1.2])
     assert tripled["verdict"] == "not supported"
     assert not Claim.from_dict({**GOOD, "metric": "val_loss", "better": "higher"}).lower_is_better
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, 0.01),
+        ({"metric": "val_accuracy_median_of_last_5"}, 0.01),
+        ({"metric": "val_loss"}, 0.0),
+        ({"metric": "sharpness"}, 0.0),
+        ({"metric": "updates_to_val_accuracy_at_least_0.9"}, 0.0),
+        ({"margin": 0.0}, 0.0),
+        ({"margin": 0.02}, 0.02),
+        ({"margin": 0.02, "smallest_effect": 0.03}, 0.03),
+        ({"metric": "val_loss", "smallest_effect": 0.05}, 0.05),
+        ({"smallest_effect": 0.0}, 0.0),
+    ],
+)
+def test_which_effect_matters(change, expected):
+    claim = Claim.from_dict({**GOOD, "test": "worse", "margin": None, **change})
+    assert claim.effect_that_matters == expected
+    assert Claim.from_dict(claim.to_dict()) == claim

@@ -23,6 +23,8 @@ def test_of_a_report(full_workdir):
     assert found["runs"] == sum(map(len, times))
     assert found["seconds"] == pytest.approx(sum(map(sum, times)), abs=0.5)
     assert all("run" not in each for each in found["hardware"])
+    verdicts = [claim["result"]["verdict"] for claim in report["claims"]]
+    assert found["claims"] == {word: verdicts.count(word) for word in verdicts}
     assert measured.of_report(report | {"variant": ""}) is None
     assert measured.of_report(report | {"paper": None}) is None
 
@@ -36,6 +38,7 @@ def test_of_a_section_whose_records_are_gone():
         hardware=["x86_64 AMD EPYC, 2 CPUs, 25.3 GB memory, no accelerator"],
         runs=18,
         seconds=round(3 * (89.3 + 103.5 + 90.8 + 119.2 + 106.8 + 104.0)),
+        claims={"supported": 6, "inconclusive": 1},
         arm="original",
         n=3,
         updates=9360,

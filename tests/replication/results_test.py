@@ -43,7 +43,7 @@ def headings(text):
 
 def test_the_results_of_this_repository_are_rendered_from_what_is_kept():
     arguments = [f"--results={ROOT / 'results'}", f"--output={ROOT / 'RESULTS.md'}", "--check"]
-    assert main(arguments) == 0  # and configs/papers/measured.json
+    assert main(arguments) == 0  # and docs/proof.md, configs/papers/measured.json
     text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
     assert len(headings(text)) == len(list((ROOT / "results").iterdir()))
 
@@ -56,6 +56,17 @@ def test_what_was_measured_is_kept_where_the_configs_are(results):
     assert main([*arguments, "--check"]) == 2 and not kept.exists()
     assert main(arguments) == 0 and main([*arguments, "--check"]) == 0
     kept.write_text("{}")
+    assert main([*arguments, "--check"]) == 2
+
+
+def test_the_table_of_proof_is_rendered_where_the_guides_are(results):
+    arguments = [f"--results={results}", f"--output={results.parent / 'RESULTS.md'}"]
+    for name in ("configs/papers", "docs"):
+        (results.parent / name).mkdir(parents=True)
+    page = results.parent / "docs/proof.md"
+    assert main(arguments) == 0 and main([*arguments, "--check"]) == 0
+    assert page.read_text().startswith("# Table of proof\n")
+    page.write_text(page.read_text() + "edited")
     assert main([*arguments, "--check"]) == 2
 
 

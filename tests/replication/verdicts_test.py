@@ -1,14 +1,20 @@
+import functools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from lbkeras.replication import Claim, Evidence, judge, verdict
 
 A, B = [0.93, 0.95, 0.94, 0.945], [0.944, 0.941, 0.946, 0.943]
 MARGIN, RATIO = {"margin": 0.01}, {"ratio": 2.0}
+EFFECT_0 = {"smallest_effect": 0.0}
 
 
 EXAMPLE = 1 / 360
+BOTH = ("supported", "not supported")
 
 
 def by_seed(values):
@@ -28,7 +34,11 @@ def claim(test, metric="val_accuracy", **settings):
         ("not_worse", MARGIN, [0.90, 0.94, 0.98], [0.93, 0.95, 0.94], "inconclusive"),
         ("worse", {}, [0.933, 0.932, 0.934], [0.943, 0.944, 0.945], "supported"),
         ("worse", {}, [0.943, 0.944, 0.945], [0.933, 0.932, 0.934], "not supported"),
-        ("worse", {}, [0.943, 0.944, 0.945], [0.942, 0.944, 0.946], "inconclusive"),
+        ("worse", {}, [0.943, 0.944, 0.945], [0.942, 0.944, 0.946], "not supported"),
+        ("worse", {}, [0.940, 0.941, 0.942], [0.943, 0.944, 0.945], "supported"),
+        ("worse", {}, [0.90, 0.94, 0.98], [0.93, 0.95, 0.94], "inconclusive"),
+        ("worse", EFFECT_0, [0.943, 0.944, 0.945], [0.942, 0.944, 0.946], "inconclusive"),
+        ("worse", EFFECT_0, [0.943, 0.944, 0.945], [0.933, 0.932, 0.934], "not supported"),
         ("worse", MARGIN, [0.938, 0.939, 0.937], [0.943, 0.944, 0.945], "not supported"),
         ("worse", MARGIN, [0.918, 0.919, 0.917], [0.943, 0.944, 0.945], "supported"),
         ("equivalent", MARGIN, [0.943, 0.944, 0.945], [0.944, 0.944, 0.945], "supported"),
@@ -82,6 +92,61 @@ def test_the_margin_of_a_loss_is_added_to_the_baseline(test):
     assert result["p_value_against"] == pytest.approx(against, rel=1e-9)
 
 
+def test_a_loss_that_is_shown_to_be_small_decides_against_worse():
+    small = verdict(claim("worse"), by_seed([0.94] * 5), by_seed([0.94] * 5), resolution=EXAMPLE)
+    assert small["verdict"] == "not supported"
+    assert small["reason"] == (
+        "b is worse than a by less than 1 point, if at all (test accuracy; p < 0.001; "
+        "spread taken as one example)."
+    )
+    loss = (
+        claim("worse", "val_loss", smallest_effect=0.05),
+        by_seed([0.3, 0.31]),
+        by_seed([0.3, 0.3]),
+    )
+    assert "worse than a by less than 0.05 test loss, if at all" in verdict(*loss)["reason"]
+
+
+def test_a_small_loss_that_is_shown_is_one():
+    result = verdict(claim("worse"), [0.940, 0.941, 0.942], [0.943, 0.944, 0.945])
+    assert result["reason"].startswith("b is worse than a, by less than 1 point (test accuracy; p")
+    assert max(result["p_value"], result["p_value_against"]) < 0.05
+    large = verdict(claim("worse"), [0.910, 0.911, 0.912], [0.943, 0.944, 0.945])
+    assert large["reason"].startswith("b is worse than a (test accuracy; p")
+
+
+def test_counts_that_differ_by_less_than_matters():
+    steps = claim("worse", "updates", smallest_effect=5.0)
+    words = [verdict(steps, [n, n], [10, 10])["verdict"] for n in (9, 10, 12, 15, 16)]
+    assert words == ["not supported"] * 2 + ["supported"] * 3
+
+
+samples = st.lists(st.integers(0, 360), min_size=2, max_size=6)
+
+
+@pytest.mark.filterwarnings("ignore:Precision loss")  # of SciPy, where an arm hardly varies
+@given(samples, samples, st.floats(0, 0.1), st.sampled_from(["val_accuracy", "val_loss"]))
+@settings(max_examples=50, deadline=None)
+def test_against_worse_speaks_non_inferiority(arm, baseline, effect, metric):
+    arm, baseline = np.divide(arm, 360), np.divide(baseline, 360)
+    pair, test = (arm, baseline), functools.partial(stats.ttest_ind, equal_var=False)
+    if len(arm) == len(baseline):
+        pair, test = (by_seed(arm), by_seed(baseline)), stats.ttest_rel
+    result = verdict(claim("worse", metric, smallest_effect=effect), *pair)
+    if result["p_value"] is None:  # nothing varies
+        return
+    sides, lost = ("less", "greater"), arm + effect
+    if metric == "val_loss":
+        sides, lost = ("greater", "less"), arm - effect
+    supports = test(arm, baseline, alternative=sides[0]).pvalue
+    against = test(lost, baseline, alternative=sides[1]).pvalue
+    assert result["p_value"] == pytest.approx(supports, rel=1e-6, abs=1e-12)
+    assert result["p_value_against"] == pytest.approx(against, rel=1e-6, abs=1e-12)
+    without = verdict(claim("worse", metric, **EFFECT_0), *pair)["verdict"]
+    if without != "inconclusive":  # what is decided without it stays so
+        assert result["verdict"] == without
+
+
 @pytest.mark.parametrize("test", ["not_worse", "worse", "equivalent"])
 @pytest.mark.parametrize(("arm", "baseline"), [([0.1], [0.9, 0.91]), ([0.1, 0.11], [0.9])])
 def test_one_seed_is_always_inconclusive(test, arm, baseline):
@@ -113,6 +178,7 @@ def test_an_arm_without_runs_is_not_run(arm, baseline, named):
         ("worse", {}, [0.5, 0.51, 0.52], [3], "supported"),
         ("worse", {}, [], [0, 1], "supported"),
         ("worse", {}, [], [0], "inconclusive"),
+        ("worse", {}, B, [4], "inconclusive"),
         ("not_worse", MARGIN, [], [0, 1], "not supported"),
         ("equivalent", MARGIN, [], [0, 1], "not supported"),
     ],
@@ -191,23 +257,24 @@ def test_values_must_be_finite(bad):
 )
 @pytest.mark.parametrize("deviations", [(0.005, 0.005), (0.005, 0.01)])
 @pytest.mark.parametrize(
-    ("test", "settings", "difference"),
+    ("test", "settings", "difference", "wrong"),
     [
-        ("not_worse", MARGIN, -0.01),
-        ("worse", {}, 0.0),
-        ("equivalent", MARGIN, 0.01),
-        ("equivalent", MARGIN, -0.01),
+        ("not_worse", MARGIN, -0.01, BOTH),
+        ("worse", EFFECT_0, 0.0, BOTH),
+        pytest.param("worse", {}, 0.0, BOTH[:1], marks=pytest.mark.release),  # as EFFECT_0
+        pytest.param("worse", {}, -0.01, BOTH[1:], marks=pytest.mark.release),  # as not_worse
+        ("equivalent", MARGIN, 0.01, BOTH),
+        ("equivalent", MARGIN, -0.01, BOTH),
     ],
 )
-def test_error_rates_at_the_margin(sizes, deviations, test, settings, difference):
+def test_error_rates_at_the_margin(sizes, deviations, test, settings, difference, wrong):
     rounds, random = 2000, np.random.default_rng(7)
     arms = 0.94 + difference + deviations[0] * random.standard_normal((rounds, sizes[0]))
     baselines = 0.94 + deviations[1] * random.standard_normal((rounds, sizes[1]))
     tested = claim(test, **settings)
     words = [verdict(tested, *pair)["verdict"] for pair in zip(arms, baselines, strict=True)]
     # Welch's test is approximate: 0.05, and three standard errors of 2,000 rounds (0.015).
-    assert words.count("supported") / rounds <= 0.065
-    assert words.count("not supported") / rounds <= 0.065
+    assert all(words.count(word) / rounds <= 0.065 for word in wrong)
 
 
 def test_seeds_of_both_arms_are_paired():
@@ -261,7 +328,7 @@ def test_accuracies_that_coincide_in_every_seed_differ_by_up_to_an_example(n, ma
     assert result["p_value"] == pytest.approx(p, rel=1e-9)
     assert result["verdict"] == expected
     assert "spread taken as one example" in result["reason"]
-    worse = verdict(claim("worse"), values, values, resolution=EXAMPLE)
+    worse = verdict(claim("worse", **EFFECT_0), values, values, resolution=EXAMPLE)
     assert (worse["verdict"], worse["p_value"]) == ("inconclusive", pytest.approx(0.5))
 
 
@@ -331,10 +398,16 @@ def runs(random, rounds, seeds, difference=0.0, examples=None):
 @pytest.mark.parametrize("seeds", [3, 20])
 @pytest.mark.parametrize("examples", [None, 360])
 @pytest.mark.parametrize(
-    ("test", "settings", "difference"),
-    [("not_worse", MARGIN, -0.01), ("worse", {}, 0.0), ("equivalent", MARGIN, 0.01)],
+    ("test", "settings", "difference", "wrong"),
+    [
+        ("not_worse", MARGIN, -0.01, BOTH),
+        ("worse", EFFECT_0, 0.0, BOTH),
+        pytest.param("worse", {}, 0.0, BOTH[:1], marks=pytest.mark.release),  # as EFFECT_0
+        pytest.param("worse", {}, -0.01, BOTH[1:], marks=pytest.mark.release),  # as not_worse
+        ("equivalent", MARGIN, 0.01, BOTH),
+    ],
 )
-def test_pairs_err_as_often_as_alpha_says(seeds, examples, test, settings, difference):
+def test_pairs_err_as_often_as_alpha_says(seeds, examples, test, settings, difference, wrong):
     random, tested = np.random.default_rng(7), claim(test, **settings)
     resolution = 1 / examples if examples else None
     words = [
@@ -342,10 +415,10 @@ def test_pairs_err_as_often_as_alpha_says(seeds, examples, test, settings, diffe
         for pair in runs(random, 1000, seeds, difference, examples)
     ]
     # 0.05, and three standard errors of 1,000 rounds (0.021).
-    assert words.count("supported") / 1000 <= 0.071
-    if not examples and test != "equivalent":
-        assert words.count("supported") / 1000 >= 0.029
-    assert words.count("not supported") / 1000 <= 0.071
+    shares = {word: words.count(word) / 1000 for word in wrong}
+    assert max(shares.values()) <= 0.071
+    if not examples and test != "equivalent" and wrong == BOTH:
+        assert min(shares.values()) >= 0.029
 
 
 def test_a_margin_below_one_example_is_not_supported_by_coincidence():
@@ -372,6 +445,17 @@ def test_pairs_have_the_power_of_their_formula_and_more_than_without():
     power = stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, noncentrality)
     assert abs(sum(found) / 1000 - power) <= 0.045  # three standard errors
     assert sum(without) < sum(found) - 300
+
+
+@pytest.mark.release  # test_against_worse_speaks_non_inferiority has the p-values
+def test_that_nothing_is_lost_is_found_as_often_as_the_formula_says():
+    random, tested, n = np.random.default_rng(7), claim("worse"), 5
+    words = [verdict(tested, *pair)["verdict"] for pair in runs(random, 1000, n)]
+    freedom, noncentrality = n - 1, 0.01 / (0.004 * (2 / n) ** 0.5)
+    power = stats.nct.sf(stats.t.ppf(0.95, freedom), freedom, noncentrality)
+    assert power > 0.9
+    # Less the share in which a loss is shown that is not there; three standard errors.
+    assert power - 0.071 - 0.03 <= words.count("not supported") / 1000 <= power + 0.03
 
 
 def test_a_family_of_claims_errs_as_often_as_one():
