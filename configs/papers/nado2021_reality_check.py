@@ -68,8 +68,10 @@ _RANGES = dict(
 _TRIALS = 16
 
 # The trial that was chosen of each arm; None where that is to come: an arm then has the first.
+#     digits   digits_tuning, 3 seeds, 2026-11-28: 99.19 ± 0.20 % with LARS, 97.33 ± 0.73 % with
+#              Nesterov momentum on the held-out fifth.
 _CHOSEN = dict(
-    digits=dict(lars_359=None, nesterov_359=None),
+    digits=dict(lars_359=0, nesterov_359=13),
     mnist=dict(lars_4096=None, nesterov_4096=None, lars_15000=None, nesterov_15000=None),
 )
 
@@ -165,7 +167,7 @@ def digits(tuning=False):
         tuning=tuning,
         data=dict(name="digits", num_examples=1437),
         model=dict(name="small_cnn", num_classes=10, width=16),
-        seeds=3 if tuning else 5,
+        seeds=3 if tuning else 10,
     )
 
 
