@@ -78,6 +78,7 @@ class ConcurrentAdversarial(PipelineCallback):
     arXiv:1911.09665.
     """
 
+    changes_the_step = True
     needs_checkpoint = True
 
     def __init__(self, pipeline: "Pipeline", epsilon: float):
