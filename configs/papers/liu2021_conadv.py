@@ -161,8 +161,8 @@ def imagenet():
     for batch_size in (98_304, 65_536, 32_768):
         times = batch_size / 32_768
         settings = dict(learning_rate=round(29.0 * times**0.5, 1), warmup_epochs=5.0 * times)
-        arms[f"conadv_{batch_size}"] = _arm("conadv", batch_size, epsilon=2.0, **settings)
         arms[f"lars_{batch_size}"] = _arm("lars", batch_size, **settings)
+        arms[f"conadv_{batch_size}"] = _arm("conadv", batch_size, epsilon=2.0, **settings)
     return _experiment(
         "imagenet",
         data=common.imagenet(),
