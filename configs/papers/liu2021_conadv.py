@@ -8,8 +8,8 @@ LARS alone 74.3 %.
 Variants (`--config=configs/papers/liu2021_conadv.py:VARIANT`):
     digits           scikit-learn's digits, embedded; batches of 359 and 718; the default
     digits_tuning    8 trials of each arm, chosen on a held-out fifth of the training split
-    mnist            a fifth of MNIST's training images; a batch of 3,000
-    mnist_tuning     8 trials of each arm, chosen on a fifth of those that is held out
+    mnist            a tenth of MNIST's training images; a batch of 1,500
+    mnist_tuning     6 trials of each arm, chosen on a fifth of those that is held out
     cifar10          CIFAR-10, ResNet-8 with 8 filters; batches of 5,120 and 12,500
     cifar10_tuning   8 trials of each arm, in the same way
     imagenet         ResNet-50, 90 epochs; batches of 32,768, 65,536 and 98,304
@@ -55,12 +55,12 @@ PAPER = dict(
 _RATE = (0.08, 1.28)
 _EPSILON = dict(digits=(0.25, 4.0), mnist=(2.0, 64.0), cifar10=(0.5, 16.0))
 _OF_THE_TEST = dict(digits=1.6, mnist=25.5, cifar10=25.5, imagenet=2.0)
-_TRIALS = 8
+_TRIALS = dict(digits=8, mnist=6, cifar10=8)
 
 # The trial that was chosen of each arm; None where that is to come: an arm then has the first.
 _CHOSEN = dict(
     digits=dict(lars_359=None, conadv_359=None, lars_718=None, conadv_718=None),
-    mnist=dict(lars_3000=None, conadv_3000=None),
+    mnist=dict(lars_1500=None, conadv_1500=None),
     cifar10=dict(lars_5120=None, conadv_5120=None, lars_12500=None, conadv_12500=None),
 )
 
@@ -101,7 +101,7 @@ def _small(name, tuning, *, data, held_out=None, **more):
         ranges = dict(learning_rate=_RATE)
         if kind == "conadv":
             ranges["epsilon"] = _EPSILON[name]
-        tried = common.trials(_TRIALS, **ranges)
+        tried = common.trials(_TRIALS[name], **ranges)
         if not tuning:
             arms[arm] = _arm(kind, int(batch_size), **tried[chosen or 0])
             continue
@@ -114,30 +114,34 @@ def _small(name, tuning, *, data, held_out=None, **more):
 
 
 def digits(tuning=False):
-    """Digits: 1,437 examples; 80 updates at the batch of 359, 40 at that of 718."""
+    """Digits: 1,437 examples; 240 updates at the batch of 359, 120 at that of 718.
+
+    After 20 epochs, tried first, LARS alone had not learned the digits at the batch of 718 (at best
+    86.8 % on the held-out part, four rates, one seed): no gap of generalization was to be seen.
+    """
     return _small(
         "digits",
         tuning,
         data=dict(name="digits", num_examples=1437),
         model=dict(name="small_cnn", num_classes=10, width=8, batch_normalization=True),
-        epochs=20,
-        warmup_epochs=2.0,
-        seeds=2 if tuning else 8,
+        epochs=60,
+        warmup_epochs=6.0,
+        seeds=1 if tuning else 8,
     )
 
 
 def mnist(tuning=False):
-    """A fifth of MNIST, as copies triple the time: 40 updates at a batch of a quarter of it."""
-    data = dict(name="mnist", train_split="train[:20%]", num_examples=12_000)
-    held_out = dict(train_split="train[:16%]", test_split="train[16%:20%]", num_examples=9600)
+    """A tenth of MNIST, as copies triple the time: 120 updates at a batch of a quarter of it."""
+    data = dict(name="mnist", train_split="train[:10%]", num_examples=6000)
+    held_out = dict(train_split="train[:8%]", test_split="train[8%:10%]", num_examples=4800)
     return _small(
         "mnist",
         tuning,
         data=data,
         held_out=data | held_out,
         model=dict(name="small_cnn", num_classes=10, width=8, batch_normalization=True),
-        epochs=10,
-        warmup_epochs=1.0,
+        epochs=30,
+        warmup_epochs=3.0,
         seeds=1 if tuning else 3,
     )
 

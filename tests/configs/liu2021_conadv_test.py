@@ -23,11 +23,12 @@ def _settings(variant):
 @pytest.mark.parametrize("variant", ["digits", "mnist", "cifar10"])
 def test_both_are_tuned_alike_away_from_the_test_split(variant):
     reported, tuning = _settings(variant), _settings(f"{variant}_tuning")
-    assert len(tuning) == 8 * len(reported)
+    number = MODULE._TRIALS[variant]
+    assert len(tuning) == number * len(reported)
     rates = {}
     for arm, settings in reported.items():
         trials = [s for name, s in tuning.items() if name.startswith(f"{arm}_trial_")]
-        assert len(trials) == 8
+        assert len(trials) == number
         chosen = trials[MODULE._CHOSEN[variant][arm] or 0]
         for section in ("plan", "optimizer", "model", "callbacks"):
             assert chosen[section] == settings[section]
@@ -39,14 +40,14 @@ def test_both_are_tuned_alike_away_from_the_test_split(variant):
         if arm.startswith("conadv"):
             low, high = MODULE._EPSILON[variant]
             epsilons = {each["callbacks"]["ConcurrentAdversarial"]["epsilon"] for each in trials}
-            assert len(epsilons) == 7 and low < min(epsilons) < max(epsilons) < high
+            assert len(epsilons) >= number - 1 and low < min(epsilons) < max(epsilons) < high
             assert sorted(rates[arm]) == sorted(rates[arm.replace("conadv", "lars")])
     configs = [load_config(f"{LIU}:{name}") for name in (variant, f"{variant}_tuning")]
     assert not set(experiment.seeds(configs[0])) & set(experiment.seeds(configs[1]))
     ends = {s["data"]["train_split"] for s in reported.values()}
     used = {s["data"]["test_split"].split(":")[1] for s in tuning.values()}
-    assert ends == ({"train[:20%]"} if variant == "mnist" else {"train"})
-    assert used == ({"20%]"} if variant == "mnist" else {"]"})  # nothing that is not trained on
+    assert ends == ({"train[:10%]"} if variant == "mnist" else {"train"})
+    assert used == ({"10%]"} if variant == "mnist" else {"]"})  # nothing that is not trained on
 
 
 def test_at_each_batch_size_of_imagenet_the_arms_differ_in_the_copies_alone():
