@@ -57,6 +57,7 @@ class Metric:
 
 
 NOISE_SCALE = "gradient_noise_scale"
+FGSM_ACCURACY = f"{VALIDATION}fgsm_{ACCURACY}"
 _COUNT: dict[str, Any] = dict(better=LOWER, cost=True, count=True)
 _LOGGED_BY_EVERY_RUN = (  # but for the number of epochs the columns of its history, in order
     Metric("updates", "parameter updates", **_COUNT),
@@ -76,6 +77,7 @@ _LOGGED_BY_EVERY_RUN = (  # but for the number of epochs the columns of its hist
 _LOGGED_BY_SOME = (
     Metric("consensus_distance", "consensus distance", better=LOWER),
     Metric(NOISE_SCALE, "gradient noise scale", "examples"),
+    Metric(FGSM_ACCURACY, "test accuracy under FGSM", "%", HIGHER),
 )
 _KNOWN = {metric.name: metric for metric in (*_LOGGED_BY_EVERY_RUN, *_LOGGED_BY_SOME)}
 _SHARPNESS = re.compile(r"sharpness(_subspace_\d+)?(_\d+(\.\d+)?e[+-]?\d+)?")
@@ -96,6 +98,7 @@ _NOISE_SCALE = (
 _LOGGED = {
     "GradientNoiseScale": _NOISE_SCALE,
     "AdaptiveBatchSize": _NOISE_SCALE,
+    "AdversarialAccuracy": (FGSM_ACCURACY,),
     "AdaScale": (*_NOISE_SCALE, "adascale_gain", "adascale_progress"),
     "AutoWU": (
         "auto_wu_warming_up",
@@ -230,7 +233,8 @@ def is_measured(name: str, settings: Mapping[str, Mapping[str, Any]]) -> bool:
 
 def measured_at_the_end(name: str) -> bool:
     """Whether callbacks measure it at the end of a run, beside loss and accuracy."""
-    return name.startswith(("sharpness", "consensus_distance")) or name == NOISE_SCALE
+    of_callbacks = NOISE_SCALE, FGSM_ACCURACY
+    return name.startswith(("sharpness", "consensus_distance")) or name in of_callbacks
 
 
 def noise_scale_is_lower_bound(values: Mapping[str, Any]) -> bool:

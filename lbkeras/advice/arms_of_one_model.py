@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 
 from lbkeras.errors import UserError
+from lbkeras.methods.micro_batches.passes import passes_of
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.replicas import check_replicas, replica_batch_size
 
@@ -153,7 +154,7 @@ class ArmsOfOneModel:
         with options.strategy.scope():
             self._model = task.model(self.data.train)
         self._weights = [array_of(variable) for variable in self._model.variables]
-        self._pieces = {}  # optimizer, examples of a piece and of a step -> memory and seconds
+        self._pieces = {}  # optimizer, passes, examples of a piece, of a step -> memory and seconds
         self._evaluation = None
 
     def try_arm(self, arm: str, task) -> TriedArm:
@@ -165,11 +166,8 @@ class ArmsOfOneModel:
         options, place, plan, model = self._options, self._place, task.plan, self._model
         train = self.data.train
         place.stage = "model"
-        steering = [
-            each
-            for each in self._callbacks(task, train)
-            if getattr(each, "owns_learning_rate", False)
-        ]
+        own = self._callbacks(task, train)
+        steering = [each for each in own if getattr(each, "owns_learning_rate", False)]
         check_replicas(plan, options.num_workers * options.strategy.num_replicas_in_sync)
         task.compiled_model(plan, options.strategy, train, steered=bool(steering), model=model)
         with options.strategy.scope():
@@ -184,6 +182,9 @@ class ArmsOfOneModel:
         scheduler.set_model(model)
         tried = {}
         try:
+            for each in own:
+                if getattr(each, "changes_the_step", False):
+                    each.set_model(model)
             for size in dict.fromkeys(phase.batch_size for phase in plan.phases):
                 place.batch_size = size
                 tried[size] = self._try_batch_size(arm, task, size, piece, scheduler, steering)
@@ -244,7 +245,8 @@ class ArmsOfOneModel:
             share: a replica's examples of a batch.
             epoch, first: the place of the batch in the order.
         """
-        optimizer = key_of(task.settings["optimizer"])
+        passes = type(passes_of(self._model)).__name__  # of which a step is made
+        optimizer = key_of([task.settings["optimizer"], passes])
         replicas = self._options.strategy.num_replicas_in_sync
         for micro in piece.sizes(share, self._most(task, share)):
             rows = piece.rows(micro, share)

@@ -16,6 +16,12 @@ from lbkeras.methods.batch_statistics.average_statistics import (
 from lbkeras.methods.batch_statistics.last_batch_statistics import (
     LastBatchStatistics as LastBatchStatistics,
 )
+from lbkeras.methods.concurrent_adversarial.adversarial_accuracy import (
+    AdversarialAccuracy as AdversarialAccuracy,
+)
+from lbkeras.methods.concurrent_adversarial.callback import (
+    ConcurrentAdversarial as ConcurrentAdversarial,
+)
 from lbkeras.methods.decentralized.consensus_distance import ConsensusDistance as ConsensusDistance
 from lbkeras.methods.micro_batches.callback import MicroBatches as MicroBatches
 from lbkeras.methods.noise_scale.callback import GradientNoiseScale as GradientNoiseScale

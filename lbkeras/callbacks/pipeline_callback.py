@@ -19,7 +19,9 @@ class PipelineCallback(keras.callbacks.Callback):
 
     Its `on_train_begin` refuses a `fit` on which it could not act. An owner says so by a class
     attribute: `owns_batch_size`, `owns_learning_rate`; there is one of each in a `fit`. So does one
-    whose state `Checkpoint` restores and Keras' BackupAndRestore does not: `needs_checkpoint`.
+    whose state `Checkpoint` restores and Keras' BackupAndRestore does not: `needs_checkpoint`, and
+    one after whose `set_model` a train step computes more, which a dry run tries:
+    `changes_the_step`.
 
     Args:
         pipeline: the Pipeline.
@@ -31,6 +33,7 @@ class PipelineCallback(keras.callbacks.Callback):
 
     owns_batch_size = False
     owns_learning_rate = False
+    changes_the_step = False
     needs_checkpoint = False
 
     def __init__(self, pipeline):

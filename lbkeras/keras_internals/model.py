@@ -135,6 +135,42 @@ def _scaled(regularizer, factor: float):
     return lambda output: factor * regularizer(output)
 
 
+@contextlib.contextmanager
+def float_inputs(model):
+    """Lets a functional model that was made for uint8 take any numbers in this context.
+
+    Keras casts what a functional model gets to the dtype of its inputs, which rounds numbers
+    between two pixel values and has no gradient. Contexts of several replicas, whose threads take
+    turns, may overlap.
+
+    Args:
+        model: a `keras.Model`, of which the inputs of models inside it are changed too.
+    """
+    found = layers(model)
+    inputs = [layer for layer in found if isinstance(layer, keras.layers.InputLayer)]
+    for layer in found:  # a Sequential casts to the dtype of the layer, others to the tensor's
+        if isinstance(layer, keras.Model):
+            inputs += getattr(layer, "inputs", None) or ()
+    inputs = {id(each): each for each in inputs}
+    for name, each in list(inputs.items()):
+        if private(each, "_dtype") != "uint8" and name not in _contexts:
+            del inputs[name]
+    for name, each in inputs.items():
+        _contexts[name] = _contexts.get(name, 0) + 1
+        each._dtype = "float32"
+    try:
+        yield
+    finally:
+        for name, each in inputs.items():
+            _contexts[name] -= 1
+            if not _contexts[name]:
+                del _contexts[name]
+                each._dtype = "uint8"
+
+
+_contexts: dict[int, int] = {}  # id of an input that is not uint8 now -> the contexts it is in
+
+
 def loss_metric(model):
     """The metric "loss", to which a train step hands each batch's loss."""
     return private(model, "_loss_tracker")

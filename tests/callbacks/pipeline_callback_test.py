@@ -25,6 +25,7 @@ MAKE = {
     ),
     "BatchSizeScheduler": lambda train, tmp: callbacks.BatchSizeScheduler(train, doubling),
     "Checkpoint": lambda train, tmp: callbacks.Checkpoint(tmp, train),
+    "ConcurrentAdversarial": lambda train, tmp: callbacks.ConcurrentAdversarial(train, 0.1),
     "GradientNoiseScale": lambda train, tmp: callbacks.GradientNoiseScale(train),
     "MicroBatches": lambda train, tmp: callbacks.MicroBatches(train, 4),
     "ProgressBar": lambda train, tmp: callbacks.ProgressBar(train),

@@ -178,6 +178,10 @@ FEATURES = {
     "a tf.data stream": lambda: dict(
         model=compiled(), data=tf.data.Dataset.from_tensor_slices((X, Y))
     ),
+    "adversarial copies (ConcurrentAdversarial)": lambda: dict(
+        model=compiled(),
+        of_pipeline=lambda train: [lbkeras.callbacks.ConcurrentAdversarial(train, 0.1)],
+    ),
 }
 
 
@@ -188,6 +192,7 @@ def outcome(feature: str, in_pieces: bool) -> dict:
     model = made["model"]
     train = lbkeras.data.Pipeline(made.get("data", (X, Y)), 8, seed=2)
     callbacks = [lbkeras.callbacks.BatchSizeScheduler(train, PLAN), *made.get("callbacks", [])]
+    callbacks += made.get("of_pipeline", lambda train: [])(train)
     if in_pieces:
         piece = 3 if STRATEGY.num_replicas_in_sync == 1 else 2
         callbacks.append(lbkeras.callbacks.MicroBatches(train, piece))

@@ -128,3 +128,24 @@ def test_what_activity_regularizers_add_is_scaled_and_they_stay_as_they_were():
             model(x)
         assert float(model.losses[0]) == factor * once
         assert layer.activity_regularizer is regularizer
+
+
+def test_a_model_of_whole_numbers_takes_others_for_a_while():
+    """Also where two contexts overlap, as those of two replicas do, and end in either order."""
+    images = keras.Input((2,), dtype="uint8")
+    inner = keras.Sequential([keras.Input((2,), dtype="uint8"), keras.layers.Rescaling(0.5)])
+    model = keras.Model(images, inner(images))
+    x = tf.constant([[1.25, 3.5]])
+    before = model(x).numpy()
+    first, second = internals.float_inputs(model), internals.float_inputs(model)
+    with first:
+        np.testing.assert_array_equal(model(x), x / 2)
+        second.__enter__()
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = model(x)
+    np.testing.assert_array_equal(tape.gradient(y, x), [[0.5, 0.5]])
+    second.__exit__(None, None, None)
+    np.testing.assert_array_equal(model(x), before)
+    np.testing.assert_array_equal(before, [[0.5, 1.5]])
+    assert images.dtype == inner.inputs[0].dtype == "uint8"

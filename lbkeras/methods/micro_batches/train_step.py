@@ -11,6 +11,7 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals import compiled_loss, loss_reduction
 from lbkeras.keras_internals import model as internals
 from lbkeras.methods.micro_batches.losses import PieceLosses, WholeBatchNeeded, scalar
+from lbkeras.methods.micro_batches.passes import passes_of
 from lbkeras.methods.micro_batches.pieces import (
     accumulator_dtype,
     add_gradient,
@@ -74,7 +75,7 @@ def micro_batch_train_step(
     (1.0, 0.02)
     """
     check_micro_batch_size(micro_batch_size)
-    _check_model(model)
+    check_model("micro_batch_size", model)
     return _TrainStep(model, micro_batch_size, progress)
 
 
@@ -103,16 +104,24 @@ def check_micro_batch_size(
         )
 
 
-def _check_model(model) -> None:
+def check_model(key: str, model: keras.Model) -> None:
+    """Checks that a model trains as Keras does, which this train step repeats.
+
+    Args:
+        key: what needs it, for the message.
+        model: any model.
+
+    Raises:
+        UserError: a train step or loss computation of its own, or another backend.
+    """
     if keras.backend.backend() != "tensorflow":
         raise UserError(
-            "micro_batch_size: expected Keras' TensorFlow backend, received "
-            f"{keras.backend.backend()}"
+            f"{key}: expected Keras' TensorFlow backend, received {keras.backend.backend()}"
         )
     for name in _OF_KERAS:
         if getattr(type(model), name) is not getattr(keras.Model, name):
             raise UserError(
-                "micro_batch_size: expected a model with Keras' own train step, received "
+                f"{key}: expected a model with Keras' own train step, received "
                 f"{type(model).__name__}, which defines {name}()"
             )
 
@@ -158,11 +167,12 @@ class _TrainStep:
             internals.build(model, data)
         metrics = [internals.loss_metric(model), *compiled_loss.loss_metrics(model)]
         self._loss_metrics = {id(v) for metric in metrics for v in metric.variables}
+        self._passes = passes_of(model)
         self._variables = [
             v
             for v in [*model.non_trainable_variables, *model.metrics_variables]
             if id(v) not in self._loss_metrics
-        ]
+        ] + ([] if self._passes is None else self._passes.variables)
         self._weights = model.trainable_variables
         self._statistics = statistics_of(model)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
@@ -277,6 +287,16 @@ class _TrainStep:
 
     def _piece(self, data, size: int, whole_size: int, state, divisors):
         """Gradients, new state and [loss, compiled losses...] that one piece adds."""
+
+        def one_pass(data, state):
+            return self._pass(data, size, whole_size, state, divisors)
+
+        if self._passes is None:
+            return one_pass(data, state)
+        return self._passes(one_pass, data, self._variables, state)
+
+    def _pass(self, data, size: int, whole_size: int, state, divisors):
+        """What `_piece` returns, of one forward and backward pass."""
         model = self._model
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         mapping = zip(self._variables, state, strict=True)
@@ -327,6 +347,8 @@ class _TrainStep:
 
     def _update(self, data, gradients, state, losses, regularization):
         model = self._model
+        if self._passes is not None:
+            state = self._passes.before_update(self._variables, state)
         for variable, value in zip(self._variables, state, strict=True):
             variable.assign(value)
         replicas = tf.distribute.get_strategy().num_replicas_in_sync

@@ -59,6 +59,7 @@ class GradientStatistics:
         self._column = {path: layers.index(path) for path in paths} if per_layer else {}
         self._examples, self._pieces, self._totals = {}, {}, {}  # by replica, while it is traced
         self._inverses, self._summed = {}, {}
+        self._train_step = None
         self.on_update = None
         self.undivided_error = ""
         with self._strategy.scope():
@@ -118,7 +119,7 @@ class GradientStatistics:
             self.begin(_examples(data))
             return train_step(data)
 
-        vars(model)["train_step"] = with_examples
+        self._train_step = vars(model)["train_step"] = with_examples
         self._apply_gradients = optimizer_internals.replace_apply(optimizer, self._apply)
         if self._replicas() > 1:
             optimizer_internals.replace_sum(optimizer, self._sum)
@@ -126,8 +127,10 @@ class GradientStatistics:
 
     def detach(self) -> None:
         """Leaves model and optimizer as they were."""
-        for name in (_KEY, "train_step"):
-            vars(self._model).pop(name, None)
+        attributes = vars(self._model)
+        attributes.pop(_KEY, None)
+        if attributes.get("train_step") is self._train_step:  # another may have taken its place
+            attributes.pop("train_step", None)
         optimizer_internals.restore_apply_and_sum(self._optimizer)
         self._model.train_function = None
 

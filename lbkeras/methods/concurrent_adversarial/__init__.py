@@ -1,0 +1,1 @@
+"""Concurrent adversarial learning: training on copies that are made with the weights before."""
