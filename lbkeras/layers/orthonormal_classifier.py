@@ -34,10 +34,9 @@ class OrthonormalClassifier(FixedClassifier):
     Raises:
         UserError: `units` below 1, or a seed out of its range.
 
-    Scale, bias and seed start as in the authors' code, whose generator gives another Q. Against
-    `HadamardClassifier`: any number of classes up to that of the features is exactly orthogonal
-    there too, and a matrix of signs is an eighth of the memory of this one; nothing else differs
-    in what they can learn.
+    Scale, bias and seed are those of the authors' code, whose generator makes another Q of the
+    seed. The columns of `HadamardClassifier` are orthogonal only where the number of features is a
+    power of 2, and take a quarter of the memory.
 
     Example:
 
