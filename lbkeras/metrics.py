@@ -29,7 +29,7 @@ class Metric:
         better: `"higher"` or `"lower"` for what lbkeras measures; None for another: who names it
             says it.
         cost: whether it counts what a run spent rather than how good its model is.
-        count: whether the plan fixes it: the same for every seed, unless a callback steers the
+        count: whether plan or model fix it: the same for every seed, unless a callback steers the
             batch size.
     """
 
@@ -58,6 +58,7 @@ class Metric:
 
 NOISE_SCALE = "gradient_noise_scale"
 FGSM_ACCURACY = f"{VALIDATION}fgsm_{ACCURACY}"
+PARAMETERS = "trainable_parameters"  # of the record, as nothing changes it
 _COUNT: dict[str, Any] = dict(better=LOWER, cost=True, count=True)
 _LOGGED_BY_EVERY_RUN = (  # but for the number of epochs the columns of its history, in order
     Metric("updates", "parameter updates", **_COUNT),
@@ -79,7 +80,10 @@ _LOGGED_BY_SOME = (
     Metric(NOISE_SCALE, "gradient noise scale", "examples"),
     Metric(FGSM_ACCURACY, "test accuracy under FGSM", "%", HIGHER),
 )
-_KNOWN = {metric.name: metric for metric in (*_LOGGED_BY_EVERY_RUN, *_LOGGED_BY_SOME)}
+_OF_THE_MODEL = Metric(PARAMETERS, "trainable parameters", **_COUNT)
+_KNOWN = {
+    metric.name: metric for metric in (*_LOGGED_BY_EVERY_RUN, *_LOGGED_BY_SOME, _OF_THE_MODEL)
+}
 _SHARPNESS = re.compile(r"sharpness(_subspace_\d+)?(_\d+(\.\d+)?e[+-]?\d+)?")
 _USUAL = 1e-3  # the box that a sharpness without one in its name means
 
@@ -253,7 +257,7 @@ def measured(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
         settings: the arm's sections, as `experiment.arm_settings` returns them.
     """
     names = [prefix + name for name in (*compiled(settings), "loss") for prefix in ("", VALIDATION)]
-    names += COSTS
+    names += (*COSTS, PARAMETERS)
     if settings["optimizer"].get("num_nodes"):
         names.append("consensus_distance")
     for key, arguments in settings.get("callbacks", {}).items():

@@ -14,6 +14,7 @@ from lbkeras.runs import experiment
         ("val_loss", "lower"),
         ("updates", "lower"),
         ("seconds", "lower"),
+        ("trainable_parameters", "lower"),
         ("consensus_distance", "lower"),
         ("sharpness", "lower"),
         ("sharpness_subspace_100_5e-4", "lower"),

@@ -265,6 +265,7 @@ CHECKED = [
           moving_statistics="choice")),
     (layers.ShakeDrop, {}, dict(survival_probability="number")),
     (layers.HadamardClassifier, dict(units=3), dict(use_bias="flag")),
+    (layers.OrthonormalClassifier, dict(units=3), dict(use_bias="flag", seed="whole")),
     (optimizers.LARS, dict(learning_rate=0.1), dict(
         learning_rate="number", momentum="below 1", weight_decay="number", norm="choice",
         trust_coefficient="above 0", nesterov="flag", clip="flag",

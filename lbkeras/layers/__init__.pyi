@@ -1,4 +1,5 @@
 from lbkeras.layers.hadamard_classifier import HadamardClassifier as HadamardClassifier
+from lbkeras.layers.orthonormal_classifier import OrthonormalClassifier as OrthonormalClassifier
 from lbkeras.layers.shake_drop import ShakeDrop as ShakeDrop
 from lbkeras.methods.batch_statistics.ghost_batch_normalization import (
     GhostBatchNormalization as GhostBatchNormalization,

@@ -4,14 +4,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from lbkeras import checks
-from lbkeras.errors import UserError
+from lbkeras.layers.fixed_classifier import FixedClassifier, checked_units
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")
-class HadamardClassifier(keras.layers.Layer):
+class HadamardClassifier(FixedClassifier):
     """Fixed classifier: `logits = scale · (x / |x|) H + bias`, where only scale and bias learn.
 
     H, of shape `(features, units)` and entries ±1, is a part of Sylvester's Hadamard matrix, whose
@@ -57,55 +55,20 @@ class HadamardClassifier(keras.layers.Layer):
         scale_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        if not isinstance(units, int) or units < 1:
-            raise UserError(f"units: expected a positive integer, received {units!r}.")
-        self.units = units
-        self.use_bias = checks.flag("use_bias", use_bias)
-        size = units**-0.5
-        self.scale_initializer = keras.initializers.get(
-            keras.initializers.Constant(size) if scale_initializer is None else scale_initializer
-        )
-        self.bias_initializer = keras.initializers.get(
+        size = checked_units(units) ** -0.5
+        super().__init__(
+            units,
+            use_bias,
+            keras.initializers.Constant(size) if scale_initializer is None else scale_initializer,
             keras.initializers.RandomUniform(-size, size)
             if bias_initializer is None
-            else bias_initializer
+            else bias_initializer,
+            scale_regularizer,
+            **kwargs,
         )
-        self.scale_regularizer = keras.regularizers.get(scale_regularizer)
 
-    def build(self, input_shape):
-        self._projection = _hadamard(input_shape[-1], self.units)
-        self.scale = self.add_weight(
-            shape=(),
-            initializer=self.scale_initializer,
-            regularizer=self.scale_regularizer,
-            name="scale",
-        )
-        self.bias = None
-        if self.use_bias:
-            self.bias = self.add_weight(
-                shape=(self.units,), initializer=self.bias_initializer, name="bias"
-            )
-
-    def call(self, inputs):
-        # In float16 the squares overflow at 256; and where all features are 0, so is the gradient.
-        x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
-        square = ops.sum(ops.square(x), axis=-1, keepdims=True)
-        x = ops.cast(x * ops.rsqrt(ops.maximum(square, 1e-12)), self.compute_dtype)
-        logits = self.scale * ops.matmul(x, ops.cast(self._projection, self.compute_dtype))
-        return logits if self.bias is None else logits + self.bias
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:-1], self.units)
-
-    def get_config(self):
-        return super().get_config() | {
-            "units": self.units,
-            "use_bias": self.use_bias,
-            "scale_initializer": keras.initializers.serialize(self.scale_initializer),
-            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
-            "scale_regularizer": keras.regularizers.serialize(self.scale_regularizer),
-        }
+    def _matrix(self, features):
+        return _hadamard(features, self.units)
 
 
 def _hadamard(features, units):

@@ -14,6 +14,7 @@ def small_cnn(
     weight_decay: float = 0.0,
     batch_normalization: bool = False,
     *,
+    fixed_classifier: str | bool | None = None,
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
@@ -28,6 +29,9 @@ def small_cnn(
         width: filters of the first convolution.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
         batch_normalization: normalise before each convolution's ReLU.
+        fixed_classifier: in the place of the last Dense layer one that is not learned: "hadamard"
+            (or True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
+            `lbkeras.layers.OrthonormalClassifier`. Default None: it is learned.
         mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape (digits, MNIST, CIFAR-10, else ImageNet).
         standard_deviation: likewise.
@@ -66,4 +70,5 @@ def small_cnn(
         kernel_regularizer=regularizer,
         name="hidden",
     )(x)
-    return keras.Model(inputs, parts.logits(x, num_classes, weight_decay), name="small_cnn")
+    outputs = parts.logits(x, num_classes, weight_decay, fixed=fixed_classifier)
+    return keras.Model(inputs, outputs, name="small_cnn")

@@ -5,7 +5,9 @@ import keras
 from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.layers.hadamard_classifier import HadamardClassifier
+from lbkeras.layers.orthonormal_classifier import OrthonormalClassifier
 
+_FIXED = {"hadamard": HadamardClassifier, "orthonormal": OrthonormalClassifier}
 # Mean and standard deviation of the training pixels, by image shape: scikit-learn's digits (values
 # 0 to 16), MNIST, CIFAR-10; otherwise ImageNet's for colour and the middle of the range for gray.
 _STATISTICS = {
@@ -85,13 +87,15 @@ def he_fan_out():
     )
 
 
-def logits(x, num_classes, weight_decay, *, kernel_initializer="glorot_uniform", fixed=False):
-    """The last layer, always float32: a softmax over bfloat16 logits loses accuracy. Dense, or if
-    `fixed` a `HadamardClassifier`, where `weight_decay` falls on the scale."""
+def logits(x, num_classes, weight_decay, *, kernel_initializer="glorot_uniform", fixed=None):
+    """The last layer, always float32: a softmax over bfloat16 logits loses accuracy. Dense, or
+    where `fixed` names one a classifier that is not learned, where `weight_decay` falls on the
+    scale; True is "hadamard"."""
     checks.integer("num_classes", num_classes, minimum=1)
     regularizer = kernel_l2(weight_decay)
-    if fixed:
-        return HadamardClassifier(
+    if fixed is not None and fixed is not False:
+        kind = "hadamard" if fixed is True else fixed
+        return _FIXED[checks.choice("fixed_classifier", kind, list(_FIXED))](
             num_classes, scale_regularizer=regularizer, dtype="float32", name="logits"
         )(x)
     return keras.layers.Dense(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
+from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.layers.shake_drop import ShakeDrop
 from lbkeras.models import parts
@@ -20,6 +21,10 @@ def pyramidnet(
     bottleneck: bool = False,
     shake_drop: bool = True,
     last_survival_probability: float = 0.5,
+    survival: str = "linear",
+    alpha: tuple[float, float] = (-1.0, 1.0),
+    beta: tuple[float, float] = (0.0, 1.0),
+    level: str = "image",
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
@@ -34,6 +39,8 @@ def pyramidnet(
     with zeros (no parameters). Nothing follows the sum.
 
     The branch of block k survives with probability `1 - k / K * (1 - last_survival_probability)`.
+    What the paper compares with: `alpha=(0, 0), beta=(0, 0)` is stochastic depth, and
+    `last_survival_probability=0, survival="constant", alpha=(0, 1)` Shake-Shake of a single branch.
 
     Args:
         depth: `6n + 2`, with `bottleneck` `9n + 2`. Default 110.
@@ -46,6 +53,12 @@ def pyramidnet(
         bottleneck: bottleneck blocks; PyramidNet-164 with widening 270 has 27.2 M parameters.
         shake_drop: end each branch with a `lbkeras.layers.ShakeDrop`. Default True.
         last_survival_probability: of the last block, 0 to 1. Default 0.5.
+        survival: "linear", from nearly 1 in the first block to that of the last, or "constant",
+            the last block's in all of them.
+        alpha: `(lowest, highest)` of the forward factor, as of `ShakeDrop`. Default (-1, 1).
+        beta: `(lowest, highest)` of the backward factor, likewise. Default (0, 1).
+        level: what shares one set of random numbers: "batch", "image" (default), "channel" or
+            "pixel", likewise.
         mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape.
         standard_deviation: likewise.
@@ -55,13 +68,14 @@ def pyramidnet(
         `(batch, num_classes)` float32 logits: use `from_logits=True`.
 
     Raises:
-        UserError: a depth that is not `6n + 2` or `9n + 2`, negative widening, or a probability
-            outside 0 to 1.
+        UserError: a depth that is not `6n + 2` or `9n + 2`, negative widening, a probability
+            outside 0 to 1, an unknown `survival` or `level`, or a range that is not two ascending
+            numbers.
 
     Differs from the paper: filters are rounded as in the authors' code, where the paper's formula
     rounds down. Its table has 1.7, 3.8, 28.3 and 27.0 M for the four networks above; public ports
     of the code have what we have. Strided convolutions pad as TensorFlow's `"same"` does (right and
-    bottom). ShakeDrop draws its numbers for each image, see there.
+    bottom). ShakeDrop draws b where it draws α and β, see there.
 
     Example:
 
@@ -84,6 +98,7 @@ def pyramidnet(
         raise UserError(
             f"last_survival_probability: expected 0 to 1, received {last_survival_probability}."
         )
+    checks.choice("survival", survival, ("linear", "constant"))
     regularizer = parts.kernel_l2(weight_decay)
 
     def convolution(x, filters, kernel_size=3, strides=1):
@@ -119,7 +134,9 @@ def pyramidnet(
         strides = 2 if k > 1 and k % blocks_a_stage == 1 % blocks_a_stage else 1
         y = branch(x, math.floor(16 + widening * k / blocks + 0.5), strides)
         if shake_drop:
-            y = ShakeDrop(1 - k / blocks * (1 - last_survival_probability))(y)
+            share = k / blocks if survival == "linear" else 1.0
+            probability = 1 - share * (1 - last_survival_probability)
+            y = ShakeDrop(probability, alpha, beta, level)(y)
         if strides > 1:
             x = keras.layers.AveragePooling2D(2, padding="same")(x)
         if new_channels := y.shape[-1] - x.shape[-1]:

@@ -17,7 +17,7 @@ def cifar_resnet(
     *,
     shortcut: str = "A",
     zero_gamma: bool = False,
-    fixed_classifier: bool = False,
+    fixed_classifier: str | bool | None = None,
     batch_normalization: bool | None = None,
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
@@ -40,7 +40,9 @@ def cifar_resnet(
         zero_gamma: start the last batch norm of every block at gamma 0, so that each block is an
             identity at first, as Goyal et al. (arXiv:1706.02677) do for large batches. Default
             False, the paper.
-        fixed_classifier: a `lbkeras.layers.HadamardClassifier` instead of the last Dense layer.
+        fixed_classifier: in the place of the last Dense layer one that is not learned: "hadamard"
+            (or True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
+            `lbkeras.layers.OrthonormalClassifier`. Default None: it is learned.
         batch_normalization: function without arguments that returns a new normalisation layer, for
             example ghost batch normalisation. Default: Keras' with momentum 0.9, epsilon 1e-5.
         mean: of the pixels, a number or one a channel; by default that of the

@@ -15,7 +15,7 @@ def resnet50(
     *,
     zero_gamma: bool = True,
     last_gamma: float | None = None,
-    fixed_classifier: bool = False,
+    fixed_classifier: str | bool | None = None,
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
@@ -39,7 +39,9 @@ def resnet50(
             identity at first. Default True, as Goyal et al.
         last_gamma: where those gammas start instead, at least 0, as Nado et al. tune it; None: at 0
             or 1, as `zero_gamma` says.
-        fixed_classifier: a `lbkeras.layers.HadamardClassifier` instead of the last Dense layer.
+        fixed_classifier: in the place of the last Dense layer one that is not learned: "hadamard"
+            (or True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
+            `lbkeras.layers.OrthonormalClassifier`. Default None: it is learned.
         mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape.
         standard_deviation: likewise.

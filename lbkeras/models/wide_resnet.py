@@ -16,7 +16,7 @@ def wide_resnet(
     dropout: float = 0.0,
     weight_decay: float = 0.0,
     *,
-    fixed_classifier: bool = False,
+    fixed_classifier: str | bool | None = None,
     batch_normalization: bool = None,
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
@@ -37,7 +37,9 @@ def wide_resnet(
         dropout: rate between the two convolutions of a block, 0 to 1.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper's is 5e-4.
-        fixed_classifier: a `lbkeras.layers.HadamardClassifier` instead of the last Dense layer.
+        fixed_classifier: in the place of the last Dense layer one that is not learned: "hadamard"
+            (or True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
+            `lbkeras.layers.OrthonormalClassifier`. Default None: it is learned.
         batch_normalization: function without arguments that returns a new normalisation layer, for
             example ghost batch normalisation. Default: Keras' with momentum 0.9, epsilon 1e-5.
         mean: of the pixels, a number or one a channel; by default that of the

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lbkeras.derived import SPENT, is_target
+from lbkeras.metrics import PARAMETERS
 from lbkeras.replication.claims import LETTERS, letter_of
 from lbkeras.replication.formats import (
     NONE,
@@ -122,10 +123,12 @@ def render_arms(report: dict[str, Any]) -> str:
     metric, baseline = report["metric"], report["baseline"]
     named, of_paper = f"{label_of(metric)}{unit_of(metric)}", papers_numbers(report)
     ours = "ours: " if of_paper else ""
+    parameters = _parameters(report)
     header = [
         "arm", "n", f"{ours}{named}, mean ± sd", "min to max", f"{ours}updates",
         f"updates against `{baseline}`", f"{ours}wall clock, s", f"time against `{baseline}`",
         "batch size", "learning rate",
+        *([f"{ours}{label_of(PARAMETERS)}"] if parameters else []),
         *((f"paper: {named}", "paper: updates") if of_paper else ()),
     ]  # fmt: skip
     rows = []
@@ -140,6 +143,7 @@ def render_arms(report: dict[str, Any]) -> str:
             format_count(arm["updates"]), _ratio(report, name, "updates", "fewer"),
             format_seconds(arm["seconds"]), _ratio(report, name, "seconds", "less"),
             _from_to(arm["batch_size"], "{:,.0f}"), _from_to(arm["learning_rate"], "{:.4g}"),
+            *([parameters[name]] if parameters else []),
             *(format_paper(arm["paper"], key, tag=True) for key in of_paper),
         ])  # fmt: skip
     described = [
@@ -167,6 +171,15 @@ def render_arms(report: dict[str, Any]) -> str:
     blocks = [markdown_table(header, rows), " ".join(filter(None, [legend, tags]))]
     blocks += _render_measured(report) + _render_targets(report) + _render_reference(report)
     return "\n\n".join([*blocks, *(["\n".join(described + notes)] if described or notes else [])])
+
+
+def _parameters(report: dict[str, Any]) -> dict[str, str]:
+    """How many parameters each arm trains; empty where all train as many, or it is not known."""
+    summaries = {name: arm.get(PARAMETERS) or {"n": 0} for name, arm in report["arms"].items()}
+    known = {summary["mean"] for summary in summaries.values() if summary["n"]}
+    if len(known) < 2:
+        return {}
+    return {name: format_count(summary) for name, summary in summaries.items()}
 
 
 def _render_measured(report: dict[str, Any]) -> list[str]:

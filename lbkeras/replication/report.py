@@ -8,7 +8,7 @@ from typing import Any
 
 from lbkeras import files
 from lbkeras.derived import SPENT, is_target
-from lbkeras.metrics import NOISE_SCALE, measured_at_the_end, noise_scale_is_lower_bound
+from lbkeras.metrics import NOISE_SCALE, PARAMETERS, measured_at_the_end, noise_scale_is_lower_bound
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.notes import notes_on
 from lbkeras.replication.reference import compare_with_reference
@@ -31,11 +31,12 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
         the config has one, its `reference`, as `compare_with_reference` returns it. An arm has its
         seeds by outcome, summaries (`n`, `mean`, `standard_deviation`, `min`, `median`, `max`,
         `values`) of `metric`, `updates`, `examples` and `seconds` over its finished seeds, the same
-        of what callbacks `measured` (sharpness, consensus distance), ratios of the baseline's means
-        to its own, and `paper`, the paper's numbers. Its `targets` are, by name, what its runs
-        spent until they reached each: summaries of `updates`, `epochs` and `seconds` that count in
-        `reached` how many of the n runs did. Where some did not, whose values are None, there is
-        neither mean nor spread nor maximum, and the median only if the middle runs did.
+        of what callbacks `measured` (sharpness, consensus distance) and of `trainable_parameters`
+        (over those whose record holds it), ratios of the baseline's means to its own, and `paper`,
+        the paper's numbers. Its `targets` are, by name, what its runs spent until they reached
+        each: summaries of `updates`, `epochs` and `seconds` that count in `reached` how many of the
+        n runs did. Where some did not, whose values are None, there is neither mean nor spread nor
+        maximum, and the median only if the middle runs did.
 
     Raises:
         UserError: a file is missing or malformed.
@@ -124,6 +125,7 @@ def _build_arm(folder: ReplicationFolder, arm: str, metric: str) -> dict[str, An
         "examples": _summarize([run.value("examples_seen") for run in done]),
         "seconds": _summarize([run.value("seconds") for run in done]),
         "measured": _summarize_measured(done),
+        PARAMETERS: _summarize([run.value(PARAMETERS) for run in done if PARAMETERS in run.record]),
         "planned_updates": plan.get("updates"),
         "batch_size": {"first": steps[0].get("batch_size"), "last": steps[-1].get("batch_size")},
         "learning_rate": {

@@ -6,6 +6,7 @@ import keras
 
 _MODULES = [
     "layers.hadamard_classifier",
+    "layers.orthonormal_classifier",
     "layers.shake_drop",
     "losses.label_smoothing_crossentropy",
     "methods.batch_statistics.ghost_batch_normalization",

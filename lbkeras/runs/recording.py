@@ -2,10 +2,11 @@
 
 import contextlib
 import datetime
+import math
 from pathlib import Path
 
 from lbkeras.errors import UserError, one_line
-from lbkeras.metrics import COLUMNS, FINALS, VALIDATION
+from lbkeras.metrics import COLUMNS, FINALS, PARAMETERS, VALIDATION
 from lbkeras.runs import machine
 from lbkeras.runs.record import read_history, write_record
 from lbkeras.runs.run_spec import RunSpec
@@ -52,6 +53,7 @@ def new_record(run: RunSpec, model, strategy, test_data, previous: dict) -> dict
         "started": previous.get("started") or _now(),
         "finished": None,
         "parameters": model.count_params(),
+        PARAMETERS: sum(math.prod(variable.shape) for variable in model.trainable_variables),
         "steps_per_execution": model.steps_per_execution,
         "strategy": describe(strategy),
         "replicas": strategy.num_replicas_in_sync,

@@ -60,7 +60,7 @@ TYPED = {
     "lbkeras train --config=smith2018:paper": "lbkeras train --config=smith2018:paper_cifar10 ",
     "lbkeras plan --config=my_": "lbkeras plan --config=my_own.py ",
     "lbkeras train --workdir=a_f": "lbkeras train --workdir=a_folder/",
-    "lbkeras configs hof": "lbkeras configs hoffer2017_ghost_batch ",
+    "lbkeras configs hoffer2017": "lbkeras configs hoffer2017_ghost_batch ",
     "lbkeras completion z": "lbkeras completion zsh ",
     "lbkeras doctor --workdir=a_f": "lbkeras doctor --workdir=a_f",
 }

@@ -9,3 +9,5 @@ def test_parameters(size, width):
     expected = (9 + 1) * width + (9 * width + 1) * 2 * width
     expected += (flat + 1) * 4 * width + (4 * width + 1) * 10
     assert small_cnn((size, size, 1), 10, width).count_params() == expected
+    fixed = small_cnn((size, size, 1), 10, width, fixed_classifier="orthonormal")
+    assert fixed.count_params() == expected - 4 * width * 10 + 1

@@ -57,6 +57,16 @@ def test_survival_falls_linearly():
     assert not of(pyramidnet(14, 12, shake_drop=False), ShakeDrop)
 
 
+def test_branches_have_the_ranges_and_the_level_that_are_said():
+    model = pyramidnet(
+        8, 12, last_survival_probability=0.0, survival="constant", alpha=(0, 1), level="pixel"
+    )
+    for layer in of(model, ShakeDrop):
+        assert (layer.survival_probability, layer.alpha, layer.level) == (0, (0, 1), "pixel")
+        assert layer.beta == (0, 1)
+    assert {layer.level for layer in of(pyramidnet(8, 12), ShakeDrop)} == {"image"}
+
+
 def test_shortcut_averages_and_pads():
     model = pyramidnet(8, 12, (6, 6, 3))
     add = of(model, keras.layers.Add)[1]
@@ -75,6 +85,9 @@ def test_shortcut_averages_and_pads():
         (dict(depth=14, bottleneck=True), r"depth: expected 9n \+ 2 \(with bottleneck\)"),
         (dict(depth=8, widening=-1), "widening: expected at least 0, received -1"),
         (dict(depth=8, last_survival_probability=2), "last_survival_probability: expected 0 to 1"),
+        (dict(depth=8, survival="linaer"), "survival: expected one of 'linear', 'constant', rec"),
+        (dict(depth=8, level="layer"), "level: expected one of batch, image, channel, pixel"),
+        (dict(depth=8, alpha=(1, 0)), r"alpha: expected \(lowest, highest\), received \(1, 0\)"),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from lbkeras.layers import HadamardClassifier, OrthonormalClassifier
 from lbkeras.models import cifar_resnet
 
 
@@ -75,5 +76,21 @@ def test_zero_gamma_with_batch_normalization_of_choice():
     assert gammas(model) == [1, 1, 0, 1, 0, 1, 0]
 
 
-def test_fixed_classifier_learns_a_scale_and_a_bias():
-    assert trainable(cifar_resnet(8)) - trainable(cifar_resnet(8, fixed_classifier=True)) == 639
+@pytest.mark.parametrize(
+    "fixed, kind",
+    [
+        (True, HadamardClassifier),
+        ("hadamard", HadamardClassifier),
+        ("orthonormal", OrthonormalClassifier),
+    ],
+)
+def test_fixed_classifier_learns_a_scale_and_a_bias(fixed, kind):
+    learned, model = cifar_resnet(8), cifar_resnet(8, fixed_classifier=fixed)
+    assert trainable(learned) - trainable(model) == 639
+    assert type(model.get_layer("logits")) is kind
+    assert type(learned.get_layer("logits")) is keras.layers.Dense
+
+
+def test_fixed_classifier_that_there_is_not():
+    with pytest.raises(ValueError, match="fixed_classifier: expected one of 'hadamard', 'orthon"):
+        cifar_resnet(8, fixed_classifier="hadamart")

@@ -51,6 +51,23 @@ def test_the_noise_scale_is_in_the_report_with_its_lower_bounds(workdir):
     assert "| `large` | – |" in text
 
 
+def test_trainable_parameters_are_a_column_where_arms_differ(workdir):
+    assert "trainable parameters" not in render_report(build_report(workdir))  # not known
+    for numbers, shown in (
+        (dict(small=610, large=610), False),
+        (dict(small=1610, large=610), True),
+    ):
+        for path in workdir.glob("*/seed_*/record.json"):
+            record = json.loads(path.read_text())
+            record["trainable_parameters"] = numbers[path.parts[-3]]
+            path.write_text(json.dumps(record))
+        report = build_report(workdir)
+        assert report["arms"]["small"]["trainable_parameters"]["values"] == [numbers["small"]] * 3
+        text = render_report(report)
+        assert ("| ours: trainable parameters |" in text) == shown
+        assert ("| 1,610 |" in text) == shown
+
+
 def test_without_measurements_there_is_no_table(workdir):
     assert "Measured at the end" not in render_report(build_report(workdir))
 

@@ -21,6 +21,7 @@ def saved(tmp_path):
             layers.GhostBatchNormalization(4),
             keras.layers.Dense(4),
             layers.ShakeDrop(),
+            layers.OrthonormalClassifier(4),
             layers.HadamardClassifier(2),
         ]
     )

@@ -72,6 +72,7 @@ def test_a_run_without_a_folder_has_not_ended(make_run):
 def test_a_finished_run_returns_its_record(trained):
     run, record, _ = trained
     assert record["status"] == "finished"
+    assert record["trainable_parameters"] == (64 + 1) * 16 + (16 + 1) * 10
     assert training.has_ended(run) == "finished"
     assert training.train(run) == record
 
