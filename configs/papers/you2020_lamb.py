@@ -6,7 +6,7 @@ was tuned at a small batch is carried to k times the batch by the square root of
 rate and k times the warm-up epochs; AdamW loses accuracy there.
 
 Variants (`--config=configs/papers/you2020_lamb.py:VARIANT`):
-    digits         scikit-learn's digits, embedded; batches of 8, 64 and 359; the default
+    digits         scikit-learn's digits, embedded; batches of 16, 64 and 359; the default
     digits_tuning  its learning rates, chosen on a held-out fifth of the training split
     mnist          MNIST; batches of 128, 1,024 and 8,192
     mnist_tuning   its learning rates, in the same way
@@ -50,7 +50,7 @@ PAPER = dict(
 )
 
 _BATCHES = dict(
-    digits=(8, 64, 359),
+    digits=(16, 64, 359),
     mnist=(128, 1024, 8192),
     imagenet=(512, 1024, 2048, 4096, 8192, 16_384, 32_768),
 )
@@ -142,12 +142,12 @@ def _experiment(name, *, epochs, base_warmup_epochs, tuning, **more):
 
 
 def digits(tuning=False):
-    """Digits: 1,437 examples; the largest batch, a quarter of them, makes 120 updates."""
+    """Digits: 1,437 examples; the largest batch, a quarter of them, makes 80 updates."""
     return _experiment(
         "digits",
         data=dict(name="digits", num_examples=1437),
         model=dict(name="small_cnn", num_classes=10, width=16),
-        epochs=30,
+        epochs=20,
         base_warmup_epochs=0.1,
         tuning=tuning,
         seeds=3 if tuning else 10,
@@ -155,12 +155,12 @@ def digits(tuning=False):
 
 
 def mnist(tuning=False):
-    """MNIST with batch normalization; the largest batch, a seventh of it, makes 105 updates."""
+    """MNIST with batch normalization; the largest batch, a seventh of it, makes 70 updates."""
     return _experiment(
         "mnist",
         data=dict(name="mnist", num_examples=60_000),
         model=dict(name="small_cnn", num_classes=10, width=8, batch_normalization=True),
-        epochs=15,
+        epochs=10,
         base_warmup_epochs=0.06,
         tuning=tuning,
         seeds=1 if tuning else 3,
