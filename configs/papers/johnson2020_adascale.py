@@ -51,7 +51,7 @@ _BASE = dict(digits=8, mnist=64)
 _LARGE = dict(digits=(32, 128, 512), mnist=(256, 1024, 4096))
 # Learning rates of the base: the middle one of those tried and the one that was chosen, None where
 # that is to come; the arms then take the middle.
-_RATES = dict(digits=(0.005, None), mnist=(0.02, None))
+_RATES = dict(digits=(0.01, None), mnist=(0.02, None))
 _WARMUP = 5 / 90  # of the epochs
 _OF_LINEAR_SCALING = ("base_warmup_epochs", "scaling", "scale_warmup")
 
