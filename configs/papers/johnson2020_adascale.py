@@ -50,8 +50,10 @@ PAPER = dict(
 _BASE = dict(digits=8, mnist=64)
 _LARGE = dict(digits=(32, 128, 512), mnist=(256, 1024, 4096))
 # Learning rates of the base: the middle one of those tried and the one that was chosen, None where
-# that is to come; the arms then take the middle.
-_RATES = dict(digits=(0.01, None), mnist=(0.02, None))
+# that is to come; the arms then take the middle. Chosen by the rule from
+#     digits   digits_tuning, 3 seeds, 2026-11-28: 97.7, 98.3, 97.9, 98.4 and 10.1 % (n=3); the best
+#              of the first five was the largest, so they moved up by one.
+_RATES = dict(digits=(0.01, 0.02), mnist=(0.02, None))
 _WARMUP = 5 / 90  # of the epochs
 _OF_LINEAR_SCALING = ("base_warmup_epochs", "scaling", "scale_warmup")
 
