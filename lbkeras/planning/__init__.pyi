@@ -1,3 +1,4 @@
+from lbkeras.methods.ada_scale.plan import ada_scale_plan as ada_scale_plan
 from lbkeras.methods.auto_wu.plan import auto_wu_plan as auto_wu_plan
 from lbkeras.planning.explicit_plan import explicit_plan as explicit_plan
 from lbkeras.planning.legw_plan import legw_plan as legw_plan

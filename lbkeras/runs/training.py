@@ -101,7 +101,9 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
         files.write_json(run.folder / "plan.json", plan.to_dict())
 
     micro_batches = MicroBatches(
-        train_data, run.micro_batch_size or None, file=run.folder / "micro_batch.json"
+        train_data,
+        run.micro_batch_size or _pieces(chosen, strategy),
+        file=run.folder / "micro_batch.json",
     )
     others = callback_list(run, plan, train_data, chosen, micro_batches)
     checkpoint = Checkpoint(run.folder / "checkpoints", train_data, others, run.checkpoint_minutes)
@@ -130,6 +132,14 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
     if not chief:
         return record
     return close_record(run, record, "finished", micro_batch_size=micro_batches.micro_batch_size)
+
+
+def _pieces(chosen: list, strategy) -> int | None:
+    """The micro-batch size with which a callback measures where there are no replicas; or None."""
+    if strategy.num_replicas_in_sync > 1:
+        return None
+    sizes = (getattr(each, "micro_batch_size", None) for each in chosen)
+    return next(filter(None, sizes), None)
 
 
 def _start_strategy(run: RunSpec, plan):

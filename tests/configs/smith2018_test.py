@@ -10,7 +10,7 @@ from lbkeras.runs import experiment
 SMITH = Path(__file__).parents[2] / "configs" / "papers" / "smith2018.py"
 
 
-@pytest.mark.parametrize("variant", ["digits", "mnist", "cifar10", "paper_cifar10"])
+@pytest.mark.parametrize("variant", ["digits", "mnist", "characters", "cifar10", "paper_cifar10"])
 def test_smiths_arms_begin_at_the_same_noise_scale(variant):
     plans = experiment.make_plans(load_config(f"{SMITH}:{variant}"))
     naive = plans.pop("large_batch_naive")
@@ -20,6 +20,48 @@ def test_smiths_arms_begin_at_the_same_noise_scale(variant):
             scale = plan.noise_scale(ours.first_epoch)
             assert scale == pytest.approx(original.noise_scale(theirs.first_epoch), rel=1e-9)
     assert naive.noise_scale(0) < original.noise_scale(0)
+
+
+def test_characters_have_the_schedules_of_images():
+    """Updates, by the batch sizes of each phase of 15,685 windows, the remainder dropped."""
+    config = load_config(f"{SMITH}:characters")
+    plans = experiment.make_plans(config)
+    assert list(plans) == list(load_config(f"{SMITH}:digits").arms)
+    # 1,115,394 characters; the first 90 %, less one, in windows of 64.
+    assert config.data.num_examples == (1_115_394 * 90 // 100 - 1) // 64
+    batches = dict(
+        original=[32] * 4,
+        increase_batch=[32, 160, 800, 1568],
+        hybrid=[32, 160, 160, 160],
+        increased_learning_rate=[160, 800, 1568, 1568],
+        increased_momentum=[800, 1568, 1568, 1568],
+        large_batch_naive=[1568] * 4,
+    )
+    for arm, sizes in batches.items():
+        updates = sum(
+            epochs * (15_685 // size) for epochs, size in zip((3, 3, 2, 2), sizes, strict=True)
+        )
+        assert plans[arm].updates() == updates
+    settings = experiment.arm_settings(config)
+    assert settings["data"]["test_split"] == "test"
+    assert settings["optimizer"]["global_clipnorm"] == 1.0
+
+
+def test_the_rate_of_characters_is_chosen_on_the_validation_part():
+    tuning = load_config(f"{SMITH}:characters_tuning")
+    reported = experiment.arm_settings(load_config(f"{SMITH}:characters"))
+    rates = []
+    for arm in tuning.arms:
+        settings = experiment.arm_settings(tuning, arm)
+        rates.append(settings["plan"]["learning_rate"])
+        assert settings["data"] == reported["data"] | dict(test_split="validation")
+        assert settings["model"] == reported["model"]
+        assert settings["optimizer"] == reported["optimizer"]
+        assert settings["plan"] | dict(learning_rate=0) == reported["plan"] | dict(learning_rate=0)
+    assert rates == pytest.approx([rates[0] * 2**i for i in range(5)])
+    assert reported["plan"]["learning_rate"] in rates
+    seeds = map(experiment.seeds, (tuning, load_config(f"{SMITH}:characters")))
+    assert not set.intersection(*map(set, seeds))
 
 
 def test_smiths_optimizer_arms_are_the_optimizers_they_name():

@@ -16,6 +16,7 @@ from lbkeras.callbacks.optimizer_settings import (
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
 from lbkeras.methods.ada_scale.learning_rate import AdaScaleLearningRate
+from lbkeras.methods.ada_scale.plan import AdaScalePlan
 from lbkeras.methods.noise_scale.callback import GradientNoiseScale
 from lbkeras.methods.noise_scale.estimates import adascale_gain
 from lbkeras.methods.noise_scale.second_moments import has_second_moments
@@ -57,14 +58,19 @@ class AdaScale(GradientNoiseScale):
         base_epochs: epochs of the base run, at least 1; None: those of the plan.
         learning_rate: of the base run: a number, a Keras schedule over its updates, or a
             `lbkeras.planning.Plan` of one batch size; None: the optimizer's.
+        plan: of `lbkeras.planning.ada_scale_plan`, which says all three; any other plan says none
+            of them.
         per_layer: logs the gradient noise scale of each layer too.
 
     Attributes:
         gain, progress: as logged, at each epoch's end.
         base_updates: the progress at which `fit` ends.
+        micro_batch_size: the base batch size, in pieces of which the command line computes a batch
+            on one replica, unless `--micro_batch_size` says otherwise.
 
     Raises:
-        UserError: an argument out of its range; in `fit`, undivided batches on one replica, an
+        UserError: an argument out of its range, or a base run beside that of `plan`; in `fit`,
+            undivided batches on one replica, an
             optimizer like Adam, one with a schedule or another momentum than the plan's, what
             `GradientNoiseScale` raises.
 
@@ -85,9 +91,23 @@ class AdaScale(GradientNoiseScale):
         base_epochs: int | None = None,
         learning_rate: float | keras.optimizers.schedules.LearningRateSchedule | Plan | None = None,
         *,
+        plan: Plan | None = None,
         per_layer: bool = False,
     ):
         super().__init__(pipeline, per_layer=per_layer, preconditioned=False)
+        if isinstance(plan, AdaScalePlan):
+            given = dict(
+                base_batch_size=base_batch_size,
+                base_epochs=base_epochs,
+                learning_rate=learning_rate,
+            )
+            for name, value in given.items():
+                if value is not None:
+                    raise UserError(
+                        f"{name}: expected none beside an ada_scale_plan, which says it, received "
+                        f"{value!r}"
+                    )
+            learning_rate = plan.base
         self._plan = learning_rate if isinstance(learning_rate, Plan) else None
         if isinstance(learning_rate, Plan):
             sizes = {phase.batch_size for phase in learning_rate.phases}
@@ -135,6 +155,11 @@ class AdaScale(GradientNoiseScale):
         self._rate.number = number
         set_learning_rate(optimizer, self._rate)
         self._statistics.on_update = self._advance
+
+    @property
+    def micro_batch_size(self) -> int:
+        """What a run divides its batches into on one replica."""
+        return self.base_batch_size
 
     def begin_anew(self):
         super().begin_anew()

@@ -16,7 +16,7 @@ from lbkeras.callbacks import (
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.optimizer import learning_rate_of
-from lbkeras.planning import Phase, Plan
+from lbkeras.planning import Phase, Plan, ada_scale_plan
 from lbkeras.schedules import steps
 from tests.methods.micro_batches import piece_gradients as pieces
 
@@ -218,6 +218,29 @@ def test_errors_of_the_user(half):
         AdaScale(train, base_epochs=1)
     with pytest.raises(UserError, match="base_epochs: expected a whole number .* None"):
         AdaScale(train, 32)
+    plan = ada_scale_plan(
+        epochs=2, base_batch_size=16, batch_size=64, base_learning_rate=0.05, momentum=0.9,
+        num_examples=640,
+    )  # fmt: skip
+    for name, value in (("base_batch_size", 8), ("base_epochs", 1), ("learning_rate", 0.1)):
+        with pytest.raises(UserError, match=f"{name}: expected none beside an ada_scale_plan"):
+            AdaScale(train, plan=plan, **{name: value})
+
+
+def test_a_plan_brings_the_base_run(half):
+    plan = ada_scale_plan(
+        epochs=2, base_batch_size=16, batch_size=64, base_learning_rate=0.05, momentum=0.9,
+        num_examples=640, decay="polynomial",
+    )  # fmt: skip
+    train = Pipeline(half, 64, seed=2)
+    from_plan, given = AdaScale(train, plan=plan), AdaScale(train, learning_rate=plan.base)
+    assert from_plan.micro_batch_size == from_plan.base_batch_size == 16
+    assert from_plan.base_updates == given.base_updates == plan.base.updates() == 80
+    schedule = plan.base.learning_rate_schedule()
+    for update in (0, 17, 79):
+        assert float(from_plan.learning_rate(update)) == float(schedule(update))
+    # Any other plan, as a config's callbacks get it, says nothing of the base run.
+    assert AdaScale(train, 32, 1, plan=plan.base).base_batch_size == 32
 
 
 def test_a_saved_model_keeps_its_rate(half, tmp_path):
