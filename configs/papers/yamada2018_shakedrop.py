@@ -92,16 +92,19 @@ _TUNED = ("plain", "stochastic_depth", "single_branch", "shake_drop_image")
 _FEW = ("plain", "single_branch", "shake_drop_batch", "shake_drop_image", "shake_drop_pixel")
 
 # For each tuned arm the middle one of five learning rates, and the one that was chosen, None where
-# that is to come; an arm then takes the middle. Those of mnist and cifar10 are guesses.
+# that is to come; an arm then takes the middle. Those of mnist and cifar10 are guesses. Chosen by
+# the rule from digits_tuning, 1 seed, on 1,150 held-out examples, 2026-11-28; single_branch and
+# shake_drop_image had their best at the largest rate tried, so their fives moved up by one. There
+# the plain network has 100 % of the training examples right, and 93.7 % of the held-out ones.
 _RATES = dict(
     digits={
-        "plain": (0.05, None),
-        "stochastic_depth": (0.05, None),
-        "single_branch": (0.05, None),
-        "shake_drop_image": (0.05, None),
+        "plain": (0.05, 0.1),
+        "stochastic_depth": (0.05, 0.05),
+        "single_branch": (0.1, 0.2),
+        "shake_drop_image": (0.1, 0.2),
     },
-    mnist=dict.fromkeys(_TUNED, (0.05, None)),
-    cifar10=dict.fromkeys(_TUNED, (0.05, None)),
+    mnist=dict.fromkeys(_TUNED, (0.1, None)),
+    cifar10=dict.fromkeys(_TUNED, (0.1, None)),
 )
 
 
@@ -170,7 +173,7 @@ def digits(tuning=False):
         batch_size=32,
         train=dict(validation_freq=25),
         tuning=tuning,
-        seeds=2 if tuning else 8,
+        seeds=1 if tuning else 8,
     )
 
 
