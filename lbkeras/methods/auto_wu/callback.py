@@ -9,6 +9,7 @@ import numpy as np
 from lbkeras import checks, files
 from lbkeras.callbacks.optimizer_settings import (
     check_momentum,
+    check_no_accumulation,
     check_ownership,
     install_learning_rate,
     restore_learning_rate,
@@ -71,8 +72,8 @@ class AutoWU(PipelineCallback):
     Raises:
         UserError: a plan of another kind, or of fewer epochs than `fit` runs; an optimizer with
             another momentum than the plan's (0 for one without) or a schedule, another callback
-            that sets the learning rate; a model whose train step does not hand its loss to Keras'
-            metric.
+            that sets the learning rate; gradient_accumulation_steps, for which updates are counted
+            in another way; a model whose train step does not hand its loss to Keras' metric.
 
     Differs from the paper: hyper-parameters and tests as in the authors' code, see `judge`. Counted
     in epochs, so that the last test may fall on the very end of the longest warm-up, which the code
@@ -126,6 +127,7 @@ class AutoWU(PipelineCallback):
             super().on_train_begin(logs)
             check_ownership(self.model, self._rate)
             check_momentum(self.model.optimizer, self.plan)
+            check_no_accumulation(self.model.optimizer, "AutoWU")
             epochs = (self.params or {}).get("epochs", self.plan.epochs)
             if epochs > self.plan.epochs:
                 raise UserError(

@@ -314,6 +314,18 @@ def test_a_schedule_and_autowu(compiled, digits):
         model.fit(train, epochs=8, verbose=0, callbacks=[AutoWU(train, plan)])
 
 
+def test_accumulated_gradients(compiled, digits):
+    """Keras then hands a schedule batches, and `iterations` are updates."""
+    optimizer = keras.optimizers.SGD(1.0, momentum=0.9, gradient_accumulation_steps=2)
+    train = Pipeline(digits, 256)
+    with pytest.raises(UserError) as raised:
+        compiled(optimizer).fit(train, epochs=8, verbose=0, callbacks=[AutoWU(train, new_plan())])
+    assert str(raised.value) == (
+        "gradient_accumulation_steps: expected none beside AutoWU (callbacks.MicroBatches "
+        "computes a larger batch in pieces), received 2"
+    )
+
+
 def test_a_model_that_does_not_tell_its_loss(digits):
     class Silent(keras.Sequential):
         def train_step(self, data):
