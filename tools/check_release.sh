@@ -8,7 +8,7 @@
 #
 #   gate        the gate in GATES (3) new clones of this commit, each timed
 #   batteries   the tests marked `release`
-#   resume      KILLS (30) runs of five configs killed with SIGKILL, against those left alone
+#   resume      KILLS (30) runs of six configs killed with SIGKILL, against those left alone
 #   keras       the tests on other versions of Keras
 #   wheel       sdist and wheel built from the commit, installed and used outside of the clone
 #   python      the quick tests on PYTHONS (python3.12 python3.13), as far as there

@@ -1,6 +1,6 @@
 """Kills training runs with SIGKILL at random moments and compares the weights at the end.
 
-    python tools/check_resume.py                     30 kills over the five configs
+    python tools/check_resume.py                     30 kills over the six configs
     python tools/check_resume.py --kills=6 --folder=.release/resume   goes on where it stopped
     python tools/check_resume.py --only=batch_norm_and_dropout --kills=3
     python tools/check_resume.py --kills=3 --arm=adaptive \\
@@ -52,6 +52,7 @@ CONFIGS = (
         ("--config.plan.epochs=20",),
     ),
     Chosen("auto_wu", f"{PAPERS}/kim2021_autowu.py:digits", "auto_wu_128"),
+    Chosen("auto_wu_restored", "tools/resume_configs.py", "restored"),
     Chosen("nodes", f"{PAPERS}/yuan2021_decentlam.py:digits", "decentlam_256"),
 )
 
@@ -61,8 +62,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=30, help="of all configs together")
-    parser.add_argument("--only", choices=[each.name for each in CONFIGS], help="one of the five")
-    parser.add_argument("--config", help="another one, in place of the five")
+    parser.add_argument("--only", choices=[each.name for each in CONFIGS], help="one of the six")
+    parser.add_argument("--config", help="another one, in place of the six")
     parser.add_argument("--arm", default="", help="of --config")
     parser.add_argument("overrides", nargs="*", help="of --config, after --")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
