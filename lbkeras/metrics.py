@@ -108,6 +108,7 @@ _LOGGED = {
         "auto_wu_warming_up",
         "auto_wu_warmup_epochs",
         "auto_wu_peak_learning_rate",
+        "auto_wu_restored_epoch",
         "auto_wu_votes",
         "auto_wu_minimum_learning_rate",
     ),

@@ -1,16 +1,20 @@
 """What AutoWU costs in a run on MNIST.
 
-    python tools/bench_auto_wu.py --data_dir=DIR                     about 2 minutes on 2 cores
+    python tools/bench_auto_wu.py --data_dir=DIR                     about 4 minutes on 2 cores
     python tools/bench_auto_wu.py --data_dir=DIR --rounds=21 --batch_size=2048
+    python tools/bench_auto_wu.py --networks --rounds=0              the copies alone, half a minute
 
-Two figures. The share: the seconds that a whole run is inside AutoWU's methods, most of it in the
+Three figures. The share: the seconds that a whole run is inside AutoWU's methods, most of it in the
 Gaussian process, divided by the seconds of that `fit`; the same in CPU seconds, which neighbours on
 the machine do not lengthen. For the network of configs/papers/kim2021_autowu.py:mnist and its 60
-epochs, and for a small convolutional network with 20.
+epochs, and for a small convolutional network with 20; in the paper's form and with `restore=True`.
 
 The ratio: epochs of `fit` with AutoWU in its warm-up against epochs with the same learning rates by
 an ordinary schedule, which also holds what AutoWU adds to each update inside the graph; the median
 over rounds of two times measured one after the other, in alternating order, and the quartiles.
+
+The copies of `restore=True`, for ResNet-50 with AdamP: their bytes in memory, the seconds for one,
+for going back, and for a checkpoint with four of them against one without.
 """
 
 import argparse
@@ -19,6 +23,7 @@ import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -28,6 +33,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import keras  # noqa: E402
 
 from lbkeras import callbacks, data, models, optimizers, planning  # noqa: E402
+from lbkeras.callbacks import checkpoint_file  # noqa: E402
+from lbkeras.files import write_atomically  # noqa: E402
+from lbkeras.methods.auto_wu import epoch_copies  # noqa: E402
 
 EPOCHS = dict(mlp=60, small_cnn=20)
 METHODS = (
@@ -48,8 +56,9 @@ def main():
     arguments = parser.parse_args()
     figures = dict(batch_size=arguments.batch_size)
     for network in arguments.networks:
-        figures[network] = _share(network, arguments)
-        print(_line(network, figures[network]), flush=True)
+        for form, restore in (("", False), ("_restored", True)):
+            figures[network + form] = _share(network, arguments, restore)
+            print(_line(network + form, figures[network + form]), flush=True)
     if arguments.rounds:
         figures["ratio"] = _ratio("mlp", arguments)
         low, high = figures["ratio"]["quartiles"]
@@ -57,13 +66,47 @@ def main():
             f"mlp, an epoch of warm-up with AutoWU / without: {figures['ratio']['ratio']:.4f} "
             f"(quartiles {low:.4f} to {high:.4f}, {figures['ratio']['pairs']} pairs)"
         )
+    figures["copies"] = _copies()
+    print(", ".join(f"{name} {value:.3g}" for name, value in figures["copies"].items()))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def _share(network: str, arguments) -> dict:
+def _copies(rounds: int = 3) -> dict:
+    """What the copies of a large network's state cost."""
+    model = models.resnet50((64, 64, 3), num_classes=1000)
+    model.compile(optimizers.AdamP(0.1, weight_decay=0.1), "mse")
+    model.optimizer.build(model.trainable_variables)
+    state = epoch_copies.read_state(model)
+    most = epoch_copies.MOST
+    with tempfile.TemporaryDirectory() as folder:
+
+        def write(copies):
+            arrays = {f"{i}/{j}": a for i in range(copies) for j, a in enumerate(state)}
+            write_atomically(Path(folder) / "update.npz", checkpoint_file.encoded({}, arrays))
+
+        return dict(
+            bytes_of_a_copy=sum(each.nbytes for each in state),
+            bytes_of_all=most * sum(each.nbytes for each in state),
+            seconds_to_copy=_median(lambda: epoch_copies.read_state(model), rounds),
+            seconds_to_go_back=_median(lambda: epoch_copies.write_state(model, state), rounds),
+            seconds_of_a_checkpoint=_median(lambda: write(1), rounds),
+            seconds_of_a_checkpoint_with_all=_median(lambda: write(1 + most), rounds),
+        )
+
+
+def _median(function, rounds: int) -> float:
+    seconds = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
+
+
+def _share(network: str, arguments, restore: bool) -> dict:
     train, plan, model = _run(network, arguments, steered=True)
-    callback = callbacks.AutoWU(train, plan)
+    callback = callbacks.AutoWU(train, plan, restore=restore)
     spent, cpu = dict.fromkeys(METHODS, 0.0), dict.fromkeys(METHODS, 0.0)
     for name in METHODS:
         setattr(callback, name, _timed(getattr(callback, name), name, spent, cpu))
@@ -96,7 +139,7 @@ def _ratio(network: str, arguments) -> dict:
     runs = {}
     for name in ("with", "without"):
         train, plan, model = _run(network, arguments, steered=name == "with")
-        auto_wu = callbacks.AutoWU(train, plan)
+        auto_wu = callbacks.AutoWU(train, plan, restore=False)
         runs[name] = (model, train, [auto_wu] if name == "with" else [], _EpochTimes())
     epochs = 6
     pairs = []

@@ -53,6 +53,7 @@ CONFIGS = (
     ),
     Chosen("auto_wu", f"{PAPERS}/kim2021_autowu.py:digits", "auto_wu_128"),
     Chosen("ada_scale", f"{PAPERS}/johnson2020_adascale.py:digits", "adascale_128"),
+    Chosen("auto_wu_restored", "tools/resume_configs.py", "restored"),
     Chosen("nodes", f"{PAPERS}/yuan2021_decentlam.py:digits", "decentlam_256"),
 )
 

@@ -1,6 +1,8 @@
 """The config of `tools/check_resume.py` that no paper has: all that a resume has to keep, at once.
 
-A batch that grows inside one `fit`, batch norm (moving statistics) and dropout (random state).
+Batch norm (moving statistics) and dropout (random state) in both arms:
+    grown     a batch that grows inside one `fit`
+    restored  AutoWU, which keeps copies of the last epochs' states and goes back to one of them
 """
 
 from lbkeras import config
@@ -22,5 +24,18 @@ def get_config():
             batch_size=96,
             max_batch_size=384,
         ),
-        arms=dict(grown={}),
+        arms=dict(
+            grown={},
+            restored=dict(
+                plan=dict(
+                    name="auto_wu_plan",
+                    epochs=14,
+                    batch_size=128,
+                    momentum=0.9,
+                    max_learning_rate=1e4,
+                    max_warmup_fraction=0.8,
+                ),
+                callbacks=dict(AutoWU=dict(restore=True)),
+            ),
+        ),
     )

@@ -9,6 +9,8 @@ Variants (`--config=configs/papers/kim2021_autowu.py:VARIANT`):
     digits_tuning   the baseline's learning rates, chosen on a held-out fifth of the training split
     mnist           MNIST; batches of 256, 2,048 and 8,192
     mnist_tuning    the baseline's learning rates, in the same way
+    mnist_batch_normalization         the same network with batch norm; batches of 2,048 and 8,192
+    mnist_batch_normalization_tuning  the baseline's learning rates, in the same way
     cifar10         CIFAR-10, ResNet-8 with 8 filters; batches of 128, 1,024 and 5,120
     cifar10_tuning  the baseline's learning rates, in the same way
     imagenet        ResNet-50 and EfficientNet-B0, 120 epochs, batches of 4,096 and 16,384
@@ -24,9 +26,9 @@ the best mean val_accuracy; of equal ones the smaller rate; a rate with which a 
     python -m lbkeras.replication.selection runs/kim2021_mnist_tuning
 
 AutoWU wants many epochs, here as in the paper: it looks at three epochs behind the minimum, in
-which the learning rate grows by 10^(15 / epochs of the longest warm-up), and the weights stay where
-that takes them. In single pilots digits at batch 359 ended with 66 % after 40 epochs, 97 % after
-120; MNIST at 8,192 with 11 % after 20 (a small convolutional network), 96 % after 60.
+which the learning rate grows by 10^(5 / epochs of the longest warm-up) each, and the weights stay
+where that takes them. The arms auto_wu_restored_BATCH are ours: there the weights go back to the
+end of the epoch nearest the minimum, as the learning rate does (`AutoWU(restore=True)`).
 
 ImageNet: epochs, batches, AdamP's settings and that EfficientNet-B0 alone has label smoothing and
 batch norm over all replicas are from the authors' code. What is ours: the baseline's warm-up and
@@ -70,6 +72,7 @@ PAPER = dict(
 _RATES = dict(
     digits={32: (0.004, None), 128: (0.008, None), 359: (0.016, None)},
     mnist={256: (0.004, 0.008), 2048: (0.016, 0.032), 8192: (0.016, 0.032)},
+    mnist_batch_normalization={2048: (0.032, None), 8192: (0.032, None)},
     cifar10={128: (0.004, None), 1024: (0.008, None), 5120: (0.016, None)},
     imagenet=dict(
         resnet50={4096: (0.004, None), 16_384: (0.008, None)},
@@ -88,9 +91,10 @@ _NETWORKS = dict(
 _OPTIMIZER = dict(name="AdamP", weight_decay=0.1, delta=0.1, weight_decay_ratio=0.1)
 
 
-def _auto_wu(epochs, batch_size):
+def _auto_wu(epochs, batch_size, restore=False):
+    form = ", weights go back too" if restore else ""
     return dict(
-        description=f"AutoWU, batch {batch_size:,}",
+        description=f"AutoWU{form}, batch {batch_size:,}",
         plan=dict(
             name="auto_wu_plan",
             epochs=epochs,
@@ -101,7 +105,7 @@ def _auto_wu(epochs, batch_size):
             max_warmup_fraction=0.5,
             decay="cosine",
         ),
-        callbacks=dict(AutoWU=dict()),
+        callbacks=dict(AutoWU=dict(restore=restore)),
     )
 
 
@@ -120,6 +124,8 @@ def _arms(rates, epochs, tuning, network="", **sections):
         if not tuning:
             arms[tuned] = _tuned(batch_size, chosen or middle) | sections
             arms[f"auto_wu_{name}{batch_size}"] = _auto_wu(epochs, batch_size) | sections
+            if not network:
+                arms[f"auto_wu_restored_{batch_size}"] = _auto_wu(epochs, batch_size, restore=True)
             continue
         for rate in common.rates_around(middle):
             arms[common.rate_arm(tuned, rate)] = _tuned(batch_size, rate) | sections
@@ -157,16 +163,21 @@ def digits(tuning=False):
     )
 
 
-def mnist(tuning=False):
+def mnist(tuning=False, variant="mnist", **model):
     """MNIST: 60,000 examples; 8,192 are 14 % of them, 7 updates an epoch."""
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
-        model=dict(name="mlp", num_classes=10, hidden_sizes=(128,)),
+        model=dict(name="mlp", num_classes=10, hidden_sizes=(128,), **model),
         epochs=60,
-        arms=_arms(_RATES["mnist"], 60, tuning),
+        arms=_arms(_RATES[variant], 60, tuning),
         tuning=tuning,
-        seeds=1 if tuning else 3,
+        seeds=1 if tuning else 8,
     )
+
+
+def mnist_batch_normalization(tuning=False):
+    """The same network with batch norm, whose statistics an overshoot takes along."""
+    return mnist(tuning, "mnist_batch_normalization", batch_normalization=True)
 
 
 def cifar10(tuning=False):
@@ -202,6 +213,8 @@ get_config = common.variants(
     digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
     mnist_tuning=lambda: mnist(tuning=True),
+    mnist_batch_normalization=mnist_batch_normalization,
+    mnist_batch_normalization_tuning=lambda: mnist_batch_normalization(tuning=True),
     cifar10=cifar10,
     cifar10_tuning=lambda: cifar10(tuning=True),
     imagenet=imagenet,
@@ -224,7 +237,33 @@ def get_claims(variant="digits"):
             *(_equals_tuning(group, batch_size) for group, batch_size in batches),
             *map(_keeps_accuracy, _RATES["imagenet"]),
         ]
-    return [_equals_tuning(str(batch_size), batch_size) for batch_size in _RATES[variant]]
+    return [
+        *(_equals_tuning(str(batch_size), batch_size) for batch_size in _RATES[variant]),
+        *(claim for batch_size in _RATES[variant] for claim in _of_restoring(batch_size)),
+    ]
+
+
+def _of_restoring(batch_size):
+    """Ours: no paper says it, so these have no source."""
+    name = f"auto_wu_restored_{batch_size}"
+    keys = dict(test="not_worse", arm=name, metric="val_accuracy", margin=0.01)
+    return [
+        dict(
+            name=f"auto_wu_restored_equals_tuning_at_{batch_size}",
+            statement=f"Ours, not the paper's: at batch {batch_size:,} AutoWU whose weights go "
+            "back too is as good as the best of five learning rates with warm-up and the same "
+            "decay.",
+            baseline=f"tuned_{batch_size}",
+            **keys,
+        ),
+        dict(
+            name=f"restoring_loses_nothing_at_{batch_size}",
+            statement=f"Ours, not the paper's: at batch {batch_size:,} AutoWU whose weights go "
+            "back too is as good as the paper's form.",
+            baseline=f"auto_wu_{batch_size}",
+            **keys,
+        ),
+    ]
 
 
 def _equals_tuning(group, batch_size):

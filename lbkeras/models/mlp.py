@@ -12,17 +12,21 @@ def mlp(
     num_classes: int,
     hidden_sizes: Sequence[int] = (512,),
     weight_decay: float = 0.0,
+    batch_normalization: bool = False,
     *,
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
     """A multilayer perceptron: normalise, flatten, Dense and ReLU for each hidden size, logits.
 
+    Without batch normalisation unless asked for.
+
     Args:
         input_shape: `(height, width, channels)` of the uint8 images.
         num_classes: number of logits.
         hidden_sizes: units of each hidden layer; `()` is multinomial logistic regression.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
+        batch_normalization: normalise before each ReLU; those Dense layers then have no bias.
         mean: of the pixels, a number or one a channel; by default that of the
             well-known data set of this shape (digits, MNIST, CIFAR-10, else ImageNet).
         standard_deviation: likewise.
@@ -42,9 +46,12 @@ def mlp(
     for i, units in enumerate(hidden_sizes):
         x = keras.layers.Dense(
             units,
-            activation="relu",
+            activation=None if batch_normalization else "relu",
+            use_bias=not batch_normalization,
             kernel_initializer="he_normal",
             kernel_regularizer=parts.kernel_l2(weight_decay),
             name=f"hidden_{i + 1}",
         )(x)
+        if batch_normalization:
+            x = keras.layers.ReLU()(parts.batch_normalization()(x))
     return keras.Model(inputs, parts.logits(x, num_classes, weight_decay), name="mlp")

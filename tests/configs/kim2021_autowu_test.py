@@ -8,7 +8,7 @@ from lbkeras.cli.config_files import config_module, load_config
 from lbkeras.runs import experiment
 
 KIM = Path(__file__).parents[2] / "configs" / "papers" / "kim2021_autowu.py"
-SMALL = ["digits", "mnist", "cifar10"]
+SMALL = ["digits", "mnist", "mnist_batch_normalization", "cifar10"]
 
 
 def _settings(variant):
@@ -20,12 +20,25 @@ def _settings(variant):
 def test_arms_differ_in_the_learning_rate_only(variant):
     settings = _settings(variant)
     for batch_size in config_module(str(KIM))._RATES[variant]:
-        tuned, ours = settings[f"tuned_{batch_size}"], settings[f"auto_wu_{batch_size}"]
-        for section in ("data", "model", "optimizer"):
-            assert tuned[section] == ours[section]
-        for key in ("epochs", "batch_size", "momentum"):
-            assert tuned["plan"][key] == ours["plan"][key]
-        assert ours["callbacks"] == {"AutoWU": {}} and not tuned.get("callbacks")
+        tuned = settings[f"tuned_{batch_size}"]
+        assert not tuned.get("callbacks")
+        for form, restore in (("auto_wu", False), ("auto_wu_restored", True)):
+            ours = settings[f"{form}_{batch_size}"]
+            for section in ("data", "model", "optimizer"):
+                assert tuned[section] == ours[section]
+            for key in ("epochs", "batch_size", "momentum"):
+                assert tuned["plan"][key] == ours["plan"][key]
+            assert ours["callbacks"] == {"AutoWU": {"restore": restore}}
+    assert bool(settings[f"tuned_{batch_size}"]["model"].get("batch_normalization")) == (
+        variant == "mnist_batch_normalization"
+    )
+
+
+@pytest.mark.parametrize("variant", [*SMALL, "imagenet"])
+def test_what_no_paper_claims_has_no_source(variant):
+    for claim in config_module(str(KIM)).get_claims(variant):
+        ours = "auto_wu_restored" in claim["arm"]
+        assert ours == claim["statement"].startswith("Ours") == ("source" not in claim)
 
 
 def test_autowu_has_the_same_settings_at_every_batch_size():

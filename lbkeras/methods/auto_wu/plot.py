@@ -49,10 +49,12 @@ def draw_auto_wu(axes, content: dict[str, Any], history, colors) -> None:
     if content["posterior"]:
         _draw_process(axes, content["posterior"], of_process)
     if warmup_epochs is not None:
-        peak = content["peak_learning_rate"]
+        back = f"{content['peak_learning_rate']:.3g}"
+        if restored := content.get("restored_epoch"):  # 0.1.0 did not write it
+            back += f" and the weights after {restored} epochs"
         axes.axvline(
             warmup_epochs, color="#444444", linestyle=":", linewidth=1.4,
-            label=f"warm-up ends, back to {peak:.3g}",
+            label=f"warm-up ends, back to {back}",
         )  # fmt: skip
     axes.set_xlim(0, content["epochs"])
     means = (content["posterior"] or {}).get("mean", [])

@@ -83,8 +83,9 @@ def test_learning_rates_until_the_switch_and_after_it(compiled, digits, says, ca
     assert history["auto_wu_minimum_learning_rate"] == pytest.approx(minima)
     assert history["auto_wu_peak_learning_rate"] == pytest.approx([peak] * 9)
     assert history["auto_wu_warmup_epochs"] == [4] * 9
-    assert "Epoch 5: learning rate 0.02154 -> 0.003162 (the loss has passed its minimum)\n" in (
-        capsys.readouterr().out
+    assert (
+        "Epoch 5: learning rate 0.02154 -> 0.003162 (the loss has passed its minimum), weights as "
+        "at the end of epoch 3\n" in capsys.readouterr().out
     )
     assert float(model.optimizer.learning_rate) == 3  # its own again
 
@@ -221,10 +222,9 @@ def undisturbed(compiled, digits, tmp_path_factory):
         pytest.param(4, marks=pytest.mark.release),
         pytest.param(13, marks=pytest.mark.release),
         pytest.param(20, marks=pytest.mark.release),
-        27,
+        pytest.param(27, marks=pytest.mark.release),
     ],
-)
-@pytest.mark.slow
+)  # in the gate epoch_copies_test.py kills one
 def test_killed_and_resumed_it_decides_the_same(compiled, digits, tmp_path, undisturbed, kill):
     expected, (_, theirs, last) = undisturbed
     killed, checkpoint = start(compiled, digits, tmp_path)
@@ -312,6 +312,18 @@ def test_a_schedule_and_autowu(compiled, digits):
     train = Pipeline(digits, 256)
     with pytest.raises(UserError, match="AutoWU and the optimizer's EpochLearningRateSchedule"):
         model.fit(train, epochs=8, verbose=0, callbacks=[AutoWU(train, plan)])
+
+
+def test_accumulated_gradients(compiled, digits):
+    """Keras then hands a schedule batches, and `iterations` are updates."""
+    optimizer = keras.optimizers.SGD(1.0, momentum=0.9, gradient_accumulation_steps=2)
+    train = Pipeline(digits, 256)
+    with pytest.raises(UserError) as raised:
+        compiled(optimizer).fit(train, epochs=8, verbose=0, callbacks=[AutoWU(train, new_plan())])
+    assert str(raised.value) == (
+        "gradient_accumulation_steps: expected none beside AutoWU (callbacks.MicroBatches "
+        "computes a larger batch in pieces), received 2"
+    )
 
 
 def test_a_model_that_does_not_tell_its_loss(digits):

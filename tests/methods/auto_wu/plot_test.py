@@ -62,8 +62,9 @@ def test_losses_process_and_learning_rate_are_in_the_picture(full_workdir):
         dict(warmup_epochs=None, peak_learning_rate=None),
         dict(posterior=None, loss=dict(epoch=[], value=[])),
         dict(loss=dict(epoch=[0, 1], value=[None, None]), posterior=None),
+        dict(restored_epoch=4),
     ],
-    ids=["in the warm-up", "no loss", "no finite loss"],
+    ids=["in the warm-up", "no loss", "no finite loss", "went back"],
 )
 def test_whatever_there_is(full_workdir, more):
     write(full_workdir, content(**more))

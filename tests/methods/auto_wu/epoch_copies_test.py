@@ -1,0 +1,281 @@
+"""AutoWU takes weights, slots and statistics back to the end of an epoch, and nothing else."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from lbkeras.callbacks import AutoWU, BatchSizeScheduler, Checkpoint, MicroBatches
+from lbkeras.data import Pipeline
+from lbkeras.errors import UserError
+from lbkeras.layers import GhostBatchNormalization
+from lbkeras.methods.auto_wu import callback as auto_wu
+from lbkeras.methods.auto_wu import epoch_copies
+from lbkeras.methods.auto_wu.judgement import Judgement
+from lbkeras.optimizers import LARS, AdamP
+from lbkeras.planning import auto_wu_plan
+from tests.distribution.workers import run_workers
+from tests.methods.auto_wu.judgement_test import recorded
+
+
+@pytest.fixture
+def says(monkeypatch):
+    """A function that lets the tests vote from an epoch on, for a minimum in another one."""
+
+    def script(first_vote, minimum):
+        def judge(epochs, state=None, seed=0):
+            done = len(epochs)
+            place = min(minimum / done, 1.0)
+            mean = np.zeros(500)
+            return Judgement(5 * (done >= first_vote), (place,) * 5, mean, mean + 0.1, [1.0])
+
+        monkeypatch.setattr(auto_wu, "judge", judge)
+
+    return script
+
+
+class States(keras.callbacks.Callback):
+    """All variables at each epoch's end, by the epochs done; the model's and the optimizer's."""
+
+    def on_train_begin(self, logs=None):
+        self.after = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.after[epoch + 1] = [v.numpy() for v in (*self.model.variables, *self.optimizer())]
+
+    def optimizer(self):
+        return self.model.optimizer.variables
+
+
+def network(optimizer, layer=keras.layers.BatchNormalization):
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 16), keras.layers.Flatten()]
+    layers += [keras.layers.Dense(8), layer(), keras.layers.Dropout(0.2), keras.layers.Dense(10)]
+    model = keras.Sequential(layers)
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def fit(model, digits, restore=True, epochs=7, more=(), first=States):
+    """Six epochs of 5 updates may be warm-up; its test's answers are those of `says`."""
+    train = Pipeline(digits, 256)
+    momentum = getattr(model.optimizer, "momentum", 0.0)
+    plan = auto_wu_plan(epochs=12, batch_size=256, momentum=momentum, num_examples=1437)
+    callback, before, after = AutoWU(train, plan, restore=restore), first(), first()
+    callbacks = [*(each(train) for each in more), before, callback, after]
+    history = model.fit(train, epochs=epochs, verbose=0, callbacks=callbacks).history
+    return callback, before.after, after.after, history
+
+
+OPTIMIZERS = {
+    "Adam with averages": (lambda: keras.optimizers.Adam(use_ema=True), {}),
+    "AdamP, micro-batches": (
+        lambda: AdamP(1.0, weight_decay=0.1),
+        dict(more=[lambda train: MicroBatches(train, 64)]),
+    ),
+    "LARS, ghosts": (lambda: LARS(0.1), {}),
+    "loss scale": (
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(), dynamic_growth_steps=7),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name",  # in the gate the first one stands for the others
+    [
+        pytest.param(name, marks=pytest.mark.release if number else ())
+        for number, name in enumerate(OPTIMIZERS)
+    ],
+)
+def test_goes_back_to_the_state_at_an_epochs_end(digits, says, name):
+    says(first_vote=3, minimum=3.2)
+    make, more = OPTIMIZERS[name]
+    layer = keras.layers.BatchNormalization
+    if name == "LARS, ghosts":
+        layer = lambda: GhostBatchNormalization(64)  # noqa: E731
+    model = network(make(), layer)
+    callback, before, after, history = fit(model, digits, **more)
+    assert (callback.warmup_epochs, callback.restored_epoch) == (5, 3)
+    for epoch in (1, 2, 3, 4, 6, 7):  # else it changes nothing
+        assert all(map(np.array_equal, before[epoch], after[epoch]))
+    went_back = 0
+    for then, last, now in zip(before[3], before[5], after[5], strict=True):
+        whole_number = then.dtype.kind in "iu"  # updates, the dropout's random state
+        np.testing.assert_array_equal(now, last if whole_number else then)
+        went_back += not whole_number and not np.array_equal(then, last)
+    assert went_back >= 8  # kernels, biases, statistics, slots
+    assert int(model.optimizer.iterations) == 35
+    assert history["auto_wu_restored_epoch"] == [3, 3, 3]
+    assert callback.copies == {}
+
+
+def test_what_is_not_restored_stays_as_it_was(digits, says):
+    """The paper's form keeps no copies, and trains as with `restore=True` up to the switch."""
+    says(first_vote=3, minimum=3)
+    trained = {}
+    for restore in (True, False):
+        optimizer = keras.optimizers.SGD(1.0, momentum=0.9)
+        callback, *states, history = fit(network(optimizer), digits, restore)
+        trained[restore] = callback, *states, history
+    callback, before, after, history = trained[False]
+    assert callback.restored_epoch is None and "auto_wu_restored_epoch" not in history
+    assert all(map(np.array_equal, before[5], after[5]))
+    (restored, theirs, back, _) = trained[True]
+    for epoch in range(1, 6):
+        assert all(map(np.array_equal, before[epoch], theirs[epoch]))
+    assert not all(map(np.array_equal, after[5], back[5]))
+    for name in ("warmup_epochs", "peak_learning_rate", "decisions"):
+        assert getattr(callback, name) == getattr(restored, name)
+
+
+def test_without_a_vote_it_goes_nowhere(digits, says, capsys):
+    says(first_vote=99, minimum=2)
+    callback, before, after, history = fit(network(keras.optimizers.SGD(momentum=0.9)), digits)
+    assert callback.warmup_epochs == 6 and callback.restored_epoch is None
+    assert all(map(np.array_equal, before[6], after[6])) and callback.copies == {}
+    assert "auto_wu_restored_epoch" not in history
+
+
+def test_four_copies_are_kept_and_say_where_it_went(digits, says, capsys):
+    says(first_vote=4, minimum=1)
+
+    class Copies(States):
+        def on_epoch_end(self, epoch, logs=None):
+            self.after[epoch + 1] = sorted(self.callback.copies)
+
+    train = Pipeline(digits, 256)
+    plan = auto_wu_plan(epochs=12, batch_size=256, momentum=0.9, num_examples=1437)
+    Copies.callback, copies = AutoWU(train, plan), Copies()
+    callbacks = [Copies.callback, copies]
+    model = network(keras.optimizers.SGD(momentum=0.9))
+    model.fit(train, epochs=7, verbose=2, callbacks=callbacks)
+    assert list(copies.after.values()) == [
+        [1],
+        [1, 2],
+        [1, 2, 3],
+        [1, 2, 3, 4],
+        [1, 2, 3, 5],
+        [],
+        [],
+    ]
+    assert (
+        "(the loss has passed its minimum), weights as at the end of epoch 1\n"
+        in capsys.readouterr().out
+    )
+
+
+@pytest.mark.release  # in the gate test_four_copies_are_kept: which of them goes
+def test_the_minimum_is_among_the_copies():
+    """In recorded warm-ups, at most one epoch beside it; the last four often lack it."""
+    apart, of_the_last = [], []
+    for losses in recorded().values():
+        state, kept, votes = None, [], 0
+        for done in range(1, len(losses) + 1):
+            judgement = auto_wu.judge(losses[:done], state)
+            state, votes = judgement.state, (votes + 1) * judgement.is_positive
+            minimum = epoch_copies.epoch_of(float(np.mean(judgement.minima)), done)
+            kept.append(done)
+            if len(kept) > epoch_copies.MOST:
+                kept.remove(epoch_copies.superfluous(minimum, kept))
+            if votes == 3:
+                apart.append(abs(epoch_copies.nearest(minimum, kept) - minimum))
+                of_the_last.append(max(0, done - 3 - minimum))
+                break
+    assert len(apart) >= 40 and max(apart) <= 1 and np.mean(apart) < 0.1
+    assert np.mean(np.array(of_the_last) > 0) > 0.2
+
+
+@pytest.mark.slow
+def test_replicas_are_equal_again(digits, says, mirrored):
+    """Each replica's own statistics are means from the copy on; nothing differs after it."""
+    says(first_vote=3, minimum=3)
+
+    class EachReplica(States):
+        def on_epoch_end(self, epoch, logs=None):
+            self.after[epoch + 1] = [
+                np.stack(mirrored.experimental_local_results(v.value))
+                for v in (*self.model.variables, *self.optimizer())
+            ]
+
+    with mirrored.scope():
+        model = network(AdamP(1.0))
+    callback, before, after, _ = fit(model, digits, first=EachReplica)
+    assert callback.restored_epoch == 3
+    paths = [v.path for v in model.variables]
+    moving = next(i for i, path in enumerate(paths) if path.endswith("moving_mean"))
+    own = before[3][moving]
+    assert not np.array_equal(own[0], own[1])
+    np.testing.assert_allclose(after[3][moving][0], own.mean(axis=0), rtol=1e-6, atol=1e-7)
+    for now, then in zip(after[5], after[3], strict=True):
+        np.testing.assert_array_equal(now[0], now[1])
+        if now.dtype.kind == "f":
+            np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.release  # in the gate test_replicas_are_equal_again
+def test_two_workers_go_back_alike(tmp_path):
+    script = Path(__file__).with_name("restore_workers_script.py")
+    first, second = run_workers(script, tmp_path, "multi_worker", num_workers=2)
+    assert first["restored"] == second["restored"] == 3
+    numbers = [int(name.split()[-1]) for name in first if name.startswith("after 5: ")]
+    assert len(numbers) >= 8
+    for number in numbers:
+        now, then = (first[f"after {epoch}: {number}"] for epoch in (5, 3))
+        np.testing.assert_array_equal(now, then)
+        np.testing.assert_array_equal(now, second[f"after 5: {number}"])
+
+
+class Killed(Exception):
+    pass
+
+
+def start(digits, folder):
+    """A model and the checkpoint of a run that goes back at its update 25 to its update 15."""
+    keras.backend.clear_session(free_memory=False)
+    model, train = network(keras.optimizers.Adam()), Pipeline(digits, 256, seed=5)
+    plan = auto_wu_plan(epochs=12, batch_size=256, momentum=0.0, num_examples=1437)
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: size)
+    return model, Checkpoint(folder, train, [scheduler, AutoWU(train, plan), States()], minutes=0)
+
+
+def fit_from(model, checkpoint, kill=None):
+    def end_of_batch(batch, logs):
+        if int(model.optimizer.iterations) == kill:
+            raise Killed
+
+    first = checkpoint.restore(model)
+    killer = keras.callbacks.LambdaCallback(on_train_batch_end=end_of_batch)
+    callbacks = [*checkpoint.callbacks, checkpoint, killer]
+    arguments = dict(epochs=7, initial_epoch=first, verbose=0, callbacks=callbacks)
+    history = model.fit(checkpoint.pipeline, **arguments).history
+    return checkpoint.callbacks[1], checkpoint.callbacks[2].after[7], history
+
+
+@pytest.mark.parametrize(
+    "kill",  # with two copies and inside an epoch; before any, at the switch, after it
+    [13, *(pytest.param(kill, marks=pytest.mark.release) for kill in (4, 20, 25, 27))],
+)
+@pytest.mark.slow
+def test_killed_and_resumed_it_goes_back_to_the_same(digits, says, tmp_path, kill):
+    says(first_vote=3, minimum=3)
+    expected, state, rows = fit_from(*start(digits, tmp_path / "whole"))
+    with pytest.raises(Killed):
+        fit_from(*start(digits, tmp_path / "killed"), kill)
+    model, checkpoint = start(digits, tmp_path / "killed")
+    callback, resumed_state, history = fit_from(model, checkpoint)
+    assert callback.restored_epoch == expected.restored_epoch == 3
+    for name, values in history.items():
+        assert values == rows[name][len(rows[name]) - len(values) :], name
+    for ours, theirs in zip(resumed_state, state, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+# Errors.
+
+
+def test_restore_is_a_flag(digits):
+    plan = auto_wu_plan(epochs=12, batch_size=256, momentum=0.9, num_examples=1437)
+    with pytest.raises(UserError, match="restore: expected .*received 'minimum'"):
+        AutoWU(Pipeline(digits, 256), plan, restore="minimum")
