@@ -142,6 +142,7 @@ def mnist(tuning=False):
         model=dict(name="small_cnn", num_classes=10, width=8, batch_normalization=True),
         epochs=30,
         warmup_epochs=3.0,
+        train=dict(validation_freq=10),  # on more images than it trains on
         seeds=1 if tuning else 3,
     )
 
