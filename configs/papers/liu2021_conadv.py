@@ -72,7 +72,7 @@ def _arm(kind, batch_size, learning_rate, epsilon=None, **plan):
         plan=dict(batch_size=batch_size, learning_rate=learning_rate) | plan,
     )
     if kind == "conadv":
-        arm["description"] += f", with adversarial copies within {epsilon:g} of a pixel's unit"
+        arm["description"] += f", with adversarial copies, epsilon {epsilon:g}"
         arm["callbacks"] = dict(ConcurrentAdversarial=dict(epsilon=epsilon))
     return arm
 
