@@ -72,7 +72,7 @@ def _arm(kind, batch_size, learning_rate, epsilon=None, **plan):
         plan=dict(batch_size=batch_size, learning_rate=learning_rate) | plan,
     )
     if kind == "conadv":
-        arm["description"] += f", with adversarial copies within {epsilon:g} of a pixel's unit"
+        arm["description"] += f", with adversarial copies, epsilon {epsilon:g}"
         arm["callbacks"] = dict(ConcurrentAdversarial=dict(epsilon=epsilon))
     return arm
 
@@ -142,6 +142,7 @@ def mnist(tuning=False):
         model=dict(name="small_cnn", num_classes=10, width=8, batch_normalization=True),
         epochs=30,
         warmup_epochs=3.0,
+        train=dict(validation_freq=10),  # on more images than it trains on
         seeds=1 if tuning else 3,
     )
 

@@ -10,7 +10,7 @@ are better than one pair for the whole batch.
 Variants (`--config=configs/papers/yamada2018_shakedrop.py:VARIANT`):
     digits          a tenth of scikit-learn's digits, embedded; PyramidNet-14; the default
     digits_tuning   its learning rates, chosen on the rest of the training split
-    mnist           1,000 images of MNIST, the same network
+    mnist           500 images of MNIST, the same network
     mnist_tuning    its learning rates, in the same way
     cifar10         5,000 images of CIFAR-10, PyramidNet-14 with twice the widening
     cifar10_tuning  its learning rates, in the same way
@@ -178,20 +178,20 @@ def digits(tuning=False):
 
 
 def mnist(tuning=False):
-    """MNIST: 1,000 of the 60,000 examples, batch 32; five arms."""
+    """MNIST: 500 of the 60,000 examples, batch 32; five arms."""
     return _experiment(
         data=dict(
             name="mnist",
-            num_examples=1000,
-            train_split="train[:1000]",
+            num_examples=500,
+            train_split="train[:500]",
             test_split="train[80%:85%]" if tuning else "test",
         ),
         model=_pyramidnet(14, 12),
         rates=_RATES["mnist"],
         kinds=_FEW,
-        epochs=48,
+        epochs=60,
         batch_size=32,
-        train=dict(validation_freq=12),
+        train=dict(validation_freq=30),
         tuning=tuning,
         seeds=1 if tuning else 3,
     )

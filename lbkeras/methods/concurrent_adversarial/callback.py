@@ -70,8 +70,9 @@ class ConcurrentAdversarial(PipelineCallback):
 
     Differs from the paper: there copies are made a step ahead, by other devices; here in the step
     that takes them, with the weights that a step ahead has, which gives the same numbers and needs
-    no batch ahead. The mean of both losses stands for their sum. Images are not clipped to the
-    range of pixels.
+    no batch ahead. The mean of both losses stands for their sum. Only the statistics of batch norm
+    are apart, not gamma and beta, which a saved model would have to hold twice. Images are not
+    clipped to the range of pixels.
 
     Reference: Liu et al. 2021, "Concurrent Adversarial Learning for Large-Batch Training",
     arXiv:2106.00221; batch norm of adversarial examples by themselves: Xie et al. 2019,
