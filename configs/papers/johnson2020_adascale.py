@@ -134,8 +134,8 @@ def digits(tuning=False):
 def mnist(tuning=False):
     """MNIST: 60,000 examples, a base run of 3 epochs.
 
-    Its gradient noise scale is near 50 examples in the first epochs, so that a batch of 512 gains
-    about 3 and AdaScale takes some 18 epochs; a larger one would take as many as `identity`.
+    Its gradient noise scale is about 60 examples in the first epoch, so that a batch of 512 gains
+    2.6 there, and AdaScale takes about 8 epochs: a larger batch is more than a CPU should have.
     """
     return _experiment(
         "mnist",
