@@ -28,7 +28,7 @@ def a_model(*outputs, loss=None):
     return model
 
 
-@pytest.mark.parametrize("one_hot", [False, True])
+@pytest.mark.parametrize("one_hot", [False, pytest.param(True, marks=pytest.mark.release)])
 def test_it_is_that_of_examples_moved_along_the_gradients_sign(one_hot):
     losses = keras.losses
     kind = losses.CategoricalCrossentropy if one_hot else losses.SparseCategoricalCrossentropy
