@@ -14,9 +14,13 @@ from lbkeras.runs.config_task import ConfigTask
 
 PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 SMALLEST = {"inception_resnet_v2": 75, "alexnet": 67}  # pixels; of others 64
-# Tried before a release, arm by arm, as another with the same network, optimizer and kind of plan
-# stands for it in the gate: goyal2017's.
-BEFORE_A_RELEASE = {"hoffer2018_fixed_classifier:imagenet"}
+# Tried before a release, arm by arm (dry_run_before_a_release_test.py), as others with the same
+# network stand for them in the gate: goyal2017's, and you2017_lars' with layer-wise rates.
+BEFORE_A_RELEASE = [
+    "hoffer2018_fixed_classifier:imagenet",
+    "liu2021_conadv:imagenet",
+    "you2020_lamb:imagenet",
+]
 VARIANTS = [
     f"{path.stem}:{variant}"
     for path in sorted(PAPERS.glob("*.py"))

@@ -5,11 +5,9 @@ from pathlib import Path
 import pytest
 
 from lbkeras import models
-from lbkeras.advice.dry_run import dry_run
 from lbkeras.cli.config_files import config_module, load_config
 from lbkeras.layers import HadamardClassifier, OrthonormalClassifier
 from lbkeras.runs import build, experiment
-from tests.configs import dry_runs
 
 HOFFER = Path(__file__).parents[2] / "configs" / "papers" / "hoffer2018_fixed_classifier.py"
 SMALL = ["digits", "mnist", "cifar10"]
@@ -129,16 +127,6 @@ def test_published_schedules():
     assert rates == pytest.approx([0.1, 0.01, 0.001, 0.0001])
     plans = experiment.make_plans(load_config(f"{HOFFER}:imagenet"))
     assert {plan.updates() for plan in plans.values()} == {90 * (1_281_167 // 256)}
-
-
-@pytest.mark.release  # in the gate dry_run_a_to_r_test tries goyal2017's, with the same network
-def test_every_arm_of_imagenet_is_tried_for_a_moment():
-    named = f"{HOFFER.stem}:imagenet"
-    assert named in dry_runs.BEFORE_A_RELEASE
-    tasks = {arm: dry_runs.task_of(named, arm) for arm in KINDS}
-    result = dry_run(tasks, "one", examples=2, say=lambda line: None)
-    assert not result.failures and list(result.arms) == KINDS
-    assert all(list(tried.tried) == [256] for tried in result.arms.values())
 
 
 def test_papers_numbers_belong_to_arms():

@@ -83,10 +83,3 @@ def test_a_dry_run_makes_copies_where_training_does(monkeypatch):
     for arm in ("lars_359", "conadv_359"):
         assert list(_tried(ConfigTask(settings[arm])).tried) == [359]
         assert bool(made) == (arm == "conadv_359")
-
-
-@pytest.mark.release  # the plain arm, in the gate's dry run, and the digits' stand for it
-def test_a_dry_run_of_imagenet_with_copies():
-    settings = _settings("imagenet")["conadv_98304"]
-    settings["data"] |= dict(image_size=64, resize=None)
-    assert list(_tried(ConfigTask(settings, fake_data=True)).tried) == [98_304]
