@@ -9,8 +9,8 @@ Variants (`--config=configs/papers/kim2021_autowu.py:VARIANT`):
     digits_tuning   the baseline's learning rates, chosen on a held-out fifth of the training split
     mnist           MNIST; batches of 256, 2,048 and 8,192
     mnist_tuning    the baseline's learning rates, in the same way
-    mnist_batch_normalization         the same network with batch norm; batches of 2,048 and 8,192
-    mnist_batch_normalization_tuning  the baseline's learning rates, in the same way
+    mnist_bn        the same network with batch norm; batches of 2,048 and 8,192
+    mnist_bn_tuning the baseline's learning rates, in the same way
     cifar10         CIFAR-10, ResNet-8 with 8 filters; batches of 128, 1,024 and 5,120
     cifar10_tuning  the baseline's learning rates, in the same way
     imagenet        ResNet-50 and EfficientNet-B0, 120 epochs, batches of 4,096 and 16,384
@@ -72,7 +72,7 @@ PAPER = dict(
 _RATES = dict(
     digits={32: (0.004, None), 128: (0.008, None), 359: (0.016, None)},
     mnist={256: (0.004, 0.008), 2048: (0.016, 0.032), 8192: (0.016, 0.032)},
-    mnist_batch_normalization={2048: (0.032, None), 8192: (0.032, None)},
+    mnist_bn={2048: (0.032, None), 8192: (0.032, None)},
     cifar10={128: (0.004, None), 1024: (0.008, None), 5120: (0.016, None)},
     imagenet=dict(
         resnet50={4096: (0.004, None), 16_384: (0.008, None)},
@@ -175,9 +175,9 @@ def mnist(tuning=False, variant="mnist", **model):
     )
 
 
-def mnist_batch_normalization(tuning=False):
+def mnist_bn(tuning=False):
     """The same network with batch norm, whose statistics an overshoot takes along."""
-    return mnist(tuning, "mnist_batch_normalization", batch_normalization=True)
+    return mnist(tuning, "mnist_bn", batch_normalization=True)
 
 
 def cifar10(tuning=False):
@@ -213,8 +213,8 @@ get_config = common.variants(
     digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
     mnist_tuning=lambda: mnist(tuning=True),
-    mnist_batch_normalization=mnist_batch_normalization,
-    mnist_batch_normalization_tuning=lambda: mnist_batch_normalization(tuning=True),
+    mnist_bn=mnist_bn,
+    mnist_bn_tuning=lambda: mnist_bn(tuning=True),
     cifar10=cifar10,
     cifar10_tuning=lambda: cifar10(tuning=True),
     imagenet=imagenet,

@@ -8,7 +8,7 @@ from lbkeras.cli.config_files import config_module, load_config
 from lbkeras.runs import experiment
 
 KIM = Path(__file__).parents[2] / "configs" / "papers" / "kim2021_autowu.py"
-SMALL = ["digits", "mnist", "mnist_batch_normalization", "cifar10"]
+SMALL = ["digits", "mnist", "mnist_bn", "cifar10"]
 
 
 def _settings(variant):
@@ -30,7 +30,7 @@ def test_arms_differ_in_the_learning_rate_only(variant):
                 assert tuned["plan"][key] == ours["plan"][key]
             assert ours["callbacks"] == {"AutoWU": {"restore": restore}}
     assert bool(settings[f"tuned_{batch_size}"]["model"].get("batch_normalization")) == (
-        variant == "mnist_batch_normalization"
+        variant == "mnist_bn"
     )
 
 

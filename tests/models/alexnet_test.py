@@ -64,6 +64,7 @@ def test_pixels_keep_their_scale():
 
 
 @pytest.mark.slow
+@pytest.mark.release  # in the gate resnet50_test's, and the parameters and shapes above
 def test_trains_in_mixed_precision_with_float32_logits():
     """One step moves the kernels of every layer, the grouped ones too."""
     keras.config.set_dtype_policy("mixed_bfloat16")

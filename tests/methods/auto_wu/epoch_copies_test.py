@@ -188,6 +188,7 @@ def test_the_minimum_is_among_the_copies():
 
 
 @pytest.mark.slow
+@pytest.mark.release  # in the gate its statistics on one device, and Checkpoint's mean of replicas'
 def test_replicas_are_equal_again(digits, says, mirrored):
     """Each replica's own statistics are means from the copy on; nothing differs after it."""
     says(first_vote=3, minimum=3)
@@ -214,7 +215,7 @@ def test_replicas_are_equal_again(digits, says, mirrored):
             np.testing.assert_array_equal(now, then)
 
 
-@pytest.mark.release  # in the gate test_replicas_are_equal_again
+@pytest.mark.release  # as on replicas
 def test_two_workers_go_back_alike(tmp_path):
     script = Path(__file__).with_name("restore_workers_script.py")
     first, second = run_workers(script, tmp_path, "multi_worker", num_workers=2)
