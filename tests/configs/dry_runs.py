@@ -14,11 +14,16 @@ from lbkeras.runs.config_task import ConfigTask
 
 PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 SMALLEST = {"inception_resnet_v2": 75, "alexnet": 67}  # pixels; of others 64
-# Tried before a release, arm by arm (dry_run_before_a_release_test.py), as others with the same
-# network stand for them in the gate: goyal2017's, and you2017_lars' with layer-wise rates.
+# Tried before a release (dry_run_before_a_release_test.py), as others with the same network stand
+# for them in the gate: goyal2017's, kim2021's, smith2018's first, you2017's and MLPerf's with LARS.
 BEFORE_A_RELEASE = [
     "hoffer2018_fixed_classifier:imagenet",
+    "kim2021_autowu:imagenet_tuning",
     "liu2021_conadv:imagenet",
+    "nado2021_reality_check:imagenet",
+    "smith2018:imagenet_momentum",
+    "you2018_minutes:imagenet_resnet50",
+    "you2018_minutes:imagenet_alexnet_bn",
     "you2020_lamb:imagenet",
 ]
 VARIANTS = [
