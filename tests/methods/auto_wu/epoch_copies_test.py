@@ -6,7 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from lbkeras.callbacks import AutoWU, BatchSizeScheduler, Checkpoint, MicroBatches
+from lbkeras.callbacks import (
+    AutoWU,
+    BatchSizeScheduler,
+    Checkpoint,
+    ConcurrentAdversarial,
+    MicroBatches,
+)
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.layers import GhostBatchNormalization
@@ -280,3 +286,18 @@ def test_restore_is_a_flag(digits):
     plan = auto_wu_plan(epochs=12, batch_size=256, momentum=0.9, num_examples=1437)
     with pytest.raises(UserError, match="restore: expected .*received 'minimum'"):
         AutoWU(Pipeline(digits, 256), plan, restore="minimum")
+
+
+def test_adversarial_copies_go_back_too(digits):
+    """Weights of the step before that have become NaN would make every later step's inputs NaN."""
+    model = network(keras.optimizers.SGD(0.1))
+    beside = ConcurrentAdversarial(Pipeline(digits, 256), 1.0)
+    beside.set_model(model)
+    assert beside.variables
+    state = epoch_copies.read_state(model)
+    before = [v.numpy() for v in beside.variables]
+    for variable in beside.variables:
+        variable.assign(variable.numpy() * np.nan)
+    epoch_copies.write_state(model, state)
+    assert all(map(np.array_equal, before, [v.numpy() for v in beside.variables]))
+    beside.on_train_end()
