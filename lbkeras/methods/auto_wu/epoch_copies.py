@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from lbkeras.distribution.replica_average import average_over_replicas
+from lbkeras.errors import UserError
 from lbkeras.methods.micro_batches.passes import passes_of
 
 MOST = 4  # copies that are kept
@@ -71,6 +72,23 @@ def write_state(model: keras.Model, state: list[np.ndarray]) -> None:
     """Gives a model and its optimizer what `read_state` returned; all workers must call it."""
     for variable, value in zip(_variables(model), state, strict=True):
         variable.assign(value)
+
+
+def check_order(after: Iterable) -> None:
+    """Refuses, among the callbacks after AutoWU, those that keep the weights of the best epoch.
+
+    They would keep for an epoch's logs the weights to which the model has gone back since.
+
+    Raises:
+        UserError: there is one.
+    """
+    for each in after:
+        if getattr(each, "restore_best_weights", False) or getattr(each, "save_best_only", False):
+            raise UserError(
+                f"callbacks: expected {type(each).__name__}, which keeps the weights of the best "
+                "epoch, before AutoWU(restore=True), which takes the model back to those of "
+                "another one, received it after"
+            )
 
 
 def _variables(model) -> list:

@@ -301,3 +301,20 @@ def test_adversarial_copies_go_back_too(digits):
     epoch_copies.write_state(model, state)
     assert all(map(np.array_equal, before, [v.numpy() for v in beside.variables]))
     beside.on_train_end()
+
+
+def test_the_best_weights_are_kept_before_the_model_goes_back(digits, tmp_path):
+    """After it, the weights kept for the best loss would be those of an earlier epoch."""
+    train = Pipeline(digits, 256)
+    plan = auto_wu_plan(epochs=12, batch_size=256, momentum=0.0, num_examples=1437)
+    for keeps in (
+        keras.callbacks.EarlyStopping("loss", restore_best_weights=True),
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "loss", save_best_only=True),
+    ):
+        model = network(keras.optimizers.SGD())
+        with pytest.raises(UserError, match=f"expected {type(keeps).__name__}, .* before AutoWU"):
+            model.fit(train, verbose=0, callbacks=[AutoWU(train, plan), keeps])
+        assert int(model.optimizer.iterations) == 0
+        assert isinstance(model.optimizer.learning_rate, keras.Variable)  # nothing is left behind
+    model.fit(train, verbose=0, callbacks=[keeps, AutoWU(train, plan)])
+    model.fit(train, verbose=0, callbacks=[AutoWU(train, plan, restore=False), keeps])
