@@ -83,9 +83,9 @@ def output_spec(model, x):
     return keras.Model.compute_output_spec(model, specs)
 
 
-def compute_loss(model, x, y, y_pred, sample_weight):
-    """`model.compute_loss` in training mode, whether or not it takes `training`."""
-    return private(model, "_compute_loss")(x, y, y_pred, sample_weight, training=True)
+def compute_loss(model, x, y, y_pred, sample_weight, training: bool = True):
+    """`model.compute_loss`, in training mode unless told, whether or not it takes `training`."""
+    return private(model, "_compute_loss")(x, y, y_pred, sample_weight, training=training)
 
 
 def additional_loss(model, loss):

@@ -117,6 +117,10 @@ class Claim:
                 raise self._error("smallest_effect", f"a number >= {least:g}", effect)
         elif not _is_number(self.margin) or self.margin <= 0:
             raise self._error("margin", "a positive number", self.margin)
+        for key in ("margin", "smallest_effect") if metrics.of(self.metric).is_share else ():
+            value = getattr(self, key)
+            if value is not None and value >= 1:
+                raise self._error(key, f"a share of 1 (a point is {POINT})", value)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], arms: Iterable[str] | None = None) -> "Claim":

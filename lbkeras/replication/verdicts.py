@@ -225,7 +225,9 @@ class _Test:
             if comparison.floored:
                 unit = "evaluation" if is_target(claim.metric) else "example"
                 how += f"; spread taken as one {unit}"
-        small = claim.test == "worse" and max(self.corrected.values()) < ALPHA
+        # "By less than" would be in the favour of the arm.
+        bounded = self.evidence.diverged_arm or self.evidence.unreached_arm
+        small = claim.test == "worse" and not bounded and max(self.corrected.values()) < ALPHA
         reason = f"{sentence(claim, word, small)} ({metrics.of(claim.metric).label}; {how})"
         evidence = self.evidence
         barred = bar_to_verdict(claim, word, evidence.diverged_arm, evidence.diverged_baseline)

@@ -37,6 +37,8 @@ def test_a_claim_round_trips():
         ({"test": "worse", "margin": -1}, "expected a number >= 0 for 'margin'"),
         ({"smallest_effect": 0.01}, "nothing for the test 'not_worse' for 'smallest_effect'"),
         ({"test": "worse", "smallest_effect": 0.001}, "expected a number >= 0.01 for 'smallest_"),
+        ({"margin": 1.0}, "expected a share of 1 .a point is 0.01. for 'margin', received 1.0"),
+        ({"test": "worse", "smallest_effect": 2}, "expected a share of 1 .* for 'smallest_effect'"),
         ({"test": "worse", "smallest_effect": "small"}, "expected a number >= 0.01 for 'smallest_"),
         ({"test": "ratio_at_least"}, "expected a positive number for 'ratio', received None"),
         ({"test": "ratio_at_least", "ratio": 2}, "expected nothing beside a ratio for 'margin'"),

@@ -467,3 +467,11 @@ def test_a_family_of_claims_errs_as_often_as_one():
         single += any(result["p_value"] < 0.05 for result in results)
         corrected += any(result["verdict"] == "supported" for result in results)
     assert corrected / rounds <= 0.08 < 0.11 <= single / rounds
+
+
+def test_diverged_seeds_are_not_said_to_lose_little():
+    pair = by_seed([0.94, 0.941, 0.942]), by_seed([0.943, 0.944, 0.9451])
+    whole, diverged = (verdict(claim("worse"), *pair, diverged_arm=d) for d in ([], [3]))
+    assert whole["verdict"] == diverged["verdict"] == "supported"
+    assert "by less than 1 point" in whole["reason"]
+    assert "by less than" not in diverged["reason"]

@@ -108,6 +108,11 @@ class AdaScale(GradientNoiseScale):
                         f"{value!r}"
                     )
             learning_rate = plan.base
+        elif isinstance(learning_rate, AdaScalePlan):
+            raise UserError(
+                "learning_rate: expected that of a base run, received an ada_scale_plan, which is "
+                "of the larger batch; expected as plan="
+            )
         self._plan = learning_rate if isinstance(learning_rate, Plan) else None
         if isinstance(learning_rate, Plan):
             sizes = {phase.batch_size for phase in learning_rate.phases}
@@ -115,6 +120,12 @@ class AdaScale(GradientNoiseScale):
                 raise UserError(
                     "learning_rate: expected a plan of one batch size, received one of "
                     f"{', '.join(map(str, sorted(sizes)))}"
+                )
+            if learning_rate.num_examples != pipeline.num_examples:
+                raise UserError(
+                    f"{'learning_rate' if plan is None else 'plan'}: expected one for "
+                    f"{pipeline.num_examples} examples (the pipeline's), received one for "
+                    f"{learning_rate.num_examples}"
                 )
             base_batch_size = base_batch_size or sizes.pop()
             base_epochs = base_epochs or learning_rate.epochs

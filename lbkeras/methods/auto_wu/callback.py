@@ -17,6 +17,7 @@ from lbkeras.callbacks.optimizer_settings import (
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.distribution.agreement import is_chief
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.running_call import callbacks_of
 from lbkeras.methods.auto_wu import epoch_copies
 from lbkeras.methods.auto_wu.judgement import GRID, judge
 from lbkeras.methods.auto_wu.plan import PATIENCE, decay_from
@@ -68,6 +69,10 @@ class AutoWU(PipelineCallback):
     Losses that are NaN or infinite are left out; beside `StopOnNaN` (and so in `lbkeras train`) the
     run ends there.
 
+    The epoch's logs are of the weights before they go back: what keeps the weights of the best
+    epoch (`EarlyStopping(restore_best_weights=True)`, `ModelCheckpoint(save_best_only=True)`) comes
+    before this callback.
+
     Logs at each epoch's end: `auto_wu_warming_up` (1 or 0); in the warm-up `auto_wu_votes` (of 5
     tests, how many are positive) and `auto_wu_minimum_learning_rate` (at the posterior's minimum);
     after it `auto_wu_warmup_epochs` and `auto_wu_peak_learning_rate`, from which it decays, and, if
@@ -94,7 +99,8 @@ class AutoWU(PipelineCallback):
         UserError: a plan of another kind, or of fewer epochs than `fit` runs; an optimizer with
             another momentum than the plan's (0 for one without) or a schedule, another callback
             that sets the learning rate; gradient_accumulation_steps, for which updates are counted
-            in another way; a model whose train step does not hand its loss to Keras' metric.
+            in another way; a model whose train step does not hand its loss to Keras' metric; with
+            `restore=True`, what keeps the weights of the best epoch after it.
 
     Differs from the paper: `restore=True` is ours. Hyper-parameters and tests are as in the
     authors' code, see `judge`. Counted in epochs, so that the last test may fall on the very end of
@@ -199,6 +205,12 @@ class AutoWU(PipelineCallback):
     def on_train_end(self, logs=None):
         self._recorder.detach()
         restore_learning_rate(self.model, self._rate)
+
+    def _check_fit(self, arguments):
+        super()._check_fit(arguments)
+        others = callbacks_of(arguments)
+        if self.restore and self in others:  # else a callback of somebody's own calls it
+            epoch_copies.check_order(others[others.index(self) + 1 :])
 
     def _curve(self):
         """The learning rates over epochs, as far as they are decided."""

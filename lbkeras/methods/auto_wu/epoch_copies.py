@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from lbkeras.distribution.replica_average import average_over_replicas
+from lbkeras.errors import UserError
+from lbkeras.methods.micro_batches.passes import passes_of
 
 MOST = 4  # copies that are kept
 
@@ -58,9 +60,9 @@ def read_state(model: keras.Model) -> list[np.ndarray]:
     """Copies of all floating-point variables of a model and its optimizer.
 
     Weights, statistics and slots, the average of the weights and the loss scale where there are
-    such; not the whole numbers, which are counters and random states. Statistics that differ
-    between replicas become their mean, in the model too, as when a `Checkpoint` is written. With
-    several workers all must call it.
+    such, and what `ConcurrentAdversarial` keeps; not the whole numbers, which are counters and
+    random states. Statistics that differ between replicas become their mean, in the model too, as
+    when a `Checkpoint` is written. With several workers all must call it.
     """
     average_over_replicas(model)
     return [np.asarray(keras.ops.convert_to_numpy(each)) for each in _variables(model)]
@@ -72,6 +74,24 @@ def write_state(model: keras.Model, state: list[np.ndarray]) -> None:
         variable.assign(value)
 
 
+def check_order(after: Iterable) -> None:
+    """Refuses, among the callbacks after AutoWU, those that keep the weights of the best epoch.
+
+    They would keep for an epoch's logs the weights to which the model has gone back since.
+
+    Raises:
+        UserError: there is one.
+    """
+    for each in after:
+        if getattr(each, "restore_best_weights", False) or getattr(each, "save_best_only", False):
+            raise UserError(
+                f"callbacks: expected {type(each).__name__}, which keeps the weights of the best "
+                "epoch, before AutoWU(restore=True), which takes the model back to those of "
+                "another one, received it after"
+            )
+
+
 def _variables(model) -> list:
-    every = [*model.variables, *model.optimizer.variables]
+    of_passes = getattr(passes_of(model), "saved", ())
+    every = [*model.variables, *model.optimizer.variables, *of_passes]
     return [each for each in every if keras.backend.is_float_dtype(each.dtype)]

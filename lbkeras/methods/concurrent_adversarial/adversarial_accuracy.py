@@ -84,6 +84,11 @@ class AdversarialAccuracy(keras.callbacks.Callback):
 
     def measure(self) -> float:
         """What the callback logs, of the model as it is now."""
+        if self.model is None:
+            raise UserError(
+                f"{type(self).__name__}: expected a model, from `fit` or set_model(model), before "
+                "measure(), received none"
+            )
         data = self.validation.in_order(self.validation.batch_size)
         return sum(int(self._function(batch)) for batch in data.dataset()) / data.num_examples
 
@@ -94,7 +99,7 @@ class AdversarialAccuracy(keras.callbacks.Callback):
 
         def loss_of(inputs):
             y_pred = model(inputs, training=False)
-            return model.compute_loss(inputs, y, y_pred, sample_weight, training=False)
+            return internals.compute_loss(model, inputs, y, y_pred, sample_weight, training=False)
 
         spec = internals.output_spec(model, x)
         if not isinstance(spec, keras.KerasTensor) or len(spec.shape) != 2 or spec.shape[1] < 2:

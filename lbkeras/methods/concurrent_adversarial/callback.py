@@ -44,6 +44,9 @@ class ConcurrentAdversarial(PipelineCallback):
     order of data, another batch size and where a run stops play no part. It works with
     `MicroBatches` (each piece has its copies), replicas, any `steps_per_execution` and optimizer.
 
+    After Ctrl-C or an error the model trains in this way until the next `fit` on a Pipeline begins.
+    Before one on arrays, or `train_on_batch`, call the callback's `on_train_end()`.
+
     Logs nothing of its own: `loss` is the mean of both losses, other metrics are those of the clean
     examples. A step costs three passes instead of one and memory for up to two at a time
     (`tools/bench_concurrent_adversarial.py`).

@@ -14,7 +14,8 @@ def perturbed(x: Any, epsilon: float, loss_of: Callable[[Any], Any]) -> Any:
         x + epsilon · sign(∇_x loss)
 
     which is the projection of one step of that length, or of a longer one, on |x' - x| <= epsilon.
-    A coordinate whose gradient is 0 stays where it is. Nothing is clipped to the range of pixels.
+    A coordinate whose gradient is 0 or not a number, as where float16 overflows, stays where it is.
+    Nothing is clipped to the range of pixels.
 
     Args:
         x: a tensor, or a structure of tensors. Those of floating-point numbers and of uint8 are
@@ -40,7 +41,8 @@ def perturbed(x: Any, epsilon: float, loss_of: Callable[[Any], Any]) -> Any:
         )
     for i, gradient in zip(moved, gradients, strict=True):
         if gradient is not None:
-            parts[i] += tf.cast(epsilon, parts[i].dtype) * tf.sign(gradient)
+            sign = tf.where(tf.math.is_nan(gradient), tf.zeros_like(gradient), tf.sign(gradient))
+            parts[i] += tf.cast(epsilon, parts[i].dtype) * sign
     return tf.nest.pack_sequence_as(x, parts)
 
 

@@ -53,10 +53,10 @@ class StaleCopies:
         return [*self._previous, *self.variables]
 
     def fits(self, model: keras.Model) -> bool:
-        """Whether it was made for this model, with the weights that are trained now."""
-        return self.model is model and [*map(id, self._weights)] == [
-            *map(id, model.trainable_variables)
-        ]
+        """Whether it was made for this model, with the weights and statistics trained now."""
+        now = [*model.trainable_variables, *_moving_statistics(model)]
+        mine = [*self._weights, *self._statistics]
+        return self.model is model and [*map(id, mine)] == [*map(id, now)]
 
     def attach(self) -> None:
         """Lets the model's train step go through it, until `detach`."""

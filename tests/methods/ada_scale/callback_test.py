@@ -258,3 +258,18 @@ def test_a_saved_model_keeps_its_rate(half, tmp_path):
         model.fit(train, verbose=0, callbacks=[ada, MicroBatches(train, 16), save])
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert float(loaded.optimizer.learning_rate) == pytest.approx(save.rate)
+
+
+def test_a_plan_in_the_wrong_place_or_of_other_data_is_refused(half):
+    train = Pipeline(half, 128)
+    settings = dict(epochs=2, base_batch_size=32, batch_size=128)
+    settings |= dict(base_learning_rate=0.1, momentum=0.9)
+    plan = ada_scale_plan(**settings, num_examples=640)
+    with pytest.raises(UserError, match="learning_rate: .* received an ada_scale_plan, .* plan="):
+        AdaScale(train, learning_rate=plan)  # would take the large batch for the small one
+    other = ada_scale_plan(**settings, num_examples=1280)
+    message = "expected one for 640 examples .the pipeline's., received one for 1280"
+    with pytest.raises(UserError, match=f"plan: {message}"):
+        AdaScale(train, plan=other)
+    with pytest.raises(UserError, match=f"learning_rate: {message}"):
+        AdaScale(train, learning_rate=other.base)

@@ -6,7 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from lbkeras.callbacks import AutoWU, BatchSizeScheduler, Checkpoint, MicroBatches
+from lbkeras.callbacks import (
+    AutoWU,
+    BatchSizeScheduler,
+    Checkpoint,
+    ConcurrentAdversarial,
+    MicroBatches,
+)
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.layers import GhostBatchNormalization
@@ -280,3 +286,35 @@ def test_restore_is_a_flag(digits):
     plan = auto_wu_plan(epochs=12, batch_size=256, momentum=0.9, num_examples=1437)
     with pytest.raises(UserError, match="restore: expected .*received 'minimum'"):
         AutoWU(Pipeline(digits, 256), plan, restore="minimum")
+
+
+def test_adversarial_copies_go_back_too(digits):
+    """Weights of the step before that have become NaN would make every later step's inputs NaN."""
+    model = network(keras.optimizers.SGD(0.1))
+    beside = ConcurrentAdversarial(Pipeline(digits, 256), 1.0)
+    beside.set_model(model)
+    assert beside.variables
+    state = epoch_copies.read_state(model)
+    before = [v.numpy() for v in beside.variables]
+    for variable in beside.variables:
+        variable.assign(variable.numpy() * np.nan)
+    epoch_copies.write_state(model, state)
+    assert all(map(np.array_equal, before, [v.numpy() for v in beside.variables]))
+    beside.on_train_end()
+
+
+def test_the_best_weights_are_kept_before_the_model_goes_back(digits, tmp_path):
+    """After it, the weights kept for the best loss would be those of an earlier epoch."""
+    train = Pipeline(digits, 256)
+    plan = auto_wu_plan(epochs=12, batch_size=256, momentum=0.0, num_examples=1437)
+    for keeps in (
+        keras.callbacks.EarlyStopping("loss", restore_best_weights=True),
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "loss", save_best_only=True),
+    ):
+        model = network(keras.optimizers.SGD())
+        with pytest.raises(UserError, match=f"expected {type(keeps).__name__}, .* before AutoWU"):
+            model.fit(train, verbose=0, callbacks=[AutoWU(train, plan), keeps])
+        assert int(model.optimizer.iterations) == 0
+        assert isinstance(model.optimizer.learning_rate, keras.Variable)  # nothing is left behind
+    model.fit(train, verbose=0, callbacks=[keeps, AutoWU(train, plan)])
+    model.fit(train, verbose=0, callbacks=[AutoWU(train, plan, restore=False), keeps])

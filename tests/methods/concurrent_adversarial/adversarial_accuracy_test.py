@@ -64,3 +64,19 @@ def test_what_cannot_be_measured_is_refused():
         measure.set_model(model)
         with pytest.raises(UserError, match="model: expected one output of a value for each class"):
             measure.measure()
+    with pytest.raises(UserError, match="AdversarialAccuracy: expected a model, from `fit`"):
+        AdversarialAccuracy(test, 1.0).measure()
+
+
+class OwnLoss(keras.Model):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):  # no `training`
+        return keras.ops.mean(super().compute_loss(x, y, y_pred, sample_weight))
+
+
+def test_a_loss_of_ones_own_need_not_take_training():
+    inputs = keras.Input((4,))
+    model = OwnLoss(inputs, keras.layers.Dense(CLASSES)(inputs))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    measure = AdversarialAccuracy(Pipeline(examples(), 10), 1.0)
+    measure.set_model(model)
+    assert 0 <= measure.measure() <= 1

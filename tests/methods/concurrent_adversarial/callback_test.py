@@ -21,6 +21,8 @@ from lbkeras.data import Pipeline
 from lbkeras.distribution import mixing
 from lbkeras.errors import UserError
 from lbkeras.layers import GhostBatchNormalization
+from lbkeras.methods.concurrent_adversarial.perturbation import perturbed
+from lbkeras.methods.concurrent_adversarial.stale_copies import StaleCopies
 from lbkeras.trainers import StackedNodes
 from tests.methods.concurrent_adversarial import restatement
 
@@ -334,3 +336,21 @@ def test_mixed_precision():
     assert all(np.isfinite(w).all() for w in fit.steps[-1])
     assert tf.as_dtype(fit.callback.variables[0].dtype) == tf.float32
     assert_alike(fit.steps[-1], undivided().steps[-1], 0.2)
+
+
+def test_an_input_whose_gradient_is_no_number_stays():
+    """In float16 they overflow; the optimizer's scale falls, but statistics would keep the NaN."""
+
+    x = tf.constant([[3.0, 3.0, 3.0]])
+    moved = perturbed(x, 0.5, lambda x: tf.reduce_sum(x * [np.nan, 1.0, -np.inf]))
+    np.testing.assert_array_equal(moved, [[3.0, 3.5, 2.5]])
+
+
+def test_statistics_that_are_trained_from_the_second_fit_on_have_copies():
+    norm = keras.layers.BatchNormalization(center=False, scale=False)  # no weights of its own
+    norm.trainable = False
+    model = a_model(lambda **settings: norm)
+    copies = StaleCopies(model, 1.0)
+    norm.trainable = True
+    assert not copies.fits(model)
+    assert StaleCopies(model, 1.0).fits(model)
