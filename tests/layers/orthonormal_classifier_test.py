@@ -4,6 +4,7 @@ import pytest
 import scipy.linalg
 import tensorflow as tf
 
+from lbkeras.errors import UserError
 from lbkeras.layers import OrthonormalClassifier
 
 
