@@ -28,7 +28,7 @@ class FixedClassifier(keras.layers.Layer):
     Shapes: `(batch, ..., features)` to `(batch, ..., units)`. Training and inference are the same.
 
     Raises:
-        UserError: `units` below 1.
+        UserError: `units` below 1; when built, an unknown number of features.
     """
 
     def __init__(
@@ -48,6 +48,11 @@ class FixedClassifier(keras.layers.Layer):
         self.scale_regularizer = keras.regularizers.get(scale_regularizer)
 
     def build(self, input_shape):
+        if input_shape[-1] is None:
+            raise UserError(
+                f"inputs: expected a known number of features, from which {type(self).__name__} "
+                f"makes its matrix, received the shape {tuple(input_shape)}"
+            )
         self._projection = self._matrix(input_shape[-1])
         self.scale = self.add_weight(
             shape=(),

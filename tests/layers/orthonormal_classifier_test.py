@@ -4,6 +4,7 @@ import pytest
 import scipy.linalg
 import tensorflow as tf
 
+from lbkeras.errors import UserError
 from lbkeras.layers import OrthonormalClassifier
 
 
@@ -86,3 +87,8 @@ def test_a_saved_model_has_its_matrix_again(tmp_path):
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         OrthonormalClassifier(**arguments)
+
+
+def test_an_unknown_number_of_features_is_refused():
+    with pytest.raises(UserError, match="inputs: expected a known number of features"):
+        OrthonormalClassifier(3)(keras.Input((None,)))
