@@ -214,7 +214,7 @@ class _Test:
         word, key = "inconclusive", "supports"
         if self.corrected["supports"] < ALPHA:
             word = "supported"
-        elif self.corrected["against"] < ALPHA:
+        elif self.corrected["against"] < ALPHA <= self.supports:  # by itself not shown to be worse
             word, key = "not supported", "against"
         if self.exact:
             how = "exact: no seed changes these counts"

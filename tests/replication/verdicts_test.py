@@ -475,3 +475,17 @@ def test_diverged_seeds_are_not_said_to_lose_little():
     assert whole["verdict"] == diverged["verdict"] == "supported"
     assert "by less than 1 point" in whole["reason"]
     assert "by less than" not in diverged["reason"]
+
+
+def test_a_loss_that_only_the_correction_does_not_show_is_not_decided_against():
+    arm = dict(enumerate([0.9932, 0.9945, 0.9931, 0.9939]))
+    baseline = dict(enumerate([0.9952, 0.9948, 0.9959, 0.9951]))
+    worse = [
+        Evidence(Claim(f"worse_{i}", "Worse.", "worse", "a", "b"), arm, baseline, resolution=1e-4)
+        for i in range(5)
+    ]
+    for result in judge(worse):
+        assert result["p_value"] < 0.05 < result["p_value_corrected"]
+        assert result["p_value_against_corrected"] < 0.05
+        assert result["verdict"] == "inconclusive"
+    assert judge(worse[:1])[0]["verdict"] == "supported"
