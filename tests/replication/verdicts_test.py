@@ -1,28 +1,16 @@
-import functools
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
-from lbkeras.replication import Claim, Evidence, judge, verdict
+from lbkeras.replication import Evidence, judge, verdict
+from tests.replication.arms import EXAMPLE, by_seed, claim, runs
 
 A, B = [0.93, 0.95, 0.94, 0.945], [0.944, 0.941, 0.946, 0.943]
 MARGIN, RATIO = {"margin": 0.01}, {"ratio": 2.0}
 EFFECT_0 = {"smallest_effect": 0.0}
 
 
-EXAMPLE = 1 / 360
 BOTH = ("supported", "not supported")
-
-
-def by_seed(values):
-    return dict(enumerate(values))
-
-
-def claim(test, metric="val_accuracy", **settings):
-    return Claim("c", "A claim.", test, "b", "a", metric=metric, **settings)
 
 
 @pytest.mark.parametrize(
@@ -90,61 +78,6 @@ def test_the_margin_of_a_loss_is_added_to_the_baseline(test):
     result = verdict(claim(test, "val_loss", margin=margin), arm, baseline)
     assert result["p_value"] == pytest.approx(supports, rel=1e-9)
     assert result["p_value_against"] == pytest.approx(against, rel=1e-9)
-
-
-def test_a_loss_that_is_shown_to_be_small_decides_against_worse():
-    small = verdict(claim("worse"), by_seed([0.94] * 5), by_seed([0.94] * 5), resolution=EXAMPLE)
-    assert small["verdict"] == "not supported"
-    assert small["reason"] == (
-        "b is worse than a by less than 1 point, if at all (test accuracy; p < 0.001; "
-        "spread taken as one example)."
-    )
-    loss = (
-        claim("worse", "val_loss", smallest_effect=0.05),
-        by_seed([0.3, 0.31]),
-        by_seed([0.3, 0.3]),
-    )
-    assert "worse than a by less than 0.05 test loss, if at all" in verdict(*loss)["reason"]
-
-
-def test_a_small_loss_that_is_shown_is_one():
-    result = verdict(claim("worse"), [0.940, 0.941, 0.942], [0.943, 0.944, 0.945])
-    assert result["reason"].startswith("b is worse than a, by less than 1 point (test accuracy; p")
-    assert max(result["p_value"], result["p_value_against"]) < 0.05
-    large = verdict(claim("worse"), [0.910, 0.911, 0.912], [0.943, 0.944, 0.945])
-    assert large["reason"].startswith("b is worse than a (test accuracy; p")
-
-
-def test_counts_that_differ_by_less_than_matters():
-    steps = claim("worse", "updates", smallest_effect=5.0)
-    words = [verdict(steps, [n, n], [10, 10])["verdict"] for n in (9, 10, 12, 15, 16)]
-    assert words == ["not supported"] * 2 + ["supported"] * 3
-
-
-samples = st.lists(st.integers(0, 360), min_size=2, max_size=6)
-
-
-@pytest.mark.filterwarnings("ignore:Precision loss")  # of SciPy, where an arm hardly varies
-@given(samples, samples, st.floats(0, 0.1), st.sampled_from(["val_accuracy", "val_loss"]))
-@settings(max_examples=50, deadline=None)
-def test_against_worse_speaks_non_inferiority(arm, baseline, effect, metric):
-    arm, baseline = np.divide(arm, 360), np.divide(baseline, 360)
-    pair, test = (arm, baseline), functools.partial(stats.ttest_ind, equal_var=False)
-    if len(arm) == len(baseline):
-        pair, test = (by_seed(arm), by_seed(baseline)), stats.ttest_rel
-    result = verdict(claim("worse", metric, smallest_effect=effect), *pair)
-    if result["p_value"] is None:  # nothing varies
-        return
-    sides, lost = ("less", "greater"), arm + effect
-    if metric == "val_loss":
-        sides, lost = ("greater", "less"), arm - effect
-    supports = test(arm, baseline, alternative=sides[0]).pvalue
-    against = test(lost, baseline, alternative=sides[1]).pvalue
-    assert result["p_value"] == pytest.approx(supports, rel=1e-6, abs=1e-12)
-    assert result["p_value_against"] == pytest.approx(against, rel=1e-6, abs=1e-12)
-    without = verdict(claim("worse", metric, **EFFECT_0), *pair)["verdict"]
-    if without != "inconclusive":  # what is decided without it stays so
-        assert result["verdict"] == without
 
 
 @pytest.mark.parametrize("test", ["not_worse", "worse", "equivalent"])
@@ -383,18 +316,6 @@ def test_claims_of_one_replication_are_corrected_together():
     assert second["verdict"] == "inconclusive" and second["p_value"] < 0.05
 
 
-def runs(random, rounds, seeds, difference=0.0, examples=None):
-    """Accuracies of two arms that share what a seed does to both, in whole examples if asked."""
-    shared = 0.008 * random.standard_normal((rounds, seeds))
-    arms = [
-        0.94 + shared + mean + 0.004 * random.standard_normal((rounds, seeds))
-        for mean in (difference, 0.0)
-    ]
-    if examples:
-        arms = [np.round(values * examples) / examples for values in arms]
-    return zip(*([by_seed(values) for values in arm.tolist()] for arm in arms), strict=True)
-
-
 @pytest.mark.parametrize("seeds", [3, 20])
 @pytest.mark.parametrize("examples", [None, 360])
 @pytest.mark.parametrize(
@@ -447,17 +368,6 @@ def test_pairs_have_the_power_of_their_formula_and_more_than_without():
     assert sum(without) < sum(found) - 300
 
 
-@pytest.mark.release  # test_against_worse_speaks_non_inferiority has the p-values
-def test_that_nothing_is_lost_is_found_as_often_as_the_formula_says():
-    random, tested, n = np.random.default_rng(7), claim("worse"), 5
-    words = [verdict(tested, *pair)["verdict"] for pair in runs(random, 1000, n)]
-    freedom, noncentrality = n - 1, 0.01 / (0.004 * (2 / n) ** 0.5)
-    power = stats.nct.sf(stats.t.ppf(0.95, freedom), freedom, noncentrality)
-    assert power > 0.9
-    # Less the share in which a loss is shown that is not there; three standard errors.
-    assert power - 0.071 - 0.03 <= words.count("not supported") / 1000 <= power + 0.03
-
-
 def test_a_family_of_claims_errs_as_often_as_one():
     random, tested, rounds = np.random.default_rng(7), claim("worse"), 500
     values = 0.94 + 0.004 * random.standard_normal((rounds, 6, 5))
@@ -467,25 +377,3 @@ def test_a_family_of_claims_errs_as_often_as_one():
         single += any(result["p_value"] < 0.05 for result in results)
         corrected += any(result["verdict"] == "supported" for result in results)
     assert corrected / rounds <= 0.08 < 0.11 <= single / rounds
-
-
-def test_diverged_seeds_are_not_said_to_lose_little():
-    pair = by_seed([0.94, 0.941, 0.942]), by_seed([0.943, 0.944, 0.9451])
-    whole, diverged = (verdict(claim("worse"), *pair, diverged_arm=d) for d in ([], [3]))
-    assert whole["verdict"] == diverged["verdict"] == "supported"
-    assert "by less than 1 point" in whole["reason"]
-    assert "by less than" not in diverged["reason"]
-
-
-def test_a_loss_that_only_the_correction_does_not_show_is_not_decided_against():
-    arm = dict(enumerate([0.9932, 0.9945, 0.9931, 0.9939]))
-    baseline = dict(enumerate([0.9952, 0.9948, 0.9959, 0.9951]))
-    worse = [
-        Evidence(Claim(f"worse_{i}", "Worse.", "worse", "a", "b"), arm, baseline, resolution=1e-4)
-        for i in range(5)
-    ]
-    for result in judge(worse):
-        assert result["p_value"] < 0.05 < result["p_value_corrected"]
-        assert result["p_value_against_corrected"] < 0.05
-        assert result["verdict"] == "inconclusive"
-    assert judge(worse[:1])[0]["verdict"] == "supported"
