@@ -5,6 +5,7 @@ A config is a Python file whose `get_config()` returns its sections as a dict or
 and ml_collections, nothing else.
 """
 
+import functools
 import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -232,25 +233,31 @@ def arms(settings: Mapping[str, Any]) -> ConfigDict:
     return ConfigDict(settings, sort_keys=False)
 
 
-def variants(**functions: Callable[[], ConfigDict]) -> Callable[..., ConfigDict]:
+def variants(**functions: Callable[..., ConfigDict]) -> Callable[..., ConfigDict]:
     """The `get_config` of a config that has variants.
 
-    >>> get_config = variants(digits=lambda: "small", mnist=lambda: "larger")
+    >>> get_config = variants(digits=lambda tuning=False: tuning, mnist=lambda: "larger")
     >>> get_config(), get_config("mnist"), list(get_config.variants)
-    ('small', 'larger', ['digits', 'mnist'])
+    (False, 'larger', ['digits', 'digits_tuning', 'mnist'])
 
     Args:
         **functions: for each variant the function that makes its config; the first is the default.
+            One that takes `tuning` makes a second variant, NAME_tuning, by `tuning=True`.
     """
+    made: dict[str, Callable[[], ConfigDict]] = {}
+    for name, function in functions.items():
+        made[name] = function
+        if "tuning" in inspect.signature(function).parameters:
+            made[f"{name}_tuning"] = functools.partial(function, tuning=True)
 
     def get_config(variant=""):
         """The config of a variant; an empty name is the first."""
-        name = variant or next(iter(functions))
-        if name not in functions:
-            raise UserError(unknown_name("variant", name, functions))
-        return functions[name]()
+        name = variant or next(iter(made))
+        if name not in made:
+            raise UserError(unknown_name("variant", name, made))
+        return made[name]()
 
-    get_config.variants = functions
+    get_config.variants = made
     return get_config
 
 

@@ -115,7 +115,7 @@ def mnist(tuning=False):
     )
 
 
-get_config = common.variants(digits=digits, mnist=mnist, mnist_tuning=lambda: mnist(tuning=True))
+get_config = common.variants(digits=digits, mnist=mnist)
 
 
 def get_claims(variant="digits"):

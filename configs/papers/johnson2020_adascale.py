@@ -120,7 +120,7 @@ def _experiment(name, *, epochs, tuning, **more):
 
 
 def digits(tuning=False):
-    """Digits: 1,437 examples; S = 64 is a batch of a third of them, 2 updates an epoch."""
+    """Digits: 1,437 examples; S = 64 is a batch of a third of them, 2 updates per epoch."""
     return _experiment(
         "digits",
         data=dict(name="digits", num_examples=1437),
@@ -149,9 +149,7 @@ def mnist(tuning=False):
 
 get_config = common.variants(
     digits=digits,
-    digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
-    mnist_tuning=lambda: mnist(tuning=True),
 )
 
 

@@ -210,15 +210,10 @@ def imagenet(tuning=False):
 
 get_config = common.variants(
     digits=digits,
-    digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
-    mnist_tuning=lambda: mnist(tuning=True),
     mnist_bn=mnist_bn,
-    mnist_bn_tuning=lambda: mnist_bn(tuning=True),
     cifar10=cifar10,
-    cifar10_tuning=lambda: cifar10(tuning=True),
     imagenet=imagenet,
-    imagenet_tuning=lambda: imagenet(tuning=True),
 )
 
 

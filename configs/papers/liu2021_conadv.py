@@ -188,11 +188,8 @@ def imagenet():
 
 get_config = common.variants(
     digits=digits,
-    digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
-    mnist_tuning=lambda: mnist(tuning=True),
     cifar10=cifar10,
-    cifar10_tuning=lambda: cifar10(tuning=True),
     imagenet=imagenet,
 )
 

@@ -223,9 +223,7 @@ def imagenet():
 
 get_config = common.variants(
     digits=digits,
-    digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
-    mnist_tuning=lambda: mnist(tuning=True),
     imagenet=imagenet,
 )
 

@@ -423,10 +423,8 @@ def imagenet_tpu():
 
 get_config = common.variants(
     digits=digits,
-    digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
     characters=characters,
-    characters_tuning=lambda: characters(tuning=True),
     cifar10=cifar10,
     paper_cifar10=paper_cifar10,
     optimizers=optimizers,

@@ -242,11 +242,8 @@ def paper_cifar100():
 
 get_config = common.variants(
     digits=digits,
-    digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
-    mnist_tuning=lambda: mnist(tuning=True),
     cifar10=cifar10,
-    cifar10_tuning=lambda: cifar10(tuning=True),
     paper_cifar10=paper_cifar10,
     paper_cifar100=paper_cifar100,
 )

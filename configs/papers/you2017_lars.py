@@ -269,11 +269,8 @@ def imagenet_resnet50():
 
 get_config = common.variants(
     digits=digits,
-    digits_tuning=lambda: digits(tuning=True),
     mnist=mnist,
-    mnist_tuning=lambda: mnist(tuning=True),
     cifar10=cifar10,
-    cifar10_tuning=lambda: cifar10(tuning=True),
     imagenet_alexnet=imagenet_alexnet,
     imagenet_alexnet_bn=imagenet_alexnet_bn,
     imagenet_resnet50=imagenet_resnet50,

@@ -201,7 +201,6 @@ def imagenet_resnet50():
 get_config = common.variants(
     digits=digits,
     mnist=mnist,
-    mnist_tuning=lambda: mnist(tuning=True),
     imagenet_resnet50=imagenet_resnet50,
 )
 
