@@ -74,14 +74,15 @@ def complete(config: Mapping[str, Any] | ConfigDict) -> ConfigDict:
     """
     if not isinstance(config, ConfigDict):
         config = _ordered(config)
-    with config.unlocked(), config.ignore_type():
+    with config.unlocked():
         _name_functions(config)
         for key, value in _DEFAULTS.items():
-            if key not in config:
-                config[key] = value
+            if key not in config:  # checks of ours say more than the type of a default
+                untyped = isinstance(value, dict)
+                config[key] = ConfigDict(value, type_safe=False) if untyped else value
         for place in (config, *_sections(config.get("arms"))):
             if isinstance(place.get("metrics"), list | tuple | str):
-                place.metrics = _section_of(place.metrics)
+                _replace(place, "metrics", _section_of(place.metrics))
         if "metric" not in config:
             config.metric = placeholder(str)
         if "metrics" not in config and isinstance(config.loss, ConfigDict):
@@ -115,7 +116,13 @@ def _name_functions(section: ConfigDict) -> None:
         several = isinstance(value, list | tuple)
         named = type(value)(map(_name_of, value)) if several else _name_of(value)
         if named != value:
-            section[key] = named
+            _replace(section, key, named)
+
+
+def _replace(section: ConfigDict, key: str, value) -> None:
+    """Sets a key to a value of another type."""
+    with section.ignore_type():  # which walks through all of it: not around the whole completion
+        section[key] = value
 
 
 def _name_of(value):

@@ -103,8 +103,7 @@ def test_an_unknown_config(fails):
 
 def test_the_list_loads_neither_keras_nor_tensorflow(tmp_path):
     program = (
-        "import sys, time; begin = time.process_time(); from lbkeras.cli.main import main; "
-        "assert main(['configs']) == 0; assert time.process_time() - begin < 2; "
+        "import sys; from lbkeras.cli.main import main; assert main(['configs']) == 0; "
         "assert not {'keras', 'tensorflow', 'matplotlib'} & set(sys.modules)"
     )
     command = [sys.executable, "-c", program]
