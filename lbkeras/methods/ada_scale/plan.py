@@ -17,7 +17,7 @@ class AdaScalePlan(Plan):
 
     Args:
         phases: as of a `Plan`, like the two that follow.
-        num_examples: examples an epoch.
+        num_examples: examples per epoch.
         curve: the base run's learning rates over this plan's epochs.
         base: the small batch's own plan.
     """
@@ -55,11 +55,11 @@ def ada_scale_plan(
 
     Args:
         epochs: of the base run.
-        base_batch_size: the small batch size, examples an update.
+        base_batch_size: the small batch size, examples per update.
         batch_size: global batch size of this plan, at least `base_batch_size`.
         base_learning_rate: good learning rate at `base_batch_size`, from which it decays.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
+        num_examples: examples per epoch.
         decay: of the base run, as of `legw_plan`: `"constant"`, `"polynomial"`, `"exponential"` or
             `"steps"`.
         power: exponent of the polynomial decay, above 0.

@@ -105,7 +105,7 @@ class AutoWU(PipelineCallback):
     Differs from the paper: `restore=True` is ours. Hyper-parameters and tests are as in the
     authors' code, see `judge`. Counted in epochs, so that the last test may fall on the very end of
     the longest warm-up, which the code leaves out. Its further options are not here, one of which
-    is without effect there (a decay factor an epoch) and one of which halves the learning rate at
+    is without effect there (a decay factor per epoch) and one of which halves the learning rate at
     once (`half_cosine`).
 
     Reference: Kim et al., "Automated Learning Rate Scheduler for Large-batch Training",
@@ -139,10 +139,10 @@ class AutoWU(PipelineCallback):
         # What a checkpoint holds.
         self.epoch = -1  # the running one
         self.first_update = 0  # of the running epoch
-        self.losses = []  # an array an epoch of the warm-up
+        self.losses = []  # an array per epoch of the warm-up
         self.parts = []  # of the running epoch's losses, as far as they are read
         self.state = None  # of the Gaussian process
-        self.decisions = []  # an entry an epoch of the warm-up
+        self.decisions = []  # an entry per epoch of the warm-up
         self.copies = {}  # the state at the end of some epochs, by how many were done
         self.warmup_epochs = None
         self.peak_learning_rate = None
