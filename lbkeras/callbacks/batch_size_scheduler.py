@@ -63,8 +63,8 @@ class BatchSizeScheduler(PipelineCallback):
     `fit(verbose=0)` is silent, a line says updates, seconds of training and examples, and how many
     updates and seconds the first batch size would have taken; beside a `ProgressBar` for many short
     runs it is left out. Costs a look at the clock per step; the first epoch at a new batch size
-    traces the model once more. On Keras' JAX backend a Plan's batch sizes are compiled one after the
-    other while the epochs before them run.
+    traces the model once more. On Keras' JAX backend a Plan's batch sizes are compiled one after
+    the other while the epochs before them run.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import inspect
 
-from lbkeras.keras_internals.names import private
+from lbkeras.keras_internals.names import private, private_module
 
 
 def compile_ahead(model, batch) -> concurrent.futures.Future | None:
@@ -54,3 +54,24 @@ def _compile(lowered) -> None:
 def _one_thread() -> concurrent.futures.ThreadPoolExecutor:
     """One at a time: side by side each takes longer than all in turn (measured on a GPU)."""
     return concurrent.futures.ThreadPoolExecutor(1)
+
+
+def let_pipelines_place_their_batches() -> None:
+    """Under a distribution Keras divides each batch as it divides the first one; ours come divided.
+
+    A last batch that the devices do not divide would be an error.
+    """
+    iterator = private(private_module("keras.src.backend.jax.trainer"), "JAXEpochIterator")
+    get_iterator = private(iterator, "_get_distributed_iterator")
+    if getattr(get_iterator, "leaves_pipelines_alone", False):
+        return
+
+    @functools.wraps(get_iterator)
+    def get_ours_as_they_are(self, distribution):
+        adapter = self.data_adapter
+        if getattr(adapter, "places_its_batches", False):
+            return adapter.get_jax_iterator()
+        return get_iterator(self, distribution)
+
+    get_ours_as_they_are.leaves_pipelines_alone = True
+    iterator._get_distributed_iterator = get_ours_as_they_are
