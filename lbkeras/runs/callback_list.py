@@ -8,7 +8,6 @@ from lbkeras.callbacks.stop_on_nan import StopOnNaN
 from lbkeras.callbacks.tensorboard import TensorBoardScalars
 from lbkeras.callbacks.training_statistics import TrainingStatistics
 from lbkeras.methods.batch_statistics.average_statistics import AverageStatistics
-from lbkeras.methods.decentralized.consensus_distance import ConsensusDistance
 from lbkeras.runs.history_writer import HistoryWriter
 from lbkeras.runs.run_spec import RunSpec, hyper_parameters
 from lbkeras.runs.train_section import values_of
@@ -22,7 +21,7 @@ def callback_list(run: RunSpec, plan, train_data, chosen: list, micro_batches) -
         plan: its Plan.
         train_data: its training Pipeline.
         chosen: the callbacks that its config names.
-        micro_batches: its `MicroBatches`; nodes take it only where the user gives a size.
+        micro_batches: its `MicroBatches`, or None; nodes take it only where the user gives a size.
     """
     nodes = run.task.num_nodes
     averages = values_of(run.task.settings)["ema_momentum"]
@@ -30,13 +29,19 @@ def callback_list(run: RunSpec, plan, train_data, chosen: list, micro_batches) -
     return [
         StopOnNaN(),
         *(batch_size or [BatchSizeScheduler(train_data, plan)]),
-        *([] if nodes and not run.micro_batch_size else [micro_batches]),
+        *([micro_batches] if micro_batches and (not nodes or run.micro_batch_size) else []),
         *([keras.callbacks.SwapEMAWeights()] if averages else []),
         AverageStatistics(),
         *(each for each in chosen if each not in batch_size),
         TrainingStatistics(train_data),
-        *([ConsensusDistance()] if nodes else []),
+        *(_of_nodes() if nodes else []),
         HistoryWriter(run.folder / "history.jsonl"),
         TensorBoardScalars(run.folder / "tensorboard", hyper_parameters(run)),
         ProgressBar(train_data, run.title, run.seconds_between_lines),
     ]
+
+
+def _of_nodes() -> list:
+    from lbkeras.methods.decentralized.consensus_distance import ConsensusDistance
+
+    return [ConsensusDistance()]

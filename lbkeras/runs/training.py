@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.keras_internals.backend_start import load_backend, require_tensorflow
+from lbkeras.keras_internals.out_of_memory import out_of_memory
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.runs import run_lock
 from lbkeras.runs.record import read_record, truncate_history, write_record
@@ -69,7 +70,7 @@ def has_ended(run: RunSpec) -> str | None:
 
 
 def _train(run: RunSpec, plan, record: dict, check_held) -> dict:
-    load_tensorflow()
+    load_backend()
     strategy = _start_strategy(run, plan)
     with keras_session(run.task.settings, run.seed):
         return _train_in_session(run, plan, strategy, record, check_held)
@@ -81,7 +82,6 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
     from lbkeras.callbacks.checkpoint import Checkpoint
     from lbkeras.callbacks.stop_on_signal import StopOnSignal
     from lbkeras.distribution.agreement import is_chief
-    from lbkeras.methods.micro_batches.callback import MicroBatches
     from lbkeras.runs.callback_list import callback_list
 
     chief = is_chief(strategy)
@@ -100,11 +100,7 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
         run_lock.claim(run.folder, "config.json", _claimed(run), notes={"config": run.config})
         files.write_json(run.folder / "plan.json", plan.to_dict())
 
-    micro_batches = MicroBatches(
-        train_data,
-        run.micro_batch_size or _pieces(chosen, strategy),
-        file=run.folder / "micro_batch.json",
-    )
+    micro_batches = _micro_batches(run, train_data, chosen, strategy)
     others = callback_list(run, plan, train_data, chosen, micro_batches)
     checkpoint = Checkpoint(run.folder / "checkpoints", train_data, others, run.checkpoint_minutes)
     stop = StopOnSignal(checkpoint)
@@ -131,7 +127,23 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
         _save(model, run.folder, chief)
     if not chief:
         return record
-    return close_record(run, record, "finished", micro_batch_size=micro_batches.micro_batch_size)
+    piece = micro_batches.micro_batch_size if micro_batches else None
+    return close_record(run, record, "finished", micro_batch_size=piece)
+
+
+def _micro_batches(run: RunSpec, train_data, chosen: list, strategy):
+    """What computes a batch in pieces; None: the backend does not."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return None
+    from lbkeras.methods.micro_batches.callback import MicroBatches
+
+    return MicroBatches(
+        train_data,
+        run.micro_batch_size or _pieces(chosen, strategy),
+        file=run.folder / "micro_batch.json",
+    )
 
 
 def _pieces(chosen: list, strategy) -> int | None:
@@ -147,12 +159,15 @@ def _start_strategy(run: RunSpec, plan):
     from lbkeras.distribution.agreement import is_chief
     from lbkeras.distribution.strategy import describe
     from lbkeras.distribution.strategy import strategy as make_strategy
-    from lbkeras.methods.micro_batches.train_step import check_micro_batch_size
 
     strategy = make_strategy(run.strategy)
     check_replicas(plan, strategy.num_replicas_in_sync)
-    largest = max(phase.batch_size for phase in plan.phases) // strategy.num_replicas_in_sync
-    check_micro_batch_size(run.micro_batch_size or None, largest)
+    if run.micro_batch_size:
+        require_tensorflow("micro_batch_size")
+        from lbkeras.methods.micro_batches.train_step import check_micro_batch_size
+
+        largest = max(phase.batch_size for phase in plan.phases) // strategy.num_replicas_in_sync
+        check_micro_batch_size(run.micro_batch_size, largest)
     if is_chief(strategy) and not run.seconds_between_lines:
         print(f"strategy: {describe(strategy)}", flush=True)
     return strategy
@@ -198,13 +213,11 @@ def _memory(run: RunSpec, key: str):
         run: the run.
         key: the task's setting that is at fault, unless it is the copy of the training data.
     """
-    import tensorflow as tf
-
     try:
         yield
-    except tf.errors.ResourceExhaustedError as error:
-        reason = next((line for line in error.message.splitlines() if "OOM" in line), None)
-        if reason is None:  # of a disk
+    except Exception as error:
+        reason = out_of_memory(error)
+        if reason is None:
             raise
         if f"shape[{run.task.plan.num_examples}," in reason:
             key = "num_examples"
