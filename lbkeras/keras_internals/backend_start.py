@@ -70,7 +70,7 @@ def require_tensorflow(what: str) -> None:
 
 def is_installed(package: str) -> bool:
     """Whether a package is there; imports nothing."""
-    return package in sys.modules or importlib.util.find_spec(package) is not None
+    return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
 
 
 def _load_jax() -> None:

@@ -40,6 +40,20 @@ def build(model, batch) -> None:
     private(model, "_symbolic_build")(data_batch=batch)
 
 
+def sync_variables(model) -> None:
+    """Gives a model's variables their present values inside an epoch.
+
+    JAX' trainer holds them itself from an epoch's first step to its end, and Keras' variables have
+    none. Costs no wait for the device.
+
+    Args:
+        model: a `keras.Model` on any backend.
+    """
+    sync = getattr(model, "jax_state_sync", None)
+    if sync is not None:
+        sync()
+
+
 def compile_arguments(model) -> dict:
     """What `model.compile` was called with, by name."""
     return dict(private(model, "_compile_config").config)
