@@ -149,7 +149,7 @@ def _evaluate_saved(models, settings: dict, examples: int, seed: int, data_dir) 
     load_backend()
     import keras
 
-    from lbkeras.data.reading import reading_data
+    from lbkeras.runs.reading import reading_data
 
     with keras_session(settings, seed), reading_data(settings["data"]["name"]):
         train, test = build.make_pipelines(settings, 1, seed, data_dir)

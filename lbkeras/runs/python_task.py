@@ -10,7 +10,7 @@ import keras
 from lbkeras.callbacks.optimizer_settings import base_optimizer, get_momentum
 from lbkeras.callbacks.pipeline_callback import sets_learning_rate
 from lbkeras.data.pipeline import Pipeline
-from lbkeras.data.reading import reading_data
+from lbkeras.runs.reading import reading_data
 from lbkeras.errors import UserError
 from lbkeras.fingerprint import describe
 from lbkeras.keras_internals.model import build
