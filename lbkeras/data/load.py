@@ -3,17 +3,16 @@
 import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import keras
 
 from lbkeras import checks
 from lbkeras.data.numpy_sets import PreparedSet, describe_set, load_set
+from lbkeras.data.order import SHARDS
+from lbkeras.data.pipeline import Pipeline
 from lbkeras.data.text import describe_text, is_text, load_text
 from lbkeras.errors import UserError
 
-if TYPE_CHECKING:
-    from lbkeras.data.pipeline import Pipeline
-
-_SHARDS = "shards"
 _CIFAR = ("cifar10", "cifar100")
 
 
@@ -31,7 +30,7 @@ def load(
     shuffle: str = "default",
     shuffle_bytes: int = 1 << 30,
     source: object = None,
-) -> "Pipeline":
+) -> Pipeline:
     """Loads a data set as a Pipeline of `(image, label)`, the images uint8.
 
     Of a text file, of `(tokens, next_tokens)` instead (`lbkeras.data.text.load_text`). On Keras'
@@ -76,13 +75,11 @@ def load(
         raise UserError(f'augmentation: expected "default" or "none", received {augmentation!r}')
     if training not in (True, False, None):
         raise UserError(f"training: expected True, False or None, received {training!r}")
-    checks.choice("shuffle", shuffle, ("default", _SHARDS))
+    checks.choice("shuffle", shuffle, ("default", SHARDS))
     data_dir = _folder(data_dir)
     training = split.startswith("train") if training is None else training
     augmented = training and augmentation == "default"
     source = _source(name, split, data_dir) if source is None else source
-    from lbkeras.data.pipeline import Pipeline
-
     augment = decode = None
     if isinstance(source, PreparedSet):
         from lbkeras.data import numpy_photographs
@@ -107,7 +104,7 @@ def load(
         return Pipeline(
             source,
             batch_size,
-            shuffle=_SHARDS if training and shuffle == _SHARDS else training,
+            shuffle=SHARDS if training and shuffle == SHARDS else training,
             augment=augment,
             decode=decode,
             seed=seed,
@@ -165,8 +162,6 @@ def describe(name: str, data_dir: str | None = None) -> str:
 
 
 def _on_jax() -> bool:
-    import keras
-
     return keras.backend.backend() == "jax"
 
 
