@@ -24,8 +24,10 @@ OF_A_KIND = {
 NOT_LOADED = {"TYPE_CHECKING", "modules"}  # for type checkers; if `sys.modules` has it already
 LIBRARIES = {
     *(
+        "PIL",
         "absl",
         "array_record",
+        "google",
         "google_crc32c",
         "matplotlib",
         "ml_collections",
