@@ -9,7 +9,7 @@ from lbkeras.errors import UserError, one_line
 from lbkeras.keras_internals.backend_start import BACKENDS, backend_name, is_installed, load_backend
 from lbkeras.runs import machine
 
-HELP = """lbkeras doctor: shows backend, versions, devices, data sets on this machine, what is missing
+HELP = """lbkeras doctor: shows backend, versions, devices, data sets and what is missing
 
 examples:
   lbkeras doctor

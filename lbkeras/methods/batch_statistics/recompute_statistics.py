@@ -115,4 +115,3 @@ def _only_this_batch(layer):
     finally:
         for name, value in before.items():
             setattr(layer, name, value)
-
