@@ -3,7 +3,6 @@
 import math
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from lbkeras import checks
@@ -11,9 +10,9 @@ from lbkeras.callbacks.optimizer_settings import base_optimizer
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import model as internals
+from lbkeras.keras_internals.backend import load, on_jax
 from lbkeras.methods.noise_scale.averages import GradientNoiseAverages
 from lbkeras.methods.noise_scale.estimates import piece_estimates
-from lbkeras.methods.noise_scale.probe import GradientProbe
 from lbkeras.methods.noise_scale.second_moments import has_second_moments
 from lbkeras.methods.noise_scale.statistics import GradientStatistics, statistics_of
 
@@ -35,7 +34,7 @@ class GradientNoiseScale(PipelineCallback):
     Batches well below it can grow without needing more examples; those well above it waste them.
 
     The pieces are what training computes anyway: micro-batches (with `MicroBatches`, anywhere in
-    the list of callbacks), the replicas' parts, or both. Epochs without either end with a probe:
+    the list of callbacks), the replicas' parts of `tf.distribute`, or both. Epochs without either end with a probe:
     gradients of examples from the coming epoch, in 4 batches of 8 pieces, without an update; a line
     says so. Training is bit for bit as without this callback (compiled by XLA: to rounding).
 
@@ -214,7 +213,7 @@ class GradientNoiseScale(PipelineCallback):
     # The probe, where training has no pieces.
 
     def _may_probe(self) -> bool:
-        return self.model.distribute_strategy.num_replicas_in_sync == 1
+        return on_jax() or self.model.distribute_strategy.num_replicas_in_sync == 1
 
     def _add_probe(self, averages: GradientNoiseAverages, epoch: int) -> None:
         """Adds the estimates of a probe of the epoch that comes."""
@@ -228,13 +227,13 @@ class GradientNoiseScale(PipelineCallback):
                 f"gradient noise scale: from {probed:,} examples probed per epoch (no pieces)"
             )
         self.source = "probe"
+        part = load(f"methods.noise_scale.{'jax' if on_jax() else 'tf'}_probe")
         if self._probe is None:
-            self._probe = GradientProbe(self.model, self._statistics)
+            self._probe = part.GradientProbe(self.model, self._statistics)
         # A probe stands for the epoch since the last one.
         decay = math.exp(-1 / self.window_epochs / _PROBED_BATCHES)
-        batches = pipeline.dataset(epoch).unbatch().batch(size, drop_remainder=True)
-        for batch in batches.batch(pieces, drop_remainder=True).take(_PROBED_BATCHES):
-            parts = [keras.tree.map_structure(lambda part: part[i], batch) for i in range(pieces)]  # noqa: B023
+        dataset = pipeline.dataset(epoch)
+        for parts in part.batches_in_pieces(dataset, pieces, size, _PROBED_BATCHES):
             sizes, norms, whole = self._probe(parts)
             sizes = np.broadcast_to(sizes, norms.shape)
             averages.add(*piece_estimates(sizes, norms, whole), decay)
