@@ -13,9 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "lbkeras"
 MODULES = tomllib.loads((ROOT / "tools/modules.toml").read_text())
-KINDS = ("pure", "keras", "tensorflow")
+KINDS = ("pure", "keras", "jax", "tensorflow")
 OF_EVERYTHING = {"checks", "errors", "files", "fingerprint", "keras_internals", "lazy"}
-OF_A_KIND = {"keras": "keras", "tensorflow": "tensorflow", "tensorflow_datasets": "tensorflow"}
+OF_A_KIND = {
+    "keras": "keras",
+    "jax": "jax",
+    "tensorflow": "tensorflow",
+    "tensorflow_datasets": "tensorflow",
+}
 NOT_LOADED = {"TYPE_CHECKING", "modules"}  # for type checkers; if `sys.modules` has it already
 LIBRARIES = {
     *(
@@ -113,9 +118,8 @@ def test_every_module_is_listed():
 def test_a_module_is_of_its_kind(module):
     top, inside = imported(module)
     assert not heavier(top, KIND[module]), f"not {KIND[module]}"
-    lists = "loads_when_called", "tensorflow_in_functions"
-    on_the_list = MODULES[lists[KIND[module] == "keras"]]
-    assert bool(heavier(inside, KIND[module])) == (module in on_the_list)
+    on_a_list = module in (*MODULES["loads_when_called"], *MODULES["tensorflow_in_functions"])
+    assert bool(heavier(inside, KIND[module])) == on_a_list
     others = {name.split(".")[0] for name in top | inside} - set(sys.stdlib_module_names)
     assert others <= LIBRARIES | set(OF_A_KIND) | {"lbkeras"}
 

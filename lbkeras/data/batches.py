@@ -13,12 +13,6 @@ from lbkeras.data.source import count, tensors
 from lbkeras.errors import UserError
 
 
-def is_in_batches(source) -> bool:
-    """Whether this is a PyDataset, a generator or a function that makes one."""
-    kinds = keras.utils.PyDataset | Iterator
-    return isinstance(source, kinds) or callable(source)
-
-
 def examples_of(source, num_examples: int | None):
     """The examples of a PyDataset or generator: a stream, or of a running generator arrays.
 

@@ -1,12 +1,12 @@
 """What all batches of a pass have in common, from memory and from a stream."""
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from lbkeras.data.order import count_steps
 from lbkeras.data.replica_shard import ReplicaShard
 
 _MOST_WAITING = 1 << 30  # bytes of batches that are ready before they are asked for
@@ -82,9 +82,3 @@ class Batching:
         replicas = self.shard.local_replicas
         ahead = max(replicas, min(4 * replicas, self._waiting(batches.element_spec)))
         return batches.prefetch(ahead).with_options(options)
-
-
-def count_steps(num_examples: int, batch_size: int, shuffle: bool) -> int:
-    """Batches a pass: the remainder dropped if shuffled."""
-    batches = num_examples / batch_size
-    return math.floor(batches) if shuffle else math.ceil(batches)

@@ -2,8 +2,9 @@
 
 import tensorflow as tf
 
-from lbkeras.data.batches import examples_of, is_in_batches
-from lbkeras.data.items import Items, is_items
+from lbkeras.data.arrays import is_in_batches, is_items
+from lbkeras.data.batches import examples_of
+from lbkeras.data.items import Items
 from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.source import count, tensors
 from lbkeras.errors import UserError

@@ -1,30 +1,17 @@
 """A user's object that has a length and gives examples by their numbers, as random access."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from lbkeras.data.arrays import arrays
 from lbkeras.data.first_examples import MOST_FIRST, bytes_of
 from lbkeras.data.random_access import RandomAccess
-from lbkeras.data.source import arrays
 from lbkeras.errors import UserError, one_line
-
-
-def is_items(source) -> bool:
-    """Whether this has `len(source)` and `source[i]`, and is no array and nothing of Python's."""
-    kinds = list | tuple | range | str | bytes | bytearray | Mapping | keras.utils.PyDataset
-    return (
-        hasattr(type(source), "__len__")
-        and hasattr(type(source), "__getitem__")
-        and not isinstance(source, kinds)
-        and not hasattr(source, "__array__")
-        and not tf.is_tensor(source)
-        and not type(source).__module__.startswith(("scipy.sparse", "pandas"))
-    )
 
 
 class Items(RandomAccess):

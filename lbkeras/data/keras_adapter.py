@@ -1,11 +1,8 @@
-"""The passes that Keras makes over a Pipeline: the next epoch, and its batches for a strategy."""
-
-import tensorflow as tf
+"""The passes that Keras makes over a Pipeline: which epoch is next, and where it begins."""
 
 from lbkeras.data.call_checks import check_call
-from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard, shard_of
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.data_adapter import DataAdapter, super_batches
+from lbkeras.keras_internals.data_adapter import DataAdapter
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
 
 
@@ -15,13 +12,12 @@ class KerasAdapter(DataAdapter):
     def __init__(self):
         self.epoch = 0
         self.start_step = 0
-        self._standing = {}  # Batching -> tf.data.Dataset
         self._pass = (0, 0)  # epoch and first step of the running pass
         self._left_pass = None  # during an evaluation, the one before it
         self._preparing = False  # Keras is setting up: what it takes now is not an epoch
         self._first_pass = False  # of a `fit`, still to come
         self._resumed = False
-        self._strategy = None
+        self.strategy = None
 
     @property
     def steps_in_pass(self) -> int:
@@ -33,13 +29,13 @@ class KerasAdapter(DataAdapter):
         """Epoch and first step of the running pass: `dataset(*position)` are its batches."""
         return self._pass
 
-    def use_strategy(self, strategy: tf.distribute.Strategy) -> None:
+    def use_strategy(self, strategy) -> None:
         """Tells the strategy that each batch is distributed by, where a callback owns its size.
 
         Args:
-            strategy: the model's.
+            strategy: the model's `tf.distribute.Strategy`, or None.
         """
-        self._strategy = strategy
+        self.strategy = strategy
 
     def resume(self, batch_size: int) -> None:
         """Lets the next `fit` go on with a batch size that a callback had chosen."""
@@ -56,6 +52,11 @@ class KerasAdapter(DataAdapter):
                 "callbacks: expected what sets the batch size in the list that fit gets, received "
                 "it inside another callback"
             )
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether Keras sets a call up: the batch that it takes now builds the model."""
+        return self._preparing
 
     @property
     def is_scheduled(self) -> bool:
@@ -109,17 +110,14 @@ class KerasAdapter(DataAdapter):
         # `on_epoch_end` before the first epoch.
         self._preparing = True
         check_call(self)
-        if self.is_scheduled:
-            return _BatchesOfEachEpoch(self)
-        return self._distributed(self._standing_dataset)
+        return self._passes.of_each_epoch() if self.is_scheduled else self._passes.standing()
 
     def get_numpy_iterator(self):
-        return self._pass_dataset(ALL_ROWS).as_numpy_iterator()
+        return self._passes.arrays()
 
     def get_jax_iterator(self, super_batch: int | None = None):
         check_call(self)
-        batches = self.get_numpy_iterator()
-        return super_batches(batches, super_batch) if super_batch else batches
+        return self._passes.for_jax(super_batch)
 
     def _begin_fit(self, initial_epoch: int) -> None:
         """Forgets earlier fits: the order is `initial_epoch`'s, the batch size the one set last."""
@@ -127,49 +125,3 @@ class KerasAdapter(DataAdapter):
         self.epoch = initial_epoch
         if initial_epoch == 0 and not self._resumed:
             self._batch_size = self._own_batch_size
-
-    # How a pass is made.
-
-    def _distributed(self, make):
-        """`make(shard)` for each worker of the strategy, or for one device."""
-        if self._strategy is None:
-            return make(ALL_ROWS)
-        return self._strategy.distribute_datasets_from_function(
-            lambda context: make(shard_of(context, interleaved=not self.shuffle))
-        )
-
-    def _iterate_pass(self):
-        """The batches of the running pass; Keras builds the model from a whole one."""
-        if self._preparing:
-            return iter(self._pass_dataset(ALL_ROWS))
-        return iter(self._distributed(self._pass_dataset))
-
-    def _pass_dataset(self, shard: ReplicaShard) -> tf.data.Dataset:
-        lasting = not (self._in_memory and self.shuffle)
-        if lasting and self._pass[1] == 0:
-            return self._standing_dataset(shard)
-        return self._epoch_dataset(*self._pass, shard)  # type: ignore[call-arg]
-
-    def _epoch_dataset(self, epoch: int, start_step: int, shard: ReplicaShard) -> tf.data.Dataset:
-        return self._batches(self._batching(shard)).of_pass(epoch, start_step)
-
-    def _standing_dataset(self, shard: ReplicaShard = ALL_ROWS) -> tf.data.Dataset:
-        """A data set for every pass at this batch size: it asks for its order when it starts."""
-        batching = self._batching(shard)
-        if batching not in self._standing:
-            self._standing[batching] = self._batches(batching).of_each_pass(lambda: self._pass)
-        return self._standing[batching]
-
-
-class _BatchesOfEachEpoch(tf.distribute.DistributedDataset):
-    """What Keras iterates, anew each epoch: the batches at the batch size of that moment."""
-
-    def __init__(self, pipeline: KerasAdapter):
-        self._pipeline = pipeline
-
-    def __iter__(self):
-        return self._pipeline._iterate_pass()
-
-    @property
-    def element_spec(self):
-        return self._pipeline.element_spec

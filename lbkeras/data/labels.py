@@ -1,21 +1,24 @@
 """Integer labels of a source, and whether a model has an output for each of them."""
 
 import keras
-import tensorflow as tf
+import numpy as np
 
 from lbkeras.errors import UserError
 
 
 def is_integer(part) -> bool:
     """Whether this is one array or specification of integers."""
-    return isinstance(getattr(part, "dtype", None), tf.DType) and part.dtype.is_integer
+    dtype = getattr(part, "dtype", None)
+    name = getattr(dtype, "name", None)  # NumPy's or TensorFlow's
+    return isinstance(name, str) and name.startswith(("int", "uint"))
 
 
 def range_of_labels(source: tuple) -> tuple[int, int] | None:
     """The lowest and the highest target of data in memory; None: no integers."""
-    if len(source) == 1 or not is_integer(source[1]) or not tf.size(source[1]):
+    if len(source) == 1 or not is_integer(source[1]) or 0 in source[1].shape:
         return None
-    return int(tf.reduce_min(source[1])), int(tf.reduce_max(source[1]))
+    labels = np.asarray(source[1])
+    return int(labels.min()), int(labels.max())
 
 
 def check_labels(model, labels: tuple[int, int]) -> None:

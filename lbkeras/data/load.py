@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from lbkeras import checks
+from lbkeras.data.order import SHARDS
 from lbkeras.data.pipeline import Pipeline
 from lbkeras.data.random_access import RandomAccess
-from lbkeras.data.shard_batches import SHARDS
 from lbkeras.data.text import describe_text, is_text, load_text
 from lbkeras.errors import UserError
 

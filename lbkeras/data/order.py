@@ -1,5 +1,6 @@
-"""The order of the examples in an epoch: a pure function of (seed, epoch), in NumPy alone."""
+"""Steps of an epoch and the order of its examples: functions of (seed, epoch), in NumPy alone."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -51,6 +52,7 @@ def order_of_parts(parts: np.ndarray, batch_size: int, seed: int, epoch: int) ->
     return np.concatenate([batches.ravel(), shuffled[:, whole:].ravel()])
 
 
+SHARDS = "shards"  # `shuffle` of a Pipeline
 PIECES_OF_A_WINDOW = 64
 
 
@@ -110,3 +112,9 @@ def step_seeds(seed: int, epoch: int, steps: int) -> np.ndarray:
     """Seeds for the augmentation of each step: int32, shape (steps, 2), the step in the second."""
     epoch_seed = _generator(seed, ~epoch).integers(np.iinfo(np.int32).max, dtype=np.int32)
     return np.stack([np.full(steps, epoch_seed), np.arange(steps)], axis=1).astype(np.int32)
+
+
+def count_steps(num_examples: int, batch_size: int, shuffle: bool) -> int:
+    """Batches a pass: the remainder dropped if shuffled."""
+    batches = num_examples / batch_size
+    return math.floor(batches) if shuffle else math.ceil(batches)

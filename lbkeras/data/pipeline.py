@@ -1,40 +1,19 @@
 """One input pipeline whose batch size may change between the epochs of one `model.fit`."""
 
-import atexit
 import copy
 import functools
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
-import tensorflow as tf
 
 from lbkeras import checks
-from lbkeras.data.batching import Batching, count_steps
-from lbkeras.data.decoded_batches import DecodedBatches
-from lbkeras.data.first_examples import (
-    MOST_FIRST,
-    FirstExamples,
-    warn_of_one_class,
-    warn_of_own_order,
-)
-from lbkeras.data.given_functions import check_augment, decoded_specification
-from lbkeras.data.given_source import as_source
-from lbkeras.data.indexed_batches import IndexedBatches
 from lbkeras.data.keras_adapter import KerasAdapter
-from lbkeras.data.labels import range_of_labels
-from lbkeras.data.memory_batches import MemoryBatches
-from lbkeras.data.random_access import RandomAccess
-from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
-from lbkeras.data.shard_batches import SHARDS, ShardBatches, check_shards, window_of
-from lbkeras.data.source import count, hash_of
-from lbkeras.data.stream_batches import StreamBatches
+from lbkeras.data.order import SHARDS, count_steps
 from lbkeras.errors import UserError
 from lbkeras.fingerprint import describe
 from lbkeras.keras_internals.running_call import running_call
-from lbkeras.keras_internals.tf_data import end_all_iterations
-
-atexit.register(end_all_iterations)  # otherwise one that reads in Python may wait for ever
 
 
 class Pipeline(KerasAdapter):
@@ -138,7 +117,7 @@ class Pipeline(KerasAdapter):
         super().__init__()
         whole = functools.partial(checks.integer, any_size=True)
         self.seed = whole("seed", seed, minimum=0)
-        self._shuffle_bytes = whole("shuffle_bytes", shuffle_bytes, minimum=0)
+        shuffle_bytes = whole("shuffle_bytes", shuffle_bytes, minimum=0)
         if num_examples is not None:
             num_examples = whole("num_examples", num_examples, minimum=1)
         shuffle = bool(shuffle) if isinstance(shuffle, np.bool_) else shuffle
@@ -149,46 +128,14 @@ class Pipeline(KerasAdapter):
         for name, function in (("augment", augment), ("decode", decode)):
             if function is not None and not callable(function):
                 raise UserError(f"{name}: expected a function or None, received {function!r}")
-        self._source = as_source(source, num_examples)
-        if self._by_shards:
-            check_shards(self._source)
-        self.num_examples = self._num_rows = count(self._source)
-        self._augment = augment
+        self._reader = _reader_of(source, decode, num_examples, self._by_shards, shuffle_bytes)
+        self._passes = self._reader.passes(self)
+        self.num_examples = self._reader.num_rows
+        self.augment = augment
         self._decode = decode
-        self._parts = self._label_range = None
-        self._buffer = 0
+        self.node_parts = None
         self.batch_size = batch_size
-        if self._in_memory:
-            specification = tf.nest.map_structure(
-                lambda part: tf.TensorSpec(part.shape[1:], part.dtype), self._source
-            )
-            self._label_range = range_of_labels(self._source)
-        else:
-            specification = self._look_at_first()
-        if augment is not None:
-            x = specification[0] if isinstance(specification, tuple) else specification
-            check_augment(augment, x, self._batch_size)
-
-    def _look_at_first(self):
-        """Reads the first examples on the disk: refuses what they show, sizes a stream's buffer."""
-        stream = self._as_stream()
-        if is_stream := stream is self._source:
-            warn_of_own_order(stream)
-        first = FirstExamples(stream)
-        self._label_range = first.label_range()
-        if is_stream:
-            self._buffer = max(1, min(self.num_examples, self._shuffle_bytes // first.bytes_each))
-            if self.shuffle:
-                warn_of_one_class(first, self._buffer, self.num_examples)
-        elif self._by_shards:
-            self._buffer = window_of(self._source, self._shuffle_bytes)
-            warn_of_one_class(first, self._buffer, self.num_examples, by_shards=True)
-        return decoded_specification(stream, self._decode)
-
-    def _as_stream(self) -> tf.data.Dataset:
-        """The source, or of random access its first examples, as an unbatched stream."""
-        any_order = isinstance(self._source, RandomAccess)
-        return self._source.first(MOST_FIRST) if any_order else self._source
+        self._reader.try_first(self.shuffle, augment, self._batch_size)
 
     @property
     def batch_size(self) -> int:
@@ -234,17 +181,17 @@ class Pipeline(KerasAdapter):
         Raises:
             UserError: the data are not in memory or not shuffled, or a part has other rows.
         """
-        if not self._in_memory or not self.shuffle:
+        if not self._reader.in_memory or not self.shuffle:
             raise UserError("parts: expected shuffled data in memory, received others")
         parts = np.asarray(parts)
-        rows = self._num_rows
+        rows = self._reader.num_rows
         if parts.ndim != 2 or not parts.size or parts.min() < 0 or parts.max() >= rows:
             raise UserError(
                 f"parts: expected rows below {rows} of shape (nodes, examples of a node), "
                 f"received an array of shape {parts.shape}"
             )
-        self._parts = parts
-        self._standing.clear()
+        self.node_parts = parts
+        self._passes = self._reader.passes(self)
         self.num_examples = parts.size
         self.batch_size = self._batch_size
 
@@ -260,16 +207,11 @@ class Pipeline(KerasAdapter):
         Raises:
             UserError: more examples than there are, or none.
         """
-        most = self._num_rows
+        most = self._reader.num_rows
         examples = most if examples is None else examples
         if not 1 <= examples <= most:
             raise UserError(f"examples: expected 1 to {most}, received {examples!r}")
-        source = self._source
-        if not self._in_memory:
-            source = source.take(examples)
-        elif examples < most:
-            source = tf.nest.map_structure(lambda part: part[:examples], source)
-        size = min(batch_size, examples)
+        source, size = self._reader.first_rows(examples), min(batch_size, examples)
         return Pipeline(source, size, shuffle=False, decode=self._decode, seed=self.seed)
 
     def copy(self, batch_size: int | None = None, seed: int | None = None) -> "Pipeline":
@@ -284,6 +226,7 @@ class Pipeline(KerasAdapter):
         """
         made = copy.copy(self)
         KerasAdapter.__init__(made)  # no pass, epoch or strategy of this one's
+        made._passes = self._reader.passes(made)
         if seed is not None:
             made.seed = checks.integer("seed", seed, minimum=0, any_size=True)
         made.batch_size = self.batch_size if batch_size is None else batch_size
@@ -295,15 +238,15 @@ class Pipeline(KerasAdapter):
         Data in memory are known by all of their bytes, others by their first examples, if these are
         the same in each pass.
         """
-        elements = tf.nest.map_structure(
+        elements = keras.tree.map_structure(
             lambda part: f"{part.dtype.name} {part.shape[1:]}", self.element_spec
         )
         return {
             "num_examples": self.num_examples,
             "elements": str(elements),
-            "hash": self._hash,
-            "shuffle_buffer": self._buffer,  # 0: none
-            "augment": describe(self._augment),
+            "hash": self._reader.hash,
+            "shuffle_buffer": self._reader.buffer,  # 0: none
+            "augment": describe(self.augment),
             "decode": describe(self._decode),
         }
 
@@ -312,25 +255,22 @@ class Pipeline(KerasAdapter):
 
         The hash is empty where the first examples are others in each pass.
         """
-        return "all" if self._in_memory else "first", self._hash
-
-    @functools.cached_property
-    def _hash(self) -> str:
-        return hash_of(self._source if self._in_memory else self._as_stream())
+        return "all" if self._reader.in_memory else "first", self._reader.hash
 
     def labels(self) -> np.ndarray:
         """The targets of data in memory, in the source's order."""
-        if not self._in_memory or len(self._source) == 1:
-            received = "x alone" if self._in_memory else "a source on the disk"
+        labels = self._reader.labels() if self._reader.in_memory else None
+        if labels is None:
+            received = "x alone" if self._reader.in_memory else "a source on the disk"
             raise UserError(f"labels: expected (x, y) in memory, received {received}")
-        return self._source[1].numpy()
+        return labels
 
     def label_range(self) -> tuple[int, int] | None:
         """The lowest and the highest integer label: in memory of all, otherwise of the first ones.
 
         None: other targets, or none.
         """
-        return self._label_range
+        return self._reader.label_range
 
     def order(self, workers: int = 1) -> str:
         """How an epoch is ordered; a checkpoint inside one resumes in the same order only.
@@ -341,9 +281,10 @@ class Pipeline(KerasAdapter):
         if not self.shuffle:
             return "the source's"
         if self._by_shards:
-            pieces = f"pieces of files, {self._buffer:,} examples at a time"
-            return f"{pieces}, files: {len(self._source.shards):,}, workers: {workers}"
-        return f"a buffer of {self._buffer:,} examples" if self._buffer else "a permutation"
+            pieces = f"pieces of files, {self._reader.buffer:,} examples at a time"
+            return f"{pieces}, files: {self._reader.shards:,}, workers: {workers}"
+        buffer = self._reader.buffer
+        return f"a buffer of {buffer:,} examples" if buffer else "a permutation"
 
     def resumes_in(self, order: str | None, workers: int = 1) -> bool:
         """Whether the epochs of so many workers have the `order` that a checkpoint's had.
@@ -351,37 +292,34 @@ class Pipeline(KerasAdapter):
         None: an lbkeras wrote it that shuffled sets on the disk through a buffer.
         """
         if order is None:
-            return not (self.shuffle and isinstance(self._source, RandomAccess))
+            return not (self.shuffle and self._reader.can_be_read_in_any_order)
         return order == self.order(workers)
 
     @property
     def begins_anywhere(self) -> bool:
         """Whether a pass from a later step reads little of what comes before: no stream's does."""
-        return not isinstance(self._source, tf.data.Dataset)
+        return not self._reader.is_stream
 
     @property
     def element_spec(self) -> Any:
         """The shapes and types of a batch."""
-        return self._standing_dataset().element_spec
+        return self._passes.element_spec
 
-    def dataset(self, epoch: int = 0, start_step: int = 0) -> tf.data.Dataset:
-        """The batches of one epoch at the present batch size, as a `tf.data.Dataset`."""
-        return self._epoch_dataset(epoch, start_step, ALL_ROWS)
+    def dataset(self, epoch: int = 0, start_step: int = 0):
+        """The batches of one epoch at the present batch size, as a `tf.data.Dataset`.
 
-    @property
-    def _in_memory(self) -> bool:
-        return isinstance(self._source, tuple)
+        Of data that JAX reads an object with `iter`, `len`, `take` and `as_numpy_iterator`.
+        """
+        return self._passes.dataset(epoch, start_step)
 
-    def _batching(self, shard: ReplicaShard) -> Batching:
-        return Batching(
-            self.num_examples, self._batch_size, self.shuffle, self.seed, shard, self._augment
-        )
 
-    def _batches(self, batching: Batching) -> MemoryBatches | DecodedBatches:
-        if self._in_memory:
-            return MemoryBatches(self._source, batching, self._parts)
-        if self._by_shards:
-            return ShardBatches(self._source, batching, self._decode, self._buffer)
-        if isinstance(self._source, RandomAccess):
-            return IndexedBatches(self._source, batching, self._decode)
-        return StreamBatches(self._source, batching, self._decode, self._buffer)
+def _reader_of(source, *settings):
+    """What reads a source: on Keras' JAX backend without tf.data, but for streams of its own."""
+    if keras.backend.backend() == "jax":
+        from lbkeras.data.jax_reader import JaxReader, reads
+
+        if reads(source):
+            return JaxReader(source, *settings)
+    from lbkeras.data.tensorflow_reader import TensorFlowReader
+
+    return TensorFlowReader(source, *settings)

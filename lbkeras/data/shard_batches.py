@@ -9,11 +9,9 @@ import tensorflow as tf
 
 from lbkeras.data.batching import Batching
 from lbkeras.data.indexed_batches import IndexedBatches
-from lbkeras.data.order import order_of_shards, window_ends
+from lbkeras.data.order import SHARDS, order_of_shards, window_ends
 from lbkeras.data.random_access import RandomAccess
 from lbkeras.errors import UserError
-
-SHARDS = "shards"  # `shuffle` of a Pipeline
 
 _THREADS = 8  # each reads a piece at a time
 _ROWS = 64  # handed over at once

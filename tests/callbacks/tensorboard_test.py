@@ -40,7 +40,7 @@ def fit(model, train, directory, epochs=3, settings=None, checkpoint=None):
     if checkpoint:
         callbacks.append(Checkpoint(checkpoint, train, callbacks))
         first_epoch = callbacks[-1].restore(model)
-    x, y = (part[:300] for part in train._source)
+    x, y = (part[:300] for part in train._reader._source)
     return model.fit(
         train,
         epochs=epochs,

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
-from lbkeras.data import augmentation
+from lbkeras.data import augmentation, tensorflow_crop_flip
 
 
 def random_images(shape, seed=0):
@@ -33,7 +33,7 @@ def reference(images, padding, row_offset, column_offset, mirrored):
 )
 def test_equals_the_reference_with_the_same_draws(shape, padding):
     images, seed = random_images(shape), (3, 4)
-    draws = [d.numpy() for d in augmentation.crop_flip_draws(shape[0], padding, seed)]
+    draws = [d.numpy() for d in tensorflow_crop_flip.crop_flip_draws(shape[0], padding, seed)]
     received = augmentation.random_crop_flip(padding)(tf.constant(images), seed)
     assert received.dtype == tf.uint8
     np.testing.assert_array_equal(received, reference(images, padding, *draws))
@@ -42,7 +42,7 @@ def test_equals_the_reference_with_the_same_draws(shape, padding):
 def test_draws_are_uniform_and_independent():
     count, padding = 40_000, 4
     row, column, mirrored = (
-        d.numpy() for d in augmentation.crop_flip_draws(count, padding, (1, 2))
+        d.numpy() for d in tensorflow_crop_flip.crop_flip_draws(count, padding, (1, 2))
     )
     joint = np.bincount((row * 9 + column) * 2 + mirrored, minlength=162)
     assert len(joint) == 162

@@ -1,0 +1,157 @@
+"""The passes over a Pipeline as JAX makes them: what crosses to the device is an order and a seed.
+
+Data that fit are on the device. Of each step its rows' numbers go there, and the seed of `augment`;
+a jitted function gathers the rows and augments them. Larger data are read in threads.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import jax
+import keras
+import numpy as np
+
+from lbkeras.data.jax_source import Arrays, Items, read_ahead
+from lbkeras.data.order import count_steps, epoch_order, order_of_parts, step_seeds
+
+if TYPE_CHECKING:
+    from lbkeras.data.pipeline import Pipeline
+
+
+class JaxPasses:
+    """What Keras gets of a Pipeline on its JAX backend.
+
+    Args:
+        pipeline: says which pass is running, and how large its batches are.
+        data: what it reads.
+    """
+
+    def __init__(self, pipeline: "Pipeline", data: Arrays | Items):
+        self._pipeline = pipeline
+        self._data = data
+
+    def arrays(self):
+        """The batches of the running pass as NumPy arrays."""
+        return self._running().as_numpy_iterator()
+
+    def for_jax(self, super_batch: int | None):
+        """The batches of the running pass on the device; in stacks of so many, if it is asked."""
+        batches = iter(self._running())
+        return batches if super_batch is None else _stacks(batches, super_batch)
+
+    def dataset(self, epoch: int, start_step: int) -> "JaxPass":
+        """The batches of one epoch from a step on."""
+        return JaxPass(self._pipeline, self._data, lambda: (epoch, start_step))
+
+    def _running(self) -> "JaxPass":
+        return JaxPass(self._pipeline, self._data, lambda: self._pipeline.position)
+
+    @property
+    def element_spec(self):
+        """The shapes and types of a batch: a structure of `jax.ShapeDtypeStruct`."""
+        return self._running().element_spec
+
+
+class JaxPass:
+    """The batches of one epoch, anew whenever it is iterated.
+
+    Args:
+        pipeline: whose batches.
+        data: what it reads.
+        position: says epoch and first step when an iteration starts.
+    """
+
+    def __init__(self, pipeline: "Pipeline", data, position: Callable[[], tuple[int, int]]):
+        self._data, self._position = data, position
+        self._num_examples, self._batch_size = pipeline.num_examples, pipeline.batch_size
+        self._shuffle, self._seed = pipeline.shuffle, pipeline.seed
+        self._augment, self._parts = pipeline.augment, pipeline.node_parts
+        self._most: int | None = None
+
+    def __len__(self):
+        steps = count_steps(self._num_examples, self._batch_size, self._shuffle)
+        left = steps - self._position()[1]
+        return left if self._most is None else min(left, self._most)
+
+    def __iter__(self) -> Iterator:
+        epoch, start = self._position()
+        size, steps = self._batch_size, start + len(self)
+        order = self._order(epoch)
+        seeds = step_seeds(self._seed, epoch if self._shuffle else 0, steps)
+        tasks = (
+            (order[step * size : (step + 1) * size], step * size, seeds[step])
+            for step in range(start, steps)
+        )
+        on_device = self._data.on_device()
+        if on_device is not None:
+            for places, _, seed in tasks:
+                yield self._form(_gathered(on_device, places, seed, self._augment))
+            return
+        for batch, seed in read_ahead(self._read, tasks):
+            batch = jax.device_put(batch)
+            if self._augment is not None:
+                batch = _augmented(batch, seed, self._augment)
+            yield self._form(batch)
+
+    def as_numpy_iterator(self) -> Iterator:
+        """The same batches as NumPy arrays."""
+        return (keras.tree.map_structure(np.asarray, batch) for batch in self)
+
+    def take(self, steps: int) -> "JaxPass":
+        """The first so many batches."""
+        made = object.__new__(JaxPass)
+        made.__dict__ = self.__dict__ | {"_most": steps}
+        return made
+
+    def repeat(self) -> Iterator:
+        """The batches again and again."""
+        return itertools.chain.from_iterable(itertools.repeat(self))
+
+    @property
+    def element_spec(self):
+        rows = self._batch_size if self._shuffle else min(self._batch_size, self._num_examples)
+        specs = keras.tree.map_structure(
+            lambda part: jax.ShapeDtypeStruct((rows, *part.shape[1:]), part.dtype), self._data.parts
+        )
+        if self._augment is not None:
+            seed = jax.ShapeDtypeStruct((2,), np.int32)
+            specs = (jax.eval_shape(self._augment, specs[0], seed), *specs[1:])
+        return self._form(specs)
+
+    def _form(self, batch: tuple):
+        """A batch as Keras gets it: x alone is no tuple."""
+        return batch if len(batch) > 1 else batch[0]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if not self._shuffle:
+            return np.arange(self._num_examples, dtype=np.int32)
+        if self._parts is not None:
+            return order_of_parts(self._parts, self._batch_size, self._seed, epoch)
+        return epoch_order(self._num_examples, self._seed, epoch)
+
+    def _read(self, places, first: int, seed):
+        """Rows on the host, and the seed of the step."""
+        if isinstance(self._data, Arrays):
+            return self._data.read(places), seed
+        numbers = np.arange(first, first + len(places), dtype=np.int32)
+        seeds = np.stack([np.full(len(places), seed[0], np.int32), numbers], axis=1)
+        return self._data.read(places, seeds), seed
+
+
+@functools.partial(jax.jit, static_argnames="augment")
+def _gathered(data, places, seed, augment):
+    batch = jax.tree.map(lambda part: part.at[places].get(mode="promise_in_bounds"), data)
+    return batch if augment is None else (augment(batch[0], seed), *batch[1:])
+
+
+@functools.partial(jax.jit, static_argnames="augment")
+def _augmented(batch, seed, augment):
+    return augment(batch[0], seed), *batch[1:]
+
+
+def _stacks(batches: Iterator, steps: int) -> Iterator:
+    """Stacks of so many batches, as JAX' trainer scans them since Keras 3.16."""
+    while stack := list(itertools.islice(batches, steps)):
+        yield jax.tree.map(lambda *parts: jax.numpy.stack(parts), *stack)

@@ -1,0 +1,121 @@
+"""What a Pipeline reads on Keras' JAX backend, without TensorFlow."""
+
+import functools
+import importlib.util
+
+import jax
+import keras
+import numpy as np
+
+from lbkeras.data.arrays import is_in_batches, is_items
+from lbkeras.data.jax_passes import JaxPasses
+from lbkeras.data.jax_source import Arrays, Items
+from lbkeras.data.labels import range_of_labels
+from lbkeras.data.order import SHARDS
+from lbkeras.errors import UserError, one_line
+
+
+def reads(source) -> bool:
+    """Whether a source is read without TensorFlow: arrays and what is read in any order.
+
+    Raises:
+        UserError: another source, and TensorFlow is not installed.
+    """
+    module = type(source).__module__
+    streams = is_in_batches(source) or module.startswith("tensorflow.") and not is_array(source)
+    streams = streams or module == "lbkeras.data.random_access" or _is_random_access(source)
+    if streams and importlib.util.find_spec("tensorflow") is None:
+        raise UserError(
+            "source: expected arrays, or an object with len(source) and source[i]: a generator or "
+            "a PyDataset is read by tf.data (`pip install tensorflow`), received a "
+            f"{type(source).__name__}"
+        )
+    return not streams
+
+
+def is_array(source) -> bool:
+    """Whether this can become an array: a tensor of TensorFlow is one."""
+    return hasattr(source, "__array__")
+
+
+def _is_random_access(source) -> bool:
+    """Whether this is lbkeras' own reading of a set through TensorFlow."""
+    return any(each.__module__ == "lbkeras.data.random_access" for each in type(source).__mro__)
+
+
+class JaxReader:
+    """A Pipeline's source, which is not changed, for Keras' JAX backend.
+
+    Args:
+        source, decode, num_examples, shuffle_bytes: as a Pipeline's; `decode` gets NumPy arrays.
+        by_shards: refused: there are no files.
+
+    Attributes:
+        num_rows: examples in the source.
+        in_memory: whether it is arrays.
+        is_stream: never.
+        can_be_read_in_any_order: whether it is an object that is read item by item.
+        shards, buffer: 0.
+        label_range: the lowest and the highest integer label, or None.
+    """
+
+    is_stream = False
+    shards = buffer = 0
+
+    def __init__(self, source, decode, num_examples, by_shards: bool, shuffle_bytes: int):
+        if by_shards:
+            raise UserError(
+                f"shuffle: expected True or False on Keras' JAX backend, received {SHARDS!r}"
+            )
+        if isinstance(source, Arrays):
+            self.data: Arrays | Items = source
+        elif is_items(source):
+            self.data = Items(source, decode)
+        else:
+            self.data = Arrays(source)
+        self.num_rows = self.data.num_rows
+        self.in_memory = self.data.in_memory
+        self.can_be_read_in_any_order = not self.in_memory
+        if num_examples is not None and num_examples != self.num_rows:
+            raise UserError(
+                f"num_examples: expected {self.num_rows} (the source's), received {num_examples}"
+            )
+        self.label_range = range_of_labels(self.data.parts)
+
+    def try_first(self, shuffle: bool, augment, batch_size: int) -> None:
+        """Refuses an `augment` that fails, or returns another number of rows."""
+        if augment is None:
+            return
+        x = keras.tree.map_structure(
+            lambda part: jax.ShapeDtypeStruct((batch_size, *part.shape[1:]), part.dtype),
+            self.data.parts[0],
+        )
+        try:
+            made = jax.eval_shape(augment, x, jax.ShapeDtypeStruct((2,), np.int32))
+        except Exception as error:
+            raise UserError(
+                "augment: expected a function of (x, seed) that returns x, of JAX' operations on "
+                f"Keras' JAX backend, received one that fails: {one_line(str(error))[:300]}"
+            ) from error
+        for part in keras.tree.flatten(made):
+            if not part.shape or part.shape[0] != batch_size:
+                raise UserError(
+                    f"augment: expected {batch_size} rows as it gets, received shape {part.shape}"
+                )
+
+    def passes(self, pipeline) -> JaxPasses:
+        """The passes over a Pipeline that reads this."""
+        return JaxPasses(pipeline, self.data)
+
+    def first_rows(self, examples: int):
+        """A source of the first so many examples."""
+        return self.data.first(examples)
+
+    def labels(self) -> np.ndarray | None:
+        """The targets of data in memory; None: there are none."""
+        return self.data.parts[1] if len(self.data.parts) > 1 else None
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Of all bytes in memory, otherwise of the first examples, "" if these vary."""
+        return self.data.hash()

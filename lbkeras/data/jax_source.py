@@ -1,0 +1,231 @@
+"""What a Pipeline reads on Keras' JAX backend: arrays, on the device where they fit, or items."""
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+from lbkeras.data.arrays import arrays, count_rows
+from lbkeras.errors import UserError, one_line
+from lbkeras.fingerprint import digest_of
+
+_SHARE = 0.25  # of a device's memory at most, for data that stay there
+_FIRST = 32  # examples of an object that are looked at
+
+
+class Arrays:
+    """Arrays in memory, with one row an example.
+
+    Args:
+        source: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, as a Pipeline gets it.
+
+    Raises:
+        UserError: no such arrays, or others than numbers that 32 bits hold.
+    """
+
+    in_memory = True
+
+    def __init__(self, source):
+        self.parts = keras.tree.map_structure(_number, arrays(source))
+        self.num_rows = count_rows(self.parts)
+        self._whole = self
+        self._on_device = None
+
+    def first(self, examples: int) -> "Arrays":
+        """The first so many rows, of the same copy on the device."""
+        made = object.__new__(Arrays)
+        made.parts = keras.tree.map_structure(lambda part: part[:examples], self.parts)
+        made.num_rows = examples
+        made._whole = self._whole
+        return made
+
+    def on_device(self):
+        """The parts on the device, put there once, or None where they are too large for it.
+
+        They may have more rows than `num_rows`.
+        """
+        whole = self._whole
+        if whole._on_device is None:
+            whole._on_device = jax.device_put(whole.parts) if whole._fits() else ()
+        return whole._on_device or None
+
+    def _fits(self) -> bool:
+        limits = [(each.memory_stats() or {}).get("bytes_limit") for each in jax.local_devices()]
+        size = sum(part.nbytes for part in keras.tree.flatten(self.parts))
+        return all(limit is None or size <= _SHARE * limit for limit in limits)
+
+    def read(self, places: np.ndarray):
+        """The rows at these places."""
+        return keras.tree.map_structure(lambda part: part[places], self.parts)
+
+    def hash(self) -> str:
+        """Of all bytes."""
+        return digest_of(keras.tree.flatten(self.parts))
+
+
+class Items:
+    """An object with `len(source)` and `source[i]`, read row by row.
+
+    Args:
+        source: the object.
+        decode: `(example, seed) -> example` of NumPy arrays, or None.
+
+    Raises:
+        UserError: a length below 1, or first examples that are none or of several forms.
+    """
+
+    in_memory = False
+
+    def __init__(self, source: Any, decode: Callable | None):
+        self._items, self._decode, self._one_thread = source, decode, threading.Lock()
+        try:
+            self.num_rows = len(source)
+        except Exception as error:
+            raise UserError(f"source: expected a length, received {_said(error)}") from error
+        if self.num_rows < 1:
+            raise UserError(
+                f"source: expected at least one example, received one of length {self.num_rows}"
+            )
+        self._form = None
+        self._first = self.read(np.arange(min(self.num_rows, _FIRST)), None)
+        self.parts = self._first
+
+    def first(self, examples: int) -> "_FirstItems":
+        """The first so many examples, as an object."""
+        return _FirstItems(self._items, examples)
+
+    def on_device(self) -> None:
+        """They stay where they are."""
+
+    def read(self, places: np.ndarray, seeds: np.ndarray | None = None):
+        """The examples at these places, decoded, each part in one array.
+
+        Args:
+            places: integers.
+            seeds: int32, `(len(places), 2)`, for `decode`; None: zeros.
+        """
+        seeds = np.zeros((len(places), 2), np.int32) if seeds is None else seeds
+        examples = self._read(places.tolist())
+        if self._decode is not None:
+            triples = zip(examples, seeds, places.tolist(), strict=True)
+            examples = [self._decoded(*each) for each in triples]
+        examples = [self._example(*each) for each in zip(examples, places.tolist(), strict=True)]
+        return keras.tree.map_structure(lambda *parts: np.stack(parts), *examples)
+
+    def _read(self, places: list[int]) -> list:
+        several = getattr(self._items, "__getitems__", None)
+        with self._one_thread:
+            if several is None:
+                return [_called(self._items.__getitem__, place, place) for place in places]
+            items = _called(lambda numbers: list(several(numbers)), places, places[0])
+        if len(items) != len(places):
+            raise UserError(
+                f"source: expected {len(places)} examples of __getitems__, received {len(items)}"
+            )
+        return items
+
+    def _decoded(self, example, seed, place: int):
+        try:
+            return self._decode(example, seed)
+        except Exception as error:
+            raise UserError(
+                "decode: expected a function of (example, seed) that decodes NumPy arrays, "
+                f"received one that fails: {_said(error)} (example {place:,})"
+            ) from error
+
+    def _example(self, item, place: int) -> tuple:
+        try:
+            parts = keras.tree.map_structure(lambda part: _number(np.asarray(part)), arrays(item))
+        except UserError as error:
+            raise UserError(f"{error} (example {place:,})") from None
+        form = [(str(part.dtype), part.shape) for part in keras.tree.flatten(parts)]
+        self._form = self._form or form
+        if form != self._form:
+            raise UserError(
+                f"source: expected examples like the first one, {self._form}, received {form} "
+                f"(example {place:,}); pad them to one length"
+            )
+        return parts
+
+    def hash(self) -> str:
+        """Of the first examples; "" where they are others each time."""
+        again = self.read(np.arange(len(keras.tree.flatten(self._first)[0])), None)
+        first, second = (digest_of(keras.tree.flatten(each)) for each in (self._first, again))
+        return first if first == second else ""
+
+
+class _FirstItems:
+    """The first examples of an object."""
+
+    def __init__(self, items, number: int):
+        self._items, self._number = items, number
+        several = getattr(items, "__getitems__", None)
+        if several is not None:
+            self.__getitems__ = several
+
+    def __len__(self):
+        return self._number
+
+    def __getitem__(self, place):
+        return self._items[place]
+
+
+def _number(part):
+    """An array as JAX keeps it: floats as Keras' `floatx`, integers that 32 bits hold."""
+    part = np.asarray(part)
+    if part.dtype.kind not in "biuf" and part.dtype.name != "bfloat16":
+        raise UserError(
+            f"source: expected numbers on Keras' JAX backend, received {_kind_of(part)}"
+        )
+    if part.dtype.kind == "f":
+        return part.astype(keras.config.floatx(), copy=False)
+    if part.dtype.itemsize == 8 and part.size:
+        narrow = np.dtype(np.int32 if part.dtype.kind == "i" else np.uint32)
+        low, high, limits = part.min(), part.max(), np.iinfo(narrow)
+        if low < limits.min or high > limits.max:
+            raise UserError(
+                f"source: expected integers from {limits.min} to {limits.max} on Keras' JAX "
+                f"backend, which has 32 bits, received {low} to {high}"
+            )
+        return part.astype(narrow)
+    return part
+
+
+def _kind_of(part: np.ndarray) -> str:
+    return "strings" if part.dtype == object else f"{part.dtype}"
+
+
+def _called(function: Callable, argument, place: int):
+    """What the user's object returns; what it raises names a place."""
+    try:
+        return function(argument)
+    except Exception as error:
+        if isinstance(argument, list) and len(argument) > 1:
+            for each in argument:  # finds the one
+                _called(function, [each], each)
+        raise UserError(
+            f"source: expected an example at place {place:,}, received {_said(error)}"
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(str(error))}"
+
+
+def read_ahead(read: Callable, tasks, ahead: int = 3):
+    """`read(*task)` of each task in order, the next ones read in threads meanwhile."""
+    waiting: list = []
+    pool = concurrent.futures.ThreadPoolExecutor(ahead)
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(read, *task))
+            if len(waiting) > ahead:
+                yield waiting.pop(0).result()
+        while waiting:
+            yield waiting.pop(0).result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

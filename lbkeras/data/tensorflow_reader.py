@@ -1,0 +1,132 @@
+"""What a Pipeline reads through tf.data: tensors in memory, random access, streams."""
+
+import atexit
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from lbkeras.data.batching import Batching
+from lbkeras.data.decoded_batches import DecodedBatches
+from lbkeras.data.first_examples import (
+    MOST_FIRST,
+    FirstExamples,
+    warn_of_one_class,
+    warn_of_own_order,
+)
+from lbkeras.data.given_functions import check_augment, decoded_specification
+from lbkeras.data.given_source import as_source
+from lbkeras.data.indexed_batches import IndexedBatches
+from lbkeras.data.labels import range_of_labels
+from lbkeras.data.memory_batches import MemoryBatches
+from lbkeras.data.random_access import RandomAccess
+from lbkeras.data.shard_batches import ShardBatches, check_shards, window_of
+from lbkeras.data.source import count, hash_of
+from lbkeras.data.stream_batches import StreamBatches
+from lbkeras.data.tensorflow_passes import TensorFlowPasses
+from lbkeras.keras_internals.tf_data import end_all_iterations
+
+atexit.register(end_all_iterations)  # otherwise one that reads in Python may wait for ever
+
+
+class TensorFlowReader:
+    """A Pipeline's source, which is not changed, for tf.data.
+
+    Args:
+        source, decode, num_examples, shuffle_bytes: as a Pipeline's.
+        by_shards: whether it is read in pieces of files.
+
+    Attributes:
+        num_rows: examples in the source.
+        in_memory: whether it is arrays.
+        is_stream: whether it can be read from its beginning only.
+        can_be_read_in_any_order: whether it is on the disk, or an object, and no stream.
+        shards: how many files it has, if it is read in pieces of them.
+        buffer: how many examples are permuted together, 0 for all.
+        label_range: the lowest and the highest integer label, or None.
+    """
+
+    def __init__(self, source, decode, num_examples, by_shards: bool, shuffle_bytes: int):
+        self._source = as_source(source, num_examples)
+        self._decode = decode
+        self._by_shards = by_shards
+        self._shuffle_bytes = shuffle_bytes
+        if by_shards:
+            check_shards(self._source)
+        self.num_rows = count(self._source)
+        self.in_memory = isinstance(self._source, tuple)
+        self.is_stream = isinstance(self._source, tf.data.Dataset)
+        self.can_be_read_in_any_order = isinstance(self._source, RandomAccess)
+        self.shards = len(self._source.shards) if by_shards else 0
+        self.buffer = 0
+        self.label_range: tuple[int, int] | None = None
+
+    def try_first(self, shuffle: bool, augment, batch_size: int) -> None:
+        """Reads the first examples on the disk: refuses what they show, sizes a stream's buffer."""
+        if self.in_memory:
+            specification = tf.nest.map_structure(
+                lambda part: tf.TensorSpec(part.shape[1:], part.dtype), self._source
+            )
+            self.label_range = range_of_labels(self._source)
+        else:
+            specification = self._look_at_first(shuffle)
+        if augment is not None:
+            x = specification[0] if isinstance(specification, tuple) else specification
+            check_augment(augment, x, batch_size)
+
+    def _look_at_first(self, shuffle: bool):
+        stream = self._as_stream()
+        if self.is_stream:
+            warn_of_own_order(stream)
+        first = FirstExamples(stream)
+        self.label_range = first.label_range()
+        if self.is_stream:
+            self.buffer = max(1, min(self.num_rows, self._shuffle_bytes // first.bytes_each))
+            if shuffle:
+                warn_of_one_class(first, self.buffer, self.num_rows)
+        elif self._by_shards:
+            self.buffer = window_of(self._source, self._shuffle_bytes)
+            warn_of_one_class(first, self.buffer, self.num_rows, by_shards=True)
+        return decoded_specification(stream, self._decode)
+
+    def _as_stream(self) -> tf.data.Dataset:
+        """The source, or of random access its first examples, as an unbatched stream."""
+        if self.can_be_read_in_any_order:
+            return self._source.first(MOST_FIRST)
+        return self._source
+
+    def passes(self, pipeline) -> TensorFlowPasses:
+        """The passes over a Pipeline that reads this."""
+        return TensorFlowPasses(pipeline, self)
+
+    def batches(self, batching: Batching, parts) -> MemoryBatches | DecodedBatches:
+        """How the source becomes batches.
+
+        Args:
+            batching: their size and order.
+            parts: the rows that each node owns, or None.
+        """
+        if self.in_memory:
+            return MemoryBatches(self._source, batching, parts)
+        if self._by_shards:
+            return ShardBatches(self._source, batching, self._decode, self.buffer)
+        if self.can_be_read_in_any_order:
+            return IndexedBatches(self._source, batching, self._decode)
+        return StreamBatches(self._source, batching, self._decode, self.buffer)
+
+    def first_rows(self, examples: int):
+        """A source of the first so many examples."""
+        if not self.in_memory:
+            return self._source.take(examples)
+        if examples == self.num_rows:
+            return self._source
+        return tf.nest.map_structure(lambda part: part[:examples], self._source)
+
+    def labels(self) -> np.ndarray | None:
+        """The targets of data in memory; None: there are none."""
+        return self._source[1].numpy() if len(self._source) > 1 else None
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Of all bytes in memory, otherwise of the first examples, "" if these vary."""
+        return hash_of(self._source if self.in_memory else self._as_stream())
