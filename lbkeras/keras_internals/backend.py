@@ -1,6 +1,4 @@
-"""What depends on Keras' backend: which one runs, and the modules that only one of them has."""
-
-import importlib
+"""Which backend of Keras runs, and on which something works."""
 
 import keras
 
@@ -31,17 +29,10 @@ def on_jax() -> bool:
     return keras.backend.backend() == "jax"
 
 
-def load(module: str):
-    """A module of lbkeras that imports TensorFlow or JAX, for those that import neither.
-
-    Args:
-        module: such as "methods.micro_batches.jax_step".
-    """
-    return importlib.import_module(f"lbkeras.{module}")
-
-
 def num_replicas() -> int:
     """The replicas of `tf.distribute` that run the code being traced together; 1 on JAX."""
     if keras.backend.backend() != "tensorflow":
         return 1
-    return load("keras_internals.tf_replicas").num_replicas()
+    from lbkeras.keras_internals import tensorflow_replicas
+
+    return tensorflow_replicas.num_replicas()

@@ -9,7 +9,7 @@ from lbkeras.callbacks.optimizer_settings import check_no_accumulation
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.files import read_json_object, write_json
-from lbkeras.keras_internals.backend import load, on_jax
+from lbkeras.keras_internals.backend import on_jax
 from lbkeras.methods.micro_batches.train_step import check_micro_batch_size, check_model
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ class MicroBatches(PipelineCallback):
     def set_model(self, model):
         super().set_model(model)
         check_model("micro_batch_size", model, "tensorflow", "jax")
-        part = "jax_choice" if on_jax() else "tf_repeats"
-        part = load(f"methods.micro_batches.{part}")
-        self._division = (part.Choice if on_jax() else part.Repeats)(self, model)
+        self._division = _division(self, model)
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
@@ -100,6 +98,17 @@ class MicroBatches(PipelineCallback):
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.file, {"micro_batch_size": self.micro_batch_size})
+
+
+def _division(callback: MicroBatches, model):
+    """What divides the batches of one `fit` on the backend that runs."""
+    if on_jax():
+        from lbkeras.methods.micro_batches.jax_choice import Choice
+
+        return Choice(callback, model)
+    from lbkeras.methods.micro_batches.tensorflow_repeats import Repeats
+
+    return Repeats(callback, model)
 
 
 def _stored(file: Path | None) -> int | None:

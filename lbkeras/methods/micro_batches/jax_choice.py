@@ -9,6 +9,7 @@ from lbkeras.callbacks.losses_of_pairs import check_losses
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.borrowed import borrow, give_back
 from lbkeras.keras_internals.jax_state import forget_lost_state
+from lbkeras.keras_internals.model import activity_losses_are_sums
 from lbkeras.methods.micro_batches import jax_memory
 from lbkeras.methods.micro_batches.jax_pieces import count_devices, described, examples_of
 from lbkeras.methods.micro_batches.jax_step import TrainStep
@@ -32,6 +33,7 @@ class Choice:
 
     def __init__(self, callback, model):
         self._callback, self._model = callback, model
+        activity_losses_are_sums()  # which cannot be found out inside a trace
         self._chosen = {}  # shapes of a batch -> its micro-batch size
         give_back(model, _STEP)  # of a `fit` that broke off
         vars(model)["train_step"] = self._run

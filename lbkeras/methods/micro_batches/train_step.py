@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.backend import check_backend, load, on_jax
+from lbkeras.keras_internals.backend import check_backend, on_jax
 
 if TYPE_CHECKING:
     from lbkeras.methods.micro_batches.update_progress import UpdateProgress
@@ -65,8 +65,12 @@ def micro_batch_train_step(
     check_micro_batch_size(micro_batch_size)
     check_model("micro_batch_size", model, "tensorflow", "jax")
     if on_jax():
-        return load("methods.micro_batches.jax_step").TrainStep(model, micro_batch_size)
-    return load("methods.micro_batches.tf_step").TrainStep(model, micro_batch_size, progress)
+        from lbkeras.methods.micro_batches.jax_step import TrainStep
+
+        return TrainStep(model, micro_batch_size)
+    from lbkeras.methods.micro_batches import tensorflow_step
+
+    return tensorflow_step.TrainStep(model, micro_batch_size, progress)
 
 
 def check_micro_batch_size(

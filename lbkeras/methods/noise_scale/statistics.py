@@ -9,7 +9,7 @@ from keras import ops
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import jax_state
 from lbkeras.keras_internals import optimizer as optimizer_internals
-from lbkeras.keras_internals.backend import check_backend, load
+from lbkeras.keras_internals.backend import check_backend
 from lbkeras.methods.noise_scale.second_moments import has_second_moments, inverse_roots
 
 FIRST_UPDATE = 5  # (from 0) with second moments worth dividing by
@@ -53,7 +53,9 @@ class GradientStatistics:
 
     def __new__(cls, *arguments, **keywords):
         if cls is GradientStatistics and keras.backend.backend() == "tensorflow":
-            cls = load("methods.noise_scale.tf_statistics").ReplicaStatistics
+            from lbkeras.methods.noise_scale.tensorflow_statistics import ReplicaStatistics
+
+            cls = ReplicaStatistics
         return super().__new__(cls)
 
     def __init__(self, model: keras.Model, per_layer: bool = False, preconditioned: bool = False):

@@ -167,7 +167,7 @@ class ReplicaStatistics(GradientStatistics):
     # What is otherwise than with one replica.
 
     def _replica(self) -> int:
-        """The number of the replica that is traced: each has its own thread, not always the same."""
+        # Each replica has its own thread while it is traced, not always the same.
         context = tf.distribute.get_replica_context()
         number = tf.get_static_value(context.replica_id_in_sync_group) if context else 0
         return 0 if number is None else int(number)

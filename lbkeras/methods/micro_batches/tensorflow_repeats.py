@@ -144,8 +144,8 @@ class Repeats:
             kept = f"{file} keeps" if file else "expected"
             raise UserError(
                 f"out of memory at batch size {self.pipeline.batch_size}, and workers cannot "
-                f"repeat a step: {kept} micro_batch_size {self._callback.micro_batch_size}; run the same "
-                f"command again on every worker{'' if file else ' with it'}"
+                f"repeat a step: {kept} micro_batch_size {self._callback.micro_batch_size}; run "
+                f"the same command again on every worker{'' if file else ' with it'}"
             ) from error
         self._progress.reset(done)
         self._done = done
