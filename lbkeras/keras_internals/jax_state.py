@@ -10,22 +10,26 @@ import keras
 from lbkeras.keras_internals.model import loss_metric
 from lbkeras.keras_internals.names import private
 
+_KEY = "lbkeras.carried"  # under which a model knows what it carries
 
-def carry(model, variables) -> None:
+
+def carry(model, name: str, variables) -> None:
     """Lets the model's train and test steps hand variables on with those of its loss metric.
 
     Args:
         model: a compiled `keras.Model`.
+        name: of what has them; what a `fit` that broke off has left under it goes.
         variables: Keras variables that the train step may assign.
     """
+    drop(model, name)
+    vars(model).setdefault(_KEY, {})[name] = [*variables]
+    private(loss_metric(model), "_variables").extend(variables)
+
+
+def drop(model, name: str) -> None:
+    """Takes back `carry`, if it was called; the variables keep their values."""
+    gone = {id(each) for each in vars(model).get(_KEY, {}).pop(name, ())}
     carried = private(loss_metric(model), "_variables")
-    present = {id(each) for each in carried}
-    carried.extend(each for each in variables if id(each) not in present)
-
-
-def drop(model, variables) -> None:
-    """Takes back `carry`; the variables keep their values."""
-    carried, gone = private(loss_metric(model), "_variables"), {id(each) for each in variables}
     carried[:] = [each for each in carried if id(each) not in gone]
 
 

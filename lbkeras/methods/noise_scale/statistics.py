@@ -105,13 +105,13 @@ class GradientStatistics:
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         set_statistics(model, self)
-        jax_state.carry(model, [self._decay, self._averages])
+        jax_state.carry(model, _KEY, [self._decay, self._averages])
         model.train_function = None
 
     def detach(self) -> None:
         """Leaves the model as it was."""
         set_statistics(self._model, None)
-        jax_state.drop(self._model, [self._decay, self._averages])
+        jax_state.drop(self._model, _KEY)
         self._model.train_function = None
 
     @property
