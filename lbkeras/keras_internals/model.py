@@ -185,6 +185,12 @@ def float_inputs(model):
 _contexts: dict[int, int] = {}  # id of an input that is not uint8 now -> the contexts it is in
 
 
+def scope_of(model):
+    """The scope in which the model's variables are made: its strategy's, on TensorFlow."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
 def loss_metric(model):
     """The metric "loss", to which a train step hands each batch's loss."""
     return private(model, "_loss_tracker")

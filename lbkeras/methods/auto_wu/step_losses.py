@@ -1,15 +1,18 @@
 """The loss of each update, which Keras' logs hold only as the running mean of an epoch."""
 
+import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
+from lbkeras.keras_internals import jax_state
 from lbkeras.keras_internals.model import loss_metric
 
-_CAPACITY = 4096  # losses between two readings
+CAPACITY = 4096  # losses between two readings
+_NAME = "losses of updates"  # under which a model carries them on JAX
 
 
 class StepLosses:
-    """Writes a compiled model's loss into a table on the device at each update, in the graph.
+    """Writes a compiled model's loss into a table on the device at each update, in the train step.
 
     It listens where Keras' train step and `micro_batch_train_step` hand the batch's loss to the
     metric "loss": the mean over the whole batch, of all replicas, with what regularizers and layers
@@ -23,22 +26,23 @@ class StepLosses:
         model: compiled, with Keras' own train step (or one that calls it).
     """
 
+    def __new__(cls, model):
+        if cls is StepLosses and keras.backend.backend() == "tensorflow":
+            from lbkeras.methods.auto_wu.tensorflow_step_losses import ReplicaStepLosses
+
+            cls = ReplicaStepLosses
+        return super().__new__(cls)
+
     def __init__(self, model):
         self._model = model
         _remove(model)
-        strategy = model.distribute_strategy
-        self._replicas = strategy.num_replicas_in_sync
-        local = dict(trainable=False, synchronization=tf.VariableSynchronization.ON_READ)
-        with strategy.scope():
-            self._rows = tf.Variable(
-                tf.zeros((_CAPACITY, 1)), aggregation=tf.VariableAggregation.SUM, **local
-            )
-            self._count = tf.Variable(
-                tf.zeros((), tf.int64),
-                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
-                **local,
-            )
+        self._make_variables()
         self._listen()
+
+    def _make_variables(self) -> None:
+        self._rows = keras.Variable(np.zeros(CAPACITY), dtype="float32", trainable=False)
+        self._count = keras.Variable(0, dtype="int32", trainable=False)
+        jax_state.carry(self._model, _NAME, self.variables)
 
     @property
     def variables(self) -> list:
@@ -51,14 +55,16 @@ class StepLosses:
         Raises:
             RuntimeError: more updates than rows have passed since.
         """
-        count = int(tf.convert_to_tensor(self._count))
-        if count > _CAPACITY:
-            raise RuntimeError(f"{count} updates since the last reading, room for {_CAPACITY}")
-        losses = np.zeros(0, np.float32)
-        if count:
-            losses = np.asarray(tf.convert_to_tensor(self._rows))[:count, 0].copy()
+        count, losses = self._read_all()
+        if count > CAPACITY:
+            raise RuntimeError(f"{count} updates since the last reading, room for {CAPACITY}")
         self.clear()
-        return losses
+        return losses[:count].copy()
+
+    def _read_all(self) -> tuple[int, np.ndarray]:
+        jax_state.synchronize(self._model)
+        count, rows = (ops.convert_to_numpy(v) for v in (self._count, self._rows))
+        return int(count), np.asarray(rows)
 
     def clear(self) -> None:
         """Forgets the losses since the last reading."""
@@ -67,13 +73,14 @@ class StepLosses:
     def detach(self) -> None:
         """Stops listening."""
         _remove(self._model)
+        jax_state.drop(self._model, _NAME)
 
     def _write(self, loss) -> None:
-        """In a replica, in the graph: adds a row, which is averaged over replicas when read."""
-        row = tf.minimum(tf.convert_to_tensor(self._count), _CAPACITY - 1)
-        value = tf.stack([tf.cast(loss, tf.float32)]) / self._replicas
-        self._rows.assign(tf.tensor_scatter_nd_update(self._rows, [[row]], [value]))
-        self._count.assign_add(1)
+        """In the train step: adds a row."""
+        row = ops.minimum(self._count.value, CAPACITY - 1)
+        value = ops.reshape(ops.cast(loss, "float32"), (1,))
+        self._rows.assign(ops.slice_update(self._rows.value, [row], value))
+        self._count.assign(self._count.value + 1)
 
     def _listen(self) -> None:
         model, tracker = self._model, loss_metric(self._model)
@@ -85,11 +92,11 @@ class StepLosses:
                 self._write(loss)
             return update_state(loss, sample_weight=sample_weight)
 
-        def unrecorded(data):
+        def unrecorded(*state_and_data):
             nonlocal evaluating
             evaluating = True
             try:
-                return test_step(data)
+                return test_step(*state_and_data)
             finally:
                 evaluating = False
 
