@@ -21,7 +21,7 @@ def callback_list(run: RunSpec, plan, train_data, chosen: list, micro_batches) -
         plan: its Plan.
         train_data: its training Pipeline.
         chosen: the callbacks that its config names.
-        micro_batches: its `MicroBatches`, or None; nodes take it only where the user gives a size.
+        micro_batches: its `MicroBatches`; nodes take it only where the user gives a size.
     """
     nodes = run.task.num_nodes
     averages = values_of(run.task.settings)["ema_momentum"]
@@ -29,7 +29,7 @@ def callback_list(run: RunSpec, plan, train_data, chosen: list, micro_batches) -
     return [
         StopOnNaN(),
         *(batch_size or [BatchSizeScheduler(train_data, plan)]),
-        *([micro_batches] if micro_batches and (not nodes or run.micro_batch_size) else []),
+        *([] if nodes and not run.micro_batch_size else [micro_batches]),
         *([keras.callbacks.SwapEMAWeights()] if averages else []),
         AverageStatistics(),
         *(each for each in chosen if each not in batch_size),

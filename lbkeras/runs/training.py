@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.backend_start import load_backend, require_tensorflow
+from lbkeras.keras_internals.backend_start import load_backend
 from lbkeras.keras_internals.out_of_memory import out_of_memory
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.runs import run_lock
@@ -82,6 +82,7 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
     from lbkeras.callbacks.checkpoint import Checkpoint
     from lbkeras.callbacks.stop_on_signal import StopOnSignal
     from lbkeras.distribution.agreement import is_chief
+    from lbkeras.methods.micro_batches.callback import MicroBatches
     from lbkeras.runs.callback_list import callback_list
 
     chief = is_chief(strategy)
@@ -100,7 +101,11 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
         run_lock.claim(run.folder, "config.json", _claimed(run), notes={"config": run.config})
         files.write_json(run.folder / "plan.json", plan.to_dict())
 
-    micro_batches = _micro_batches(run, train_data, chosen, strategy)
+    micro_batches = MicroBatches(
+        train_data,
+        run.micro_batch_size or _pieces(chosen, strategy),
+        file=run.folder / "micro_batch.json",
+    )
     others = callback_list(run, plan, train_data, chosen, micro_batches)
     checkpoint = Checkpoint(run.folder / "checkpoints", train_data, others, run.checkpoint_minutes)
     stop = StopOnSignal(checkpoint)
@@ -127,23 +132,7 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
         _save(model, run.folder, chief)
     if not chief:
         return record
-    piece = micro_batches.micro_batch_size if micro_batches else None
-    return close_record(run, record, "finished", micro_batch_size=piece)
-
-
-def _micro_batches(run: RunSpec, train_data, chosen: list, strategy):
-    """What computes a batch in pieces; None: the backend does not."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return None
-    from lbkeras.methods.micro_batches.callback import MicroBatches
-
-    return MicroBatches(
-        train_data,
-        run.micro_batch_size or _pieces(chosen, strategy),
-        file=run.folder / "micro_batch.json",
-    )
+    return close_record(run, record, "finished", micro_batch_size=micro_batches.micro_batch_size)
 
 
 def _pieces(chosen: list, strategy) -> int | None:
@@ -159,15 +148,12 @@ def _start_strategy(run: RunSpec, plan):
     from lbkeras.distribution.agreement import is_chief
     from lbkeras.distribution.strategy import describe
     from lbkeras.distribution.strategy import strategy as make_strategy
+    from lbkeras.methods.micro_batches.train_step import check_micro_batch_size
 
     strategy = make_strategy(run.strategy)
     check_replicas(plan, strategy.num_replicas_in_sync)
-    if run.micro_batch_size:
-        require_tensorflow("micro_batch_size")
-        from lbkeras.methods.micro_batches.train_step import check_micro_batch_size
-
-        largest = max(phase.batch_size for phase in plan.phases) // strategy.num_replicas_in_sync
-        check_micro_batch_size(run.micro_batch_size, largest)
+    largest = max(phase.batch_size for phase in plan.phases) // strategy.num_replicas_in_sync
+    check_micro_batch_size(run.micro_batch_size or None, largest)
     if is_chief(strategy) and not run.seconds_between_lines:
         print(f"strategy: {describe(strategy)}", flush=True)
     return strategy
