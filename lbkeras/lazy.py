@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import without_notices
 
 
@@ -19,7 +20,7 @@ class _PublicPackage(ModuleType):
         if name not in self._module_of_name:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         with without_notices():
-            module = importlib.import_module(self._module_of_name[name])
+            module = _module(self._module_of_name[name], f"{self.__name__}.{name}")
             if hasattr(module, "__path__"):  # a package: the name is a module of it
                 value = importlib.import_module(f"{module.__name__}.{name}")
             else:
@@ -37,6 +38,16 @@ class _PublicPackage(ModuleType):
     def __dir__(self) -> list[str]:
         of_python = (name for name in self.__dict__ if name.startswith("__"))
         return sorted({*of_python, *self._module_of_name})
+
+
+def _module(name: str, public: str) -> ModuleType:
+    """The module that defines a public name, which may need TensorFlow."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        raise UserError(f"{public}: expected TensorFlow, which is not installed") from None
 
 
 def load_names_when_touched(package: str) -> None:
