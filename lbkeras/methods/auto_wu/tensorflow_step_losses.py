@@ -3,10 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from lbkeras.methods.auto_wu.step_losses import CAPACITY, StepLosses
+from lbkeras.methods.auto_wu.loss_table import CAPACITY, LossTable
 
 
-class ReplicaStepLosses(StepLosses):
+class ReplicaStepLosses(LossTable):
     """`StepLosses` for TensorFlow: each replica writes its own, read as their sum."""
 
     def _make_variables(self) -> None:

@@ -20,7 +20,7 @@ from lbkeras.methods.micro_batches.losses import (
     scalar,
     share_of_additional_loss,
 )
-from lbkeras.methods.noise_scale.statistics import statistics_of
+from lbkeras.methods.noise_scale.pieces_statistics import statistics_of
 
 
 class TrainStep:

@@ -25,7 +25,7 @@ from lbkeras.methods.micro_batches.pieces import (
     with_size,
 )
 from lbkeras.methods.micro_batches.update_progress import with_dependencies
-from lbkeras.methods.noise_scale.statistics import statistics_of
+from lbkeras.methods.noise_scale.pieces_statistics import statistics_of
 
 
 class TrainStep:

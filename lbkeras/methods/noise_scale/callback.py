@@ -13,8 +13,9 @@ from lbkeras.keras_internals import model as internals
 from lbkeras.keras_internals.backend import on_jax
 from lbkeras.methods.noise_scale.averages import GradientNoiseAverages
 from lbkeras.methods.noise_scale.estimates import piece_estimates
+from lbkeras.methods.noise_scale.pieces_statistics import statistics_of
 from lbkeras.methods.noise_scale.second_moments import has_second_moments
-from lbkeras.methods.noise_scale.statistics import GradientStatistics, statistics_of
+from lbkeras.methods.noise_scale.statistics import GradientStatistics
 
 if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline

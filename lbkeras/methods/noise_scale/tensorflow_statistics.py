@@ -7,14 +7,14 @@ import tensorflow as tf
 
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import optimizer as optimizer_internals
-from lbkeras.methods.noise_scale.statistics import (
+from lbkeras.methods.noise_scale.pieces_statistics import (
     FIRST_UPDATE,
-    GradientStatistics,
+    PiecesStatistics,
     set_statistics,
 )
 
 
-class ReplicaStatistics(GradientStatistics):
+class ReplicaStatistics(PiecesStatistics):
     """`GradientStatistics` for TensorFlow, where the replicas' parts are pieces too."""
 
     def __init__(self, model, per_layer: bool = False, preconditioned: bool = False):
