@@ -13,6 +13,7 @@ import jax
 import keras
 import numpy as np
 
+from lbkeras.data.jax_placement import present_placement
 from lbkeras.data.jax_source import Arrays, Items, read_ahead
 from lbkeras.data.order import count_steps, epoch_order, order_of_parts, step_seeds
 
@@ -27,6 +28,8 @@ class JaxPasses:
         pipeline: says which pass is running, and how large its batches are.
         data: what it reads.
     """
+
+    places_its_batches = True
 
     def __init__(self, pipeline: "Pipeline", data: Arrays | Items):
         self._pipeline = pipeline
@@ -80,17 +83,21 @@ class JaxPass:
         size, steps = self._batch_size, start + len(self)
         order = self._order(epoch)
         seeds = step_seeds(self._seed, epoch if self._shuffle else 0, steps)
+        placement = present_placement()
+        if self._shuffle:
+            placement.check(size)
         tasks = (
             (order[step * size : (step + 1) * size], step * size, seeds[step])
             for step in range(start, steps)
         )
-        on_device = self._data.on_device()
+        on_device = self._data.on_device(placement)
         if on_device is not None:
             for places, _, seed in tasks:
-                yield self._form(_gathered(on_device, places, seed, self._augment))
+                sharding = placement.of_rows(len(places))
+                yield self._form(_gathered(on_device, places, seed, self._augment, sharding))
             return
         for batch, seed in read_ahead(self._read, tasks):
-            batch = jax.device_put(batch)
+            batch = jax.device_put(batch, placement.of_rows(len(keras.tree.flatten(batch)[0])))
             if self._augment is not None:
                 batch = _augmented(batch, seed, self._augment)
             yield self._form(batch)
@@ -113,7 +120,10 @@ class JaxPass:
     def element_spec(self):
         rows = self._batch_size if self._shuffle else min(self._batch_size, self._num_examples)
         specs = keras.tree.map_structure(
-            lambda part: jax.ShapeDtypeStruct((rows, *part.shape[1:]), part.dtype), self._data.parts
+            lambda part: jax.ShapeDtypeStruct(
+                (rows, *part.shape[1:]), part.dtype, sharding=present_placement().of_rows(rows)
+            ),
+            self._data.parts,
         )
         if self._augment is not None:
             seed = jax.ShapeDtypeStruct((2,), np.int32)
@@ -140,9 +150,11 @@ class JaxPass:
         return self._data.read(places, seeds), seed
 
 
-@functools.partial(jax.jit, static_argnames="augment")
-def _gathered(data, places, seed, augment):
+@functools.partial(jax.jit, static_argnames=("augment", "sharding"))
+def _gathered(data, places, seed, augment, sharding):
     batch = jax.tree.map(lambda part: part.at[places].get(mode="promise_in_bounds"), data)
+    if sharding is not None:
+        batch = jax.lax.with_sharding_constraint(batch, sharding)
     return batch if augment is None else (augment(batch[0], seed), *batch[1:])
 
 

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from lbkeras.data.arrays import arrays, count_rows
+from lbkeras.data.jax_placement import Placement
 from lbkeras.errors import UserError, one_line
 from lbkeras.fingerprint import digest_of
 
@@ -33,7 +34,7 @@ class Arrays:
         self.parts = keras.tree.map_structure(_number, arrays(source))
         self.num_rows = count_rows(self.parts)
         self._whole = self
-        self._on_device = None
+        self._on_device: dict = {}
 
     def first(self, examples: int) -> "Arrays":
         """The first so many rows, of the same copy on the device."""
@@ -43,15 +44,15 @@ class Arrays:
         made._whole = self._whole
         return made
 
-    def on_device(self):
-        """The parts on the device, put there once, or None where they are too large for it.
+    def on_device(self, placement: Placement):
+        """The parts on each device, put there once, or None where they are too large for it.
 
         They may have more rows than `num_rows`.
         """
         whole = self._whole
-        if whole._on_device is None:
-            whole._on_device = jax.device_put(whole.parts) if whole._fits() else ()
-        return whole._on_device or None
+        if placement not in whole._on_device:
+            whole._on_device[placement] = placement.everywhere(whole.parts) if whole._fits() else ()
+        return whole._on_device[placement] or None
 
     def _fits(self) -> bool:
         limits = [(each.memory_stats() or {}).get("bytes_limit") for each in jax.local_devices()]
@@ -98,7 +99,7 @@ class Items:
         """The first so many examples, as an object."""
         return _FirstItems(self._items, examples)
 
-    def on_device(self) -> None:
+    def on_device(self, placement: Placement) -> None:
         """They stay where they are."""
 
     def read(self, places: np.ndarray, seeds: np.ndarray | None = None):

@@ -116,6 +116,11 @@ class KerasAdapter(DataAdapter):
     def get_numpy_iterator(self):
         return self._passes.arrays()
 
+    @property
+    def places_its_batches(self) -> bool:
+        """Whether JAX gets batches that are divided among its devices already."""
+        return self._passes.places_its_batches
+
     def get_jax_iterator(self, super_batch: int | None = None):
         check_call(self)
         return self._passes.for_jax(super_batch)

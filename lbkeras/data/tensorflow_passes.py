@@ -21,6 +21,8 @@ class TensorFlowPasses:
         reader: of its source.
     """
 
+    places_its_batches = False
+
     def __init__(self, pipeline: "Pipeline", reader: "TensorFlowReader"):
         self._pipeline = pipeline
         self._reader = reader

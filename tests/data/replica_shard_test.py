@@ -59,7 +59,7 @@ def shares(pipeline, workers, replicas):
     """`[step][worker][replica]` -> (x, y) of the pipeline's running pass."""
     pipeline.use_strategy(Strategy(workers, replicas))
     pipeline.on_epoch_begin()
-    datasets = pipeline._distributed(pipeline._pass_dataset)
+    datasets = pipeline._passes._distributed(pipeline._passes._pass_dataset)
     read = [list(dataset.as_numpy_iterator()) for dataset in datasets]
     assert {len(parts) for parts in read} == {len(datasets[0])}
     steps = len(read[0]) // replicas
@@ -141,7 +141,7 @@ def test_a_worker_decodes_its_own_rows_only():
     pipeline = Pipeline(stream(), 12, decode=decode)
     decoded.clear()  # the first, to see that it can be
     pipeline.on_epoch_begin()
-    own = [y for _, y in pipeline._pass_dataset(ReplicaShard(2, 2, 1)).as_numpy_iterator()]
+    own = [y for _, y in pipeline._passes._pass_dataset(ReplicaShard(2, 2, 1)).as_numpy_iterator()]
     assert sorted(decoded) == sorted(np.concatenate(own).tolist()) and len(decoded) == 24
 
 
@@ -158,7 +158,7 @@ def test_a_worker_reads_its_own_rows_only(workers, shuffle):
         pipeline.on_epoch_begin()
         source.read.clear()
         shard = ReplicaShard(workers, workers, worker, interleaved=not shuffle)
-        own = [y.tolist() for _, y in pipeline._pass_dataset(shard).as_numpy_iterator()]
+        own = [y.tolist() for _, y in pipeline._passes._pass_dataset(shard).as_numpy_iterator()]
         assert sorted(source.read) == sorted(sum(own, []))
         read.append(own)
     for batch, *parts in zip(expected, *read, strict=True):
@@ -174,7 +174,7 @@ def test_workers_augment_a_stream_differently():
     pipeline = Pipeline(stream(), 12, augment=seeds)
     pipeline.on_epoch_begin()
     found = [
-        [int(x[0, 0]) for x, _ in pipeline._pass_dataset(shard).as_numpy_iterator()]
+        [int(x[0, 0]) for x, _ in pipeline._passes._pass_dataset(shard).as_numpy_iterator()]
         for shard in (ReplicaShard(), ReplicaShard(2, 2, 0), ReplicaShard(2, 2, 1))
     ]
     assert found == [[0, 1, 2, 3], [0, 2, 4, 6], [1, 3, 5, 7]]

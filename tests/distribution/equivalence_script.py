@@ -167,7 +167,7 @@ def read(**arguments):
     rows.places.clear()
     data.use_strategy(STRATEGY)
     local = STRATEGY.experimental_local_results
-    batches = data._distributed(functools.partial(data._epoch_dataset, 3, 0))
+    batches = data._passes._distributed(functools.partial(data._passes._epoch_dataset, 3, 0))
     x = [np.concatenate([part.numpy() for part in local(batch[0])]) for batch in batches]
     return {"x": np.stack(x), "places": np.sort(rows.places)}
 

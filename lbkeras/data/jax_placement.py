@@ -1,0 +1,58 @@
+"""Where batches and data go on Keras' JAX backend: to one device, or to those of a distribution."""
+
+import dataclasses
+
+import jax
+import keras
+from jax.sharding import NamedSharding, PartitionSpec
+
+from lbkeras.errors import UserError
+from lbkeras.keras_internals.jax_trainer import let_pipelines_place_their_batches
+
+let_pipelines_place_their_batches()
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """The devices that divide a batch.
+
+    Args:
+        mesh: of JAX; None: one device.
+        axis: the name of the mesh's axis along which batches are divided.
+    """
+
+    mesh: jax.sharding.Mesh | None
+    axis: str = ""
+
+    @property
+    def num_replicas(self) -> int:
+        """Into how many equal parts a batch is divided."""
+        return 1 if self.mesh is None else self.mesh.shape[self.axis]
+
+    def check(self, batch_size: int) -> None:
+        """Raises a UserError where the devices do not divide a batch to train on."""
+        if batch_size % self.num_replicas:
+            raise UserError(
+                f"batch_size: expected a multiple of the {self.num_replicas} replicas for "
+                f"training, received {batch_size}"
+            )
+
+    def of_rows(self, rows: int) -> NamedSharding | None:
+        """How a batch of so many rows is divided; the last one of an evaluation may be whole."""
+        if self.mesh is None:
+            return None
+        divided = rows % self.num_replicas == 0
+        return NamedSharding(self.mesh, PartitionSpec(self.axis if divided else None))
+
+    def everywhere(self, parts):
+        """Arrays on each device."""
+        sharding = None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
+        return jax.device_put(parts, sharding)
+
+
+def present_placement() -> Placement:
+    """That of the distribution that Keras was told (`keras.distribution.set_distribution`)."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return Placement(None)
+    return Placement(distribution.device_mesh.backend_mesh, distribution.batch_dim_name)
