@@ -4,6 +4,7 @@ import os
 import sys
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend_start import require_tensorflow
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 
 
@@ -22,15 +23,18 @@ def configure_devices(num_logical_devices: int = 1, memory_limit_mb: int = 0) ->
         memory_limit_mb: in MB of 2^20 bytes, at least 1; 0: no limit.
 
     Raises:
-        UserError: a number out of range, or TensorFlow has already started.
+        UserError: a number out of range, TensorFlow has already started, or Keras has another
+            backend.
     """
     if num_logical_devices < 1:
         raise UserError(f"num_logical_devices: expected at least 1, received {num_logical_devices}")
     if memory_limit_mb < 0:
         raise UserError(f"memory_limit_mb: expected at least 0, received {memory_limit_mb}")
     if memory_limit_mb:
+        require_tensorflow("memory_limit_mb")
         _limit_memory(memory_limit_mb)
     if num_logical_devices > 1:
+        require_tensorflow("num_logical_devices")
         _split_cpu(num_logical_devices)
 
 

@@ -7,7 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend_start import backend_name
 from lbkeras.keras_internals.tensorflow_start import without_notices
+
+_OF_TENSORFLOW = ("tensorflow", "tensorflow_datasets")
 
 
 class _PublicPackage(ModuleType):
@@ -18,16 +22,27 @@ class _PublicPackage(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name not in self._module_of_name:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        with without_notices():
-            module = importlib.import_module(self._module_of_name[name])
-            if hasattr(module, "__path__"):  # a package: the name is a module of it
-                value = importlib.import_module(f"{module.__name__}.{name}")
-            else:
-                value = getattr(module, name)
-            self.__dict__[name] = value
-            if "keras" in sys.modules:  # who uses one of ours may load a model that holds another
-                importlib.import_module("lbkeras.runs.keras_objects")
+        backend_name()  # chooses the only one that is installed, before Keras is imported
+        try:
+            with without_notices():
+                self.__dict__[name] = value = self._load(name)
+                if "keras" in sys.modules:  # who uses one of ours may load a model of another
+                    importlib.import_module("lbkeras.runs.keras_objects")
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in _OF_TENSORFLOW:
+                raise
+            raise UserError(
+                f"{self.__name__}.{name}: expected TensorFlow, without which it does not work "
+                f"(`pip install {missing.replace('_', '-')}`), received an environment without it"
+            ) from error
         return value
+
+    def _load(self, name: str) -> Any:
+        module = importlib.import_module(self._module_of_name[name])
+        if hasattr(module, "__path__"):  # a package: the name is a module of it
+            return importlib.import_module(f"{module.__name__}.{name}")
+        return getattr(module, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Importing `planning.noise_scale` sets the module where the function has to be.

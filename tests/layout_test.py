@@ -24,8 +24,10 @@ OF_A_KIND = {
 NOT_LOADED = {"TYPE_CHECKING", "modules"}  # for type checkers; if `sys.modules` has it already
 LIBRARIES = {
     *(
+        "PIL",
         "absl",
         "array_record",
+        "google",
         "google_crc32c",
         "matplotlib",
         "ml_collections",
@@ -118,7 +120,7 @@ def test_every_module_is_listed():
 def test_a_module_is_of_its_kind(module):
     top, inside = imported(module)
     assert not heavier(top, KIND[module]), f"not {KIND[module]}"
-    on_a_list = module in (*MODULES["loads_when_called"], *MODULES["tensorflow_in_functions"])
+    on_a_list = module in MODULES["loads_when_called"]
     assert bool(heavier(inside, KIND[module])) == on_a_list
     others = {name.split(".")[0] for name in top | inside} - set(sys.stdlib_module_names)
     assert others <= LIBRARIES | set(OF_A_KIND) | {"lbkeras"}

@@ -7,6 +7,7 @@ from typing import Any
 from lbkeras import checks
 from lbkeras.advice import advisor
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend_start import require_tensorflow
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.explicit_plan import explicit_plan
 from lbkeras.planning.plan import Plan
@@ -54,6 +55,7 @@ def advise(
     Reference: McCandlish, Kaplan and Amodei 2018, arXiv:1812.06162; Johnson et al. 2020,
     arXiv:2007.05105.
     """
+    require_tensorflow("lbkeras.advise")
     load_tensorflow()
     from lbkeras.runs.own_model import OwnModel
     from lbkeras.runs.python_task import PythonTask, as_training_data

@@ -10,7 +10,7 @@ from lbkeras.advice.probe import Probe, probe_batch_sizes
 from lbkeras.advice.tables import format_advice
 from lbkeras.advice.words import format_reasons, reasons
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.keras_internals.backend_start import load_backend
 from lbkeras.planning.explicit_plan import explicit_plan
 from lbkeras.planning.plan import Plan
 from lbkeras.runs import build, experiment
@@ -151,7 +151,7 @@ def similar_sizes(sizes: list[int]) -> list[list[int]]:
 
 
 def _check_callbacks(settings: dict, arm: str) -> None:
-    load_tensorflow()
+    load_backend()
     for attribute, what in (
         ("owns_batch_size", "batch size"),
         ("owns_learning_rate", "learning rate"),

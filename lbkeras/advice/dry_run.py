@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lbkeras.advice.arms_of_one_model import ArmsOfOneModel, Options, Place, TriedArm, key_of
 from lbkeras.errors import UserError, one_line
+from lbkeras.keras_internals.backend_start import require_tensorflow
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.runs.train_section import keras_session
 
@@ -76,6 +77,7 @@ def dry_run(
     Raises:
         UserError: there is no such strategy here.
     """
+    require_tensorflow("--dry_run")
     load_tensorflow()
     from lbkeras.distribution.strategy import describe
     from lbkeras.distribution.strategy import strategy as make_strategy

@@ -11,6 +11,7 @@ import time
 from lbkeras.advice.plan import MeasuredEpoch, measured_plan
 from lbkeras.advice.words import bounds_in_words
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend_start import require_tensorflow
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.plan import Plan
 from lbkeras.runs.train_section import keras_session
@@ -49,6 +50,7 @@ def measure(task, baseline: Plan, strategy: str, say):
         strategy: a name for `lbkeras.distribution.strategy`.
         say: called with one line an epoch.
     """
+    require_tensorflow("--auto")
     load_tensorflow()
     with keras_session(task.settings, seed=0):
         return _measure(task, baseline, strategy, say)

@@ -13,6 +13,7 @@ from lbkeras.advice.memory import (
     reset_peak_memory,
 )
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend_start import require_tensorflow
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.replicas import replica_batch_size
 from lbkeras.runs.train_section import keras_session
@@ -74,6 +75,7 @@ def probe_batch_sizes(
     Raises:
         UserError: a setting or data set is not usable, or not even one example fits.
     """
+    require_tensorflow("--probe")
     load_tensorflow()
     with keras_session(task.settings, seed=0):
         return _probe(task, plan, batch_sizes, strategy, budget_mb, say)

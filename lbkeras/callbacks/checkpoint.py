@@ -29,6 +29,7 @@ from lbkeras.distribution.replica_average import average_over_replicas
 from lbkeras.errors import UserError
 from lbkeras.files import write_atomically
 from lbkeras.keras_internals.callbacks import finish_averages, keep_both_at_the_end
+from lbkeras.keras_internals.model import sync_variables
 
 if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
@@ -280,8 +281,7 @@ class Checkpoint(PipelineCallback):
         """
         if self._step >= self.pipeline.steps_per_epoch or not self.pipeline.is_scheduled:
             return None
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()
+        sync_variables(self.model)
         path = self.save(self._epoch, self._step)
         self._saved = time.monotonic()
         return path

@@ -3,7 +3,10 @@
 import keras
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals import jax_state
+from lbkeras.keras_internals.backend import check_backend, on_jax
 from lbkeras.keras_internals.borrowed import borrow, give_back
+from lbkeras.keras_internals.model import scope_of
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.schedules.curve import Curve
@@ -126,10 +129,7 @@ def install_learning_rate(model, owner) -> SteeredLearningRate:
     """
     optimizer = base_optimizer(model.optimizer)
     name = type(owner).__name__
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            f"{name}: expected Keras' TensorFlow backend, received {keras.backend.backend()}"
-        )
+    check_backend(name, "tensorflow", "jax")
     rate = learning_rate_of(optimizer)
     number = getattr(rate, "number", rate)  # of another callback: `check_ownership` refuses it
     if isinstance(number, keras.optimizers.schedules.LearningRateSchedule) or number is None:
@@ -151,9 +151,13 @@ def put_learning_rate(model, present, curve: Curve, owner: str) -> SteeredLearni
         owner: the callback's class name.
     """
     optimizer = base_optimizer(model.optimizer)
-    with model.distribute_strategy.scope():
+    with scope_of(model):
         steered = SteeredLearningRate(curve, owner=owner)
     steered.number = present
+    if on_jax():
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        jax_state.carry_in_optimizer(optimizer, steered.variables)
     # Not by the optimizer's setter, which would take the number out of `optimizer.variables` and so
     # out of their order in checkpoints.
     set_learning_rate(optimizer, steered)
@@ -163,6 +167,7 @@ def put_learning_rate(model, present, curve: Curve, owner: str) -> SteeredLearni
     def put_back():
         set_learning_rate(optimizer, present)
         save_own_rate(optimizer)
+        jax_state.drop_from_optimizer(optimizer, steered.variables)
         return True
 
     borrow(model, _LEARNING_RATE, put_back)
@@ -205,6 +210,7 @@ def save_present_rate(optimizer) -> None:
         optimizer: without a loss-scaling wrapper; until `save_own_rate`.
     """
     kind, rate = type(optimizer), learning_rate_of(optimizer)
+    carried = rate.variables if on_jax() and isinstance(rate, SteeredLearningRate) else []
     number = getattr(rate, "number", rate)
     if isinstance(number, keras.optimizers.schedules.LearningRateSchedule):
         number = None
@@ -221,6 +227,8 @@ def save_present_rate(optimizer) -> None:
     def save_own_variables(store):
         values = {}  # a file takes each of them once
         kind.save_own_variables(optimizer, values)
+        for _ in carried:  # the last ones, on JAX
+            del values[str(len(values) - 1)]
         for place, variable in enumerate(optimizer.variables):
             if variable is number:
                 values[str(place)] = keras.ops.convert_to_numpy(optimizer.learning_rate)

@@ -9,6 +9,7 @@ from lbkeras import checks
 from lbkeras.callbacks.live_lines import live_lines
 from lbkeras.callbacks.optimizer_settings import last_learning_rate
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
+from lbkeras.keras_internals.model import sync_variables
 from lbkeras.metrics import COLUMNS, FINALS, NOISE_SCALE
 from lbkeras.planning import durations
 
@@ -62,6 +63,7 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
         self._first_step = self._first_step or (self._steps_done, now)
         if self.verbose == 1 and self._lines and now - self._drawn > _SECONDS_BETWEEN_DRAWINGS:
             self._drawn = now
+            sync_variables(self.model)
             self._draw(now, logs)
 
     def on_epoch_end(self, epoch, logs=None):

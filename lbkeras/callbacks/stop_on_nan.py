@@ -5,6 +5,7 @@ import math
 import keras
 
 from lbkeras.callbacks.optimizer_settings import last_learning_rate
+from lbkeras.keras_internals.model import sync_variables
 
 
 class Diverged(Exception):
@@ -37,6 +38,7 @@ class StopOnNaN(keras.callbacks.Callback):
     def _check(self, loss: float | None, first: int) -> None:
         if loss is None or math.isfinite(loss):
             return
+        sync_variables(self.model)
         last = self._updates()
         when = f"update {last}" if first >= last else f"updates {first} to {last}"
         rate = last_learning_rate(self.model.optimizer)

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api, plugin_data_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2, summary_v2
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -65,7 +65,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
                 self._take_back(run, updates)
         if self.settings:
             values = {name: _shown(v) for name, v in self.settings.items() if v is not None}
-            summary = api.hparams_pb(values, trial_id=_trial(self.directory))
+            summary = summary_v2.hparams_pb(values, trial_id=_trial(self.directory))
             self._write(_EXAMPLES, step=0, summary=summary)
             pairs = [("setting", "value"), ("---", "---"), *self.settings.items()]
             rows = (" | ".join(str(cell).replace("|", "∣") for cell in pair) for pair in pairs)
@@ -106,11 +106,11 @@ class TensorBoardScalars(keras.callbacks.Callback):
         """Says what the HParams tab shows."""
         validation = [name for name in logs if name.startswith(VALIDATION)]
         metrics = [
-            api.Metric(f"{_AGAINST}/{name}", display_name=name)
+            summary_v2.Metric(f"{_AGAINST}/{name}", display_name=name)
             for name in (*validation, "updates", "seconds")
         ]
-        columns = [api.HParam(name) for name in self.settings]
-        summary = api.hparams_config_pb(columns, metrics)
+        columns = [summary_v2.HParam(name) for name in self.settings]
+        summary = summary_v2.hparams_config_pb(columns, metrics)
         plugin_data = summary.value[0].metadata.plugin_data
         content = plugin_data_pb2.HParamsPluginData.FromString(plugin_data.content)
         for column in content.experiment.hparam_infos:

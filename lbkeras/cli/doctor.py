@@ -1,18 +1,20 @@
 """`lbkeras doctor`: versions, devices and data sets, and what is missing."""
 
+import glob
 import os
 from pathlib import Path
 
 from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.errors import UserError, one_line
-from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.keras_internals.backend_start import BACKENDS, backend_name, is_installed, load_backend
 from lbkeras.runs import machine
 
-HELP = """lbkeras doctor: shows versions, devices, the data sets on this machine and what is missing
+HELP = """lbkeras doctor: shows backend, versions, devices, data sets and what is missing
 
 examples:
   lbkeras doctor
   lbkeras doctor --data_dir=$HOME/tensorflow_datasets
+  KERAS_BACKEND=jax lbkeras doctor
 
 Its exit status is 1 if something that lbkeras needs is missing or broken.
 """
@@ -26,15 +28,17 @@ def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
     flags = command.parse()
+    backend = backend_name()
     versions = machine.versions()
     missing = [name for name, version in versions.items() if version == "missing"]
+    print(f"backend\n  {backend}{_others(backend)}")
     print("versions")
     for name, version in versions.items():
         print(f"  {name:20} {version}")
-    broken = None if "tensorflow" in missing else _print_devices()
+    broken = None if backend in missing else _print_devices()
     _print_data_sets(flags.data_dir)
     for name in missing:
-        print(f"missing: {name}; install it with `pip install {name}`")
+        print(f"missing: {name}; install it with `pip install {name}`{_instead(name)}")
     if broken:
         print(f"broken: {broken}")
     if not missing and not broken:
@@ -43,19 +47,49 @@ def main(arguments: list[str]) -> int:
 
 
 def _print_devices() -> str | None:
-    """Prints what TensorFlow finds; returns what keeps it from being imported."""
+    """Prints what the backend finds; returns what keeps it from being imported."""
     try:
-        load_tensorflow()
+        backend = load_backend()
     except UserError as error:
         return one_line(str(error))
-    import tensorflow as tf
-
     print("devices")
-    for device in tf.config.list_physical_devices():
-        print(f"  {device.name.removeprefix('/physical_device:')}")
+    for device in _devices_of_jax() if backend == "jax" else _devices_of_tensorflow():
+        print(f"  {device}")
     hardware = machine.hardware()
     print(f"  {hardware['cpu_count']} cores, {hardware['memory_gb']} GB, {hardware['processor']}")
     return None
+
+
+def _devices_of_tensorflow() -> list[str]:
+    import tensorflow as tf
+
+    devices = tf.config.list_physical_devices()
+    return [device.name.removeprefix("/physical_device:") for device in devices]
+
+
+def _devices_of_jax() -> list[str]:
+    import jax
+
+    lines = [
+        f"{each.platform.upper()}:{each.id}"
+        + ("" if each.platform == "cpu" else f" {each.device_kind}")
+        for each in jax.devices()
+    ]
+    if jax.default_backend() == "cpu" and glob.glob("/dev/nvidia[0-9]*"):
+        lines.append("an NVIDIA GPU that JAX does not use; `pip install 'jax[cuda12]'`")
+    return lines
+
+
+def _others(backend: str) -> str:
+    """The other backends that could be chosen."""
+    others = [each for each in BACKENDS if each != backend and is_installed(each)]
+    return "".join(f" (KERAS_BACKEND={each} chooses {each})" for each in others)
+
+
+def _instead(name: str) -> str:
+    """What else there is than a backend that is missing."""
+    jax = name == "tensorflow" and is_installed("jax")
+    return ", or train on JAX with KERAS_BACKEND=jax" if jax else ""
 
 
 def _print_data_sets(data_dir: str | None) -> None:

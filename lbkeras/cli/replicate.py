@@ -110,9 +110,6 @@ def _assist(flags, runs, workers) -> None:
 
 def _start(flags) -> str:
     """Starts the strategy, which it describes; fails here, before any run, if it does not fit."""
-    from lbkeras.keras_internals.tensorflow_start import load_tensorflow
-
-    load_tensorflow()
     from lbkeras.distribution.strategy import describe
     from lbkeras.distribution.strategy import strategy as make_strategy
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.errors import UserError, one_line
+from lbkeras.keras_internals.backend_start import require_tensorflow
 
 _SECONDS_FOR_THE_LINE = 10.0
 _LEAST_SECONDS, _MOST_SECONDS = 5, 86_400  # below, a busy machine looks like one that is gone
@@ -83,7 +84,9 @@ def workers_met(flags, settings: dict):
     several = flags.workers or (
         flags.strategy in ("auto", "multi_worker") and os.environ.get("TF_CONFIG")
     )
-    if several:  # TensorFlow has its own lines on a worker that is gone
+    if several:
+        require_tensorflow("--workers" if flags.workers else "TF_CONFIG")
+        # TensorFlow has its own lines on a worker that is gone.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if flags.token_file is not None and not several:
         raise UserError(

@@ -46,7 +46,7 @@ def check_call(pipeline) -> None:
     for name, instead in _DROPPED.items():
         if arguments.get(name) is not None:
             raise UserError(f"{name}: expected {instead}, received {call}({name}=...)")
-    if call == "fit":
+    if call == "fit" and pipeline.is_preparing:  # JAX asks anew in each epoch
         give_back_all(running_model())
     label_range = pipeline.label_range()
     if label_range is not None and call in ("fit", "evaluate"):

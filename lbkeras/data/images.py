@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 
+from lbkeras.data.file_parts import FilePart, SplitFiles, check_files, open_parts
+from lbkeras.data.split_parts import unknown_split
 from lbkeras.errors import UserError, one_line
 
 # What is larger stays on disk, encoded. CIFAR-10 is 0.15 GB, SVHN with its extra images 1.9 GB.
@@ -150,11 +152,8 @@ def _num_examples(name, builder, split):
     try:
         num_examples = builder.info.splits[split].num_examples
     except (KeyError, ValueError, AssertionError) as error:
-        raise UserError(
-            f"data set {name!r}: unknown split {split!r}; expected one of "
-            f"{', '.join(builder.info.splits)} or a part of one, like 'train[:10%]'."
-        ) from error
-    if not num_examples:
+        raise unknown_split(name, split, builder.info.splits) from error
+    if num_examples < 1:  # TFDS counts -3 in "train[4:1]"
         raise UserError(f"data set {name!r}: split {split!r} is empty.")
     return num_examples
 
@@ -162,46 +161,22 @@ def _num_examples(name, builder, split):
 def _check_files(name, builder, split):
     """Refuses missing files of a split, and those of too few bytes."""
     files = {instruction.filename for instruction in builder.info.splits[split].file_instructions}
-    for file in sorted(files):
-        if not os.path.isfile(file):
-            raise UserError(f"data set {name!r}: expected the file {file!r}, received none")
-    for whole in builder.info.splits.values():
-        shards = [os.fspath(path) for path in whole.filepaths]
-        if not files.intersection(shards) or not all(map(os.path.isfile, shards)):
-            continue
-        size, least = sum(map(os.path.getsize, shards)), int(whole.num_bytes or 0)
-        if size < least:
-            where = repr(shards[0]) if len(shards) == 1 else f"the {len(shards)} files"
-            raise UserError(
-                f"data set {name!r}: expected at least {least:,} bytes in {where} of split "
-                f"{whole.name!r}, received {size:,}"
-            )
+    splits = (
+        SplitFiles(whole.name, list(map(os.fspath, whole.filepaths)), [], int(whole.num_bytes or 0))
+        for whole in builder.info.splits.values()
+    )
+    check_files(name, map(os.fspath, files), splits)
 
 
 def _records(name, builder, split, parse):
     """The records of a split in the order of its files, parsed in the graph."""
-    from lbkeras.data.record_files import ArrayRecordFiles, TfRecordFiles
     from lbkeras.data.records import Records
 
-    what = f"data set {name!r}"
-    parts = builder.info.splits[split].file_instructions
-    counts = {os.fspath(part.filename): part.examples_in_shard for part in parts}
-    paths = list(counts)
-    form = builder.info.file_format.value
-    if form == "tfrecord":
-        files = TfRecordFiles(paths, what)
-    elif form == "array_record":
-        files = ArrayRecordFiles(paths, list(counts.values()), what)
-    else:
-        raise UserError(f"{what}: expected TFRecord or ArrayRecord files, received {form}")
-    for path, expected, received in zip(paths, counts.values(), files.counts, strict=True):
-        if received != expected:
-            raise UserError(
-                f"{what}: expected {expected:,} records in {path!r}, received {received:,}"
-            )
-    numbers = {path: number for number, path in enumerate(paths)}
-    parts = [(numbers[os.fspath(part.filename)], part.skip, part.take) for part in parts]
-    return Records(files, parts, parse)
+    parts = [
+        FilePart(os.fspath(part.filename), part.skip, part.take, part.examples_in_shard)
+        for part in builder.info.splits[split].file_instructions
+    ]
+    return Records(open_parts(name, builder.info.file_format.value, parts), parse)
 
 
 def _parser(builder, image_key, label_key):

@@ -2,8 +2,9 @@
 
 from lbkeras.data.call_checks import check_call
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.borrowed import give_back_all
 from lbkeras.keras_internals.data_adapter import DataAdapter
-from lbkeras.keras_internals.running_call import callbacks_of, running_call
+from lbkeras.keras_internals.running_call import callbacks_of, running_call, running_model
 
 
 class KerasAdapter(DataAdapter):
@@ -127,6 +128,7 @@ class KerasAdapter(DataAdapter):
     def _begin_fit(self, initial_epoch: int) -> None:
         """Forgets earlier fits: the order is `initial_epoch`'s, the batch size the one set last."""
         self._preparing = self._first_pass = True
+        give_back_all(running_model())
         self.epoch = initial_epoch
         if initial_epoch == 0 and not self._resumed:
             self._batch_size = self._own_batch_size

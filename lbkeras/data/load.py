@@ -4,10 +4,12 @@ import functools
 import os
 from pathlib import Path
 
+import keras
+
 from lbkeras import checks
+from lbkeras.data.numpy_sets import PreparedSet, describe_set, load_set
 from lbkeras.data.order import SHARDS
 from lbkeras.data.pipeline import Pipeline
-from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.text import describe_text, is_text, load_text
 from lbkeras.errors import UserError
 
@@ -31,11 +33,12 @@ def load(
 ) -> Pipeline:
     """Loads a data set as a Pipeline of `(image, label)`, the images uint8.
 
-    Of a text file, of `(tokens, next_tokens)` instead (`lbkeras.data.text.load_text`).
+    Of a text file, of `(tokens, next_tokens)` instead (`lbkeras.data.text.load_text`). On Keras'
+    JAX backend the files are read without TensorFlow and TensorFlow Datasets (TFDS).
 
     Args:
         name: "digits" (scikit-learn's, needs no files); any image-classification set of
-            TensorFlow Datasets ("mnist", "cifar10", "imagenet2012", ...), prepared beforehand; or
+            TFDS ("mnist", "cifar10", "imagenet2012", ...), prepared beforehand; or
             a text file in `data_dir`, "NAME.txt" or "NAME.txt:WINDOW" (characters an example).
         split: "train", "test", a part, or another of the set, as TFDS takes it: "train[:80%]",
             "validation", ...
@@ -78,14 +81,22 @@ def load(
     augmented = training and augmentation == "default"
     source = _source(name, split, data_dir) if source is None else source
     augment = decode = None
-    if isinstance(source, RandomAccess):
+    if isinstance(source, PreparedSet):
+        from lbkeras.data import numpy_photographs
+
+        sizes = image_sizes(image_size, resize)
+        if augmented:
+            decode = numpy_photographs.random_resized_crop(sizes[0])
+        else:
+            source = source.decoded(numpy_photographs.center_crop(*sizes))
+    elif not isinstance(source, tuple):
         from lbkeras.data.imagenet import center_crop, random_resized_crop
 
         sizes = image_sizes(image_size, resize)
         decode = random_resized_crop(sizes[0]) if augmented else center_crop(*sizes)
     else:
         _refuse_sizes(name, image_size=image_size, resize=resize)
-    if decode is None and augmented and name in _CIFAR:
+    if isinstance(source, tuple) and augmented and name in _CIFAR:
         from lbkeras.data.augmentation import random_crop_flip
 
         augment = random_crop_flip()
@@ -143,9 +154,15 @@ def describe(name: str, data_dir: str | None = None) -> str:
         )
     if is_text(name):
         return describe_text(name, data_dir)
+    if _on_jax():
+        return describe_set(name, data_dir)
     from lbkeras.data.images import describe_images
 
     return describe_images(name, data_dir)
+
+
+def _on_jax() -> bool:
+    return keras.backend.backend() == "jax"
 
 
 def _folder(data_dir) -> str | None:
@@ -166,6 +183,8 @@ def _source(name: str, split: str, data_dir: str | None):
         return load_digits(split)
     if is_text(name):
         return load_text(name, split, data_dir)
+    if _on_jax():
+        return load_set(name, split, data_dir)
     from lbkeras.data.images import load_images
 
     return load_images(name, split, data_dir)

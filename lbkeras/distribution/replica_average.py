@@ -1,14 +1,18 @@
 """Brings statistics that differ between replicas to their mean."""
 
-import keras
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
 
 
-def average_over_replicas(model: keras.Model) -> None:
+def average_over_replicas(model: "keras.Model") -> None:
     """Sets each floating-point non-trainable variable to its mean over the replicas.
 
     v_r <- (1/R) sum_s v_s for replicas r, s = 1..R: the moving statistics of batch normalisations
     that are not synchronized, each replica of which has seen its own part of the batches. What is
-    equal in all replicas stays as it is, bit for bit. With several workers all must call it.
+    equal in all replicas stays as it is, bit for bit. With several workers all must call it. On
+    JAX, where all devices hold the same, there is nothing to do.
 
     Args:
         model: a built `keras.Model`, made under its strategy's scope.
@@ -16,6 +20,7 @@ def average_over_replicas(model: keras.Model) -> None:
     strategy = getattr(model, "distribute_strategy", None)
     if strategy is None or strategy.num_replicas_in_sync == 1:
         return
+    import keras
     import tensorflow as tf
 
     variables = [

@@ -1,14 +1,10 @@
 """How Keras reduces a loss's values to one, in a replica and over all of them."""
 
-import contextlib
-import contextvars
-
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.alone import is_alone
 from lbkeras.keras_internals.names import private_module
-
-_alone = contextvars.ContextVar("alone", default=False)
 
 
 def module():
@@ -18,19 +14,9 @@ def module():
 
 def replicas() -> int:
     """The replicas that the code being traced can meet: 1 outside of them and in `alone()`."""
-    if not tf.distribute.get_replica_context() or _alone.get():
+    if not tf.distribute.get_replica_context() or is_alone():
         return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-@contextlib.contextmanager
-def alone():
-    """Losses inside it are those of the replica's part, as where replicas cannot meet."""
-    token = _alone.set(True)
-    try:
-        yield
-    finally:
-        _alone.reset(token)
 
 
 def sum_over_replicas(value):

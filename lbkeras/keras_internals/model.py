@@ -40,6 +40,20 @@ def build(model, batch) -> None:
     private(model, "_symbolic_build")(data_batch=batch)
 
 
+def sync_variables(model) -> None:
+    """Gives a model's variables their present values inside an epoch.
+
+    JAX' trainer holds them itself from an epoch's first step to its end, and Keras' variables have
+    none. Costs no wait for the device.
+
+    Args:
+        model: a `keras.Model` on any backend.
+    """
+    sync = getattr(model, "jax_state_sync", None)
+    if sync is not None:
+        sync()
+
+
 def compile_arguments(model) -> dict:
     """What `model.compile` was called with, by name."""
     return dict(private(model, "_compile_config").config)
@@ -169,6 +183,12 @@ def float_inputs(model):
 
 
 _contexts: dict[int, int] = {}  # id of an input that is not uint8 now -> the contexts it is in
+
+
+def scope_of(model):
+    """The scope in which the model's variables are made: its strategy's, on TensorFlow."""
+    strategy = getattr(model, "distribute_strategy", None)
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def loss_metric(model):

@@ -31,6 +31,8 @@ _ACCELERATORS = ("/dev/nvidia*", "/dev/accel*", "/dev/dxg", "/dev/kfd")  # NVIDI
 def load_tensorflow() -> None:
     """Imports TensorFlow and Keras and lists the devices; only notices are dropped from stderr.
 
+    `backend_start.load_backend` loads the backend that the user has chosen.
+
     Raises:
         UserError: TensorFlow cannot be imported, or KERAS_BACKEND names another backend.
     """
@@ -41,8 +43,7 @@ def load_tensorflow() -> None:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         raise UserError(
-            "KERAS_BACKEND: expected tensorflow, on which the lbkeras command trains, received "
-            f"{backend!r}"
+            f"KERAS_BACKEND: expected tensorflow, on which alone this works, received {backend!r}"
         )
     with _filtered_stderr():
         try:

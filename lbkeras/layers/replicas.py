@@ -1,19 +1,6 @@
-"""What layers ask of `tf.distribute`: sums over the replicas that run the same step."""
+"""What layers ask of replicas that run the same step: sums over them."""
 
-import keras
 from keras import ops
-
-
-def replica_context():
-    """TensorFlow's replica context where several replicas run this step together, else None."""
-    if keras.backend.backend() != "tensorflow":
-        return None
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return None
-    return context
 
 
 def sum_over_replicas(context, *tensors) -> list:

@@ -7,7 +7,7 @@ from keras import ops
 
 from lbkeras import checks
 from lbkeras.errors import UserError
-from lbkeras.layers.replicas import replica_context
+from lbkeras.keras_internals.replica_context import replica_context
 
 _LEVELS = ("batch", "image", "channel", "pixel")
 

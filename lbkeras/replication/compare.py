@@ -10,7 +10,7 @@ from typing import Any
 from lbkeras import checks, files
 from lbkeras.derived import FORMS, column_of, derived
 from lbkeras.errors import UserError, unknown_name
-from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.keras_internals.backend_start import load_backend
 from lbkeras.metrics import HIGHER, VALIDATION
 from lbkeras.metrics import targets as targets_of
 from lbkeras.planning.plan import Plan
@@ -112,17 +112,11 @@ def compare(
         result = lbkeras.compare(make_model, train, test, arms=arms, workdir="runs/mine")
         print(result)
     """
-    load_tensorflow()
-    import tensorflow as tf
-
+    if load_backend() == "tensorflow":
+        _check_outside_of_a_scope()
     from lbkeras.distribution.strategy import strategy as make_strategy
     from lbkeras.runs.python_task import as_test_data, as_training_data
 
-    if tf.distribute.has_strategy():
-        raise UserError(
-            "strategy: expected lbkeras.compare outside of strategy.scope(), with strategy=NAME, "
-            "received it inside"
-        )
     train, test = as_training_data(train), as_test_data(test)
     margin = None if margin is None else checks.positive("margin", margin)
     folder = Path(checks.path("workdir", workdir))
@@ -144,6 +138,16 @@ def compare(
         write_replication(folder, replication)
         train_all(runs, ended)
         return Comparison(folder, write_report(folder))
+
+
+def _check_outside_of_a_scope() -> None:
+    import tensorflow as tf
+
+    if tf.distribute.has_strategy():
+        raise UserError(
+            "strategy: expected lbkeras.compare outside of strategy.scope(), with strategy=NAME, "
+            "received it inside"
+        )
 
 
 def _tasks(make_model, train, test, arms) -> dict[str, Any]:

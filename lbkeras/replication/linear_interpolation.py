@@ -7,7 +7,7 @@ import numpy as np
 
 from lbkeras import files
 from lbkeras.errors import UserError, unknown_name
-from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.keras_internals.backend_start import load_backend
 from lbkeras.runs import build, experiment
 from lbkeras.runs.train_section import keras_session
 
@@ -146,10 +146,10 @@ def write_lines(config, seeds, workdir: Path, data_dir: str | None = None) -> No
 
 
 def _evaluate_saved(models, settings: dict, examples: int, seed: int, data_dir) -> dict[str, list]:
-    load_tensorflow()
+    load_backend()
     import keras
 
-    from lbkeras.data.reading import reading_data
+    from lbkeras.runs.reading import reading_data
 
     with keras_session(settings, seed), reading_data(settings["data"]["name"]):
         train, test = build.make_pipelines(settings, 1, seed, data_dir)

@@ -5,6 +5,7 @@ import re
 from lbkeras.config import LOSS as DEFAULT_LOSS
 from lbkeras.config import is_own
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend_start import require_tensorflow
 from lbkeras.metrics import OF_CLASS_NUMBERS
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.runs import train_section
@@ -153,13 +154,13 @@ def _check_model(model, name: str) -> None:
 
 def _built(model, train):
     """Builds a model that has no input shape yet; returns the shape of what it puts out."""
-    import tensorflow as tf
+    import keras
 
     if model.built and hasattr(model, "output_shape"):
         return model.output_shape
     x = _x_of(next(iter(train.dataset())))
-    outputs = model(tf.nest.map_structure(lambda tensor: tensor[:1], x))
-    return tf.nest.map_structure(lambda tensor: tuple(tensor.shape), outputs)
+    outputs = model(keras.tree.map_structure(lambda tensor: tensor[:1], x))
+    return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), outputs)
 
 
 def _check_labels(settings: dict, train, output_shape) -> None:
@@ -233,14 +234,11 @@ def compiled_model(
         UserError: as `make_model`, `make_optimizer` and `compile_model`; replicas that XLA cannot
             compile.
     """
-    from lbkeras.keras_internals.trainer_patches import check_compilation
     from lbkeras.runs.steps_per_execution import choose_steps_per_execution
 
     chosen = train_section.values_of(settings)
-    try:
-        check_compilation(strategy, chosen["jit_compile"])
-    except UserError as error:
-        raise error.of(train_section.TRAIN) from None
+    if strategy.num_replicas_in_sync > 1:
+        _check_compilation(strategy, chosen["jit_compile"])
     with strategy.scope():
         made = make_model(settings, train) if model is None else model
         compile_model(
@@ -255,6 +253,15 @@ def compiled_model(
         with fitting_together("model, loss, metrics", settings["data"]["name"]):
             evaluate_a_few(made, train, strategy.num_replicas_in_sync)
     return made
+
+
+def _check_compilation(strategy, jit_compile) -> None:
+    from lbkeras.keras_internals.trainer_patches import check_compilation
+
+    try:
+        check_compilation(strategy, jit_compile)
+    except UserError as error:
+        raise error.of(train_section.TRAIN) from None
 
 
 def _has_own_parts(settings: dict) -> bool:
@@ -331,6 +338,7 @@ def _mixing(arguments: dict):
 
 
 def _with_nodes(model, nodes: int):
+    require_tensorflow("optimizer.num_nodes")
     import tensorflow as tf
 
     from lbkeras.methods.decentralized.stacked_nodes import StackedNodes

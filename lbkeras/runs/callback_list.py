@@ -8,7 +8,6 @@ from lbkeras.callbacks.stop_on_nan import StopOnNaN
 from lbkeras.callbacks.tensorboard import TensorBoardScalars
 from lbkeras.callbacks.training_statistics import TrainingStatistics
 from lbkeras.methods.batch_statistics.average_statistics import AverageStatistics
-from lbkeras.methods.decentralized.consensus_distance import ConsensusDistance
 from lbkeras.runs.history_writer import HistoryWriter
 from lbkeras.runs.run_spec import RunSpec, hyper_parameters
 from lbkeras.runs.train_section import values_of
@@ -35,8 +34,14 @@ def callback_list(run: RunSpec, plan, train_data, chosen: list, micro_batches) -
         AverageStatistics(),
         *(each for each in chosen if each not in batch_size),
         TrainingStatistics(train_data),
-        *([ConsensusDistance()] if nodes else []),
+        *(_of_nodes() if nodes else []),
         HistoryWriter(run.folder / "history.jsonl"),
         TensorBoardScalars(run.folder / "tensorboard", hyper_parameters(run)),
         ProgressBar(train_data, run.title, run.seconds_between_lines),
     ]
+
+
+def _of_nodes() -> list:
+    from lbkeras.methods.decentralized.consensus_distance import ConsensusDistance
+
+    return [ConsensusDistance()]

@@ -116,10 +116,11 @@ def find(key: str, section: str, name: str):
         return imported(key, name)
     valid = []
     for module in map(importlib.import_module, NAMED[section]):
-        names = getattr(module, "__all__", None) or [n for n in dir(module) if n[0].isalpha()]
-        names = [n for n in names if callable(getattr(module, n))]
-        if name in names:
-            return getattr(module, name)
+        names = getattr(module, "__all__", None) or [
+            n for n in dir(module) if n[0].isalpha() and callable(getattr(module, n))
+        ]
+        if name in names and callable(found := getattr(module, name)):
+            return found
         valid += names
     raise UserError(unknown_name(key, name, valid))
 

@@ -58,7 +58,7 @@ class ConfigTask:
 
     def reading_data(self):
         """A context that says of data that cannot be read which they are."""
-        from lbkeras.data.reading import reading_data
+        from lbkeras.runs.reading import reading_data
 
         return reading_data(self.settings["data"]["name"])
 

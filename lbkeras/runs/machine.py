@@ -6,26 +6,29 @@ import platform
 import sys
 
 import lbkeras
+from lbkeras.keras_internals.backend_start import backend_name
 
-_PACKAGES = (
-    "tensorflow",
-    "keras",
-    "tensorflow-datasets",
-    "importlib_resources",
-    "tensorboard",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "matplotlib",
-    "absl-py",
-    "ml-collections",
-)
+_OF_EACH = ("numpy", "scipy", "scikit-learn", "matplotlib", "absl-py", "ml-collections")
+_PACKAGES = {
+    "tensorflow": (
+        "tensorflow",
+        "keras",
+        "tensorflow-datasets",
+        "importlib_resources",
+        "tensorboard",
+        *_OF_EACH,
+    ),
+    "jax": ("jax", "jaxlib", "keras", "tensorboard", "google-crc32c", *_OF_EACH),
+}
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, lbkeras and the packages that a result depends on."""
+    """The versions of Python, lbkeras and the packages that a result depends on.
+
+    They are those of Keras' backend.
+    """
     found = {"lbkeras": lbkeras.__version__, "python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in _PACKAGES.get(backend_name(), _PACKAGES["tensorflow"]):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -34,7 +37,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict:
-    """Processor, cores, memory in GB, and the accelerators that TensorFlow sees if it is loaded."""
+    """Processor, cores, memory in GB, and the accelerators that the loaded backend sees."""
     return {
         "machine": platform.machine(),
         "processor": _processor(),
@@ -56,6 +59,10 @@ def _processor() -> str:
 
 
 def _accelerators() -> list[str]:
+    if backend_name() == "jax":
+        jax = sys.modules.get("jax")
+        devices = jax.devices() if jax is not None else []
+        return [f"{d.device_kind} ({d.platform}:{d.id})" for d in devices if d.platform != "cpu"]
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None:
         return []

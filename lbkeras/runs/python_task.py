@@ -10,13 +10,13 @@ import keras
 from lbkeras.callbacks.optimizer_settings import base_optimizer, get_momentum
 from lbkeras.callbacks.pipeline_callback import sets_learning_rate
 from lbkeras.data.pipeline import Pipeline
-from lbkeras.data.reading import reading_data
 from lbkeras.errors import UserError
 from lbkeras.fingerprint import describe
 from lbkeras.keras_internals.model import build
 from lbkeras.keras_internals.optimizer import give_learning_rate
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.runs.own_model import OwnModel, Trial
+from lbkeras.runs.reading import reading_data
 
 _TEST_BATCH_SIZE = 1000
 _SETTINGS = {"model": "make_model", "num_examples": "train", "test_batch_size": "test"}

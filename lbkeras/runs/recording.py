@@ -40,6 +40,7 @@ def recording(run: RunSpec, record: dict, check_held):
 def new_record(run: RunSpec, model, strategy, test_data, previous: dict) -> dict:
     from lbkeras.distribution.agreement import num_workers
     from lbkeras.distribution.strategy import describe
+    from lbkeras.keras_internals.backend_start import backend_name
 
     return {
         "status": "running",
@@ -48,6 +49,7 @@ def new_record(run: RunSpec, model, strategy, test_data, previous: dict) -> dict
         "config": run.config,
         "command": run.command,
         "references": list(run.references),
+        "backend": backend_name(),
         "versions": machine.versions(),
         "hardware": machine.hardware(),
         "started": previous.get("started") or _now(),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.tensorflow_start import load_tensorflow
+from lbkeras.keras_internals.backend_start import load_backend
+from lbkeras.keras_internals.out_of_memory import out_of_memory
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.runs import run_lock
 from lbkeras.runs.record import read_record, truncate_history, write_record
@@ -69,7 +70,7 @@ def has_ended(run: RunSpec) -> str | None:
 
 
 def _train(run: RunSpec, plan, record: dict, check_held) -> dict:
-    load_tensorflow()
+    load_backend()
     strategy = _start_strategy(run, plan)
     with keras_session(run.task.settings, run.seed):
         return _train_in_session(run, plan, strategy, record, check_held)
@@ -198,13 +199,11 @@ def _memory(run: RunSpec, key: str):
         run: the run.
         key: the task's setting that is at fault, unless it is the copy of the training data.
     """
-    import tensorflow as tf
-
     try:
         yield
-    except tf.errors.ResourceExhaustedError as error:
-        reason = next((line for line in error.message.splitlines() if "OOM" in line), None)
-        if reason is None:  # of a disk
+    except Exception as error:
+        reason = out_of_memory(error)
+        if reason is None:
             raise
         if f"shape[{run.task.plan.num_examples}," in reason:
             key = "num_examples"

@@ -19,7 +19,7 @@ def fitting_together(key: str, data_name: str):
     Raises:
         UserError: model, loss, metrics and data do not fit together, or data cannot be read.
     """
-    from lbkeras.data.reading import reading_data
+    from lbkeras.runs.reading import reading_data
 
     try:
         with reading_data(data_name):

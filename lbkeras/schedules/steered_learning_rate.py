@@ -30,7 +30,8 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         epoch = first_epoch + (step − first_update) / steps_per_epoch
 
     exactly as in `EpochLearningRateSchedule`, whose table it holds in variables, so that a new
-    curve or batch size needs no new trace. Make it under the model's strategy. For TensorFlow.
+    curve or batch size needs no new trace. Make it under the model's strategy. On JAX, which counts
+    updates in int32, the optimizer's update has to get its `variables` with the optimizer's own.
 
     Costs about 40 scalar operations an update.
 
@@ -57,10 +58,11 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         owner: str = "",
     ):
         self.owner = checks.text("owner", owner)
+        self._counts_in = "int64" if keras.backend.backend() == "tensorflow" else "int32"
         self._integers, self._floats = (
             keras.Variable(np.zeros((_ROWS, len(names))), dtype=dtype, trainable=False, name=name)
             for names, dtype, name in (
-                (INTEGERS, "int64", "learning_rate_updates"),
+                (INTEGERS, self._counts_in, "learning_rate_updates"),
                 (FLOATS, "float32", "learning_rate_curve"),
             )
         )
@@ -101,13 +103,19 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         integers, floats = integers[:_ROWS], floats[:_ROWS]
         padding = ((0, _ROWS - len(integers)), (0, 0))
         integers = np.pad(integers, padding, constant_values=np.iinfo(np.int64).max)
-        self._integers.assign(integers)
+        most = np.iinfo(self._counts_in).max  # no run has so many updates
+        self._integers.assign(np.clip(integers, -most, most).astype(self._counts_in))
         self._floats.assign(np.pad(floats, padding, mode="edge"))
 
     def __call__(self, step):
         """Learning rate, a float32 scalar, of the update number `step` (from 0)."""
-        step = ops.cast(step, "int64")
+        step = ops.cast(step, self._counts_in)
         return learning_rate_at(step, self._integers.value, self._floats.value)
+
+    @property
+    def variables(self) -> list:
+        """The table."""
+        return [self._integers, self._floats]
 
     def get_config(self):
         curve, first_update, first_epoch, steps_per_epoch = self._followed

@@ -19,6 +19,7 @@ def test_nothing_is_missing(succeeds, tmp_path):
     (folder / "dataset_info.json").write_text(json.dumps({"name": "mnist"}))
     output = succeeds("doctor", f"--data_dir={tmp_path}")
     assert "nothing is missing" in output
+    assert output.startswith("backend\n  tensorflow")
     for name, version in machine.versions().items():
         assert [name, version] in [line.split() for line in output.splitlines()]
     assert "  CPU:0\n" in output
@@ -31,7 +32,7 @@ def test_without_data_sets_says_where_it_looked(succeeds, tmp_path):
 
 
 def test_something_missing_is_named_and_fails(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(machine, "_PACKAGES", ("tensorflow", "no-such-package"))
+    monkeypatch.setitem(machine._PACKAGES, "tensorflow", ("tensorflow", "no-such-package"))
     assert main(["doctor", f"--data_dir={tmp_path}"]) == 1
     output = capsys.readouterr().out
     assert "missing: no-such-package; install it with `pip install no-such-package`" in output

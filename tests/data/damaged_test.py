@@ -10,8 +10,9 @@ import tensorflow as tf
 
 from lbkeras import data
 from lbkeras.cli.main import main
-from lbkeras.data import imagenet
+from lbkeras.data import imagenet, numpy_photographs
 from lbkeras.data.images import load_images
+from lbkeras.data.numpy_sets import load_set, prepared_set
 from lbkeras.data.reading import reading_data
 from lbkeras.errors import UserError
 
@@ -112,7 +113,7 @@ BROKEN = {
     "PNG": (lambda f: rewrite(f, 0, image=half_a_png), "received .*PNG"),
     "no image": (
         lambda f: rewrite(f, 0, image=lambda i: b"x" * len(i)),
-        "received Unknown image file",
+        "received (an u|U)nknown image file",
     ),
 }
 LATER = {
@@ -132,11 +133,12 @@ def refused(read):
     return error
 
 
+@pytest.mark.parametrize("load", [load_images, load_set])
 @pytest.mark.parametrize("case", [*BROKEN, *LATER])
-def test_in_memory_everything_is_found_at_once(case, folder):
+def test_in_memory_everything_is_found_at_once(case, load, folder):
     damage, message = (BROKEN | LATER)[case]
     damage(folder)
-    error = refused(lambda: load_images(NAME, "train", folder.parents[1]))
+    error = refused(lambda: load(NAME, "train", folder.parents[1]))
     assert error.match(message)
 
 
@@ -146,6 +148,18 @@ def test_of_random_access_files_lengths_and_first_examples(case, folder, monkeyp
     damage(folder)
     monkeypatch.setitem(load_images.__kwdefaults__, "max_bytes", 10)
     error = refused(lambda: data.load(NAME, "train", 4, data_dir=str(folder.parents[1])))
+    assert error.match(message)
+
+
+@pytest.mark.parametrize("case", LATER)
+def test_of_numpy_sets_the_rest_when_it_is_read(case, folder):
+    damage, message = LATER[case]
+    damage(folder)
+    examples = prepared_set(
+        NAME, "train", folder.parents[1], decode=numpy_photographs.center_crop(8, 8)
+    )
+    assert len(examples[0][0]) == 8
+    error = refused(lambda: examples.__getitems__(range(30, 40)))
     assert error.match(message)
 
 

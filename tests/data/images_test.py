@@ -1,5 +1,6 @@
 import os
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 from lbkeras.data import imagenet
 from lbkeras.data.images import load_images
+from lbkeras.data.numpy_sets import load_set
 from lbkeras.errors import UserError
 
 NUM_TRAIN, NUM_TEST = 12, 5
@@ -152,9 +154,12 @@ def test_unknown_split_names_the_valid_ones(made, split):
     assert "\n" not in str(e.value)
 
 
-def test_empty_split(made):
-    with pytest.raises(UserError, match=r"data set 'tiny_gray': split 'train\[:0%\]' is empty"):
-        load_images("tiny_gray", "train[:0%]", made[0])
+@pytest.mark.parametrize("part", ["[:0%]", "[4:1]"])
+@pytest.mark.parametrize("load", [load_images, load_set])
+def test_empty_split(load, part, made):
+    message = f"data set 'tiny_gray': split 'train{part}' is empty"
+    with pytest.raises(UserError, match=re.escape(message)):
+        load("tiny_gray", f"train{part}", made[0])
 
 
 def test_not_a_classification_set(tmp_path):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from array_record.python import array_record_module
 
 from lbkeras.data import record_files
+from lbkeras.data.file_parts import FileParts
 from lbkeras.data.record_files import ArrayRecordFiles, TfRecordFiles
 from lbkeras.data.records import Records
 from lbkeras.errors import UserError
@@ -51,7 +52,7 @@ forms = pytest.mark.parametrize("form", ["tfrecord", "array_record"])
 def test_any_order_of_all_files(paths, form):
     files = opened(paths, form)
     parts = [(file, 0, count) for file, count in enumerate(COUNTS)]
-    records = Records(files, parts, tf.strings.length)
+    records = Records(FileParts(files, parts), tf.strings.length)
     everything = [record(file, n) for file, count in enumerate(COUNTS) for n in range(count)]
     assert records.num_examples == 25 and records.shards == COUNTS
     assert records.element_spec == tf.TensorSpec((), tf.int32)
@@ -65,7 +66,9 @@ def test_any_order_of_all_files(paths, form):
 
 @forms
 def test_parts_of_files(paths, form):
-    records = Records(opened(paths, form), [(2, 3, 2), (0, 0, 1), (2, 10, 2)], tf.strings.length)
+    records = Records(
+        FileParts(opened(paths, form), [(2, 3, 2), (0, 0, 1), (2, 10, 2)]), tf.strings.length
+    )
     expected = [record(2, 3), record(2, 4), record(0, 0), record(2, 10), record(2, 11)]
     (read,) = records.read(np.array([4, 0, 2, 1, 3]))
     assert read.tolist() == [expected[place] for place in (4, 0, 2, 1, 3)]

@@ -1,6 +1,7 @@
 import numpy as np
 
-from lbkeras.layers.replicas import replica_context, sum_over_replicas
+from lbkeras.keras_internals.replica_context import replica_context
+from lbkeras.layers.replicas import sum_over_replicas
 
 
 def test_one_device_has_no_context():

@@ -4,7 +4,6 @@ import warnings
 from typing import TYPE_CHECKING
 
 import keras
-import tensorflow as tf
 
 from lbkeras import checks
 from lbkeras.callbacks.optimizer_settings import (
@@ -14,6 +13,7 @@ from lbkeras.callbacks.optimizer_settings import (
     install_learning_rate,
 )
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend import check_backend
 from lbkeras.keras_internals.optimizer import learning_rate_of, set_learning_rate
 from lbkeras.methods.ada_scale.learning_rate import AdaScaleLearningRate
 from lbkeras.methods.ada_scale.plan import AdaScalePlan
@@ -94,6 +94,7 @@ class AdaScale(GradientNoiseScale):
         plan: Plan | None = None,
         per_layer: bool = False,
     ):
+        check_backend("AdaScale")
         super().__init__(pipeline, per_layer=per_layer, preconditioned=False)
         if isinstance(plan, AdaScalePlan):
             given = dict(
@@ -160,6 +161,8 @@ class AdaScale(GradientNoiseScale):
         if base is None:
             base = float(keras.ops.convert_to_numpy(number))
         before = self._rate.progress if self._rate else 0.0  # a `fit` from a later epoch on
+        import tensorflow as tf
+
         with model.distribute_strategy.scope():
             self._rate = AdaScaleLearningRate(base, progress=before, owner="AdaScale")
             self._scale = tf.Variable(1.0, trainable=False, dtype=tf.float64)
@@ -240,6 +243,8 @@ class AdaScale(GradientNoiseScale):
 
     def _advance(self) -> None:
         """In a replica, in the graph, at the end of an update: `analysis.adascale_gain`."""
+        import tensorflow as tf
+
         variance, squared_norm, known = self._statistics.means()
         scale = tf.convert_to_tensor(self._scale)
         variance = tf.maximum(variance / self.base_batch_size, 1e-6)

@@ -230,7 +230,7 @@ class AutoWU(PipelineCallback):
             self._stop(done, last[-1]["minimum_learning_rate"])
         elif done >= longest - EPOCH_TOLERANCE:
             self._stop(longest, self.plan.curve.segments[0].final)
-        if self.file is not None and is_chief(self.model.distribute_strategy):
+        if self.file is not None and is_chief(getattr(self.model, "distribute_strategy", None)):
             self._write(judgement)
 
     def _judge(self, done: int, logs: dict):

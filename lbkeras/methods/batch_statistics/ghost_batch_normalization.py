@@ -8,6 +8,7 @@ from keras import ops
 
 from lbkeras import checks
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.replica_context import replica_context
 from lbkeras.layers import replicas
 from lbkeras.methods.batch_statistics import moments
 
@@ -122,7 +123,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         x = ops.cast(inputs, dtype)
         shape = ops.shape(x)
-        context = replicas.replica_context() if self.synchronized else None
+        context = replica_context() if self.synchronized else None
         ghosts, groups = self._cut(shape[0], context)
 
         # Equal ghosts are reduced in one go. Otherwise examples come first and are then pooled to

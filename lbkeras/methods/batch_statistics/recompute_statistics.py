@@ -8,6 +8,7 @@ import numpy as np
 
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.model import layers as nested_layers
+from lbkeras.keras_internals.training_pass import training_pass
 
 
 def recompute_statistics(model: keras.Model, batches: Any, steps: int | None = None) -> int:
@@ -75,7 +76,7 @@ def recompute_statistics(model: keras.Model, batches: Any, steps: int | None = N
         with contextlib.ExitStack() as stack:
             for layer in layers:
                 stack.enter_context(_only_this_batch(layer))
-            forward = _training_pass(model)
+            forward = training_pass(model)
             # A Pipeline is no iterable, but makes one of an epoch.
             for step, batch in enumerate(batches.dataset() if _is_pipeline(batches) else batches):
                 if steps is not None and step >= steps:
@@ -114,12 +115,3 @@ def _only_this_batch(layer):
     finally:
         for name, value in before.items():
             setattr(layer, name, value)
-
-
-def _training_pass(model):
-    """The forward pass in training mode, as a graph on TensorFlow."""
-    if keras.backend.backend() != "tensorflow":
-        return lambda x: model(x, training=True)
-    import tensorflow as tf
-
-    return tf.function(lambda x: model(x, training=True), reduce_retracing=True)

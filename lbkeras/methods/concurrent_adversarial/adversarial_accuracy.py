@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 import keras
-import tensorflow as tf
 
 from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import model as internals
+from lbkeras.keras_internals.backend import check_backend
 from lbkeras.keras_internals.data_adapter import DataAdapter
-from lbkeras.methods.concurrent_adversarial.perturbation import perturbed
 
 if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
@@ -54,6 +53,7 @@ class AdversarialAccuracy(keras.callbacks.Callback):
 
     def __init__(self, validation: "Pipeline", epsilon: float, every_epochs: int = 0):
         super().__init__()
+        check_backend("AdversarialAccuracy")
         if not (isinstance(validation, DataAdapter) and hasattr(validation, "in_order")):
             raise UserError(
                 "validation: expected a lbkeras.data.Pipeline, received "
@@ -65,14 +65,10 @@ class AdversarialAccuracy(keras.callbacks.Callback):
 
     def set_model(self, model):
         super().set_model(model)
-        self._function = tf.function(self._hits, reduce_retracing=True)
+        import tensorflow as tf
 
-    def on_train_begin(self, logs=None):
-        if keras.backend.backend() != "tensorflow":
-            raise UserError(
-                f"{type(self).__name__}: expected Keras' TensorFlow backend, received "
-                f"{keras.backend.backend()}"
-            )
+        hits = tf.autograph.experimental.do_not_convert(self._hits)
+        self._function = tf.function(hits, reduce_retracing=True)
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is None:
@@ -92,8 +88,11 @@ class AdversarialAccuracy(keras.callbacks.Callback):
         data = self.validation.in_order(self.validation.batch_size)
         return sum(int(self._function(batch)) for batch in data.dataset()) / data.num_examples
 
-    @tf.autograph.experimental.do_not_convert
     def _hits(self, batch):
+        import tensorflow as tf
+
+        from lbkeras.methods.concurrent_adversarial.perturbation import perturbed
+
         model = self.model
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
 

@@ -9,11 +9,11 @@ from lbkeras.callbacks.optimizer_settings import check_no_accumulation
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import model as internals
+from lbkeras.keras_internals.backend import check_backend
 from lbkeras.keras_internals.borrowed import borrow, give_back
-from lbkeras.methods.concurrent_adversarial.stale_copies import StaleCopies
 from lbkeras.methods.micro_batches.passes import passes_of
 from lbkeras.methods.micro_batches.train_step import check_model
-from lbkeras.methods.noise_scale.statistics import statistics_of
+from lbkeras.methods.noise_scale.pieces_statistics import statistics_of
 
 if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
@@ -87,6 +87,7 @@ class ConcurrentAdversarial(PipelineCallback):
 
     def __init__(self, pipeline: "Pipeline", epsilon: float):
         super().__init__(pipeline)
+        check_backend("ConcurrentAdversarial")
         self.epsilon = checks.positive("epsilon", epsilon)
         self._copies = None
 
@@ -96,6 +97,8 @@ class ConcurrentAdversarial(PipelineCallback):
         return [] if self._copies is None else self._copies.saved
 
     def set_model(self, model):
+        from lbkeras.methods.concurrent_adversarial.stale_copies import StaleCopies
+
         super().set_model(model)
         check_model(type(self).__name__, model)
         if not all(layer.built for layer in internals.layers(model)):

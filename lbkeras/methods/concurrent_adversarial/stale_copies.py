@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
-from lbkeras.keras_internals import loss_reduction
 from lbkeras.keras_internals import model as internals
+from lbkeras.keras_internals.alone import alone
 from lbkeras.methods.concurrent_adversarial.perturbation import perturbed
 from lbkeras.methods.micro_batches.passes import set_passes
 from lbkeras.methods.micro_batches.pieces import sum_of_gradients
@@ -125,7 +125,7 @@ class StaleCopies:
 
         def loss_of(inputs):
             # Only the sign counts, so that no replica needs the others' part of a mean.
-            with keras.StatelessScope(mapping, collect_losses=True), loss_reduction.alone():
+            with keras.StatelessScope(mapping, collect_losses=True), alone():
                 y_pred = internals.call_for_training(model, inputs)
                 loss = internals.compute_loss(model, inputs, y, y_pred, sample_weight)
             return model.optimizer.scale_loss(loss)

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from lbkeras.errors import UserError
-from lbkeras.methods.decentralized.stacked_nodes import StackedNodes
+from lbkeras.keras_internals.backend import check_backend
 
 
 class ConsensusDistance(keras.callbacks.Callback):
@@ -30,7 +30,13 @@ class ConsensusDistance(keras.callbacks.Callback):
     Reference: Kong et al., arXiv 2102.04828, equation 4.
     """
 
+    def __init__(self):
+        super().__init__()
+        check_backend("ConsensusDistance")
+
     def on_train_begin(self, logs=None):
+        from lbkeras.methods.decentralized.stacked_nodes import StackedNodes
+
         if not isinstance(self.model, StackedNodes):
             raise UserError(
                 "model: expected lbkeras.trainers.StackedNodes, received "

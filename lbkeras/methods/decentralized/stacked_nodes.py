@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from lbkeras import checks
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend import check_backend
 from lbkeras.keras_internals.model import loss_metric
 
 
@@ -49,6 +50,7 @@ class StackedNodes(keras.Model):
     """
 
     def __init__(self, model: keras.Model, num_nodes: int, **kwargs: Any):
+        check_backend("StackedNodes")
         super().__init__(**kwargs)
         if not getattr(model, "built", False) or not hasattr(model, "stateless_call"):
             raise UserError(f"model: expected a built Keras model, received {model!r}")

@@ -1,10 +1,12 @@
 """What a piece of a batch adds to the compiled loss of the whole batch."""
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from lbkeras.errors import UserError
-from lbkeras.keras_internals import compiled_loss, loss_reduction
+from lbkeras.keras_internals import compiled_loss
+from lbkeras.keras_internals.alone import alone
+from lbkeras.keras_internals.backend import num_replicas
 
 
 class WholeBatchNeeded(Exception):
@@ -73,7 +75,7 @@ class _PieceLoss(keras.losses.Loss):
                 f"{type(loss).__name__}, which defines __call__(): how its pieces add up is unknown"
             )
         self._loss, self._size, self._share, self._divisor = loss, size, share, divisor
-        self.count = tf.zeros(())
+        self.count = ops.zeros(())
 
     def call(self, y_true, y_pred):
         self._each = self._loss.call(y_true, y_pred)
@@ -83,15 +85,15 @@ class _PieceLoss(keras.losses.Loss):
         if self._share == 1:
             self.value = self._loss(y_true, y_pred, sample_weight)
             return self.value
-        with loss_reduction.alone():
+        with alone():
             value = super().__call__(y_true, y_pred, sample_weight)
-        if not self._each.shape.rank or self._each.shape[0] != self._size:
+        if not len(self._each.shape) or self._each.shape[0] != self._size:
             raise UserError(
                 f"loss: expected one value an example for micro-batches, received {self.name}, "
                 f"which gives shape {tuple(self._each.shape)} for {self._size} examples; let it "
                 "return the values before their mean"
             )
-        self.value = value * tf.cast(self._factor(y_true, y_pred, sample_weight), value.dtype)
+        self.value = value * ops.cast(self._factor(y_true, y_pred, sample_weight), value.dtype)
         return self.value
 
     def _factor(self, y_true, y_pred, sample_weight):
@@ -104,8 +106,8 @@ class _PieceLoss(keras.losses.Loss):
         if self._divisor is None:
             raise WholeBatchNeeded
         count = _SumOfWeights(self._each, self.dtype)(y_true, y_pred, weights)
-        self.count = tf.cast(count, tf.float32)
-        return tf.math.divide_no_nan(self.count, self._divisor)
+        self.count = ops.cast(count, "float32")
+        return ops.divide_no_nan(self.count, self._divisor)
 
 
 class _SumOfWeights(keras.losses.Loss):
@@ -116,7 +118,7 @@ class _SumOfWeights(keras.losses.Loss):
         self._values = values
 
     def call(self, y_true, y_pred):
-        ones = tf.ones_like(self._values)
+        ones = ops.ones_like(self._values)
         compiled_loss.set_mask(ones, compiled_loss.mask_of(self._values))
         return ones
 
@@ -126,7 +128,19 @@ def scalar(loss, share: float):
 
     It is divided by the replicas, as Keras divides every mean.
     """
-    loss = tf.cast(loss, keras.backend.floatx())
-    if not loss.shape.rank:
+    loss = ops.cast(loss, keras.backend.floatx())
+    if not len(loss.shape):
         return loss
-    return tf.reduce_mean(loss) * share / tf.distribute.get_strategy().num_replicas_in_sync
+    return ops.mean(loss) * share / num_replicas()
+
+
+def share_of_additional_loss(loss, size: int, whole_size: int):
+    """What a piece's loss of a layer, a mean over its examples, adds to the batch's."""
+    if size == whole_size:
+        return loss
+    if len(loss.shape):
+        raise UserError(
+            "add_loss: expected scalars, means over the batch, for micro-batches, received a loss "
+            f"of shape {tuple(loss.shape)}"
+        )
+    return loss * ops.cast(size / whole_size, loss.dtype)

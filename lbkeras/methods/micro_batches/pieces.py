@@ -49,18 +49,6 @@ def with_size(outputs, size: int):
     return tf.nest.map_structure(known, outputs)
 
 
-def share_of_additional_loss(loss, size: int, whole_size: int):
-    """What a piece's loss of a layer, a mean over its examples, adds to the batch's."""
-    if size == whole_size:
-        return loss
-    if loss.shape.rank:
-        raise UserError(
-            "add_loss: expected scalars, means over the batch, for micro-batches, received a loss "
-            f"of shape {tuple(loss.shape)}"
-        )
-    return loss * tf.cast(size / whole_size, loss.dtype)
-
-
 def accumulator_dtype(dtype):
     """float32 for half precision, whose sums would lose the later pieces."""
     dtype = tf.as_dtype(dtype)

@@ -1,35 +1,21 @@
 """A train step that computes its batch in pieces and updates once."""
 
-import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
 
 from lbkeras.errors import UserError
-from lbkeras.keras_internals import compiled_loss, loss_reduction
-from lbkeras.keras_internals import model as internals
-from lbkeras.methods.micro_batches.losses import PieceLosses, WholeBatchNeeded, scalar
-from lbkeras.methods.micro_batches.passes import passes_of
-from lbkeras.methods.micro_batches.pieces import (
-    accumulator_dtype,
-    add_gradient,
-    as_tensor,
-    first_tensor,
-    rows_of,
-    share_of_additional_loss,
-    sum_of_gradients,
-    with_size,
-)
-from lbkeras.methods.micro_batches.update_progress import UpdateProgress, with_dependencies
-from lbkeras.methods.noise_scale.statistics import statistics_of
+from lbkeras.keras_internals.backend import check_backend, on_jax
+
+if TYPE_CHECKING:
+    from lbkeras.methods.micro_batches.update_progress import UpdateProgress
 
 _OF_KERAS = ("train_step", "compute_loss", "make_train_function")
 
 
 def micro_batch_train_step(
-    model: keras.Model, micro_batch_size: int | None, progress: UpdateProgress | None = None
+    model: keras.Model, micro_batch_size: int | None, progress: "UpdateProgress | None" = None
 ) -> Callable[..., Any]:
     """A train step in pieces of `micro_batch_size` examples whose gradients add up to one update.
 
@@ -53,11 +39,13 @@ def micro_batch_train_step(
             built or not.
         micro_batch_size: examples of a replica in one piece, at least 1; the last may be smaller.
             None, or no less than the replica's batch: one piece.
-        progress: counts steps and updates, for a caller who repeats a step that failed.
+        progress: counts steps and updates, for a caller who repeats a step that failed
+            (TensorFlow).
 
     Returns:
-        A function from a replica's batch, `(x, y)` or `(x, y, sample_weight)`, to the logs: what
-        `model.train_step` is. Pieces need batches of one known size.
+        What `model.train_step` is: on TensorFlow a function from a replica's batch, `(x, y)` or
+        `(x, y, sample_weight)`, to the logs, whose pieces need batches of one known size; on JAX a
+        pure function `(state, data) -> (logs, state)` of a built model.
 
     Raises:
         UserError: a size that is no integer of at least 1; a model with a train step or loss
@@ -67,7 +55,7 @@ def micro_batch_train_step(
     Reference: Hoffer, Hubara and Soudry 2017, arXiv:1705.08741, Section 4, for batch normalization
     over parts of a batch.
 
-    >>> x, y = tf.reshape(tf.range(12.0), (6, 2)), tf.ones((6, 1))
+    >>> x, y = keras.ops.reshape(keras.ops.arange(12.0), (6, 2)), keras.ops.ones((6, 1))
     >>> model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="zeros")])
     >>> model.compile("sgd", "mse")
     >>> logs = micro_batch_train_step(model, micro_batch_size=4)((x, y))
@@ -75,8 +63,14 @@ def micro_batch_train_step(
     (1.0, 0.02)
     """
     check_micro_batch_size(micro_batch_size)
-    check_model("micro_batch_size", model)
-    return _TrainStep(model, micro_batch_size, progress)
+    check_model("micro_batch_size", model, "tensorflow", "jax")
+    if on_jax():
+        from lbkeras.methods.micro_batches.jax_step import TrainStep
+
+        return TrainStep(model, micro_batch_size)
+    from lbkeras.methods.micro_batches import tensorflow_step
+
+    return tensorflow_step.TrainStep(model, micro_batch_size, progress)
 
 
 def check_micro_batch_size(
@@ -104,281 +98,21 @@ def check_micro_batch_size(
         )
 
 
-def check_model(key: str, model: keras.Model) -> None:
+def check_model(key: str, model: keras.Model, *backends: str) -> None:
     """Checks that a model trains as Keras does, which this train step repeats.
 
     Args:
         key: what needs it, for the message.
         model: any model.
+        backends: on which `key` works; none: "tensorflow".
 
     Raises:
         UserError: a train step or loss computation of its own, or another backend.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            f"{key}: expected Keras' TensorFlow backend, received {keras.backend.backend()}"
-        )
+    check_backend(key, *backends)
     for name in _OF_KERAS:
         if getattr(type(model), name) is not getattr(keras.Model, name):
             raise UserError(
                 f"{key}: expected a model with Keras' own train step, received "
                 f"{type(model).__name__}, which defines {name}()"
             )
-
-
-class _TrainStep:
-    """What `micro_batch_train_step` returns: called once a trace, in each replica."""
-
-    def __init__(self, model, micro_batch_size, progress):
-        self._model = model
-        self._micro_batch_size = micro_batch_size
-        self._progress = progress
-        self._activity_losses_are_sums = internals.activity_losses_are_sums()
-
-    @tf.autograph.experimental.do_not_convert
-    def __call__(self, data):
-        data = tf.nest.map_structure(as_tensor, data)
-        self._prepare(data)
-        if self._progress is not None:
-            data = self._progress.mark_step(data)
-        size = self._size(data)
-        if self._statistics is not None:
-            self._statistics.begin(tf.shape(first_tensor(data))[0])
-        if size is None:  # undivided, and only known when it runs
-            gradients, state, losses = self._piece(data, 1, 1, self._state(), None)
-        else:
-            gradients, state, losses = self._over_pieces(data, size)
-        unregularized = gradients
-        gradients, regularization = self._regularized(gradients)
-        if self._statistics is not None:
-            self._statistics.regularized(unregularized, gradients, self._weights)
-        results = (gradients, state, losses, regularization)
-        if self._progress is None:
-            ready = with_dependencies(results, tf.zeros(()))
-        else:
-            ready = self._progress.mark_update(results)
-        with tf.control_dependencies([ready]):  # also what needs no gradient, like `iterations`
-            return self._update(data, *results)
-
-    def _prepare(self, data) -> None:
-        """Builds what Keras builds in the first step, and sorts the variables."""
-        model = self._model
-        if not internals.is_built(model):
-            internals.build(model, data)
-        metrics = [internals.loss_metric(model), *compiled_loss.loss_metrics(model)]
-        self._loss_metrics = {id(v) for metric in metrics for v in metric.variables}
-        self._passes = passes_of(model)
-        self._variables = [
-            v
-            for v in [*model.non_trainable_variables, *model.metrics_variables]
-            if id(v) not in self._loss_metrics
-        ] + ([] if self._passes is None else self._passes.variables)
-        self._weights = model.trainable_variables
-        self._statistics = statistics_of(model)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        self._replicas_meet = replicas > 1 and any(
-            getattr(layer, "synchronized", False) for layer in internals.layers(model)
-        )
-
-    def _size(self, data) -> int | None:
-        """Examples in the replica's batch; None where they are unknown and needn't be known."""
-        shape = first_tensor(data).shape
-        if shape[0] is None and self._micro_batch_size is not None:
-            raise UserError(
-                "micro_batch_size: expected batches of one known size, received "
-                f"x of shape {tuple(shape)}; drop the smaller last batch (a Pipeline "
-                "with shuffle=True does)"
-            )
-        return shape[0]
-
-    def _state(self) -> list:
-        return [tf.convert_to_tensor(v.value) for v in self._variables]
-
-    def _over_pieces(self, data, size: int):
-        """Gradients, new state and losses of the batch, summed over its pieces."""
-        step = self._micro_batch_size
-        if step is None or step >= size:
-            return self._piece(data, size, size, self._state(), None)
-        try:
-            return self._accumulated(data, size, None)
-        except WholeBatchNeeded:
-            return self._accumulated(data, size, self._divisors(data, size))
-
-    def _accumulated(self, data, size: int, divisors):
-        has_gradient = [False] * len(self._weights)
-
-        def add(part, part_size, totals):
-            sums, state, losses, norms = totals
-            gradients, state, new = self._piece(part, part_size, size, state, divisors)
-            if norms:
-                more = self._statistics.squared_norms(gradients, self._weights)
-                norms = [norms[0] + more / part_size]
-            for index, gradient in enumerate(gradients):
-                if gradient is not None:
-                    has_gradient[index] = True
-                    sums = [*sums[:index], add_gradient(sums[index], gradient), *sums[index + 1 :]]
-            return sums, state, [a + b for a, b in zip(losses, new, strict=True)], norms
-
-        # No constant: TensorFlow would compute zeros as large as the weights while it optimizes the
-        # graph, where an allocation that fails ends the process.
-        zero = tf.minimum(self._model.optimizer.iterations.value, 0)
-        zeros = [tf.fill(v.shape, tf.cast(zero, accumulator_dtype(v.dtype))) for v in self._weights]
-        losses = [tf.zeros((), keras.backend.floatx()) for _ in range(1 + self._num_losses())]
-        norms = [] if self._statistics is None else [tf.zeros(len(self._statistics.columns))]
-        totals = self._fold(data, size, add, (zeros, self._state(), losses, norms))
-        sums, state, losses, norms = totals
-        if norms:
-            self._statistics.pieces(norms[0], size, -(-size // self._micro_batch_size))
-        gradients = [
-            tf.cast(total, v.dtype) if has else None
-            for total, v, has in zip(sums, self._weights, has_gradient, strict=True)
-        ]
-        return gradients, state, losses
-
-    def _divisors(self, data, size: int) -> list:
-        """The sums of weights of the compiled losses over the batch, the mean over replicas.
-
-        Keras divides by masks that come out of the forward pass; of this one the graph keeps only
-        what the masks need.
-        """
-        ones = [tf.ones(())] * self._num_losses()
-
-        def add(part, part_size, totals):
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(part)
-            with keras.StatelessScope(zip(self._variables, self._state(), strict=True)):
-                losses = PieceLosses(self._model, part_size, size, ones)
-                y_pred = with_size(internals.call_for_training(self._model, x), part_size)
-                losses(y, y_pred, sample_weight)
-            return [a + b for a, b in zip(totals, losses.counts, strict=True)]
-
-        sums = self._fold(data, size, add, [tf.zeros(())] * len(ones))
-        replicas = loss_reduction.replicas()
-        return [loss_reduction.sum_over_replicas(each) / replicas for each in sums]
-
-    def _num_losses(self) -> int:
-        return len(compiled_loss.losses(self._model))
-
-    def _fold(self, data, size: int, add, totals):
-        """`add(piece, its size, totals)` over the pieces, one after the other."""
-        step = self._micro_batch_size
-        full = size // step * step
-        if not self._replicas_meet:
-            try:
-                _, sums = tf.while_loop(
-                    lambda start, totals: start < full,
-                    lambda start, totals: (
-                        start + step,
-                        add(rows_of(data, start, step), step, totals),
-                    ),
-                    (tf.constant(0), totals),
-                    parallel_iterations=1,
-                )
-            except RuntimeError as error:
-                if "merge_call" not in str(error):
-                    raise
-                self._replicas_meet = True
-        if self._replicas_meet:  # in the forward pass, which they cannot inside a loop
-            sums = totals
-            for start in range(0, full, step):
-                sums = add(rows_of(with_dependencies(sums, data), start, step), step, sums)
-        if full < size:
-            sums = add(rows_of(with_dependencies(sums, data), full, size - full), size - full, sums)
-        return sums
-
-    def _piece(self, data, size: int, whole_size: int, state, divisors):
-        """Gradients, new state and [loss, compiled losses...] that one piece adds."""
-
-        def one_pass(data, state):
-            return self._pass(data, size, whole_size, state, divisors)
-
-        if self._passes is None:
-            return one_pass(data, state)
-        return self._passes(one_pass, data, self._variables, state)
-
-    def _pass(self, data, size: int, whole_size: int, state, divisors):
-        """What `_piece` returns, of one forward and backward pass."""
-        model = self._model
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        mapping = zip(self._variables, state, strict=True)
-        with _PieceScope(mapping, self._loss_metrics) as scope:
-            with tf.GradientTape() as tape:
-                # Sums over the batch must not be weighted by the piece's share, as means are below.
-                factor = whole_size / size if self._activity_losses_are_sums else 1.0
-                with internals.activity_losses_scaled(model, factor):
-                    y_pred = internals.call_for_training(model, x)
-                if size < whole_size:
-                    y_pred = with_size(y_pred, size)
-                compiled = PieceLosses(model, size, whole_size, divisors)
-                has_loss = compiled_loss.has_loss(model)
-                losses = [compiled(y, y_pred, sample_weight)] if has_loss else []
-                for loss in scope.losses:
-                    loss = share_of_additional_loss(loss, size, whole_size)
-                    losses.append(internals.additional_loss(model, loss))
-                losses = [tf.cast(loss, keras.backend.floatx()) for loss in losses]
-                loss = sum(losses[1:], losses[0]) if losses else tf.zeros(())
-                scaled = model.optimizer.scale_loss(loss)
-            gradients = tape.gradient(scaled, [v.value for v in self._weights])
-            logs = model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-            if set(logs) != set(model.get_metrics_result()):
-                raise UserError(
-                    "micro_batch_size: expected a model whose logs are its metrics, received "
-                    f"{type(model).__name__}, whose compute_metrics() returns others"
-                )
-        share = size / whole_size
-        values = [sum((scalar(each, share) for each in losses), tf.zeros(())), *compiled.values]
-        return gradients, [scope.get_current_value(v) for v in self._variables], values
-
-    def _regularized(self, gradients):
-        """The gradients with those of the weights' regularizers, and the regularizers' loss."""
-        model = self._model
-        weights = [v for v in self._weights if v.regularizer is not None]
-        if not weights:
-            return gradients, tf.zeros(())
-        with tf.GradientTape() as tape:
-            losses = [internals.additional_loss(model, v.regularizer(v)) for v in weights]
-            loss = tf.add_n([tf.cast(each, keras.backend.floatx()) for each in losses])
-            scaled = model.optimizer.scale_loss(loss)
-        new = tape.gradient(scaled, [v.value for v in weights])
-        by_weight = {id(v): gradient for v, gradient in zip(weights, new, strict=True)}
-        return [
-            sum_of_gradients(gradient, by_weight.get(id(v)))
-            for gradient, v in zip(gradients, self._weights, strict=True)
-        ], loss
-
-    def _update(self, data, gradients, state, losses, regularization):
-        model = self._model
-        if self._passes is not None:
-            state = self._passes.before_update(self._variables, state)
-        for variable, value in zip(self._variables, state, strict=True):
-            variable.assign(value)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        count = tf.shape(first_tensor(data))[0]
-        total, *each = losses
-        loss_metric = internals.loss_metric(model)
-        loss_metric.update_state((total + regularization) * replicas, sample_weight=count)
-        # Keras has such metrics where there are several losses.
-        for metric, value in zip(compiled_loss.loss_metrics(model), each, strict=False):
-            metric.update_state(value * replicas, sample_weight=count)
-        if self._weights:
-            model.optimizer.apply_gradients(zip(gradients, self._weights, strict=True))
-        else:
-            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
-        return model.get_metrics_result()
-
-
-class _PieceScope(keras.StatelessScope):
-    """Holds back the updates of the model's state; drops those of the loss's metrics.
-
-    Other variables, such as Keras' global random generator, are not the model's: they change.
-    """
-
-    def __init__(self, mapping, dropped: set):
-        super().__init__(mapping, collect_losses=True)
-        self._kept = dropped | set(self.state_mapping)
-
-    def add_update(self, update):
-        variable, value = update
-        if id(variable) in self._kept:
-            super().add_update(update)
-        else:
-            variable.value.assign(tf.cast(value, variable.dtype))

@@ -3,7 +3,6 @@
 import math
 from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from lbkeras import checks
@@ -11,11 +10,12 @@ from lbkeras.callbacks.optimizer_settings import base_optimizer
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
 from lbkeras.keras_internals import model as internals
+from lbkeras.keras_internals.backend import on_jax
 from lbkeras.methods.noise_scale.averages import GradientNoiseAverages
 from lbkeras.methods.noise_scale.estimates import piece_estimates
-from lbkeras.methods.noise_scale.probe import GradientProbe
+from lbkeras.methods.noise_scale.pieces_statistics import statistics_of
 from lbkeras.methods.noise_scale.second_moments import has_second_moments
-from lbkeras.methods.noise_scale.statistics import GradientStatistics, statistics_of
+from lbkeras.methods.noise_scale.statistics import GradientStatistics
 
 if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
@@ -35,9 +35,10 @@ class GradientNoiseScale(PipelineCallback):
     Batches well below it can grow without needing more examples; those well above it waste them.
 
     The pieces are what training computes anyway: micro-batches (with `MicroBatches`, anywhere in
-    the list of callbacks), the replicas' parts, or both. Epochs without either end with a probe:
-    gradients of examples from the coming epoch, in 4 batches of 8 pieces, without an update; a line
-    says so. Training is bit for bit as without this callback (compiled by XLA: to rounding).
+    the list of callbacks), the parts of TensorFlow's replicas, or both. Epochs without either end
+    with a probe: gradients of examples from the coming epoch, in 4 batches of 8 pieces, without an
+    update; a line says so. Training is bit for bit as without this callback (compiled by XLA: to
+    rounding).
 
     Logs at each epoch's end `gradient_noise_scale` in examples, `gradient_noise_scale_error`, its
     standard error, `gradient_variance`, tr(Σ), `gradient_squared_norm`, |G|², and on request
@@ -214,7 +215,7 @@ class GradientNoiseScale(PipelineCallback):
     # The probe, where training has no pieces.
 
     def _may_probe(self) -> bool:
-        return self.model.distribute_strategy.num_replicas_in_sync == 1
+        return on_jax() or self.model.distribute_strategy.num_replicas_in_sync == 1
 
     def _add_probe(self, averages: GradientNoiseAverages, epoch: int) -> None:
         """Adds the estimates of a probe of the epoch that comes."""
@@ -228,13 +229,13 @@ class GradientNoiseScale(PipelineCallback):
                 f"gradient noise scale: from {probed:,} examples probed per epoch (no pieces)"
             )
         self.source = "probe"
+        probe, batches_in_pieces = _probing()
         if self._probe is None:
-            self._probe = GradientProbe(self.model, self._statistics)
+            self._probe = probe(self.model, self._statistics)
         # A probe stands for the epoch since the last one.
         decay = math.exp(-1 / self.window_epochs / _PROBED_BATCHES)
-        batches = pipeline.dataset(epoch).unbatch().batch(size, drop_remainder=True)
-        for batch in batches.batch(pieces, drop_remainder=True).take(_PROBED_BATCHES):
-            parts = [keras.tree.map_structure(lambda part: part[i], batch) for i in range(pieces)]  # noqa: B023
+        dataset = pipeline.dataset(epoch)
+        for parts in batches_in_pieces(dataset, pieces, size, _PROBED_BATCHES):
             sizes, norms, whole = self._probe(parts)
             sizes = np.broadcast_to(sizes, norms.shape)
             averages.add(*piece_estimates(sizes, norms, whole), decay)
@@ -245,3 +246,14 @@ class GradientNoiseScale(PipelineCallback):
         if wanted is None:
             wanted = min(max(pipeline.num_examples // 10, 1024), 8192)
         return min(wanted, pipeline.steps_per_epoch * pipeline.batch_size)
+
+
+def _probing():
+    """On the backend that runs, the class of the probe, and what makes its batches."""
+    if on_jax():
+        from lbkeras.methods.noise_scale import jax_probe
+
+        return jax_probe.GradientProbe, jax_probe.batches_in_pieces
+    from lbkeras.methods.noise_scale import tensorflow_probe
+
+    return tensorflow_probe.GradientProbe, tensorflow_probe.batches_in_pieces

@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from lbkeras.keras_internals import optimizer as optimizer_internals
 
@@ -21,14 +21,14 @@ def inverse_roots(optimizer) -> list:
     pixel that is nearly always black) would outweigh all others.
     """
     beta = optimizer.beta_2
-    t = tf.cast(tf.maximum(optimizer.iterations.value, 1), tf.float32)
-    correction = -tf.math.expm1(t * np.log(beta))
-    share = (1 - beta) / -tf.math.expm1((t + 1) * np.log(beta))
+    t = ops.cast(ops.maximum(optimizer.iterations.value, 1), "float32")
+    correction = -ops.expm1(t * np.log(beta))
+    share = (1 - beta) / -ops.expm1((t + 1) * np.log(beta))
     inverses = []
     for moment in _second_moments(optimizer):
-        v = tf.cast(moment.value, tf.float32) / correction
-        v += share * (tf.reduce_mean(v) - v)
-        inverses.append(1 / (tf.sqrt(v) + optimizer.epsilon))
+        v = ops.cast(moment.value, "float32") / correction
+        v += share * (ops.mean(v) - v)
+        inverses.append(1 / (ops.sqrt(v) + optimizer.epsilon))
     return inverses
 
 

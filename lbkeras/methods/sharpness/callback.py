@@ -8,13 +8,14 @@ import numpy as np
 from lbkeras import checks
 from lbkeras.callbacks.pipeline_callback import PipelineCallback
 from lbkeras.errors import UserError
-from lbkeras.methods.sharpness.flat_loss import FlatLoss
+from lbkeras.keras_internals.backend import check_backend
 from lbkeras.methods.sharpness.maximum import sharpness
 from lbkeras.methods.sharpness.random_subspace import RandomSubspace
 from lbkeras.metrics import sharpness_name
 
 if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
+    from lbkeras.methods.sharpness.flat_loss import FlatLoss
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -89,6 +90,7 @@ class Sharpness(PipelineCallback):
         seed: int = 0,
     ):
         super().__init__(pipeline)
+        check_backend("Sharpness")
         for name, values in (("epsilons", epsilons), ("subspace_dimensions", subspace_dimensions)):
             if not isinstance(values, tuple | list) or not values:
                 raise UserError(f"{name}: expected a tuple of at least one, received {values!r}")
@@ -114,6 +116,8 @@ class Sharpness(PipelineCallback):
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
+        from lbkeras.methods.sharpness.flat_loss import FlatLoss
+
         FlatLoss.check(self.model)
         weights = sum(int(np.prod(v.shape)) for v in self.model.trainable_variables)
         for dimensions in self.subspace_dimensions:
@@ -133,6 +137,8 @@ class Sharpness(PipelineCallback):
 
     def measure(self) -> dict[str, float]:
         """What the callback logs, of the model as it is now."""
+        from lbkeras.methods.sharpness.flat_loss import FlatLoss
+
         loss = FlatLoss(self.model, self.pipeline, self.examples, self.batch_size)
         progress = _Progress(loss, self._most_passes() if self.params.get("verbose") else None)
         value = progress.value_and_gradient(loss.weights)[0]
@@ -160,7 +166,7 @@ class Sharpness(PipelineCallback):
 class _Progress:
     """The loss, which says now and then how many passes it has made of about how many."""
 
-    def __init__(self, loss: FlatLoss, passes: int | None):
+    def __init__(self, loss: "FlatLoss", passes: int | None):
         self._loss = loss
         self._passes = passes
         self._done = 0

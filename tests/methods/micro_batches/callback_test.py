@@ -12,7 +12,8 @@ import tensorflow as tf
 from lbkeras.callbacks import BatchSizeScheduler, MicroBatches
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
-from lbkeras.layers.replicas import replica_context, sum_over_replicas
+from lbkeras.keras_internals.replica_context import replica_context
+from lbkeras.layers.replicas import sum_over_replicas
 from lbkeras.planning import Phase, Plan
 from lbkeras.trainers import micro_batch_train_step
 

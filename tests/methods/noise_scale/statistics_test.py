@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from lbkeras.analysis import GradientNoiseAverages
 from lbkeras.errors import UserError
-from lbkeras.methods.noise_scale.probe import GradientProbe
+from lbkeras.methods.noise_scale.tensorflow_probe import GradientProbe
 from lbkeras.trainers import GradientStatistics, micro_batch_train_step
 
 WORDS = np.array([[0, 1], [1, 1], [2, 0], [3, 3], [1, 2], [0, 0]])

@@ -1,4 +1,4 @@
-"""The gradients of a few batches in pieces, without an update."""
+"""The gradients of a few batches in pieces on TensorFlow, without an update."""
 
 import keras
 import numpy as np
@@ -81,3 +81,20 @@ class GradientProbe:
 
 def _first(data):
     return next(part for part in tf.nest.flatten(data) if part is not None)
+
+
+def batches_in_pieces(dataset, pieces: int, size: int, most: int):
+    """Batches of so many pieces, from the examples of a pass in order.
+
+    Args:
+        dataset: the batches of the pass, a `tf.data.Dataset`.
+        pieces: of each batch.
+        size: examples in a piece.
+        most: batches.
+
+    Yields:
+        Lists of pieces.
+    """
+    batches = dataset.unbatch().batch(size, drop_remainder=True)
+    for batch in batches.batch(pieces, drop_remainder=True).take(most):
+        yield [keras.tree.map_structure(lambda part: part[i], batch) for i in range(pieces)]  # noqa: B023

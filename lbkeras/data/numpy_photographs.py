@@ -1,0 +1,143 @@
+"""Photographs of any size without TensorFlow: what `lbkeras.data.imagenet` makes of them.
+
+`decode(element, seed)` takes `(encoded, label)`, bytes and a number, to `(image, label)`, image
+uint8 `(size, size, 3)`. PNG images come out of `center_crop` as TensorFlow's do; of JPEG images
+TensorFlow decodes the crop alone and by a faster, less accurate transform.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lbkeras.data.decode_image import decode_image
+
+_ATTEMPTS = 10
+
+
+def center_crop(size: int = 224, resize: int = 256) -> Callable:
+    """Evaluation crop of ImageNet: resized to a shorter side of `resize`, the central square.
+
+    Done as one crop and one resize, as `lbkeras.data.imagenet.center_crop`.
+
+    Args:
+        size: side of the result in pixels. Default 224.
+        resize: length to which the shorter side would be resized first, at least `size`.
+            Default 256.
+
+    Returns:
+        `decode(element, seed=None)`.
+
+    Raises:
+        ValueError: `resize` smaller than `size`; from `decode`, a damaged image.
+    """
+    if resize < size:
+        raise ValueError(f"resize: expected at least size ({size}), received {resize}.")
+
+    def decode(element, seed=None):
+        encoded, label = element
+        image = decode_image(encoded)
+        height, width, _ = image.shape
+        shorter = np.float32(min(height, width))
+        side = max(1, int(np.rint(shorter * np.float32(size / resize))))
+        top, left = (height - side) // 2, (width - side) // 2
+        return resized(image[top : top + side, left : left + side], size), label
+
+    return decode
+
+
+def random_resized_crop(
+    size: int = 224,
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Callable:
+    """Training crop of ImageNet: a random rectangle, resized to a square, mirrored half the time.
+
+    Of the distribution of `lbkeras.data.imagenet.random_resized_crop`, with draws of its own: those
+    of a NumPy generator that `seed` starts.
+
+    Args:
+        size: side of the result in pixels. Default 224.
+        area: `(smallest, largest)` fraction of the image. Default (0.08, 1).
+        aspect: `(smallest, largest)` width over height. Default (3/4, 4/3).
+
+    Returns:
+        `decode(element, seed)`: seed integers, at least 0; the result depends on nothing else.
+
+    Raises:
+        ValueError: from `decode`, a damaged image.
+
+    Reference: Szegedy et al., "Going Deeper with Convolutions", arXiv:1409.4842, section 6;
+    Goyal et al., arXiv:1706.02677, section 5.1.
+    """
+
+    def decode(element, seed: Sequence[int]):
+        encoded, label = element
+        random = np.random.default_rng([int(each) for each in seed])
+        image = decode_image(encoded)
+        height, width, _ = image.shape
+        top, left, height, width = random_window(height, width, random, area, aspect)
+        image = resized(image[top : top + height, left : left + width], size)
+        return (image[:, ::-1] if random.integers(2) else image), label
+
+    return decode
+
+
+def random_window(
+    height: int,
+    width: int,
+    random: np.random.Generator,
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+) -> tuple[int, int, int, int]:
+    """`(top, left, height, width)` of a random rectangle in an image.
+
+    The aspect ratio is uniform on `aspect`; the height is uniform between those at which the
+    rectangle covers the fractions `area` of the image, or at most all that fits; the place is
+    uniform. After 10 attempts of another area or size it is the whole image.
+    """
+    least, most = (share * height * width for share in area)
+    for _ in range(_ATTEMPTS):
+        ratio = random.uniform(*aspect)
+        highest = min(round(np.sqrt(most / ratio)), height, int((width + 0.5 - 1e-7) / ratio))
+        lowest = min(round(np.sqrt(least / ratio)), highest)
+        high = int(random.integers(lowest, highest, endpoint=True))
+        wide = round(high * ratio)
+        if high * wide < least:  # by rounding
+            high, wide = high + 1, round((high + 1) * ratio)
+        elif high * wide > most:
+            high, wide = high - 1, round((high - 1) * ratio)
+        if least <= high * wide <= most and 0 < high <= height and 0 < wide <= width:
+            top = int(random.integers(max(1, height - high)))
+            return top, int(random.integers(max(1, width - wide))), high, wide
+    return 0, 0, height, width
+
+
+def resized(image: np.ndarray, size: int) -> np.ndarray:
+    """An image as a square, by bilinear interpolation between the centers of pixels.
+
+    Args:
+        image: uint8 `(height, width, channels)`.
+        size: side of the result in pixels.
+    """
+    height, width, _ = image.shape
+    above, below, down = _neighbors(height, size)
+    left, right, across = _neighbors(width, size)
+    across = across[None, :, None]
+    # The columns of the rows that are needed, once each: fewer than two for each row of the result.
+    rows, places = np.unique(np.concatenate([above, below]), return_inverse=True)
+    needed = image[rows]
+    lower = needed[:, left].astype(np.float32)
+    lines = lower + (needed[:, right] - lower) * across
+    top = lines[places[:size]]
+    mean = top + (lines[places[size:]] - top) * down[:, None, None]
+    return np.rint(mean).astype(np.uint8)
+
+
+def _neighbors(length: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each pixel of the result the pixels on both sides, and how far it is from the first."""
+    scale = np.float32(length) / np.float32(size)
+    places = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
+    floor = np.floor(places)
+    first = np.maximum(floor, 0).astype(np.int64)
+    last = np.minimum(np.ceil(places), length - 1).astype(np.int64)
+    return first, last, places - floor

@@ -1,0 +1,38 @@
+"""Which backend of Keras runs, and on which something works."""
+
+import keras
+
+from lbkeras.errors import UserError
+
+_NAMES = {"jax": "JAX", "tensorflow": "TensorFlow"}
+
+
+def check_backend(what: str, *expected: str) -> None:
+    """Refuses a backend on which something does not work.
+
+    Args:
+        what: the public name or the argument, for the message.
+        expected: backends as `keras.backend.backend()` names them; none: "tensorflow".
+
+    Raises:
+        UserError: another one runs.
+    """
+    expected = expected or ("tensorflow",)
+    received = keras.backend.backend()
+    if received not in expected:
+        names = " or ".join(_NAMES[each] for each in expected)
+        raise UserError(f"{what}: expected Keras' {names} backend, received {received}")
+
+
+def on_jax() -> bool:
+    """Whether Keras' backend is JAX."""
+    return keras.backend.backend() == "jax"
+
+
+def num_replicas() -> int:
+    """The replicas of `tf.distribute` that run the code being traced together; 1 on JAX."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    from lbkeras.keras_internals import tensorflow_replicas
+
+    return tensorflow_replicas.num_replicas()

@@ -1,0 +1,83 @@
+"""What a batch on JAX is divided into."""
+
+from typing import Any
+
+import jax
+import keras
+from jax import numpy as jnp
+
+from lbkeras.errors import UserError
+
+
+def count_devices() -> int:
+    """Devices that have a part of each batch: those of Keras' distribution, or one."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
+
+
+def described(state: Any, data: Any) -> tuple[Any, Any]:
+    """Shapes, dtypes and places of a step's arguments, for the compiler.
+
+    Args:
+        state: the model's, which every device of Keras' distribution has.
+        data: the batch, of which each has its rows.
+    """
+    distribution = keras.distribution.distribution()
+
+    def of_state(part):
+        if distribution is None:
+            return jax.ShapeDtypeStruct(part.shape, part.dtype)
+        mesh = distribution.device_mesh.backend_mesh
+        everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        return jax.ShapeDtypeStruct(part.shape, part.dtype, sharding=everywhere)
+
+    def of_data(part):
+        if distribution is None:
+            return jax.ShapeDtypeStruct(part.shape, part.dtype)
+        layout = distribution.get_data_layout(part.shape).backend_layout
+        return jax.ShapeDtypeStruct(part.shape, part.dtype, sharding=layout)
+
+    return jax.tree.map(of_state, state), jax.tree.map(of_data, data)
+
+
+def examples_of(data: Any) -> int:
+    """The examples in a batch or piece, on all devices."""
+    return jax.tree.leaves(data)[0].shape[0]
+
+
+def stacked_and_rest(data: Any, size: int) -> tuple[Any, Any]:
+    """The equal pieces of a batch, stacked along a new first axis, and the smaller last one.
+
+    With several devices, each of which has as many rows in a stretch, a piece has rows of each.
+
+    Args:
+        data: arrays, None where there is none, in any structure.
+        size: examples in a piece, on all devices.
+
+    Returns:
+        Arrays of shape (pieces, size, ...), and those of the rest or None without one.
+
+    Raises:
+        UserError: sparse data.
+    """
+    for part in jax.tree.leaves(data):
+        if not hasattr(part, "reshape") or not hasattr(part, "shape"):
+            kind = type(part).__name__
+            raise UserError(f"micro_batch_size: expected dense data, received a {kind}")
+    whole, devices = examples_of(data), count_devices()
+    full = whole // size * size
+
+    def divided(part):
+        rows = jnp.reshape(part, (devices, whole // devices, *part.shape[1:]))
+        first, rest = rows[:, : full // devices], rows[:, full // devices :]
+        first = first.reshape(devices, full // size, size // devices, *part.shape[1:])
+        first = jnp.swapaxes(first, 0, 1).reshape(full // size, size, *part.shape[1:])
+        return first, rest.reshape(whole - full, *part.shape[1:])
+
+    parts, structure = jax.tree.flatten(data)
+    stacked, rest = zip(*(divided(part) for part in parts), strict=True)
+    stacked, rest = structure.unflatten(stacked), structure.unflatten(rest)
+    return stacked, rest if full < whole else None
