@@ -11,6 +11,7 @@ import pytest
 from lbkeras.data import imagenet, numpy_photographs, numpy_sets
 from lbkeras.data.images import describe_images, load_images
 from lbkeras.data.numpy_sets import load_arrays, load_set, prepared_set
+from lbkeras.data.order import epoch_order, step_seeds
 from lbkeras.errors import UserError
 from tests.data.decode_image_test import photograph
 from tests.data.images_test import real_data
@@ -114,13 +115,18 @@ def test_no_tensorflow_is_needed(data_dir, tmp_path):  # noqa: F811
 import sys
 sys.modules.update(tensorflow=None, tensorflow_datasets=None)
 import numpy as np
-from lbkeras.data.load import _source, describe
-from lbkeras.data.numpy_photographs import center_crop
+from lbkeras import data
+from lbkeras.data.load import describe
 folder = {data_dir!r}
-images, labels = _source("gray", "train", folder)
-image, _ = _source("photographs", "test", folder).decoded(center_crop(8, 10))[4]
-np.savez({str(tmp_path / "read")!r}, images=images, labels=labels, image=image)
 print(describe("gray", folder))
+gray = data.load("gray", "train", {GRAY}, data_dir=folder, training=False)
+(images, labels), = gray.dataset()
+test = data.load("photographs", "test", 9, data_dir=folder, image_size=8, resize=10)
+(decoded, _), = test.dataset()
+train = data.load("photographs", "train", 9, data_dir=folder, image_size=8)
+(augmented, _), *_ = train.dataset(epoch=1)
+np.savez({str(tmp_path / "read")!r}, images=images, labels=labels, decoded=decoded,
+         augmented=augmented)
 """
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", program]
@@ -134,7 +140,12 @@ print(describe("gray", folder))
         np.testing.assert_array_equal(read[name], part)
     decode = numpy_photographs.center_crop(8, 10)
     examples = prepared_set("photographs", "test", data_dir, decode=decode)
-    np.testing.assert_array_equal(read["image"], examples[4][0])
+    np.testing.assert_array_equal(read["decoded"], [image for image, _ in examples])
+    decode = numpy_photographs.random_resized_crop(8)
+    encoded = load_set("photographs", "train", data_dir)
+    seeds = step_seeds(0, 1, 1)[0, 0], 0
+    first = epoch_order(PHOTOGRAPHS, 0, 1)[0]
+    np.testing.assert_array_equal(read["augmented"][0], decode(encoded[first], seeds)[0])
 
 
 @pytest.mark.parametrize("name, split", [("mnist", "test[:20%]"), ("cifar10", "test[1%:11%]")])
