@@ -63,7 +63,8 @@ class BatchSizeScheduler(PipelineCallback):
     `fit(verbose=0)` is silent, a line says updates, seconds of training and examples, and how many
     updates and seconds the first batch size would have taken; beside a `ProgressBar` for many short
     runs it is left out. Costs a look at the clock per step; the first epoch at a new batch size
-    traces the model once more.
+    traces the model once more. On Keras' JAX backend a Plan's batch sizes are compiled one after the
+    other while the epochs before them run.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
@@ -98,6 +99,7 @@ class BatchSizeScheduler(PipelineCallback):
             "verbose", +verbose if isinstance(verbose, bool) else verbose, minimum=0
         )
         self._steered = None
+        self._compiled_with = None
         self._summary = FitSummary()
         self._forget_epoch()
         if isinstance(schedule, Plan) and schedule.num_examples != pipeline.num_examples:
@@ -148,6 +150,7 @@ class BatchSizeScheduler(PipelineCallback):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         self._summary = FitSummary()
+        self._compiled_with = None
         borrow_momentum(self.model)
         if isinstance(self.schedule, Plan):
             self._check_plan(self.schedule)
@@ -196,7 +199,28 @@ class BatchSizeScheduler(PipelineCallback):
             change = f", learning rate {' -> '.join(rates)}" if rates[0] != rates[1] else ""
             sizes = f"batch size {before} -> {self.pipeline.batch_size}"
             self._say(f"Epoch {epoch + 1}: {sizes}{change}{self._reason()}")
+        if keras.backend.backend() == "jax":
+            self._compile_coming(epoch)
         self._summary.begin_epoch(self.pipeline.batch_size)
+
+    def _compile_coming(self, epoch: int) -> None:
+        """Compiles the step at the Plan's coming batch sizes, while the epochs before them run."""
+        if not isinstance(self.schedule, Plan):
+            return
+        from lbkeras.keras_internals.jax_trainer import compile_ahead
+
+        momentum = self.schedule.momentum(epoch)  # its value is in the program
+        if momentum == self._compiled_with:
+            return
+        self._compiled_with = momentum
+        sizes = []
+        for later in range(epoch, (self.params or {}).get("epochs", 0)):
+            if self.schedule.momentum(later) != momentum:
+                break
+            sizes.append(self.schedule.batch_size(later))
+        for size in dict.fromkeys(sizes):
+            if size != self.pipeline.batch_size:
+                compile_ahead(self.model, self.pipeline.copy(size).element_spec)
 
     def _set_learning_rate(self, epoch: int) -> None:
         """Sets the epoch's learning rate, where this callback does."""
