@@ -73,14 +73,25 @@ class Child:
             self._process.kill()
         self._process.wait()
 
+    def found(self) -> dict:
+        """What it has written so far."""
+        return json.loads(self._result.read_text()) if self._result.exists() else {}
+
     def result(self) -> dict:
-        """What it found, or how it ended without."""
-        if self._process.poll() == 0 and self._result.exists():
-            return json.loads(self._result.read_text())
+        """What it found, and how it ended if it was not well."""
+        if self._process.poll() == 0:
+            return self.found()
         if self._process.returncode in (None, -9):
-            return {"error": "not done in time"}
+            return self.found() | {"error": "not done in time"}
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return {"error": " | ".join(lines[-3:])[-600:]}
+        return self.found() | {"error": " | ".join(lines[-3:])[-600:]}
+
+
+def write(path: Path, found: dict) -> None:
+    """Writes what a child has found, atomically."""
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(found))
+    os.replace(new, path)
 
 
 def wait(children, seconds: float, look=lambda: None, every=0.2) -> None:

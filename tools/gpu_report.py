@@ -30,6 +30,8 @@ import time
 import traceback
 from pathlib import Path
 
+from gpu_processes import Child, use_cache, wait, write
+
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -39,6 +41,7 @@ DEFAULT_PARTS = ("platform", "compile", "fit", "ghosts", "short_fit", "memory", 
 PARTS = (*DEFAULT_PARTS, "updates", "equality", "torch")
 SPARE_SECONDS = 6  # for the end of the process
 SHARE_TO_COMPILE = 0.4  # of all time, at most
+MOST_SECONDS_OF_MEMORY = 40
 
 
 class Report:
@@ -48,7 +51,6 @@ class Report:
         path: of the file.
         scratch: a folder for what is thrown away.
         children: processes that are stopped at the end.
-        background: threads that are waited for at the end.
         speeds: seconds of an epoch of lbkeras' fit, by batch size.
         compiled_epochs: of the plans whose programs were compiled before.
     """
@@ -57,7 +59,7 @@ class Report:
         self.path = folder / "gpu_report.json"
         self.scratch = Path(tempfile.mkdtemp(prefix="gpu_report_"))
         self.data = {"parts": {}}
-        self.children, self.background = [], []
+        self.children = []
         self.speeds, self.compiled_epochs = {}, None
         self.seconds = 60 * minutes
         self._begin = time.monotonic()
@@ -112,14 +114,9 @@ def main():
     arguments = _arguments()
     if arguments.child:
         os.nice(arguments.nice)
-        made = child(json.loads(arguments.child), arguments)
-        new = arguments.result.with_suffix(".new")
-        new.write_text(json.dumps(made))
-        os.replace(new, arguments.result)
+        write(arguments.result, child(json.loads(arguments.child), arguments))
         return
     report = Report(arguments.out, arguments.minutes)
-    from gpu_processes import use_cache
-
     use_cache(report.scratch / "cache")
     for part in PARTS:
         if part in arguments.parts:
@@ -129,8 +126,6 @@ def main():
             except Exception as error:  # the other parts are still wanted
                 traceback.print_exc()
                 report.note(part, "error", f"{type(error).__name__}: {str(error)[:500]}")
-    for thread in report.background:
-        thread.join(max(report.seconds_left() - 1, 0))
     report.finish("done")
 
 
@@ -144,7 +139,7 @@ def _arguments():
     parser.add_argument("--skip", default="", help="parts that are left out")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try the script itself")
     parser.add_argument("--data", type=Path, default=Path(".gpu/cifar10_jpeg.npz"))
-    parser.add_argument("--epochs", type=int, default=0, help="of smith2018 at most; 0: 100")
+    parser.add_argument("--epochs", type=int, default=0, help="of smith2018 at most; 0: 80")
     parser.add_argument("--first_seed", type=int, default=0, help="of smith2018")
     parser.add_argument("--rounds", type=int, default=7, help="timings of each figure")
     parser.add_argument("--steps_per_execution", type=int, default=1, help="of lbkeras' fit")
@@ -168,6 +163,7 @@ def child(task: dict, arguments) -> dict:
 
     functions = {
         "arm": gpu_smith2018.run_arm,
+        "measure": gpu_training.measure,
         "momentum": gpu_training.momentum_change,
         "short_fit": gpu_equality.short_fits,
     }
@@ -193,9 +189,7 @@ def _run(part: str, report: Report, arguments) -> None:
 
         getattr(gpu_equality, part)(report, arguments)
     elif part == "memory":
-        thread = threading.Thread(target=_memory, args=(report, arguments), daemon=True)
-        report.background.append(thread)
-        thread.start()
+        memory(report, arguments)
     elif part == "fit":
         import gpu_training
 
@@ -234,7 +228,6 @@ def compile_all(report: Report, arguments) -> None:
     import gpu_smith2018
     import gpu_training
     import numpy as np
-    from gpu_processes import Child, wait
 
     if not arguments.tiny:
         found = "CIFAR-10" if arguments.data.exists() else f"random: no {arguments.data}"
@@ -245,12 +238,16 @@ def compile_all(report: Report, arguments) -> None:
     first = gpu_training.batches(arguments)
     tasks, later = [], []
     if "fit" in arguments.parts:
-        tasks = [{"what": what, "batch": batch} for batch in first[::-1] for what in ("bare", "fit")]
+        tasks = [
+            {"what": what, "batch": batch} for batch in first[::-1] for what in ("bare", "fit")
+        ]
         tasks.append({"what": "plain", "batch": first[0]})
     if "smith2018" in arguments.parts:
-        report.compiled_epochs = arguments.epochs or (3 if arguments.tiny else 100)
+        report.compiled_epochs = gpu_smith2018.planned(arguments)
         later = gpu_smith2018.programs(report.compiled_epochs, arguments.tiny)
         later = later[:1] if arguments.tiny else later
+    if "memory" in arguments.parts:
+        later += [task | {"only": "compile"} for task in _memory_tasks(arguments)]
     children = [Child(task, report.scratch, arguments) for task in tasks]
     if "short_fit" in arguments.parts:
         children += gpu_equality.start_short_fits(report, arguments)
@@ -269,21 +266,19 @@ def compile_all(report: Report, arguments) -> None:
     look()
 
 
-def _memory(report: Report, arguments) -> None:
-    """Peaks of processes whose programs are in the cache, and a change of momentum."""
-    from gpu_processes import Child, wait
+def memory(report: Report, arguments) -> None:
+    """Peaks of processes whose programs are in the cache, and what a change of momentum costs."""
+    children = [Child(task, report.scratch, arguments) for task in _memory_tasks(arguments)]
+    report.children += children
+    wait(children, min(MOST_SECONDS_OF_MEMORY, report.seconds_left() - 5))
+    for each in children:
+        report.note("memory", each.name, each.result())
 
+
+def _memory_tasks(arguments) -> list[dict]:
     batch, micro = (16, 8) if arguments.tiny else (5120, 640)
     tasks = [{"what": "fit", "batch": batch, "micro": each} for each in (None, micro)]
-    tasks.append({"what": "momentum", "batch": 8 if arguments.tiny else 640})
-    for name in ("compiling", "with what the first had compiled"):
-        if report.seconds_left() < 20:
-            return
-        children = [Child(task, report.scratch, arguments, nice=5) for task in tasks]
-        report.children += children
-        wait(children, report.seconds_left() - 5)
-        for each in children:
-            report.note("memory", f"{each.name}, {name}", each.result())
+    return [*tasks, {"what": "momentum", "batch": 8 if arguments.tiny else 640}]
 
 
 if __name__ == "__main__":

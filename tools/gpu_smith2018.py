@@ -7,8 +7,9 @@ import gpu_training
 from gpu_processes import Child, wait
 
 ARMS = ("original", "increase_batch", "increased_learning_rate", "increased_momentum")
-EPOCHS = (100, 80, 60, 50, 40, 30, 20, 10)  # of which the most are taken that fit
-SHARE = 0.8  # of the time that is left, as four processes take turns less well than one
+PLANNED_EPOCHS = 80  # for which everything is compiled beforehand
+FEWER_EPOCHS = (60, 50, 40, 30, 20, 10)  # where the time does not suffice
+SHARE = 0.8  # of the time that is left, for those
 SECONDS_TO_START = 30
 SECONDS_TO_COMPILE = 120  # for the first epoch of a plan whose programs are not in the cache
 SECONDS_TO_END = 4
@@ -81,8 +82,9 @@ def run_arm(task: dict, arguments) -> dict:
     scheduler = callbacks.BatchSizeScheduler(train, plan, verbose=1)
     begin = time.perf_counter()
     if first is not None:
-        model.fit(train, initial_epoch=first, epochs=first + 1, validation_data=test, verbose=0,
-                  callbacks=[scheduler])  # fmt: skip
+        gpu_training.compile_only(
+            model, train, task["batch"], [scheduler], initial_epoch=first, validation_data=test
+        )
         return {"first epoch, s": round(time.perf_counter() - begin, 1)}
     statistics = callbacks.TrainingStatistics(train)
     every = 1 if arguments.tiny else 5
@@ -126,23 +128,30 @@ def smith2018(report, arguments):
         report.say(f"smith2018: {line}")
 
 
+def planned(arguments) -> int:
+    """Epochs for which everything is compiled beforehand."""
+    return arguments.epochs or (3 if arguments.tiny else PLANNED_EPOCHS)
+
+
 def _epochs(report, arguments) -> int:
-    """The planned number if it fits by the speeds that were measured, else the next that does."""
-    planned = arguments.epochs or (3 if arguments.tiny else EPOCHS[0])
-    speeds = dict(report.speeds)
+    """The planned number if it fits by the speeds that were measured, else the next that does.
+
+    The sum of the arms one after another is what a device needs for them at most: side by side none
+    waits for its host.
+    """
+    number, speeds = planned(arguments), report.speeds
     if not speeds or arguments.tiny:
-        return planned
-    nearest = {size: min(speeds, key=lambda each, s=size: abs(each - s)) for size in range(1, 6000)}
-    for epochs in (planned, *(each for each in EPOCHS if each < planned)):
-        plans = [plan_of(arm, epochs, False) for arm in ARMS]
+        return number
+    for epochs in (number, *(each for each in FEWER_EPOCHS if each < number)):
         cost = sum(
-            phase.epochs * speeds[nearest[phase.batch_size]]
-            for plan in plans
-            for phase in plan.phases
+            phase.epochs * speeds[min(speeds, key=lambda each: abs(each - phase.batch_size))]
+            for arm in ARMS
+            for phase in plan_of(arm, epochs, False).phases
         )
         left = report.seconds_left() - SECONDS_TO_START - SECONDS_TO_END
-        left -= 0 if epochs == report.compiled_epochs else SECONDS_TO_COMPILE
-        if cost <= SHARE * left:
+        if epochs == report.compiled_epochs and cost <= left:
+            break
+        if epochs != report.compiled_epochs and cost <= SHARE * (left - SECONDS_TO_COMPILE):
             break
     report.note("smith2018", "seconds expected of all arms, one after another", round(cost, 1))
     return epochs

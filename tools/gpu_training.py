@@ -5,6 +5,7 @@ the same gather, augmentation, model and Keras' SGD, data on the device.
 """
 
 import concurrent.futures
+import contextlib
 import functools
 import io
 import os
@@ -12,10 +13,12 @@ import statistics
 import time
 
 import numpy as np
+from gpu_processes import Child, count_cache, wait, write
 
 BATCHES = (128, 640, 3200)
 PADDING = 4
 LEARNING_RATE = 0.01
+LARGEST_TO_TRAIN = 640  # examples in a batch, where many processes compile at once
 
 
 # Data
@@ -196,14 +199,14 @@ class OwnFit:
             steps_per_execution=arguments.steps_per_execution,
         )
         self.clock = clock()
-        self._callbacks = [self.clock, callbacks.BatchSizeScheduler(self.pipeline, plan)]
+        self.callbacks = [self.clock, callbacks.BatchSizeScheduler(self.pipeline, plan)]
         if micro_batch_size is not None:
-            self._callbacks.append(callbacks.MicroBatches(self.pipeline, micro_batch_size))
+            self.callbacks.append(callbacks.MicroBatches(self.pipeline, micro_batch_size))
         self.steps = self.pipeline.steps_per_epoch
 
     def seconds(self, epochs: int) -> float:
         """Of an epoch, the mean of so many."""
-        self.model.fit(self.pipeline, epochs=epochs, verbose=0, callbacks=self._callbacks)
+        self.model.fit(self.pipeline, epochs=epochs, verbose=0, callbacks=self.callbacks)
         return self.clock.seconds / epochs
 
 
@@ -268,13 +271,47 @@ MAKERS = {"bare": Bare, "fit": OwnFit, "plain": PlainFit}
 
 
 def compile_one(task: dict, arguments) -> dict:
-    """Trains an epoch of `task["what"]` at `task["batch"]`: what it compiles stays in the cache."""
+    """Puts the programs of `task["what"]` at `task["batch"]` into the cache.
+
+    With `only` nothing is left to be trained, otherwise an epoch is.
+    """
     begin = time.perf_counter()
-    more = {"micro_batch_size": task["micro"]} if task.get("micro") else {}
-    made = MAKERS[task["what"]](arguments, task["batch"], **more)
-    made.seconds(1)
-    first = time.perf_counter() - begin
-    return {"first epoch, s": round(first, 1), **_peak()}
+    if task["what"] == "fit":
+        made = OwnFit(arguments, task["batch"], task.get("micro"))
+        if task.get("only"):
+            compile_only(made.model, made.pipeline, task["batch"], made.callbacks)
+        else:
+            made.seconds(1)
+    else:
+        made = MAKERS[task["what"]](arguments, task["batch"])
+        if task["batch"] <= LARGEST_TO_TRAIN:
+            made.seconds(1)
+    return {"seconds": round(time.perf_counter() - begin, 1), **_peak()}
+
+
+def compile_only(model, train, batch: int, callbacks: list, **more) -> None:
+    """Compiles a `fit`'s train step, with an epoch of training where the batch is small.
+
+    Many processes compile at once, and a device has not the memory to train large batches in all.
+    """
+    import keras
+
+    from lbkeras.keras_internals.jax_trainer import compile_ahead
+
+    class Compiled(Exception):
+        pass
+
+    class Compile(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            future = compile_ahead(self.model, train.element_spec)
+            if future is not None:
+                future.result()
+                raise Compiled
+
+    callbacks = [*callbacks, *([Compile()] if batch > LARGEST_TO_TRAIN else [])]
+    first = more.get("initial_epoch", 0)
+    with contextlib.suppress(Compiled):
+        model.fit(train, epochs=first + 1, verbose=0, callbacks=callbacks, **more)
 
 
 def _peak() -> dict:
@@ -291,49 +328,78 @@ def momentum_change(task: dict, arguments) -> dict:
     return {"first step after it, s": round(made.clock.first_step, 2)}
 
 
-# The parts
+def measure(task: dict, arguments) -> dict:
+    """The figures of part `fit`, written as they come, and `speeds`, seconds of fit's epochs."""
+    found = {}
+    speeds = {}
+    for batch in batches(arguments):
+        for key, value in _measured(batch, arguments, speeds):
+            found[key] = value
+            write(arguments.result, {"found": found, "speeds": speeds})
+    return {"found": found, "speeds": speeds}
+
+
+def _measured(batch: int, arguments, speeds: dict):
+    """Names and figures of one batch size, as they come."""
+    cache = count_cache()
+    names = ["bare", "fit"] + ["plain"] * (batch == batches(arguments)[0])
+    made, first = {}, {}
+    for name in names:
+        before, begin = dict(cache), time.perf_counter()
+        made[name] = MAKERS[name](arguments, batch)
+        made[name].seconds(1)
+        first[name] = {
+            "seconds": round(time.perf_counter() - begin, 2),
+            **{f"cache {key}": cache[key] - before[key] for key in cache},
+        }
+    yield f"batch {batch}: first epoch, of programs in the cache", first
+    times = {name: [] for name in names}
+    for index in range(2 if arguments.tiny else arguments.rounds):
+        shift = index % len(names)
+        for name in names[shift:] + names[:shift]:
+            times[name].append(made[name].seconds(2))
+    speeds[batch] = statistics.median(times["fit"])
+    figures = {}
+    for name, each in times.items():
+        low, middle, high = statistics.quantiles(each, n=4)
+        figures[name] = {
+            "images a second": round(made[name].steps * batch / middle),
+            "milliseconds a step": round(1000 * middle / made[name].steps, 3),
+            "quartiles": [round(1000 * end / made[name].steps, 3) for end in (low, high)],
+            "seconds of epochs": [round(value, 4) for value in each],
+        }
+    figures["bare"]["MB of temporaries"] = round(made["bare"].temporary_bytes / 1e6)
+    yield f"batch {batch}", figures
+    for name in names[1:]:
+        ratios = [
+            made[name].steps * bare / value / made["bare"].steps
+            for value, bare in zip(times[name], times["bare"], strict=True)
+        ]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        note = {"median": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}
+        yield f"batch {batch}: {name} / bare, images a second", note
+
+
+# The part
 
 
 def fit(report, arguments):
-    """Images a second of the bare loop, of lbkeras' fit and of Keras' own, in turn."""
-    from gpu_processes import count_cache
+    """Images a second of the bare loop, of lbkeras' fit and of Keras' own, in turn.
 
-    for batch in batches(arguments):
-        cache = count_cache()
-        names = ["bare", "fit"] + ["plain"] * (batch == batches(arguments)[0])
-        made, first = {}, {}
-        for name in names:
-            before = dict(cache)
-            begin = time.perf_counter()
-            made[name] = MAKERS[name](arguments, batch)
-            made[name].seconds(1)
-            first[name] = {
-                "seconds": round(time.perf_counter() - begin, 2),
-                **{f"cache {key}": cache[key] - before[key] for key in cache},
-            }
-        report.note("fit", f"batch {batch}: first epoch, found in the cache", first)
-        times = {name: [] for name in names}
-        for index in range(2 if arguments.tiny else arguments.rounds):
-            shift = index % len(names)
-            for name in names[shift:] + names[:shift]:
-                times[name].append(made[name].seconds(2))
-        figures = {}
-        for name, each in times.items():
-            low, middle, high = statistics.quantiles(each, n=4)
-            figures[name] = {
-                "images a second": round(made[name].steps * batch / middle),
-                "milliseconds a step": round(1000 * middle / made[name].steps, 3),
-                "quartiles": [round(1000 * end / made[name].steps, 3) for end in (low, high)],
-                "seconds of epochs": [round(value, 4) for value in each],
-            }
-        figures["bare"]["MB of temporaries"] = round(made["bare"].temporary_bytes / 1e6)
-        report.note("fit", f"batch {batch}", figures)
-        for name in names[1:]:
-            ratios = [
-                made[name].steps * bare / value / made["bare"].steps
-                for value, bare in zip(times[name], times["bare"], strict=True)
-            ]
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            note = {"median": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}
-            report.note("fit", f"batch {batch}: {name} / bare, images a second", note)
-        report.speeds[batch] = statistics.median(times["fit"])
+    In a process of its own, which gives the device's memory back.
+    """
+    child, shown = Child({"what": "measure"}, report.scratch, arguments), set()
+    report.children.append(child)
+
+    def look():
+        found = child.found()
+        for key, value in found.get("found", {}).items():
+            if key not in shown:
+                shown.add(key)
+                report.note("fit", key, value)
+        report.speeds = {int(key): value for key, value in found.get("speeds", {}).items()}
+
+    wait([child], report.seconds_left() - 5, look)
+    look()
+    if "error" in child.result():
+        report.note("fit", "error", child.result()["error"])
