@@ -262,7 +262,8 @@ def compile_all(report: Report, arguments) -> None:
             done = {"ended after, s": round(time.monotonic() - begin, 1)}
             report.note("compile", each.name, done | each.result())
 
-    wait(children, SHARE_TO_COMPILE * report.seconds, look)
+    share = 0.8 if arguments.tiny else SHARE_TO_COMPILE
+    wait(children, share * report.seconds, look)
     look()
 
 
