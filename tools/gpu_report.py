@@ -238,9 +238,9 @@ def compile_all(report: Report, arguments) -> None:
     first = gpu_training.batches(arguments)
     tasks, later = [], []
     if "fit" in arguments.parts:
-        tasks = [
-            {"what": what, "batch": batch} for batch in first[::-1] for what in ("bare", "fit")
-        ]
+        for batch in first[::-1]:
+            tasks.append({"what": "bare", "batch": batch})
+            tasks.append({"what": "fit", "batch": batch, "only": "compile"})
         tasks.append({"what": "plain", "batch": first[0]})
     if "smith2018" in arguments.parts:
         report.compiled_epochs = gpu_smith2018.planned(arguments)
