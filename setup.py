@@ -55,6 +55,8 @@ setup(
         "matplotlib>=3.8",
         "ml-collections>=1.0",
         "numpy>=1.26",
+        "pillow>=10.1",
+        "protobuf>=5.26",
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "tensorboard>=2.18",

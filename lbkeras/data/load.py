@@ -81,19 +81,16 @@ def load(
     augmented = training and augmentation == "default"
     source = _source(name, split, data_dir) if source is None else source
     augment = decode = None
-    if isinstance(source, PreparedSet):
-        from lbkeras.data import numpy_photographs
-
-        sizes = image_sizes(image_size, resize)
-        if augmented:
-            decode = numpy_photographs.random_resized_crop(sizes[0])
+    if not isinstance(source, tuple):
+        if _on_jax():
+            from lbkeras.data.numpy_photographs import center_crop, random_resized_crop
         else:
-            source = source.decoded(numpy_photographs.center_crop(*sizes))
-    elif not isinstance(source, tuple):
-        from lbkeras.data.imagenet import center_crop, random_resized_crop
+            from lbkeras.data.imagenet import center_crop, random_resized_crop
 
         sizes = image_sizes(image_size, resize)
         decode = random_resized_crop(sizes[0]) if augmented else center_crop(*sizes)
+        if isinstance(source, PreparedSet) and not augmented:
+            source, decode = source.decoded(decode), None
     else:
         _refuse_sizes(name, image_size=image_size, resize=resize)
     if isinstance(source, tuple) and augmented and name in _CIFAR:

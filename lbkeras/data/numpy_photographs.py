@@ -122,15 +122,18 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
     height, width, _ = image.shape
     above, below, down = _neighbors(height, size)
     left, right, across = _neighbors(width, size)
-    across = across[None, :, None]
     # The columns of the rows that are needed, once each: fewer than two for each row of the result.
+    # In place, and with `take`: two thirds of the time of indexing.
     rows, places = np.unique(np.concatenate([above, below]), return_inverse=True)
     needed = image[rows]
-    lower = needed[:, left].astype(np.float32)
-    lines = lower + (needed[:, right] - lower) * across
-    top = lines[places[:size]]
-    mean = top + (lines[places[size:]] - top) * down[:, None, None]
-    return np.rint(mean).astype(np.uint8)
+    lines = np.take(needed, left, axis=1).astype(np.float32)
+    lines += (np.take(needed, right, axis=1) - lines) * across[None, :, None]
+    top = np.take(lines, places[:size], axis=0)
+    mean = np.take(lines, places[size:], axis=0)
+    mean -= top
+    mean *= down[:, None, None]
+    mean += top
+    return np.rint(mean, out=mean).astype(np.uint8)
 
 
 def _neighbors(length: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,8 +2,7 @@
 
 import contextlib
 import re
-
-import tensorflow as tf
+import sys
 
 from lbkeras.errors import UserError
 
@@ -25,7 +24,7 @@ _SAID = (
 )
 
 
-def reason(error: tf.errors.OpError) -> str:
+def reason(error: Exception) -> str:
     """The cause in an error of the graph, without the names of nodes and the places in Keras.
 
     It begins with "expected" where the data are read and other than they should be, and as Python
@@ -42,7 +41,7 @@ def reason(error: tf.errors.OpError) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def user_error(key: str, error: tf.errors.OpError) -> UserError:
+def user_error(key: str, error: Exception) -> UserError:
     """The user's error of data that could not be read; one that was raised inside stays as it is.
 
     Args:
@@ -68,10 +67,13 @@ def error_of_data(name: str, error: Exception) -> UserError | None:
     Returns:
         None where the error is none of reading data.
     """
-    of_reading = isinstance(error, tf.errors.OpError) and "IteratorGetNext" in str(error)
-    if not of_reading or isinstance(error, tf.errors.ResourceExhaustedError):
-        return None
-    return user_error(f"data set {name!r}", error)
+    if "tensorflow" in sys.modules:  # otherwise none of its errors was raised
+        import tensorflow as tf
+
+        of_reading = isinstance(error, tf.errors.OpError) and "IteratorGetNext" in str(error)
+        if of_reading and not isinstance(error, tf.errors.ResourceExhaustedError):
+            return user_error(f"data set {name!r}", error)
+    return None
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def test_a_crop_larger_than_what_is_resized_is_refused():
 
 
 def test_windows_are_distributed_as_tensorflow_s():
-    height, width, number = 90, 130, 3000
+    height, width, number = 90, 130, 2000
     ours = np.array(
         [
             numpy_photographs.random_window(height, width, np.random.default_rng([1, i]))

@@ -11,7 +11,9 @@ import pytest
 from lbkeras.data import imagenet, numpy_photographs, numpy_sets
 from lbkeras.data.images import describe_images, load_images
 from lbkeras.data.numpy_sets import load_arrays, load_set, prepared_set
+from lbkeras.data.order import epoch_order, step_seeds
 from lbkeras.errors import UserError
+from tests.data.decode_image_test import photograph
 from tests.data.images_test import real_data
 from tests.data.random_access_test import GRAY, PHOTOGRAPHS, data_dir  # noqa: F401
 
@@ -21,8 +23,34 @@ SUM = "train[-3:]+test[2:5]"
 @pytest.mark.parametrize("name, split", [("gray", "train"), ("gray", SUM), ("gray_array", SUM)])
 def test_arrays_are_tensorflow_s(name, split, data_dir, monkeypatch):  # noqa: F811
     monkeypatch.setattr(numpy_sets, "_PIECE", 7)
-    expected = load_images(name, split, data_dir)
-    received = load_arrays(name, split, data_dir)
+    assert_tensorflow_s(name, split, data_dir)
+
+
+def test_arrays_of_jpeg_are_tensorflow_s(tmp_path):
+    """Both take the accurate transform: the fast one gives other pixels."""
+    import tensorflow_datasets as tfds
+
+    images = [photograph(16, 17, 3) for _ in range(5)]
+    rows = [{"image": image, "label": 0} for image in images]
+    shape = images[0].shape
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="jpeg",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=shape, encoding_format="jpeg"),
+                "label": tfds.features.ClassLabel(num_classes=1),
+            }
+        ),
+        split_datasets={"train": list(enumerate(rows))},
+        data_dir=tmp_path,
+    )
+    assert_tensorflow_s("jpeg", "train", tmp_path)
+
+
+def assert_tensorflow_s(name, split, folder):
+    expected = load_images(name, split, folder)
+    received = load_arrays(name, split, folder)
     for part, of_tensorflow in zip(received, expected, strict=True):
         np.testing.assert_array_equal(part, of_tensorflow)
         assert (part.dtype, part.shape) == (of_tensorflow.dtype, of_tensorflow.shape)
@@ -87,13 +115,18 @@ def test_no_tensorflow_is_needed(data_dir, tmp_path):  # noqa: F811
 import sys
 sys.modules.update(tensorflow=None, tensorflow_datasets=None)
 import numpy as np
-from lbkeras.data.load import _source, describe
-from lbkeras.data.numpy_photographs import center_crop
+from lbkeras import data
+from lbkeras.data.load import describe
 folder = {data_dir!r}
-images, labels = _source("gray", "train", folder)
-image, _ = _source("photographs", "test", folder).decoded(center_crop(8, 10))[4]
-np.savez({str(tmp_path / "read")!r}, images=images, labels=labels, image=image)
 print(describe("gray", folder))
+gray = data.load("gray", "train", {GRAY}, data_dir=folder, training=False)
+(images, labels), = gray.dataset()
+test = data.load("photographs", "test", 9, data_dir=folder, image_size=8, resize=10)
+(decoded, _), = test.dataset()
+train = data.load("photographs", "train", 9, data_dir=folder, image_size=8)
+(augmented, _), *_ = train.dataset(epoch=1)
+np.savez({str(tmp_path / "read")!r}, images=images, labels=labels, decoded=decoded,
+         augmented=augmented)
 """
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-c", program]
@@ -107,7 +140,12 @@ print(describe("gray", folder))
         np.testing.assert_array_equal(read[name], part)
     decode = numpy_photographs.center_crop(8, 10)
     examples = prepared_set("photographs", "test", data_dir, decode=decode)
-    np.testing.assert_array_equal(read["image"], examples[4][0])
+    np.testing.assert_array_equal(read["decoded"], [image for image, _ in examples])
+    decode = numpy_photographs.random_resized_crop(8)
+    encoded = load_set("photographs", "train", data_dir)
+    seeds = step_seeds(0, 1, 1)[0, 0], 0
+    first = epoch_order(PHOTOGRAPHS, 0, 1)[0]
+    np.testing.assert_array_equal(read["augmented"][0], decode(encoded[first], seeds)[0])
 
 
 @pytest.mark.parametrize("name, split", [("mnist", "test[:20%]"), ("cifar10", "test[1%:11%]")])
@@ -116,9 +154,4 @@ def test_real_sets(name, split):
     images, labels = load_arrays(name, split, folder)
     expected, expected_labels = load_images(name, split, folder)
     np.testing.assert_array_equal(labels, expected_labels)
-    encoded, _ = prepared_set(name, split, folder)[0]
-    if encoded.startswith(b"\x89PNG"):
-        np.testing.assert_array_equal(images, expected)
-    else:  # JPEG, which the accurate and the fast transform decode with slight differences
-        assert images.shape == expected.shape
-        assert np.abs(images.astype(int) - expected).max() <= 5
+    np.testing.assert_array_equal(images, expected)

@@ -70,7 +70,9 @@ def test_a_resume_is_the_tail_and_reads_nothing_before_it(start):
 def test_no_more_than_two_windows_are_in_memory():
     data, read = pipeline(4)
     ends, handed_over = window_ends(N, WINDOW), 0
-    for _, numbers, _ in data._passes._batches(data._passes._batching(ALL_ROWS))._chunks(epoch=0, start=0):
+    for _, numbers, _ in data._passes._batches(data._passes._batching(ALL_ROWS))._chunks(
+        epoch=0, start=0
+    ):
         window = np.searchsorted(ends, handed_over, side="right")
         assert sum(map(len, read)) <= ends[min(window + 1, len(ends) - 1)]
         handed_over += len(numbers)

@@ -1,0 +1,42 @@
+"""Runs a script of checks on Keras' JAX backend in a process of its own."""
+
+import ast
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MARKS = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
+]
+_ROOT = Path(__file__).parents[1]
+
+
+def script(test_file: str, name: str) -> Path:
+    """The script of that name beside a test file."""
+    return Path(test_file).with_name(name)
+
+
+def names(path: Path) -> list[str]:
+    """The checks of a script: its functions `check_...`."""
+    functions = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)]
+    return [each.name for each in functions if each.name.startswith("check_")]
+
+
+def outcomes(path: Path, *arguments, **environment: str) -> dict[str, str]:
+    """Each check's name and "passed", or what was raised, as the script prints them as JSON."""
+    done = subprocess.run(
+        [sys.executable, path, *map(str, arguments)],
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(_ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [line for line in done.stdout.splitlines() if line.startswith('["check_')]
+    return dict(map(json.loads, lines))
