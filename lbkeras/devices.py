@@ -4,7 +4,7 @@ import os
 import sys
 
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.backend_start import require_tensorflow
+from lbkeras.keras_internals.backend_start import backend_name, require_tensorflow
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 
 
@@ -34,6 +34,9 @@ def configure_devices(num_logical_devices: int = 1, memory_limit_mb: int = 0) ->
         require_tensorflow("memory_limit_mb")
         _limit_memory(memory_limit_mb)
     if num_logical_devices > 1:
+        if backend_name() == "jax":
+            _split_cpu_of_jax(num_logical_devices)
+            return
         require_tensorflow("num_logical_devices")
         _split_cpu(num_logical_devices)
 
@@ -88,6 +91,20 @@ def _split_cpu(number: int) -> None:
 
     for cpu in tf.config.list_physical_devices("CPU"):
         _set(cpu, [tf.config.LogicalDeviceConfiguration()] * number, "num_logical_devices")
+
+
+def _split_cpu_of_jax(number: int) -> None:
+    import jax
+
+    try:
+        jax.config.update("jax_num_cpu_devices", number)
+    except RuntimeError:  # its devices are there already
+        present = jax.local_device_count("cpu")
+        if present != number:
+            raise UserError(
+                f"num_logical_devices: expected to be set before JAX uses its devices, received "
+                f"{number} where there are {present}"
+            ) from None
 
 
 def _set(device, configuration, argument: str) -> None:

@@ -28,6 +28,7 @@ from lbkeras.callbacks.optimizer_settings import (
 )
 from lbkeras.callbacks.pipeline_callback import PipelineCallback, sets_learning_rate
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend import count_devices, on_jax
 from lbkeras.keras_internals.borrowed import borrow, give_back
 from lbkeras.keras_internals.optimizer import learning_rate_of
 from lbkeras.keras_internals.running_call import callbacks_of, running_call
@@ -182,7 +183,7 @@ class BatchSizeScheduler(PipelineCallback):
         before = self.pipeline.batch_size
         rate = last_learning_rate(self.model.optimizer) if self.verbose else None
         self.pipeline.begin_epoch(epoch, self._size(epoch))
-        replica_batch_size(self.pipeline.batch_size, self._num_replicas())
+        replica_batch_size(self.pipeline.batch_size, self._num_parts())
         if isinstance(self.schedule, Plan):
             self._follow_momentum(self.schedule.momentum(epoch))
         if self.pipeline.batch_size != before and keras.backend.backend() == "tensorflow":
@@ -199,7 +200,7 @@ class BatchSizeScheduler(PipelineCallback):
             change = f", learning rate {' -> '.join(rates)}" if rates[0] != rates[1] else ""
             sizes = f"batch size {before} -> {self.pipeline.batch_size}"
             self._say(f"Epoch {epoch + 1}: {sizes}{change}{self._reason()}")
-        if keras.backend.backend() == "jax":
+        if on_jax():
             self._compile_coming(epoch)
         self._summary.begin_epoch(self.pipeline.batch_size)
 
@@ -252,8 +253,12 @@ class BatchSizeScheduler(PipelineCallback):
         strategy = getattr(self.model, "distribute_strategy", None)
         return strategy.num_replicas_in_sync if strategy else 1
 
+    def _num_parts(self) -> int:
+        """Into how many parts each batch is divided."""
+        return self._num_replicas() * count_devices()
+
     def _check_plan(self, plan: Plan) -> None:
-        check_replicas(plan, self._num_replicas())
+        check_replicas(plan, self._num_parts())
         if self.params and self.params.get("epochs", 0) > plan.epochs:
             raise UserError(
                 f"epochs: expected at most the plan's {plan.epochs}, "

@@ -7,6 +7,7 @@ import keras
 from jax.sharding import NamedSharding, PartitionSpec
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend import count_devices
 from lbkeras.keras_internals.jax_trainer import let_pipelines_place_their_batches
 
 let_pipelines_place_their_batches()
@@ -27,7 +28,7 @@ class Placement:
     @property
     def num_replicas(self) -> int:
         """Into how many equal parts a batch is divided."""
-        return 1 if self.mesh is None else self.mesh.shape[self.axis]
+        return count_devices()
 
     def check(self, batch_size: int) -> None:
         """Raises a UserError where the devices do not divide a batch to train on."""

@@ -1,33 +1,57 @@
-"""What a model is made under on Keras' JAX backend: one device."""
+"""What a model is made under on Keras' JAX backend: one device, or Keras' DataParallel."""
 
 import contextlib
 
 import jax
+import keras
 
 from lbkeras.errors import UserError
 
 
-class OneDevice:
-    """JAX' first device, with what runs ask of a `tf.distribute.Strategy`."""
+class Devices:
+    """Devices of JAX, with what runs ask of a `tf.distribute.Strategy`.
 
-    num_replicas_in_sync = 1
+    A batch is divided among them; each has all variables. The compiler divides one computation, so
+    that batch statistics, losses and metrics are those of the whole batch.
+
+    Args:
+        devices: at least one.
+    """
+
+    num_replicas_in_sync: int
+
+    def __init__(self, devices: list):
+        self.devices = devices
+        self.num_replicas_in_sync = len(devices)
+        distribution = None
+        if len(devices) > 1:
+            names = [f"{device.platform}:{device.id}" for device in devices]
+            distribution = keras.distribution.DataParallel(devices=names)
+        keras.distribution.set_distribution(distribution)
 
     def scope(self):
-        """Nothing: Keras makes variables on JAX' first device by itself."""
+        """Nothing: Keras' distribution is set for the process, in which Keras makes variables."""
         return contextlib.nullcontext()
 
 
-_ONE = OneDevice()
-
-
-def strategy(name: str) -> OneDevice:
+def strategy(name: str) -> Devices:
     """As `lbkeras.distribution.strategy`, which has checked the name."""
-    if name not in ("auto", "one"):
-        raise UserError(f"strategy: expected auto or one on Keras' JAX backend, received {name!r}")
-    return _ONE
+    devices = jax.devices()
+    if name not in ("auto", "one", "mirrored"):
+        raise UserError(
+            f"strategy: expected auto, one or mirrored on Keras' JAX backend, received {name!r}"
+        )
+    if jax.process_count() > 1:
+        raise UserError(
+            "strategy: expected JAX in one process; several hosts have not been run, received "
+            f"{jax.process_count()} processes"
+        )
+    several = name == "mirrored" or name == "auto" and devices[0].platform != "cpu"
+    return Devices(devices if several else devices[:1])
 
 
-def describe(strategy: OneDevice) -> str:
+def describe(strategy: Devices) -> str:
     """One line on what a strategy runs on: "one device (NVIDIA H100 80GB HBM3)"."""
-    device = jax.devices()[0]
-    return f"one device ({'CPU' if device.platform == 'cpu' else device.device_kind})"
+    device, number = strategy.devices[0], len(strategy.devices)
+    kind = "CPU" if device.platform == "cpu" else device.device_kind
+    return f"one device ({kind})" if number == 1 else f"mirrored over {number} {kind}s"

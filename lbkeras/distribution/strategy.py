@@ -14,7 +14,7 @@ def strategy(name: str = "auto") -> Any:
     On TensorFlow it is a `tf.distribute.Strategy`. What Keras 3 gets wrong under one is mended
     where the fault is there (`patch_keras`), so that the same `model.fit`, `evaluate` and `predict`
     work under each of them. Of each strategy there is one object a process. On JAX it is
-    `OneDevice`: Keras makes and trains every model on JAX' first device.
+    `Devices`, which sets Keras' `DataParallel` for the process where there are several.
 
     Args:
         name: "one": one device. "mirrored": all GPUs of this machine, or all logical CPUs if there
@@ -22,11 +22,12 @@ def strategy(name: str = "auto") -> Any:
             TF_CONFIG says; make it before any other TensorFlow operation, tensor or variable.
             "tpu": all cores of a TPU; not run by us. "auto": multi_worker where TF_CONFIG names
             several workers, tpu where one is configured, mirrored where there are several GPUs,
-            otherwise one. On JAX "auto" and "one" are one device, the others are refused.
+            otherwise one. On JAX "mirrored" is all devices of this machine, "auto" too unless they
+            are CPUs; "multi_worker" and "tpu" are refused (a TPU's cores are devices there).
 
     Raises:
         UserError: another name; for "multi_worker" a TF_CONFIG that is missing or malformed, or
-            TensorFlow has already started; for "tpu" none is found; on JAX several devices.
+            TensorFlow has already started; for "tpu" none is found; on JAX several processes.
 
     >>> describe(strategy("one"))
     'one device (CPU)'

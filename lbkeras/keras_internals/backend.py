@@ -29,6 +29,15 @@ def on_jax() -> bool:
     return keras.backend.backend() == "jax"
 
 
+def count_devices() -> int:
+    """Devices that have a part of each batch on JAX: those of Keras' distribution, or one."""
+    distribution = keras.distribution.distribution() if on_jax() else None
+    if distribution is None:
+        return 1
+    mesh = distribution.device_mesh
+    return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
+
+
 def num_replicas() -> int:
     """The replicas of `tf.distribute` that run the code being traced together; 1 on JAX."""
     if keras.backend.backend() != "tensorflow":

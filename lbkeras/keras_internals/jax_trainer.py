@@ -39,6 +39,7 @@ def compile_ahead(model, batch) -> concurrent.futures.Future | None:
 
 def _jitted(train_function):
     """The jitted step inside of the train function that Keras makes, or None."""
+    train_function = inspect.unwrap(train_function)  # what MicroBatches puts around it
     if not inspect.isfunction(train_function):
         return None
     step = inspect.getclosurevars(train_function).nonlocals.get("step_function")

@@ -5,7 +5,7 @@ import re
 from lbkeras.config import LOSS as DEFAULT_LOSS
 from lbkeras.config import is_own
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.backend_start import require_tensorflow
+from lbkeras.keras_internals.backend_start import backend_name, require_tensorflow
 from lbkeras.metrics import OF_CLASS_NUMBERS
 from lbkeras.planning.plan import Plan, check_without_momentum
 from lbkeras.runs import train_section
@@ -237,7 +237,7 @@ def compiled_model(
     from lbkeras.runs.steps_per_execution import choose_steps_per_execution
 
     chosen = train_section.values_of(settings)
-    if strategy.num_replicas_in_sync > 1:
+    if strategy.num_replicas_in_sync > 1 and backend_name() == "tensorflow":
         _check_compilation(strategy, chosen["jit_compile"])
     with strategy.scope():
         made = make_model(settings, train) if model is None else model

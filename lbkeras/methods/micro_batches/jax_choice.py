@@ -7,11 +7,12 @@ import jax
 
 from lbkeras.callbacks.losses_of_pairs import check_losses
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend import count_devices
 from lbkeras.keras_internals.borrowed import borrow, give_back
 from lbkeras.keras_internals.jax_state import forget_lost_state
 from lbkeras.keras_internals.model import activity_losses_are_sums
 from lbkeras.methods.micro_batches import jax_memory
-from lbkeras.methods.micro_batches.jax_pieces import count_devices, described, examples_of
+from lbkeras.methods.micro_batches.jax_pieces import described, examples_of
 from lbkeras.methods.micro_batches.jax_step import TrainStep
 
 _STEP = "train step in micro-batches"
@@ -52,7 +53,18 @@ class Choice:
         self._model.train_function = None
 
     def begin_step(self) -> None:
-        """Before each step: has the train function say in one line that memory ran out."""
+        """Before each step: has the train function say in one line that memory ran out.
+
+        What was chosen for this batch size while an earlier one trained holds from now on.
+        """
+        batch_size = self._callback.pipeline.batch_size
+        for shapes, fitting in self._chosen.items():
+            size = batch_size // self.replicas()
+            present = self._callback.micro_batch_size
+            if shapes[0][0] == batch_size and fitting < (
+                size if present is None else min(present, size)
+            ):
+                self._divide(fitting, size)
         function = self._model.train_function
         if not isinstance(function, _OneLine):
             self._model.train_function = _OneLine(function, self)
@@ -71,7 +83,7 @@ class Choice:
             function, fitting = None, start
             if self._model.jit_compile and not self._model.run_eagerly:
                 function, fitting = self._largest(state, data, start, size)
-                if fitting < start:
+                if fitting < start and shapes[0][0] == self._callback.pipeline.batch_size:
                     self._divide(fitting, size)
             self._chosen[shapes] = fitting
             if function is not None:
@@ -142,13 +154,13 @@ class _OneLine:
     """A train function whose failure for want of memory is one line."""
 
     def __init__(self, function, choice: Choice):
-        self._function, self._choice = function, choice
+        self.__wrapped__, self._choice = function, choice
         self._sizes = set()  # at which a step has been waited for
 
     def __call__(self, state, iterator):
         size = self._choice._callback.pipeline.batch_size
         try:
-            result = self._function(state, iterator)
+            result = self.__wrapped__(state, iterator)
             if size not in self._sizes:  # else an error comes when somebody looks at the result
                 jax.block_until_ready(result)
                 self._sizes.add(size)

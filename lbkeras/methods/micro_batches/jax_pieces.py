@@ -7,15 +7,7 @@ import keras
 from jax import numpy as jnp
 
 from lbkeras.errors import UserError
-
-
-def count_devices() -> int:
-    """Devices that have a part of each batch: those of Keras' distribution, or one."""
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        return 1
-    mesh = distribution.device_mesh
-    return int(mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)])
+from lbkeras.keras_internals.backend import count_devices
 
 
 def described(state: Any, data: Any) -> tuple[Any, Any]:
