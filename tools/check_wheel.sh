@@ -117,6 +117,10 @@ model.fit(np.zeros((64, 8, 8, 1)), np.zeros(64), verbose=0)
 assert lbkeras.layers.ShakeDrop and lbkeras.schedules.EpochLearningRateSchedule
 assert 'tensorflow' not in sys.modules"
   "$folder/jax/bin/lbkeras" plan --config=smith2018:digits
+  "$folder/jax/bin/lbkeras" doctor
+  "$folder/jax/bin/lbkeras" replicate --config=smith2018:digits --config.plan.epochs=3 \
+    "--config.plan.boundaries=(1,2)" --workdir=replication_on_jax --seeds=1
+  grep -q "increase_batch" replication_on_jax/report.md
 }
 
 build

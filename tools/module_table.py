@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "BUILD.md"
 BEGIN, END = "<!-- modules: tools/module_table.py -->\n", "<!-- end of modules -->\n"
-KINDS = ("pure", "keras", "tensorflow")
+KINDS = ("pure", "keras", "jax", "tensorflow")
 
 
 def table(modules: dict) -> str:

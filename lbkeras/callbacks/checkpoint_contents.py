@@ -6,20 +6,25 @@ import keras
 import numpy as np
 
 from lbkeras.callbacks.callback_attributes import only_shows
+from lbkeras.callbacks.optimizer_settings import base_optimizer
 from lbkeras.distribution.replica_values import get_replica_values, set_replica_values
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.jax_state import own_variables
 from lbkeras.keras_internals.model import build, is_built
 
 OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train anew"
 
 
 def variables_of(model) -> dict:
-    named = {f"optimizer/{i}": v for i, v in enumerate(model.optimizer.variables)}
+    """What is of the model and its optimizer; of a callback that they carry on JAX is its own."""
+    slots = own_variables(model.optimizer.variables, base_optimizer(model.optimizer))
+    named = {f"optimizer/{i}": v for i, v in enumerate(slots)}
     return named | {f"model/{i}": v for i, v in enumerate(model.variables)}
 
 
 def metrics_of(model) -> dict:
-    return {f"metrics/{i}": v for i, v in enumerate(model.metrics_variables)}
+    variables = own_variables(model.metrics_variables, model)
+    return {f"metrics/{i}": v for i, v in enumerate(variables)}
 
 
 def metrics_arrays(model) -> dict[str, np.ndarray]:

@@ -132,6 +132,8 @@ class Items:
     def _decoded(self, example, seed, place: int):
         try:
             return self._decode(example, seed)
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(
                 "decode: expected a function of (example, seed) that decodes NumPy arrays, "
@@ -204,6 +206,8 @@ def _called(function: Callable, argument, place: int):
     """What the user's object returns; what it raises names a place."""
     try:
         return function(argument)
+    except UserError:
+        raise
     except Exception as error:
         if isinstance(argument, list) and len(argument) > 1:
             for each in argument:  # finds the one

@@ -44,6 +44,10 @@ class Pipeline(KerasAdapter):
     few they are. All of it needs a strategy from `lbkeras.distribution.strategy`, or
     `lbkeras.distribution.patch_keras()`.
 
+    On Keras' JAX backend TensorFlow is not needed, but for streams. Arrays go to the device once,
+    if they take no more than a quarter of its memory; of each step only the numbers of its rows and
+    a seed go there. Others are read in threads. Devices of a `keras.distribution` divide a batch.
+
     Keras drops `fit(class_weight=...)`, `sample_weight`, `y` and `batch_size` beside such an
     object; they are refused. Give weights as the source's third part, `(x, y, class_weights[y])`.
 
@@ -64,11 +68,12 @@ class Pipeline(KerasAdapter):
             be larger). Set it between fits; inside one a `BatchSizeScheduler` does.
         shuffle: True for training, False for evaluation; or "shards", which trains on what is read
             in any order without reading it so.
-        augment: `(x, seed) -> x` on a whole batch, inside tf.data; `seed` is an int32 tensor of
-            shape (2,), a pure function of (seed, epoch, step). None: the data as they are.
+        augment: `(x, seed) -> x` on a whole batch, inside tf.data, on Keras' JAX backend jitted on
+            the device; `seed` is an int32 tensor of shape (2,), a pure function of (seed, epoch,
+            step). None: the data as they are.
         decode: for a source that is not in memory, `(example, seed) -> example` before batching,
-            inside tf.data; `seed` is an int32 tensor of shape (2,), a pure function of (seed,
-            epoch, place in the epoch).
+            inside tf.data, on Keras' JAX backend of NumPy arrays; `seed` is an int32 tensor of
+            shape (2,), a pure function of (seed, epoch, place in the epoch).
         seed: integer that orders and augments the data.
         num_examples: how many examples a pass over the source has, where it does not know that: a
             generator, or a `tf.data.Dataset` of unknown cardinality. If it is wrong the pass ends
@@ -130,7 +135,7 @@ class Pipeline(KerasAdapter):
                 raise UserError(f"{name}: expected a function or None, received {function!r}")
         self._reader = _reader_of(source, decode, num_examples, self._by_shards, shuffle_bytes)
         self._passes = self._reader.passes(self)
-        self.num_examples = self._reader.num_rows
+        self.num_examples: int = self._reader.num_rows
         self.augment = augment
         self._decode = decode
         self.node_parts = None
@@ -305,7 +310,7 @@ class Pipeline(KerasAdapter):
         """The shapes and types of a batch."""
         return self._passes.element_spec
 
-    def dataset(self, epoch: int = 0, start_step: int = 0):
+    def dataset(self, epoch: int = 0, start_step: int = 0) -> Any:
         """The batches of one epoch at the present batch size, as a `tf.data.Dataset`.
 
         Of data that JAX reads an object with `iter`, `len`, `take` and `as_numpy_iterator`.

@@ -44,6 +44,7 @@ def carry_in_optimizer(optimizer, variables) -> None:
     for variable in variables:
         if id(variable) not in present:
             private(optimizer, "_track_variable")(variable)
+            vars(optimizer).setdefault(_KEY, {}).setdefault("", []).append(variable)
 
 
 def drop_from_optimizer(optimizer, variables) -> None:
@@ -52,6 +53,19 @@ def drop_from_optimizer(optimizer, variables) -> None:
     for variable in variables:
         if id(variable) in present:
             private(optimizer, "_untrack_variable")(variable)
+            held = vars(optimizer)[_KEY][""]
+            held[:] = [each for each in held if each is not variable]
+
+
+def own_variables(variables, owner) -> list:
+    """Those of a model's metrics or of an optimizer that are their own, in their order.
+
+    Args:
+        variables: of the metrics or of the optimizer.
+        owner: the model or the optimizer, to which `carry` or `carry_in_optimizer` may have added.
+    """
+    carried = {id(each) for held in vars(owner).get(_KEY, {}).values() for each in held}
+    return [each for each in variables if id(each) not in carried]
 
 
 def synchronize(model) -> None:

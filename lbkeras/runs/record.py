@@ -30,7 +30,8 @@ _TEST_EXAMPLES = {
 }
 # What its keys hold, if they are there and not null.
 _RECORD = {
-    **dict.fromkeys(("arm", "config", "command", "strategy", "started", "finished", "error"), str),
+    **dict.fromkeys(("arm", "backend", "config", "command", "strategy", "error"), str),
+    **dict.fromkeys(("started", "finished"), str),
     **dict.fromkeys(("hardware", "versions", "final"), dict),
     **dict.fromkeys(("sessions", "epochs", "updates", "examples_seen", "seconds"), float),
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lbkeras import files
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.backend_start import load_backend
+from lbkeras.keras_internals.backend_start import backend_name, load_backend
 from lbkeras.keras_internals.out_of_memory import out_of_memory
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.runs import run_lock
@@ -44,6 +44,7 @@ def train(run: RunSpec, workers=None) -> dict:
         if chief:
             run_lock.check_claim(run.folder, "config.json", _claimed(run))
             record = read_record(run.folder)
+            _check_backend(run, record)
         if workers is not None:
             record = workers.share(record)
         if record.get("status") == "finished":
@@ -57,15 +58,30 @@ def _claimed(run: RunSpec) -> dict:
     return run_settings(run) | ({"own_code": code} if code else {})
 
 
+def _check_backend(run: RunSpec, record: dict) -> None:
+    """A run is of one backend, and so are the runs that are compared."""
+    if not record:
+        return
+    written, received = record.get("backend", "tensorflow"), backend_name()  # 0.1.0 had no other
+    if written != received:
+        raise UserError(
+            f"workdir {run.folder}: expected Keras' {written} backend, on which its run was begun "
+            f"(KERAS_BACKEND={written}), received {received}; use another --workdir"
+        )
+
+
 def has_ended(run: RunSpec) -> str | None:
     """The status of a run that needs no more training, "finished" or "diverged", or None.
 
     Raises:
-        UserError: the folder holds another config's run, or a malformed record.
+        UserError: the folder holds another config's run, one of another backend, or a malformed
+            record.
     """
     if not run_lock.check_claim(run.folder, "config.json", _claimed(run)):
         return None
-    status = read_record(run.folder).get("status")
+    record = read_record(run.folder)
+    _check_backend(run, record)
+    status = record.get("status")
     return status if status in ("finished", "diverged") else None
 
 

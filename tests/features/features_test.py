@@ -23,7 +23,8 @@ COLUMNS = {
 
 def table() -> dict[str, dict[str, str]]:
     """What the page says: by feature and column."""
-    lines = (ROOT / "docs/features.md").read_text(encoding="utf-8").splitlines()
+    page, _, _ = (ROOT / "docs/features.md").read_text(encoding="utf-8").partition("\n## ")
+    lines = page.splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
     head, _, *body = rows
     assert head == ["feature", *COLUMNS]

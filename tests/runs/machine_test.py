@@ -14,7 +14,7 @@ def test_versions_are_those_of_the_installed_packages():
 
 
 def test_a_package_that_is_not_installed_is_missing(monkeypatch):
-    monkeypatch.setattr(machine, "_PACKAGES", ("no-such-package",))
+    monkeypatch.setitem(machine._PACKAGES, "tensorflow", ("no-such-package",))
     assert machine.versions()["no-such-package"] == "missing"
 
 

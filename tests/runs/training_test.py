@@ -83,6 +83,23 @@ def test_another_config_has_no_say_about_the_folder(trained):
         training.has_ended(other)
 
 
+def test_a_run_of_another_backend(trained, tmp_path):
+    run, record, _ = trained
+    assert record["backend"] == "tensorflow" and record["versions"]["tensorflow"]
+    copy = dataclasses.replace(run, folder=tmp_path / "run")
+    shutil.copytree(run.folder, copy.folder)
+    write_record(copy.folder, record | {"backend": "jax"})
+    for refuses in (training.has_ended, training.train):
+        with pytest.raises(UserError) as raised:
+            refuses(copy)
+        assert str(raised.value) == (
+            f"workdir {copy.folder}: expected Keras' jax backend, on which its run was begun "
+            "(KERAS_BACKEND=jax), received tensorflow; use another --workdir"
+        )
+    write_record(copy.folder, {key: each for key, each in record.items() if key != "backend"})
+    assert training.has_ended(copy) == "finished"  # one of 0.1.0
+
+
 def test_a_plan_that_cannot_be_made_makes_no_folder(make_run):
     with pytest.raises(UserError, match="plan.epochs"):
         training.train(make_run(_settings(epochs=0)))
