@@ -10,6 +10,7 @@ ARMS = ("original", "increase_batch", "increased_learning_rate", "increased_mome
 PLANNED_EPOCHS = 80  # for which everything is compiled beforehand
 FEWER_EPOCHS = (60, 50, 40, 30, 20, 10)  # where the time does not suffice
 SHARE = 0.8  # of the time that is left, for those
+SHARE_OF_PLANNED = 1.25  # the arm that ends last may be cut off, rather than all be short
 SECONDS_TO_START = 30
 SECONDS_TO_COMPILE = 120  # for the first epoch of a plan whose programs are not in the cache
 SECONDS_TO_END = 4
@@ -149,7 +150,7 @@ def _epochs(report, arguments) -> int:
             for phase in plan_of(arm, epochs, False).phases
         )
         left = report.seconds_left() - SECONDS_TO_START - SECONDS_TO_END
-        if epochs == report.compiled_epochs and cost <= left:
+        if epochs == report.compiled_epochs and cost <= SHARE_OF_PLANNED * left:
             break
         if epochs != report.compiled_epochs and cost <= SHARE * (left - SECONDS_TO_COMPILE):
             break
