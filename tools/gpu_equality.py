@@ -1,4 +1,4 @@
-"""Part of gpu_report.py: what the device computes against float64 NumPy and against the CPU."""
+"""Parts of gpu_report.py: what the device computes against float64 NumPy and against the CPU."""
 
 import sys
 from pathlib import Path
@@ -145,6 +145,87 @@ def _short_training(report, arguments):
     here, there = losses
     figure = {"first": _difference(here[:1], there[:1]), "all": _difference(here, there)}
     report.note("equality", "losses of 20 updates against the CPU", figure)
+
+
+# A short fit, in two processes
+
+
+def start_short_fits(report, arguments) -> list:
+    """Starts `short_fits` on the device and on the CPU."""
+    from gpu_processes import Child
+
+    children = []
+    for name, environment in (("device", {}), ("cpu", {"JAX_PLATFORMS": "cpu"})):
+        task = {"what": "short_fit", "file": str(_weights_file(report, name))}
+        children.append(Child(task, report.scratch, arguments, environment=environment))
+    return children
+
+
+def _weights_file(report, name: str) -> Path:
+    return report.scratch / f"short_fit_{name}.npz"
+
+
+def short_fits(task: dict, arguments) -> dict:
+    """Writes the weights and losses of lbkeras' fit, 20 updates of SGD and of LARS, in float32."""
+    import keras
+
+    from lbkeras import callbacks, planning
+    from lbkeras.data import Pipeline
+    from lbkeras.data.augmentation import random_crop_flip
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (320, 32, 32, 3), dtype=np.uint8)
+    data = images, (images.mean((1, 2, 3)) * 1e3).astype(np.int32) % 10
+    rules = {
+        "SGD": (lambda rate: keras.optimizers.SGD(rate, momentum=0.9), 0.01),
+        "LARS": (
+            lambda rate: optimizers.LARS(rate, weight_decay=5e-4, trust_coefficient=0.02),
+            0.5,
+        ),
+    }
+    kept = {}
+    for name, (rule, rate) in rules.items():
+        model = models.wide_resnet(10, 1)
+        draws = np.random.default_rng(1)
+        for variable in model.trainable_variables:  # the same wherever it runs
+            if len(variable.shape) > 1:
+                fan_in = np.prod(variable.shape[:-1])
+                variable.assign(draws.normal(size=variable.shape, scale=np.sqrt(2 / fan_in)))
+        phase = dict(first_epoch=0, epochs=2, batch_size=32, learning_rate=rate, momentum=0.9)
+        plan = planning.explicit_plan(phases=[phase], num_examples=320)
+        train = Pipeline(data, 32, augment=random_crop_flip(4), seed=1)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(rule(plan.learning_rate_schedule()), loss)
+        scheduler = callbacks.BatchSizeScheduler(train, plan)
+        with jax.default_matmul_precision("highest"):
+            history = model.fit(train, epochs=2, verbose=0, callbacks=[scheduler])
+        kept[f"{name} losses"] = np.array(history.history["loss"])
+        kept[f"{name} updates"] = np.array(int(model.optimizer.iterations))
+        for index, variable in enumerate(model.trainable_variables):
+            kept[f"{name} weights {index}"] = np.asarray(variable.value)
+    batches = train.dataset(epoch=1).as_numpy_iterator()
+    kept["batches"] = np.concatenate([x for x, _ in batches])
+    np.savez(task["file"], **kept)
+    return {"platform": jax.default_backend()}
+
+
+def short_fit(report, arguments):
+    """Compares what the two processes have written."""
+    files = [_weights_file(report, name) for name in ("device", "cpu")]
+    if not all(file.exists() for file in files):
+        report.note("short_fit", "error", "a process was not done in time, or not started")
+        return
+    here, there = (dict(np.load(file)) for file in files)
+    same = bool(np.array_equal(here["batches"], there["batches"]))
+    report.note("short_fit", "the same augmented batches as on the CPU", same)
+    for name in ("SGD", "LARS"):
+        keys = [key for key in here if key.startswith(f"{name} weights")]
+        figure = {
+            "updates": int(here[f"{name} updates"]),
+            "weights": _difference([here[k] for k in keys], [there[k] for k in keys]),
+            "losses": _difference([here[f"{name} losses"]], [there[f"{name} losses"]]),
+        }
+        report.note("short_fit", f"{name}, largest relative difference from the CPU", figure)
 
 
 def _devices():

@@ -1,7 +1,7 @@
-"""One script for a GPU: what lbkeras' arithmetic costs and trains there, on Keras' JAX backend.
+"""One script for a GPU: what lbkeras' fit and arithmetic cost there, on Keras' JAX backend.
 
     bash tools/pack_for_gpu.sh                 makes .gpu/, what such a machine lacks
-    python tools/gpu_report.py --minutes=8 --out=DIR
+    python tools/gpu_report.py --minutes=9 --out=DIR
     python tools/gpu_report.py --minutes=3 --out=DIR --parts=platform,updates,ghosts
     python tools/gpu_report.py --tiny --out=DIR    everything at tiny sizes, for a try on the CPU
 
@@ -9,49 +9,61 @@ It prints as it goes, writes DIR/gpu_report.json after every figure, and ends by
 minutes are over, whatever it is doing then. It needs Keras and JAX and no TensorFlow; optax and
 torch are compared with where they are installed.
 
-Parts, in this order: platform; updates (an update of ResNet-50's variables, ours and others');
-ghosts (ghost batch norm against batch norm, candidates too); steps (WRN-16-4 in bfloat16, an epoch
-in one call, data on the device); equality (with float64 and with the CPU); fit (plain Keras fit);
-torch (the update by torch and timm); smith2018 (the paper's four arms on CIFAR-10, as many epochs
-as fit). WRN-16-4's programs compile one after another: in five threads each took 310 s or more on
-an H200, where one alone takes 20 to 70 s.
+Parts, in this order: platform; compile (a process for each program of WRN-16-4, all at once, which
+puts it into JAX' persistent cache: in threads of one process each took 310 s, alone 20 to 70 s);
+fit (lbkeras' fit against a bare loop and Keras' own, in turn); ghosts (ghost batch norm against
+batch norm, for inputs (batch, features)); short_fit (20 updates on the device and on the CPU);
+memory (peaks with and without MicroBatches, and what a change of momentum costs, beside the next
+part); smith2018 (smith2018:gpu_cifar10, its four arms side by side, as many epochs as fit). Not
+without being named: updates (of ResNet-50's variables, ours and others'); equality (with float64
+and with the CPU); torch (the update by torch and timm).
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from pathlib import Path
+
+from gpu_processes import Child, use_cache, wait, write
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-PARTS = (
-    "platform",
-    "updates",
-    "ghosts",
-    "steps",
-    "equality",
-    "fit",
-    "torch",
-    "smith2018",
-)
+DEFAULT_PARTS = ("platform", "compile", "fit", "ghosts", "short_fit", "memory", "smith2018")
+PARTS = (*DEFAULT_PARTS, "updates", "equality", "torch")
 SPARE_SECONDS = 6  # for the end of the process
+SHARE_TO_COMPILE = 0.4  # of all time, at most
+MOST_SECONDS_OF_MEMORY = 40
 
 
 class Report:
-    """What was measured so far, on the screen and in a file, and the time that is left."""
+    """What was measured so far, on the screen and in a file, and the time that is left.
+
+    Attributes:
+        path: of the file.
+        scratch: a folder for what is thrown away.
+        children: processes that are stopped at the end.
+        speeds: seconds of an epoch of lbkeras' fit, by batch size.
+        compiled_epochs: of the plans whose programs were compiled before.
+    """
 
     def __init__(self, folder: Path, minutes: float):
         self.path = folder / "gpu_report.json"
+        self.scratch = Path(tempfile.mkdtemp(prefix="gpu_report_"))
         self.data = {"parts": {}}
+        self.children = []
+        self.speeds, self.compiled_epochs = {}, None
+        self.seconds = 60 * minutes
         self._begin = time.monotonic()
-        self._end = self._begin + 60 * minutes - SPARE_SECONDS
+        self._end = self._begin + self.seconds - SPARE_SECONDS
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         threading.Thread(target=self._stop_at_the_end, daemon=True).start()
@@ -76,12 +88,17 @@ class Report:
         self.say(f"{part}: {key}: {json.dumps(value, default=str)}")
 
     def finish(self, state: str) -> None:
-        """Writes how it ended."""
+        """Writes how it ended, stops what still runs and ends the process."""
         with self._lock:
-            self.data["ended"] = state
+            self.data.setdefault("ended", state)
             self.data["seconds"] = time.monotonic() - self._begin
             self._write()
+        for child in list(self.children):
+            child.stop()
+        shutil.rmtree(self.scratch, ignore_errors=True)
         self.say(state)
+        sys.stdout.flush()
+        os._exit(0)  # threads that still compile are not waited for
 
     def _write(self):
         new = self.path.with_suffix(".new")
@@ -91,31 +108,16 @@ class Report:
     def _stop_at_the_end(self):
         time.sleep(max(self.seconds_left(), 0))
         self.finish("the minutes are over")
-        sys.stdout.flush()
-        os._exit(0)
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--minutes", type=float, default=8.0, help="after which it ends")
-    parser.add_argument("--out", type=Path, required=True, help="folder of gpu_report.json")
-    parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--skip", default="", help="parts that are left out")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try the script itself")
-    parser.add_argument("--data", type=Path, default=Path(".gpu/cifar10_jpeg.npz"))
-    parser.add_argument("--epochs", type=int, default=0, help="of smith2018 at most; 0: 200")
-    parser.add_argument("--seeds", type=int, default=1, help="of smith2018")
-    parser.add_argument("--first_seed", type=int, default=0, help="of smith2018")
-    parser.add_argument("--rounds", type=int, default=9, help="timings of each figure")
-    arguments = parser.parse_args()
-    skipped = arguments.skip.split(",")
-    arguments.parts = [p for p in arguments.parts.split(",") if p and p not in skipped]
-    unknown = sorted(set(arguments.parts) - set(PARTS))
-    if unknown:
-        parser.error(f"--parts: expected some of {', '.join(PARTS)}, received {', '.join(unknown)}")
+    arguments = _arguments()
+    if arguments.child:
+        os.nice(arguments.nice)
+        write(arguments.result, child(json.loads(arguments.child), arguments))
+        return
     report = Report(arguments.out, arguments.minutes)
+    use_cache(report.scratch / "cache")
     for part in PARTS:
         if part in arguments.parts:
             report.say(f"part {part}")
@@ -125,30 +127,81 @@ def main():
                 traceback.print_exc()
                 report.note(part, "error", f"{type(error).__name__}: {str(error)[:500]}")
     report.finish("done")
-    sys.stdout.flush()
-    os._exit(0)  # threads that still compile are not waited for
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=9.0, help="after which it ends")
+    parser.add_argument("--out", type=Path, required=True, help="folder of gpu_report.json")
+    parser.add_argument("--parts", default=",".join(DEFAULT_PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--skip", default="", help="parts that are left out")
+    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try the script itself")
+    parser.add_argument("--data", type=Path, default=Path(".gpu/cifar10_jpeg.npz"))
+    parser.add_argument("--epochs", type=int, default=0, help="of smith2018 at most; 0: 80")
+    parser.add_argument("--first_seed", type=int, default=0, help="of smith2018")
+    parser.add_argument("--rounds", type=int, default=7, help="timings of each figure")
+    parser.add_argument("--steps_per_execution", type=int, default=1, help="of lbkeras' fit")
+    parser.add_argument("--child", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--nice", type=int, default=0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    skipped = arguments.skip.split(",")
+    arguments.parts = [p for p in arguments.parts.split(",") if p and p not in skipped]
+    unknown = sorted(set(arguments.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"--parts: expected some of {', '.join(PARTS)}, received {', '.join(unknown)}")
+    return arguments
+
+
+def child(task: dict, arguments) -> dict:
+    """What a process of its own does; see `gpu_processes.Child`."""
+    import gpu_equality
+    import gpu_smith2018
+    import gpu_training
+
+    functions = {
+        "arm": gpu_smith2018.run_arm,
+        "measure": gpu_training.measure,
+        "momentum": gpu_training.momentum_change,
+        "short_fit": gpu_equality.short_fits,
+    }
+    return functions.get(task["what"], gpu_training.compile_one)(task, arguments)
 
 
 def _run(part: str, report: Report, arguments) -> None:
     """Imports what a part needs when its turn comes, so that one that fails costs only itself."""
     if part == "platform":
         platform(report)
-    elif part in ("updates", "ghosts", "torch"):
+    elif part == "compile":
+        compile_all(report, arguments)
+    elif part == "ghosts":
+        import gpu_ghosts
+
+        gpu_ghosts.time_ghosts(report, arguments)
+    elif part in ("updates", "torch"):
         import gpu_updates
 
         getattr(gpu_updates, f"time_{part}")(report, arguments)
-    elif part == "equality":
+    elif part in ("equality", "short_fit"):
         import gpu_equality
 
-        gpu_equality.equality(report, arguments)
-    else:
+        getattr(gpu_equality, part)(report, arguments)
+    elif part == "memory":
+        memory(report, arguments)
+    elif part == "fit":
         import gpu_training
 
-        getattr(gpu_training, part)(report, arguments)
+        gpu_training.fit(report, arguments)
+    else:
+        import gpu_smith2018
+
+        gpu_smith2018.smith2018(report, arguments)
 
 
 def platform(report: Report) -> None:
-    """The card, the versions and what the device's memory moves a second."""
+    """The card and the versions."""
     import importlib.metadata
     import platform as machine
 
@@ -167,6 +220,67 @@ def platform(report: Report) -> None:
         "device",
         {"platform": device.platform, "kind": device.device_kind, "cpus": os.cpu_count()},
     )
+
+
+def compile_all(report: Report, arguments) -> None:
+    """Decodes the data once, and lets a process for each program compile it."""
+    import gpu_equality
+    import gpu_smith2018
+    import gpu_training
+    import numpy as np
+
+    if not arguments.tiny:
+        found = "CIFAR-10" if arguments.data.exists() else f"random: no {arguments.data}"
+        decoded = gpu_training.decoded(arguments.data, False)
+        arguments.data = report.scratch / "cifar10.npz"
+        np.savez(arguments.data, **decoded)
+        report.note("compile", "data", found)
+    first = gpu_training.batches(arguments)
+    tasks, later = [], []
+    if "fit" in arguments.parts:
+        for batch in first[::-1]:
+            tasks.append({"what": "bare", "batch": batch})
+            tasks.append({"what": "fit", "batch": batch, "only": "compile"})
+        tasks.append({"what": "plain", "batch": first[0]})
+    if "smith2018" in arguments.parts:
+        report.compiled_epochs = gpu_smith2018.planned(arguments)
+        later = gpu_smith2018.programs(report.compiled_epochs, arguments.tiny)
+        later = later[:1] if arguments.tiny else later
+    if "memory" in arguments.parts:
+        later += [task | {"only": "compile"} for task in _memory_tasks(arguments)]
+    children = [Child(task, report.scratch, arguments) for task in tasks]
+    if "short_fit" in arguments.parts:
+        children += gpu_equality.start_short_fits(report, arguments)
+    nice = 0 if arguments.tiny else 10  # what is measured first comes first
+    children += [Child(task, report.scratch, arguments, nice=nice) for task in later]
+    report.children += children
+    report.say(f"compile: {len(children)} processes")
+    begin, waiting = time.monotonic(), set(children)
+
+    def look():
+        for each in [each for each in waiting if not each.running()]:
+            waiting.discard(each)
+            done = {"ended after, s": round(time.monotonic() - begin, 1)}
+            report.note("compile", each.name, done | each.result())
+
+    share = 0.8 if arguments.tiny else SHARE_TO_COMPILE
+    wait(children, share * report.seconds, look)
+    look()
+
+
+def memory(report: Report, arguments) -> None:
+    """Peaks of processes whose programs are in the cache, and what a change of momentum costs."""
+    children = [Child(task, report.scratch, arguments) for task in _memory_tasks(arguments)]
+    report.children += children
+    wait(children, min(MOST_SECONDS_OF_MEMORY, report.seconds_left() - 5))
+    for each in children:
+        report.note("memory", each.name, each.result())
+
+
+def _memory_tasks(arguments) -> list[dict]:
+    batch, micro = (16, 8) if arguments.tiny else (5120, 640)
+    tasks = [{"what": "fit", "batch": batch, "micro": each} for each in (None, micro)]
+    return [*tasks, {"what": "momentum", "batch": 8 if arguments.tiny else 640}]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Parts of gpu_report.py: what an update and a normalisation cost, and candidates for the latter.
+"""Parts of gpu_report.py: what an update of a model's variables costs, ours and others'.
 
 Each contender is one jitted call of several updates in a `lax.scan`. In each update weights and
 gradients go through an optimization barrier, so that nothing of it, a gradient's norm say, is moved
@@ -19,12 +19,10 @@ import keras
 from jax import lax
 
 from lbkeras import optimizers
-from lbkeras.layers import GhostBatchNormalization
 
 LEARNING_RATE = 0.01
 WEIGHT_DECAY = 1e-4
 UPDATES = 20
-STEPS = 10
 SECONDS_TO_TIME = 20  # kept free for the timings
 
 
@@ -149,7 +147,7 @@ def _compiled_updates(report, contenders, arguments) -> dict:
     weight_vector, gradient_vector = (generate(key) for key in jax.random.split(jax.random.key(0)))
     split = jax.jit(lambda vector: _split(vector, shapes))
     gradients = {True: [gradient_vector], False: split(gradient_vector)}
-    calls, kernels = {}, {}
+    calls, found = {}, {}
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     pending = {}
     for name, build in contenders.items():
@@ -157,7 +155,7 @@ def _compiled_updates(report, contenders, arguments) -> dict:
         flat = len(own_shapes) == 1
         weights = [jnp.copy(weight_vector)] if flat else split(weight_vector)  # are donated
         lowered = _lower(update, weights, state, gradients[flat])
-        pending[name] = (pool.submit(_compile, lowered), (weights, state), gradients[flat])
+        pending[name] = (pool.submit(compiled_after, lowered), (weights, state), gradients[flat])
     report.say(f"updates: {len(pending)} contenders traced")
     for name, (future, start, given) in pending.items():
         try:  # what is compiled in time is timed
@@ -166,16 +164,16 @@ def _compiled_updates(report, contenders, arguments) -> dict:
         except TimeoutError:
             report.note("updates", name, "not compiled in time")
             continue
-        kernels[name] = _kernels(compiled) | {"compile seconds": round(seconds, 1)}
-        calls[name] = _Repeated(compiled, start, given)
+        found[name] = kernels(compiled) | {"compile seconds": round(seconds, 1)}
+        calls[name] = Repeated(compiled, start, given)
     pool.shutdown(wait=False, cancel_futures=True)
-    report.note("updates", "kernels of the whole call", kernels)
+    report.note("updates", "kernels of the whole call", found)
     return calls
 
 
 def _time_updates(report, calls, ratios, arguments):
     """Notes milliseconds an update of each contender, and ratios."""
-    times = _timed_in_turn(calls, arguments.rounds, UPDATES)
+    times = timed_in_turn(calls, arguments.rounds, UPDATES)
     for name, each in times.items():
         report.note("updates", name, _figure(each))
     for ours, other in ratios:
@@ -205,12 +203,12 @@ def _lower(update, weights, state, gradients):
     return jax.jit(run, donate_argnums=0).lower((weights, state), gradients)
 
 
-def _compile(lowered):
+def compiled_after(lowered):
     begin = time.monotonic()
     return lowered.compile(), time.monotonic() - begin
 
 
-class _Repeated:
+class Repeated:
     """A compiled function whose state is donated, called again and again."""
 
     def __init__(self, compiled, state, *rest):
@@ -220,7 +218,7 @@ class _Repeated:
         self.state = jax.block_until_ready(self.compiled(self.state, *self.rest))
 
 
-def _kernels(compiled) -> dict:
+def kernels(compiled) -> dict:
     """How many kernels of each kind stand in a compiled module, outside of its fusions."""
     text = compiled.as_text()
     found = {}
@@ -236,7 +234,7 @@ def _kernels(compiled) -> dict:
     return found
 
 
-def _timed_in_turn(calls, rounds, count):
+def timed_in_turn(calls, rounds, count):
     """Milliseconds of one of `count` updates in each call, for each round."""
     for call in calls.values():
         call()
@@ -292,81 +290,6 @@ def time_torch(report, arguments):
             if device == "cuda":
                 torch.cuda.synchronize()
 
-        times = _timed_in_turn({name: call}, 5, UPDATES)[name]
+        times = timed_in_turn({name: call}, 5, UPDATES)[name]
         report.note("torch", name, _figure(times))
         del optimizer, parameters
-
-
-# Ghost batch normalisation
-
-
-def time_ghosts(report, arguments):
-    """GhostBatchNormalization(32) against Keras' BatchNormalization, forward and backward."""
-    shapes = [(1024, 32, 32, 64), (1024, 16, 16, 128), (4096, 512)]
-    if arguments.tiny:
-        shapes = [(64, 4, 4, 8), (128, 16)]
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for shape in shapes:
-            for dtype in ("float32", "bfloat16"):
-                _ghosts_of(report, arguments, pool, shape, dtype)
-
-
-def _ghosts_of(report, arguments, pool, shape, dtype):
-    keys = jax.random.split(jax.random.key(1), 2)
-    x, dy = (jax.random.normal(key, shape, jnp.float32).astype(dtype) for key in keys)
-    policy = "mixed_bfloat16" if dtype == "bfloat16" else "float32"
-    layers = {
-        "BatchNormalization": keras.layers.BatchNormalization(dtype=policy),
-        "GhostBatchNormalization": GhostBatchNormalization(32, dtype=policy),
-    }
-    steps = STEPS if len(shape) > 2 or arguments.tiny else 10 * STEPS  # short ones: more of them
-    pending = {}
-    for name, layer in layers.items():
-        layer.build(shape)
-        carry = _normalization_state(layer, x)
-        lowered = _lower_normalization(layer, carry, x, dy, steps)
-        pending[name] = (pool.submit(_compile, lowered), carry)
-    calls, kernels = {}, {}
-    for name, (future, carry) in pending.items():
-        compiled, _ = future.result()
-        kernels[name] = _kernels(compiled)
-        calls[name] = _Repeated(compiled, carry, x, dy)
-    times = _timed_in_turn(calls, arguments.rounds, steps)
-    base = times["BatchNormalization"]
-    label = f"{'x'.join(map(str, shape))} {dtype}"
-    figures = {}
-    for name, each in times.items():
-        ratios = [a / b for a, b in zip(each, base, strict=True)]
-        figures[name] = {
-            "milliseconds": round(statistics.median(each), 4),
-            "ratio": round(statistics.median(ratios), 3),
-            "kernels": kernels[name],
-        }
-    report.note("ghosts", label, figures)
-
-
-def _normalization_state(layer, x):
-    trained = [variable.value for variable in layer.trainable_variables]
-    moving = [jnp.copy(variable.value) for variable in layer.non_trainable_variables]
-    return moving, jnp.zeros_like(x), [jnp.zeros_like(value) for value in trained]
-
-
-def _lower_normalization(layer, carry, x, dy, steps):
-    trained = [variable.value for variable in layer.trainable_variables]
-
-    def run(carry, x, dy):
-        def body(carry, _):
-            moving, _, _ = carry
-            moving, now, above = lax.optimization_barrier((moving, x, dy))
-
-            def forward(trained, x):
-                y, new = layer.stateless_call(trained, moving, x, training=True)
-                return y, new
-
-            _, backward, new = jax.vjp(forward, trained, now, has_aux=True)
-            of_trained, of_x = backward(above)
-            return (new, of_x, of_trained), None
-
-        return lax.scan(body, carry, None, length=steps)[0]
-
-    return jax.jit(run, donate_argnums=0).lower(carry, x, dy)

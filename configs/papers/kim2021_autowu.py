@@ -69,8 +69,8 @@ PAPER = dict(
 # one of those tried, and the one that was chosen, None where that is to come; an arm then takes the
 # middle. Chosen by the rule from mnist_tuning, 1 seed, 2026-11-21; at batch 2,048 the best of the
 # first five was the largest, so they moved up by one. With batch norm the largest of five was the
-# best at both sizes (0.128: 98.0 and 97.4 %, 2026-11-28), so they moved up by two. Those of ImageNet
-# are guesses.
+# best at both sizes (0.128: 98.0 and 97.4 %, 2026-11-28), so they moved up by two. ImageNet's are
+# guesses.
 _RATES = dict(
     digits={32: (0.004, None), 128: (0.008, None), 359: (0.016, None)},
     mnist={256: (0.004, 0.008), 2048: (0.016, 0.032), 8192: (0.016, 0.032)},

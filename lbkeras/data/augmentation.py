@@ -13,6 +13,7 @@ def none():
 
     Example:
 
+    >>> import numpy as np
     >>> augment = none()
     >>> augment(np.ones((2, 28, 28, 1), np.uint8), seed=(0, 1)).shape
     (2, 28, 28, 1)
@@ -40,6 +41,7 @@ def random_crop_flip(padding=4):
 
     Example:
 
+    >>> import tensorflow as tf
     >>> augment = random_crop_flip(padding=4)
     >>> augment(tf.ones((2, 32, 32, 3), tf.uint8), seed=(0, 1)).shape
     TensorShape([2, 32, 32, 3])

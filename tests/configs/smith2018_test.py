@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.papers.smith2018 import get_claims
 from lbkeras.cli.config_files import load_config
 from lbkeras.runs import experiment
 
@@ -20,6 +21,20 @@ def test_smiths_arms_begin_at_the_same_noise_scale(variant):
             scale = plan.noise_scale(ours.first_epoch)
             assert scale == pytest.approx(original.noise_scale(theirs.first_epoch), rel=1e-9)
     assert naive.noise_scale(0) < original.noise_scale(0)
+
+
+def test_a_gpu_trains_the_table_in_half_the_epochs():
+    """Updates by hand, of 50,000 images in phases of 30, 30, 20 and 20 epochs."""
+    plans = experiment.make_plans(load_config(f"{SMITH}:gpu_cifar10"))
+    updates = {
+        "original": 100 * 390,
+        "increase_batch": 30 * 390 + 30 * 78 + 20 * 15 + 20 * 9,
+        "increased_learning_rate": 30 * 78 + 30 * 15 + 40 * 9,
+        "increased_momentum": 30 * 15 + 70 * 9,
+    }
+    assert {arm: plan.updates() for arm, plan in plans.items()} == updates
+    claims = get_claims("gpu_cifar10")
+    assert claims and {c["arm"] for c in claims} | {c["baseline"] for c in claims} == set(plans)
 
 
 def test_characters_have_the_schedules_of_images():

@@ -20,7 +20,10 @@ class ConsensusDistance(keras.callbacks.Callback):
 
     Example:
 
+    >>> import keras
+    >>> from keras import ops
     >>> from lbkeras import distribution, optimizers
+    >>> from lbkeras.trainers import StackedNodes
     >>> model = StackedNodes(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), 2)
     >>> model.compile(optimizers.DmSGD(0.1, distribution.mixing.complete(2)), "mse")
     >>> model.fit(ops.ones((4, 1)), ops.ones((4, 1)), verbose=0,

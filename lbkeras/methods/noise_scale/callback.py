@@ -69,6 +69,7 @@ class GradientNoiseScale(PipelineCallback):
         UserError: an argument out of its range; in `fit`, what `GradientStatistics` raises, a
             second callback of this kind.
 
+    >>> import keras
     >>> from lbkeras.callbacks import MicroBatches
     >>> from lbkeras.data import Pipeline
     >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
