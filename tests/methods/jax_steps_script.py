@@ -22,6 +22,7 @@ from lbkeras import callbacks
 from lbkeras.analysis import GradientNoiseAverages, piece_estimates
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.model import build
 from lbkeras.methods.micro_batches import jax_memory
 from lbkeras.trainers import micro_batch_train_step
 
@@ -61,7 +62,7 @@ def after_updates(make, data, micro_batch_size, updates=2):
     """Variables and logs after some updates on one batch."""
     model = make()
     if micro_batch_size is not None:
-        keras.Model._symbolic_build(model, data_batch=data)
+        build(model, data)
         model.train_step = micro_batch_train_step(model, micro_batch_size)
     for _ in range(updates):
         logs = model.train_on_batch(*data, return_dict=True)
@@ -154,7 +155,7 @@ def check_batch_norm_sees_pieces_and_dropout_draws_for_each(folder):
     model = keras.Sequential([keras.Input((3,)), norm, dropped, layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.0), "mse")
     seed = arrays(model.non_trainable_variables)[-1]
-    keras.Model._symbolic_build(model, data_batch=(X[:8], X[:8, :1]))
+    build(model, (X[:8], X[:8, :1]))
     model.train_step = micro_batch_train_step(model, 4)
     model.train_on_batch(X[:8], X[:8, :1])
     mean, variance = np.zeros(3), np.ones(3)
