@@ -33,6 +33,12 @@ class MicroBatches(PipelineCallback):
     With several workers a failed step cannot be repeated, since the others wait for its gradients:
     the size is stored in `file`, and the run ends with an error that asks to start it again.
 
+    On Keras' JAX backend a failed step has given its weights away. There the size is chosen before
+    the first update at each new batch size, from the memory that the compiled step needs and the
+    device has; where the device does not say it, by a trial on copies. A line says so. Memory that
+    runs out all the same ends the run in one line, with half the size in `file`. Under
+    `keras.distribution.DataParallel` a device counts as a replica.
+
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
         micro_batch_size: examples of a replica in one piece, 1 to the largest batch of a replica;
@@ -47,7 +53,7 @@ class MicroBatches(PipelineCallback):
         UserError: what `micro_batch_train_step` raises; a size above the replica's batch; a file
             with other content; in `fit`, a loss over pairs of the batch, such as Keras'
             `Circle`, memory that one example exceeds, memory that runs out in the middle of an
-            update, or with several workers.
+            update, with several workers, or on JAX after the choice.
 
     >>> import keras
     >>> import numpy as np

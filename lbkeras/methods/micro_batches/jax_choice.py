@@ -99,7 +99,8 @@ class Choice:
     def _divide(self, fitting: int, size: int) -> None:
         callback = self._callback
         if callback.micro_batch_size is None:
-            check_losses(self._model, callback.pipeline, "micro-batches, as memory runs out")
+            with jax.ensure_compile_time_eval():  # a step may be being traced
+                check_losses(self._model, callback.pipeline, "micro-batches, as memory runs out")
         callback.micro_batch_size = fitting
         callback.keep_size()
         devices = self.replicas()
