@@ -10,7 +10,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from lbkeras.data import Pipeline
-from lbkeras.data.items import is_items
+from lbkeras.data.arrays import is_items
 from lbkeras.errors import UserError
 from tests.data.examples import Items, X, Y, batches, joined
 

@@ -292,7 +292,7 @@ def test_memory_that_runs_out_in_an_update():
 
 @pytest.mark.slow
 def test_several_workers_start_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(MicroBatches, "_several_workers", lambda self: True)
+    monkeypatch.setattr(Repeats, "_several_workers", lambda self: True)
     with pytest.raises(UserError, match="on every worker with it$"):
         Run(a_plan(24), limits=lambda calls: 6)
     file = tmp_path / "micro_batch_size.json"
