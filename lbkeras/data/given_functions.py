@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from lbkeras.data.frozen_draws import refuse_frozen_draws
 from lbkeras.data.reading import reason
 from lbkeras.errors import UserError
 
@@ -37,7 +38,11 @@ def check_augment(augment, x, rows: int) -> None:
     batch = tf.nest.map_structure(lambda s: tf.TensorSpec((rows, *s.shape), s.dtype), x)
     seed = tf.TensorSpec((2,), tf.int32)
     try:
-        traced = tf.function(lambda x, seed: augment(x, seed)).get_concrete_function(batch, seed)
+        with refuse_frozen_draws():
+            function = tf.function(lambda x, seed: augment(x, seed))
+            traced = function.get_concrete_function(batch, seed)
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(
             "augment: expected a function of (x, seed) that returns x, received one that fails: "

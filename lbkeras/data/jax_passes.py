@@ -70,7 +70,8 @@ class JaxPass:
         self._data, self._position = data, position
         self._num_examples, self._batch_size = pipeline.num_examples, pipeline.batch_size
         self._shuffle, self._seed = pipeline.shuffle, pipeline.seed
-        self._augment, self._parts = pipeline.augment, pipeline.node_parts
+        self._parts = pipeline.node_parts
+        self._augment = None if pipeline.augment is None else _ByIdentity(pipeline.augment)
         self._most: int | None = None
 
     def __len__(self):
@@ -148,6 +149,25 @@ class JaxPass:
         numbers = np.arange(first, first + len(places), dtype=np.int32)
         seeds = np.stack([np.full(len(places), seed[0], np.int32), numbers], axis=1)
         return self._data.read(places, seeds), seed
+
+
+class _ByIdentity:
+    """A user's function as an argument of a jitted one: known again as the same object only.
+
+    It need have no hash, and one that says it equals another may do something else.
+    """
+
+    def __init__(self, function: Callable):
+        self._function = function
+
+    def __call__(self, x, seed):
+        return self._function(x, seed)
+
+    def __hash__(self):
+        return id(self._function)
+
+    def __eq__(self, other):
+        return isinstance(other, _ByIdentity) and self._function is other._function
 
 
 @functools.partial(jax.jit, static_argnames=("augment", "sharding"))

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from lbkeras.data.arrays import is_in_batches, is_items
+from lbkeras.data.frozen_draws import refuse_frozen_draws
 from lbkeras.data.jax_passes import JaxPasses
 from lbkeras.data.jax_source import Arrays, Items
 from lbkeras.data.labels import range_of_labels
@@ -91,12 +92,20 @@ class JaxReader:
             self.data.parts[0],
         )
         try:
-            made = jax.eval_shape(augment, x, jax.ShapeDtypeStruct((2,), np.int32))
+            with keras.StatelessScope() as scope, refuse_frozen_draws():
+                made = jax.eval_shape(augment, x, jax.ShapeDtypeStruct((2,), np.int32))
+        except UserError:
+            raise
         except Exception as error:
             raise UserError(
                 "augment: expected a function of (x, seed) that returns x, of JAX' operations on "
                 f"Keras' JAX backend, received one that fails: {one_line(str(error))[:300]}"
             ) from error
+        if scope.state_mapping:
+            raise UserError(
+                "augment: expected a function of (x, seed) alone on Keras' JAX backend, received "
+                "one that changes a variable, as Keras' random layers do; draw from seed"
+            )
         for part in keras.tree.flatten(made):
             if not part.shape or part.shape[0] != batch_size:
                 raise UserError(

@@ -167,6 +167,35 @@ def check_what_is_no_data_for_jax():
         Pipeline((x, y), 4, augment=lambda x, seed: x.numpy())
     with pytest.raises(UserError, match="^augment: expected 4 rows as it gets, received shape"):
         Pipeline((x, y), 4, augment=lambda x, seed: x[:2])
+    with pytest.raises(
+        UserError, match="^augment: expected random numbers made from"
+    ):
+        Pipeline((x, y), 4, augment=lambda x, seed: x + np.random.randint(9))  # noqa: NPY002
+    noise = keras.layers.GaussianNoise(1.0)
+    with pytest.raises(UserError, match="^augment: .* received one that changes a variable"):
+        Pipeline((x, y), 4, augment=lambda x, seed: noise(x, training=True))
+    assert noise(np.zeros((2, 3), "float32"), training=True).shape == (2, 3)  # left intact
+
+
+class _WithoutHash:
+    __hash__ = None
+
+    def __init__(self, number):
+        self.number = number
+
+    def __eq__(self, other):
+        return True
+
+    def __call__(self, x, seed):
+        return x + self.number
+
+
+def check_an_augment_is_known_by_its_identity():
+    x, y = images(8)
+    for number in (1, 2):
+        made = Pipeline((x, y), 4, shuffle=False, augment=_WithoutHash(np.uint8(number)))
+        first, _ = next(made.dataset().as_numpy_iterator())
+        np.testing.assert_array_equal(first, x[:4] + np.uint8(number))
 
 
 def check_labels_beyond_the_outputs():

@@ -1,0 +1,33 @@
+"""Random numbers that a traced function would draw once for all batches."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+
+from lbkeras.errors import UserError
+
+
+@contextlib.contextmanager
+def refuse_frozen_draws() -> Iterator[None]:
+    """While a user's `augment` is traced: it must not draw from NumPy's or Python's generator.
+
+    What these give becomes a constant of the graph, the same in each batch.
+
+    Raises:
+        UserError: it does.
+    """
+    before = _states()
+    yield
+    for name, state in _states().items():
+        if state != before[name]:
+            raise UserError(
+                f"augment: expected random numbers made from seed, received a function that draws "
+                f"from {name}'s generator, which would be once for all batches"
+            )
+
+
+def _states() -> dict[str, object]:
+    _, keys, place, *rest = np.random.get_state()  # noqa: NPY002
+    return {"NumPy": (bytes(keys), place, *rest), "Python": random.getstate()}
