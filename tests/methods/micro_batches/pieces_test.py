@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from lbkeras.errors import UserError
-from lbkeras.methods.micro_batches import pieces
+from lbkeras.methods.micro_batches import losses, pieces
 
 
 def test_rows_of_all_tensors_also_of_unknown_shape():
@@ -25,6 +25,6 @@ def test_rows_that_stand_several_times_in_a_gradient_add_up():
 
 
 def test_a_loss_that_is_no_mean_over_the_batch_is_refused():
-    assert float(pieces.share_of_additional_loss(tf.constant(8.0), 1, 4)) == 2.0
+    assert float(losses.share_of_additional_loss(tf.constant(8.0), 1, 4)) == 2.0
     with pytest.raises(UserError, match="^add_loss: expected scalars, .* of shape \\(2,\\)$"):
-        pieces.share_of_additional_loss(tf.ones(2), 1, 4)
+        losses.share_of_additional_loss(tf.ones(2), 1, 4)
