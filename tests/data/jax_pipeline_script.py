@@ -17,7 +17,9 @@ importlib.machinery.PathFinder.find_spec = lambda name, *arguments: (
     None if name in ("tensorflow", "tensorflow_datasets") else _find_spec(name, *arguments)
 )
 os.environ["KERAS_BACKEND"] = "jax"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+)
 
 import jax  # noqa: E402
 import keras  # noqa: E402
@@ -47,7 +49,7 @@ def check_twenty_updates_give_the_weights_of_tensorflow():
     expected = np.load(FOLDER / "weights.npz")
     for optimizer in ("SGD", "LARS"):
         weights = train_20(optimizer, FOLDER / "initial.npz")
-        assert len(weights) == 13
+        assert len(weights) == 7
         for number, weight in enumerate(weights):
             other = expected[f"{optimizer}_{number}"]
             assert np.abs(weight - other).max() <= 1e-4 * max(1, np.abs(other).max())

@@ -56,9 +56,6 @@ def model_of(ghosts: int = 0) -> keras.Model:
             layers.Conv2D(8, 3, padding="same", use_bias=False),
             norm,
             layers.ReLU(),
-            layers.Conv2D(8, 3, strides=2),
-            layers.BatchNormalization(),
-            layers.ReLU(),
             layers.Flatten(),
             layers.Dense(10),
         ]
