@@ -30,4 +30,4 @@ def refuse_frozen_draws() -> Iterator[None]:
 
 def _states() -> dict[str, object]:
     _, keys, place, *rest = np.random.get_state()  # noqa: NPY002
-    return {"NumPy": (bytes(keys), place, *rest), "Python": random.getstate()}
+    return {"NumPy": (np.asarray(keys).tobytes(), place, *rest), "Python": random.getstate()}

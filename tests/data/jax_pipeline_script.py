@@ -167,9 +167,7 @@ def check_what_is_no_data_for_jax():
         Pipeline((x, y), 4, augment=lambda x, seed: x.numpy())
     with pytest.raises(UserError, match="^augment: expected 4 rows as it gets, received shape"):
         Pipeline((x, y), 4, augment=lambda x, seed: x[:2])
-    with pytest.raises(
-        UserError, match="^augment: expected random numbers made from"
-    ):
+    with pytest.raises(UserError, match="^augment: expected random numbers made from"):
         Pipeline((x, y), 4, augment=lambda x, seed: x + np.random.randint(9))  # noqa: NPY002
     noise = keras.layers.GaussianNoise(1.0)
     with pytest.raises(UserError, match="^augment: .* received one that changes a variable"):

@@ -14,6 +14,7 @@ from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.replica_context import replica_context
 from lbkeras.layers.replicas import sum_over_replicas
+from lbkeras.methods.micro_batches.tensorflow_repeats import Repeats
 from lbkeras.planning import Phase, Plan
 from lbkeras.trainers import micro_batch_train_step
 
