@@ -588,7 +588,7 @@ def test_updates_that_loss_scaling_skips(tmp_path, kill):
 # Other backends.
 
 
-@pytest.mark.slow
+@pytest.mark.release  # in the gate tests/data/jax_pipeline_test.py trains with sizes that grow
 def test_on_jax():
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed")

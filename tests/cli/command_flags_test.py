@@ -114,8 +114,8 @@ def test_config_file_that_makes_no_config(text, expected, fails, tmp_path):
 def test_unknown_variant_names_the_nearest(fails, smith):
     assert fails("plan", f"--config={smith}:digit") == (
         f"--config={smith}:digit: variant: expected one of digits, digits_tuning, mnist, "
-        "characters, characters_tuning, cifar10, paper_cifar10, optimizers, learning_rates, "
-        "imagenet, imagenet_momentum, imagenet_tpu, "
+        "characters, characters_tuning, cifar10, paper_cifar10, gpu_cifar10, optimizers, "
+        "learning_rates, imagenet, imagenet_momentum, imagenet_tpu, "
         "received 'digit' (did you mean 'digits'?)"
     )
 

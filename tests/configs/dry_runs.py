@@ -22,9 +22,12 @@ BEFORE_A_RELEASE = [
     "liu2021_conadv:imagenet",
     "nado2021_reality_check:imagenet",
     "smith2018:imagenet_momentum",
+    "smith2018:imagenet_tpu",
+    "you2017_lars:imagenet_resnet50",
     "you2018_minutes:imagenet_resnet50",
     "you2018_minutes:imagenet_alexnet_bn",
     "you2020_lamb:imagenet",
+    "yuan2021_decentlam:imagenet_resnet50",
 ]
 VARIANTS = [
     f"{path.stem}:{variant}"
