@@ -83,7 +83,7 @@ def is_tensor(part) -> bool:
 
 
 def is_jax_array(part) -> bool:
-    """Whether this is an array of JAX, or stands for one while a function is traced."""
+    """Whether this is a JAX array, or the tracer of one."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(part, jax.Array)
 

@@ -1,7 +1,6 @@
 """A user's object that has a length and gives examples by their numbers, as random access."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,8 +9,9 @@ import tensorflow as tf
 
 from lbkeras.data.arrays import arrays
 from lbkeras.data.first_examples import MOST_FIRST, bytes_of
+from lbkeras.data.given_items import GivenItems, said
 from lbkeras.data.random_access import RandomAccess
-from lbkeras.errors import UserError, one_line
+from lbkeras.errors import UserError
 
 
 class Items(RandomAccess):
@@ -29,18 +29,10 @@ class Items(RandomAccess):
     """
 
     def __init__(self, source: Any):
-        self._items, self._one_thread = source, threading.Lock()
-        try:
-            number = len(source)
-        except Exception as error:
-            raise UserError(f"source: expected a length, received {_said(error)}") from error
-        if number < 1:
-            raise UserError(
-                f"source: expected at least one example, received one of length {number}"
-            )
-        self.num_examples = number
+        self._items = GivenItems(source)
+        number = self.num_examples = self._items.num_examples
         first = range(min(number, MOST_FIRST))
-        examples = [self._example(place, item) for place, item in self._read_items(first)]
+        examples = [self._example(place, item) for place, item in self._items.read(first)]
         self.element_spec = tf.nest.map_structure(
             lambda part: tf.TensorSpec([None] * part.ndim, _dtype(part)), examples[0]
         )
@@ -60,8 +52,8 @@ class Items(RandomAccess):
 
     def read(self, places: np.ndarray) -> list[np.ndarray]:
         examples = []
-        with self._one_thread:
-            for place, item in self._read_items(places.tolist()):
+        with self._items.one_thread:
+            for place, item in self._items.read(places.tolist()):
                 example = self._example(place, item)
                 self._check_form(place, example)
                 examples.append(tf.nest.flatten(example))
@@ -92,20 +84,6 @@ class Items(RandomAccess):
         cut_parts = [cut(part, spec) for part, spec in zip(row, parts, strict=False)]
         return tf.nest.pack_sequence_as(self.element_spec, cut_parts)
 
-    def _read_items(self, places: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """Each place with the item that is there; it may be another one when the next is read."""
-        several = getattr(self._items, "__getitems__", None)
-        if several is None:
-            for place in places:
-                yield place, _called(self._items.__getitem__, place, place)
-            return
-        items = _called(lambda numbers: list(several(numbers)), list(places), places[0])
-        if len(items) != len(places):
-            raise UserError(
-                f"source: expected {len(places)} examples of __getitems__, received {len(items)}"
-            )
-        yield from zip(places, items, strict=True)
-
     def _example(self, place: int, item):
         """An item as NumPy arrays of our own, x alone as that."""
         try:
@@ -114,7 +92,7 @@ class Items(RandomAccess):
             raise UserError(f"{error} (example {place:,})") from None
         except Exception as error:
             raise UserError(
-                f"source: expected arrays of numbers or strings, received {_said(error)} "
+                f"source: expected arrays of numbers or strings, received {said(error)} "
                 f"(example {place:,})"
             ) from error
         return parts if len(parts) > 1 else parts[0]
@@ -139,23 +117,6 @@ class Items(RandomAccess):
                 f"source: expected examples like the first ones, {expected}, received {received} "
                 f"(example {place:,})"
             )
-
-
-def _called(function: Callable, argument, place: int):
-    """What the user's object returns; what it raises names a place."""
-    try:
-        return function(argument)
-    except Exception as error:
-        if isinstance(argument, list) and len(argument) > 1:
-            for each in argument:  # finds the one
-                _called(function, [each], each)
-        raise UserError(
-            f"source: expected an example at place {place:,}, received {_said(error)}"
-        ) from error
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {one_line(str(error))}"
 
 
 def _numpy(part) -> np.ndarray:

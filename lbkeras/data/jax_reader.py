@@ -23,8 +23,8 @@ def reads(source) -> bool:
         UserError: another source, and TensorFlow is not installed.
     """
     module = type(source).__module__
-    streams = is_in_batches(source) or module.startswith("tensorflow.") and not is_array(source)
-    streams = streams or module == "lbkeras.data.random_access" or _is_random_access(source)
+    streams = is_in_batches(source) or _is_random_access(source)
+    streams = streams or module.startswith("tensorflow.") and not hasattr(source, "__array__")
     if streams and importlib.util.find_spec("tensorflow") is None:
         raise UserError(
             "source: expected arrays, or an object with len(source) and source[i]: a generator or "
@@ -32,11 +32,6 @@ def reads(source) -> bool:
             f"{type(source).__name__}"
         )
     return not streams
-
-
-def is_array(source) -> bool:
-    """Whether this can become an array: a tensor of TensorFlow is one."""
-    return hasattr(source, "__array__")
 
 
 def _is_random_access(source) -> bool:

@@ -1,7 +1,6 @@
 """What a Pipeline reads on Keras' JAX backend: arrays, on the device where they fit, or items."""
 
 import concurrent.futures
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +9,9 @@ import keras
 import numpy as np
 
 from lbkeras.data.arrays import arrays, count_rows
+from lbkeras.data.given_items import GivenItems, said
 from lbkeras.data.jax_placement import Placement
-from lbkeras.errors import UserError, one_line
+from lbkeras.errors import UserError
 from lbkeras.fingerprint import digest_of
 
 _SHARE = 0.25  # of a device's memory at most, for data that stay there
@@ -19,7 +19,7 @@ _FIRST = 32  # examples of an object that are looked at
 
 
 class Arrays:
-    """Arrays in memory, with one row an example.
+    """Arrays in memory, with one row per example.
 
     Args:
         source: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, as a Pipeline gets it.
@@ -82,22 +82,16 @@ class Items:
     in_memory = False
 
     def __init__(self, source: Any, decode: Callable | None):
-        self._items, self._decode, self._one_thread = source, decode, threading.Lock()
-        try:
-            self.num_rows = len(source)
-        except Exception as error:
-            raise UserError(f"source: expected a length, received {_said(error)}") from error
-        if self.num_rows < 1:
-            raise UserError(
-                f"source: expected at least one example, received one of length {self.num_rows}"
-            )
+        self._source, self._decode = source, decode
+        self._items = GivenItems(source)
+        self.num_rows = self._items.num_examples
         self._form = None
         self._first = self.read(np.arange(min(self.num_rows, _FIRST)), None)
         self.parts = self._first
 
     def first(self, examples: int) -> "_FirstItems":
         """The first so many examples, as an object."""
-        return _FirstItems(self._items, examples)
+        return _FirstItems(self._source, examples)
 
     def on_device(self, placement: Placement) -> None:
         """They stay where they are."""
@@ -110,24 +104,13 @@ class Items:
             seeds: int32, `(len(places), 2)`, for `decode`; None: zeros.
         """
         seeds = np.zeros((len(places), 2), np.int32) if seeds is None else seeds
-        examples = self._read(places.tolist())
+        with self._items.one_thread:  # which may give the same buffer again for the next one
+            items = [_copied(item) for _, item in self._items.read(places.tolist())]
         if self._decode is not None:
-            triples = zip(examples, seeds, places.tolist(), strict=True)
-            examples = [self._decoded(*each) for each in triples]
-        examples = [self._example(*each) for each in zip(examples, places.tolist(), strict=True)]
+            triples = zip(items, seeds, places.tolist(), strict=True)
+            items = [self._decoded(*each) for each in triples]
+        examples = [self._example(*each) for each in zip(items, places.tolist(), strict=True)]
         return keras.tree.map_structure(lambda *parts: np.stack(parts), *examples)
-
-    def _read(self, places: list[int]) -> list:
-        several = getattr(self._items, "__getitems__", None)
-        with self._one_thread:
-            if several is None:
-                return [_called(self._items.__getitem__, place, place) for place in places]
-            items = _called(lambda numbers: list(several(numbers)), places, places[0])
-        if len(items) != len(places):
-            raise UserError(
-                f"source: expected {len(places)} examples of __getitems__, received {len(items)}"
-            )
-        return items
 
     def _decoded(self, example, seed, place: int):
         try:
@@ -137,7 +120,7 @@ class Items:
         except Exception as error:
             raise UserError(
                 "decode: expected a function of (example, seed) that decodes NumPy arrays, "
-                f"received one that fails: {_said(error)} (example {place:,})"
+                f"received one that fails: {said(error)} (example {place:,})"
             ) from error
 
     def _example(self, item, place: int) -> tuple:
@@ -177,6 +160,13 @@ class _FirstItems:
         return self._items[place]
 
 
+def _copied(item):
+    """An item with arrays of its own."""
+    return keras.tree.map_structure(
+        lambda part: np.array(part) if hasattr(part, "__array__") else part, item
+    )
+
+
 def _number(part):
     """An array as JAX keeps it: floats as Keras' `floatx`, integers that 32 bits hold."""
     part = np.asarray(part)
@@ -200,25 +190,6 @@ def _number(part):
 
 def _kind_of(part: np.ndarray) -> str:
     return "strings" if part.dtype == object else f"{part.dtype}"
-
-
-def _called(function: Callable, argument, place: int):
-    """What the user's object returns; what it raises names a place."""
-    try:
-        return function(argument)
-    except UserError:
-        raise
-    except Exception as error:
-        if isinstance(argument, list) and len(argument) > 1:
-            for each in argument:  # finds the one
-                _called(function, [each], each)
-        raise UserError(
-            f"source: expected an example at place {place:,}, received {_said(error)}"
-        ) from error
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {one_line(str(error))}"
 
 
 def read_ahead(read: Callable, tasks, ahead: int = 3):

@@ -4,14 +4,13 @@ import functools
 import os
 from pathlib import Path
 
-import keras
-
 from lbkeras import checks
 from lbkeras.data.numpy_sets import PreparedSet, describe_set, load_set
 from lbkeras.data.order import SHARDS
 from lbkeras.data.pipeline import Pipeline
 from lbkeras.data.text import describe_text, is_text, load_text
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend import on_jax
 
 _CIFAR = ("cifar10", "cifar100")
 
@@ -82,7 +81,7 @@ def load(
     source = _source(name, split, data_dir) if source is None else source
     augment = decode = None
     if not isinstance(source, tuple):
-        if _on_jax():
+        if on_jax():
             from lbkeras.data.numpy_photographs import center_crop, random_resized_crop
         else:
             from lbkeras.data.imagenet import center_crop, random_resized_crop
@@ -151,15 +150,11 @@ def describe(name: str, data_dir: str | None = None) -> str:
         )
     if is_text(name):
         return describe_text(name, data_dir)
-    if _on_jax():
+    if on_jax():
         return describe_set(name, data_dir)
     from lbkeras.data.images import describe_images
 
     return describe_images(name, data_dir)
-
-
-def _on_jax() -> bool:
-    return keras.backend.backend() == "jax"
 
 
 def _folder(data_dir) -> str | None:
@@ -180,7 +175,7 @@ def _source(name: str, split: str, data_dir: str | None):
         return load_digits(split)
     if is_text(name):
         return load_text(name, split, data_dir)
-    if _on_jax():
+    if on_jax():
         return load_set(name, split, data_dir)
     from lbkeras.data.images import load_images
 

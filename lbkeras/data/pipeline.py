@@ -13,6 +13,7 @@ from lbkeras.data.keras_adapter import KerasAdapter
 from lbkeras.data.order import SHARDS, count_steps
 from lbkeras.errors import UserError
 from lbkeras.fingerprint import describe
+from lbkeras.keras_internals.backend import on_jax
 from lbkeras.keras_internals.running_call import running_call
 
 
@@ -320,7 +321,7 @@ class Pipeline(KerasAdapter):
 
 def _reader_of(source, *settings):
     """What reads a source: on Keras' JAX backend without tf.data, but for streams of its own."""
-    if keras.backend.backend() == "jax":
+    if on_jax():
         from lbkeras.data.jax_reader import JaxReader, reads
 
         if reads(source):

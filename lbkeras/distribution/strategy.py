@@ -9,9 +9,9 @@ STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 
 def strategy(name: str = "auto") -> Any:
-    """Returns the strategy under whose scope the model is made, and mends Keras for it.
+    """Returns the strategy under whose scope the model is made, and patches Keras for it.
 
-    On TensorFlow it is a `tf.distribute.Strategy`. What Keras 3 gets wrong under one is mended
+    On TensorFlow it is a `tf.distribute.Strategy`. What Keras 3 gets wrong under one is fixed
     where the fault is there (`patch_keras`), so that the same `model.fit`, `evaluate` and `predict`
     work under each of them. Of each strategy there is one object a process. On JAX it is
     `Devices`, which sets Keras' `DataParallel` for the process where there are several.

@@ -42,6 +42,6 @@ def num_replicas() -> int:
     """The replicas of `tf.distribute` that run the code being traced together; 1 on JAX."""
     if keras.backend.backend() != "tensorflow":
         return 1
-    from lbkeras.keras_internals import tensorflow_replicas
+    import tensorflow as tf
 
-    return tensorflow_replicas.num_replicas()
+    return tf.distribute.get_strategy().num_replicas_in_sync

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import inspect
 
+from lbkeras.errors import UserError
 from lbkeras.keras_internals.names import private, private_module
 
 
@@ -23,7 +24,11 @@ def compile_ahead(model, batch) -> concurrent.futures.Future | None:
         batch: a structure of `jax.ShapeDtypeStruct`, as `fit` gets it.
 
     Returns:
-        The compilation; None where the train function is not one of Keras' own that is jitted.
+        The compilation; None where the train function is not one of Keras' own that is jitted, or
+        cannot be traced.
+
+    Raises:
+        UserError: what tracing the step raises of them.
     """
     step = _jitted(model.train_function)
     if step is None:
@@ -34,7 +39,13 @@ def compile_ahead(model, batch) -> concurrent.futures.Future | None:
         optimizer_variables=True,
         metrics_variables=True,
     )
-    return _one_thread().submit(_compile, step.lower(state, batch))
+    try:
+        lowered = step.lower(state, batch)
+    except UserError:
+        raise
+    except Exception:  # the step itself raises it again, when it comes
+        return None
+    return _one_thread().submit(_compile, lowered)
 
 
 def _jitted(train_function):

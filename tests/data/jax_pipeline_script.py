@@ -236,6 +236,41 @@ def check_an_object_gives_the_batches_of_arrays():
             np.testing.assert_array_equal(x3, x1 + places)
 
 
+class _OneBuffer(_Object):
+    """Gives the same array again and again, with other contents."""
+
+    def __getitem__(self, place):
+        self.buffer = getattr(self, "buffer", np.empty_like(self.x[0]))
+        self.buffer[...] = self.x[place]
+        return self.buffer, self.y[place]
+
+
+class _Several(_Object):
+    def __getitems__(self, places):
+        return [self[place] for place in places]
+
+
+def check_an_object_may_reuse_a_buffer_and_read_several_at_once():
+    x, y = images(40)
+    expected = next(Pipeline((x, y), 16, seed=5).dataset(3).as_numpy_iterator())
+    for made in (_OneBuffer(x, y), _Several(x, y)):
+        for decode in (None, lambda example, seed: example):
+            data = Pipeline(made, 16, seed=5, decode=decode)
+            np.testing.assert_array_equal(next(data.dataset(3).as_numpy_iterator())[0], expected[0])
+            assert data.in_order(8, 20).num_examples == 20
+
+
+def check_a_place_that_cannot_be_read_is_named():
+    x, y = images(40)
+
+    class Broken(_Object):
+        def __getitem__(self, place):
+            return super().__getitem__(place if place < 35 else "none")
+
+    with pytest.raises(UserError, match="^source: expected an example at place 3[5-9], received"):
+        list(Pipeline(Broken(x, y), 8, shuffle=False).dataset())
+
+
 def check_data_too_large_for_the_device_give_the_same_batches():
     given = pipelines()["augmented"]
     expected = list(given.dataset(1).as_numpy_iterator())

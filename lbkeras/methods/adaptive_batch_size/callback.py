@@ -174,7 +174,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         check_ownership(self.model, self._rate)
         if self.plan is not None:
             check_momentum(self.model.optimizer, self.plan)
-        replicas = self._num_replicas()
+        replicas = self._num_parts()
         self._sizes = tuple(size for size in self._ladder if size % replicas == 0)
         replica_batch_size(self._first, replicas)
         if self.learning_rate is None:

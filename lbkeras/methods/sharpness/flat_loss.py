@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from lbkeras.errors import UserError
+from lbkeras.keras_internals.backend import check_backend
 from lbkeras.methods.decentralized.stacked_nodes import StackedNodes
 
 if TYPE_CHECKING:
@@ -76,10 +77,7 @@ class FlatLoss:
     @staticmethod
     def check(model: keras.Model) -> None:
         """Whether a model has one loss of its weights: raises what making this object would."""
-        if keras.backend.backend() != "tensorflow":
-            raise UserError(
-                f"backend: expected Keras' TensorFlow backend, received {keras.backend.backend()}"
-            )
+        check_backend("backend")
         if isinstance(model, StackedNodes):
             raise UserError(
                 "model: expected one set of weights, received lbkeras.trainers.StackedNodes, whose "
