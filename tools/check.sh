@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Everything that must hold, on a fresh machine: installs into .venv, lints, checks types, runs the
-# tests.
-#   tools/check.sh          lint, types, quick and slow tests: the gate
-#   tools/check.sh quick    lint, types and quick tests
+# Everything that must hold, on a fresh machine: installs into .venv, lints, checks words and types,
+# runs the tests.
+#   tools/check.sh          lint, words, types, quick and slow tests: the gate
+#   tools/check.sh quick    lint, words, types and quick tests
 # What takes longer is in tools/check_release.sh.
 EXTRAS='[test,jax,docs]' source "$(dirname "$0")/environment.sh"
 ruff check .
 ruff format --check .
+python tools/check_words.py
 mypy
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
 workers=$(python -c 'import os; print(min(os.cpu_count(), 8))')

@@ -1,11 +1,12 @@
 """Finds words that lbkeras does not use, by the list in pyproject.toml's [tool.words].
 
-    python tools/check_words.py [FILE ...]     all files that git knows, if none is named
+    python tools/check_words.py [FILE ...]     by default all files that git knows
 
-Prints `FILE:LINE: WORD -> what to write` and exits with 1 if it finds one. A line that needs the
-word for another meaning belongs into `other_meanings` of the list.
+Prints `FILE:LINE: WORDS -> REPLACEMENT` and exits with 1 if it finds one. Add other meanings of a
+word to `other_meanings` in the list.
 """
 
+import functools
 import re
 import subprocess
 import sys
@@ -13,56 +14,59 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-_LINE_BREAK = re.compile(r"\s*\n\s*(?:#+ )?")
+SUFFIXES = (".cff", ".md", ".py", ".pyi", ".sh", ".toml", ".txt", ".yml")
+# What separates two words: line breaks, comment marks and the quotes of divided strings, too.
+_BETWEEN = r"""[\\s"'#]+"""
 
 
-def _rules() -> tuple[list[tuple[re.Pattern, str]], re.Pattern, list[str]]:
-    """The words with their replacements, the other meanings, and the files left out."""
-    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["words"]
-    words = [(re.compile(rf"\b(?:{word})\b", re.I), to) for word, to in table["replace"].items()]
-    return words, re.compile("|".join(table["other_meanings"]), re.I), table["exclude"]
+@functools.cache
+def _settings() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["words"]
+
+
+def _pattern(words: str) -> re.Pattern:
+    return re.compile(rf"\b(?:{re.sub(' ', _BETWEEN, words)})\b", re.IGNORECASE)
+
+
+@functools.cache
+def _rules() -> tuple[list[tuple[re.Pattern, str]], re.Pattern]:
+    replace = _settings()["replace"].items()
+    return [(_pattern(words), to) for words, to in replace], _pattern(
+        "|".join(_settings()["other_meanings"])
+    )
 
 
 def find_words(text: str) -> list[tuple[int, str, str]]:
-    """The unwanted words of a text, also those that a line break divides.
+    """Returns the unwanted words of a text.
 
     Args:
-        text: a file's text: code, prose, or both.
+        text: code or prose. Comment marks and quotes may divide the words.
 
     Returns:
-        (line, counted from 1; the words as written; what to write) of each, in order.
+        (line, counted from 1; the words; their replacement) of each, ordered by line.
     """
-    words, other_meanings, _ = _rules()
-    # As long as the text, so that places stay: breaks and comment marks become spaces.
-    flat = _LINE_BREAK.sub(lambda match: " " * len(match.group()), text)
-    one_space = re.sub(" +", " ", flat)
-    places = [place for place, mark in enumerate(flat) if flat[place : place + 2] != "  "]
-    allowed = [match.span() for match in other_meanings.finditer(one_space)]
+    rules, other_meanings = _rules()
+    allowed = [match.span() for match in other_meanings.finditer(text)]
     found = []
-    for pattern, replacement in words:
-        for match in pattern.finditer(one_space):
-            start, end = match.span()
-            if not any(first <= start and end <= last for first, last in allowed):
-                found.append((text.count("\n", 0, places[start]) + 1, match.group(), replacement))
+    for pattern, replacement in rules:
+        for match in pattern.finditer(text):
+            if not any(a <= match.start() and match.end() <= b for a, b in allowed):
+                line = text.count("\n", 0, match.start()) + 1
+                found.append((line, " ".join(match.group().split()), replacement))
     return sorted(found)
 
 
 def main(names: list[str]) -> int:
-    """Prints what is found in the files; 1 if anything is, else 0."""
+    """Prints the unwanted words of the files; returns 1 if there are any, else 0."""
     if not names:
-        listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-        exclude = tuple(_rules()[2])
-        suffixes = (".md", ".py", ".pyi", ".sh", ".toml", ".yml", ".txt")
-        names = [
-            name for name in listed.stdout.splitlines()
-            if name.endswith(suffixes) and not name.startswith(exclude)
-        ]  # fmt: skip
-    count = 0
-    for name in names:
-        for line, word, replacement in find_words((ROOT / name).read_text()):
-            print(f"{name}:{line}: {word} -> {replacement}")
-            count += 1
-    return int(count > 0)
+        listed = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+        exclude = tuple(_settings()["exclude"])
+        names = [each for each in listed if each.endswith(SUFFIXES)]
+        names = [each for each in names if not each.startswith(exclude)]
+    found = [(name, *each) for name in names for each in find_words((ROOT / name).read_text())]
+    for name, line, words, replacement in found:
+        print(f"{name}:{line}: {words} -> {replacement}")
+    return int(bool(found))
 
 
 if __name__ == "__main__":
