@@ -25,7 +25,7 @@ from lbkeras.replication import build_report
         # Before 0.2.0 only the command tells.
         (
             {"command": "lbkeras replicate --config.first_seed=5 --seeds=20 --data_dir=d"},
-            "The seeds were chosen on the command line (--config.first_seed=5 --seeds=20), not by "
+            "The seeds were set on the command line (--config.first_seed=5 --seeds=20), not by "
             "the config.",
         ),
         ({"command": "lbkeras replicate --config=seeds.py"}, None),

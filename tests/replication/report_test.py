@@ -93,7 +93,7 @@ def test_accuracies_that_coincide_are_judged_by_the_size_of_the_test_set(make_wo
         return build_report(workdir)["claims"][0]["result"]
 
     assert result()["verdict"] == "inconclusive"
-    assert "how many examples it was measured on is not known" in result()["reason"]
+    assert "the number of examples it was measured on is not known" in result()["reason"]
     for path in workdir.glob("*/seed_*/record.json"):
         # The coarsest counts: one example of 50 is two points.
         few = 50 if path.parts[-3:-1] == ("original", "seed_1") else 10_000

@@ -110,7 +110,7 @@ def test_verdicts_of_an_old_section_that_a_correction_does_not_bear_out_are_name
     # 4 tests; support 0.03 is the second of them (times 3), against 0.011 the first (times 4).
     assert "would be inconclusive: b is worse than a (corrected p = 0.090).\n" in text
     (results / "old/section.md").write_text(OLD_CLAIMS.replace("0.030", "0.001"))
-    assert "leaves each verdict as it is." in render_results(results)
+    assert "correction of the p-values changes no verdict." in render_results(results)
     (results / "old/section.md").write_text(OLD_CLAIMS.replace("0.011", "0.015"))
     assert "; b is not worse than d (corrected p = 0.060).\n" in render_results(results)
 
