@@ -190,8 +190,8 @@ def adam():
         (dict(arms={"a": plan(10), "b": {"plan": plan(10), "make_model": lambda: make_model(
             loss="huber")}}, metric="val_loss"), "metric: .*different losses"),
         (dict(margin="x"), "margin"),
-        (dict(arms={"report.md": plan(10)}), "arms: expected names that can be those of folders"),
-        (dict(arms={"a/b": plan(10)}), "arms: expected names that can be those of folders"),
+        (dict(arms={"report.md": plan(10)}), "arms: expected names that are valid folder names"),
+        (dict(arms={"a/b": plan(10)}), "arms: expected names that are valid folder names"),
         (dict(arms={"a": {"plan": plan(10), "callbacks": lambda pipeline: None}}),
          "arm a: callbacks: expected a function from a Pipeline to a list"),
         (dict(metric="val_accuracy"), "metric"),

@@ -122,7 +122,7 @@ SECTION = "config.linear_interpolation"
     ("line", "message"),
     [
         (dict(start="on"), f"^{SECTION}.start"),
-        (dict(end="one"), f"^{SECTION}.end: expected another arm than one, received the same"),
+        (dict(end="one"), f"^{SECTION}.end: expected an arm other than one, received the same"),
         (dict(ends="one"), f"^{SECTION}: expected one of"),
     ],
 )

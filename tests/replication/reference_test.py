@@ -69,7 +69,7 @@ def test_an_arm_whose_batch_grows_or_is_beyond_has_no_point():
         ([4, 4, 5], False, 13 / 3, "not faster than the reference"),
         ([1, 1, 1], True, 1, FASTER),  # no spread: that of an evaluation
         ([1, 4, 2], False, 7 / 3, "faster, but within the spread"),
-        ([1], False, 1, "faster, but one run decides nothing"),
+        ([1], False, 1, "faster, but a single run decides nothing"),
         ([1, 1, None], False, None, "reached by 2 of 3"),  # nor do those that reached it
         ([None, None], False, None, "reached by 0 of 2"),
     ],
@@ -90,7 +90,7 @@ def test_only_what_the_seeds_show_is_suspicious(tmp_path, epochs, suspicious, me
 def test_the_reports_say_it(tmp_path):
     report = build_report(folder(tmp_path, a=[1, 1, 1], b=[4, 5, 6], z=[2, 2, 8]))
     text = render_arms(report)
-    assert "Epochs until a test accuracy of at least 90 %, beside the recipe's own" in text
+    assert "Epochs until a test accuracy of at least 90 %, compared with the recipe's own" in text
     assert f"| `a` | 10 | 4.0 | 1.0 | 3 of 3 | **{FASTER}** (p = 0.018) |" in text
     assert "| `b` | 10 | 4.0 | 5.0 | 3 of 3 | not faster than the reference (p = 0.887) |" in text
     assert "| `z` | 20 | 5.0 (interpolated) | 4.0 | 3 of 3 | faster, but within the" in text

@@ -72,9 +72,9 @@ def test_a_line_a_group_lists_all_rates_in_order_and_marks_an_edge():
     ("arms", "message"),
     [
         (dict(sgd_32=[1, 1]),
-         "arm 'sgd_32': expected a name like 'sgd_128_rate_0_1', as a tuning has"),
+         "arm 'sgd_32': expected a tuning's arm name, such as 'sgd_128_rate_0_1'"),
         (dict(a_rate_b=[1, 1]),
-         "arm 'a_rate_b': expected a name like 'sgd_128_rate_0_1', as a tuning has"),
+         "arm 'a_rate_b': expected a tuning's arm name, such as 'sgd_128_rate_0_1'"),
         (dict(a_rate_1=[1], a_rate_2=[]),
          "group a: expected an arm that finished all 2 seeds, received none"),
     ],
@@ -87,7 +87,9 @@ def test_message(arms, message):
 
 def test_the_module_prints_or_says_in_one_line_why_not(full_workdir, capsys):
     assert main([str(full_workdir)]) == 2
-    assert capsys.readouterr().err.startswith("lbkeras: error: arm 'original': expected a name")
+    assert capsys.readouterr().err.startswith(
+        "lbkeras: error: arm 'original': expected a tuning's arm name"
+    )
     command = [sys.executable, "-W", "error", "-m", "lbkeras.replication.selection", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("lbkeras: error: ")
@@ -99,5 +101,5 @@ def test_of_a_loss_the_lowest_mean_is_the_best():
 
 
 def test_a_metric_of_unknown_direction_is_refused():
-    with pytest.raises(UserError, match="^metric: expected one .* better, received 'perplexity'$"):
+    with pytest.raises(UserError, match="^metric: expected .* knows, received 'perplexity'$"):
         select_arms(TUNED | {"metric": "perplexity"})

@@ -131,7 +131,7 @@ def test_reports_show_it(tmp_path, monkeypatch):
     made = made_folder(tmp_path, {"all": [2, 3, 4], "two": [2, 3, None], "one": [None, 2, None]})
     report = write_report(made)
     text = (made / "report.md").read_text()
-    assert "Until a test accuracy of at least 90 %, mean" in text
+    assert "Spent until a test accuracy of at least 90 %, up to" in text
     assert "| `all` | 3 of 3 | 30 ± 10 | 3 ± 1 | 6 ± 2 |" in text
     assert "| `two` | 2 of 3 | median 30 | median 3 | median 6 |" in text
     assert "| `one` | 1 of 3 | – | – | – |" in text
