@@ -87,8 +87,8 @@ def compare(
         train: a `lbkeras.data.Pipeline`, or a source for one, such as `(x, y)`.
         test: the data to evaluate on after each epoch; of the same kinds as `train`.
         arms: by name, a `Plan`; or a function that takes the arm's own Pipeline and returns a list
-            of callbacks, which is trained with the first Plan of the others; or a dict of `plan`,
-            `callbacks` (such a function) and `make_model` (instead of the common one).
+            of callbacks; or a dict of `plan`, `callbacks` (such a function) and `make_model`
+            (instead of the common one). An arm without a plan uses the first Plan of the others.
         workdir: a folder for this comparison.
         seeds: the number of seeds for each arm, 0 to `seeds - 1`; at least 2 for a verdict.
         metric: the metric to compare, by its name in the history, or a value derived from it

@@ -117,8 +117,8 @@ def _check_ended(source: ReplicationFolder) -> None:
     if others:
         raise UserError(
             f"{source.path}: expected runs that have ended, received {len(others)} that have not, "
-            f"the first of them {others[0]}; repeat the command to finish them, or pass "
-            "--unfinished to keep it as it is"
+            f"the first of them {others[0]}; repeat the replication's command to finish them, or "
+            "pass --unfinished to keep it as it is"
         )
 
 

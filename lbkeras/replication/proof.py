@@ -188,7 +188,7 @@ class _System:
 
     def render(self) -> str:
         config = f"[`{self.name}`](../configs/papers/{self.name}.py)"
-        lines = [f"arXiv {self.paper['arxiv']}; config {config}."]
+        lines = [f"arXiv:{self.paper['arxiv']}; config {config}."]
         if self.measured:
             lines.append(f"Run: {'; '.join(map(_describe_run, self.measured))}.")
         for word, variants in self.without_run.items():
