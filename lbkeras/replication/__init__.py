@@ -1,7 +1,6 @@
-"""From run records to verdicts: what a replication measured, rendered without TensorFlow.
+"""Reports and verdicts from the records of runs, without TensorFlow.
 
-Names load when first touched; neither SciPy nor matplotlib is imported before a verdict or a plot
-needs it.
+Names are imported on first use; SciPy and matplotlib only when a verdict or a plot needs them.
 """
 
 from lbkeras.lazy import load_names_when_touched

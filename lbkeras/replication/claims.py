@@ -1,4 +1,4 @@
-"""A paper's claim as data: which arm, against which, in what metric, by which test."""
+"""A paper's claim as data: the arm, its baseline, the metric and the test."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ from lbkeras.errors import UserError, unknown_name
 
 TESTS = ("not_worse", "worse", "equivalent", "ratio_at_least")
 POINT = 0.01  # of an accuracy
-# How sure a source is, with the letter that a report has for it, and records before 0.2.0 have.
+# How sure a source is: the letter in reports (and in records before 0.2.0) and its meaning.
 TAGS = {
     "stated": ("S", "stated in the source"),
     "secondary": ("T", "from a secondary text, a reproduction or public code"),
@@ -27,17 +27,17 @@ _TEXTS = ("name", "statement", "test", "arm", "baseline", "source", "metric", "n
 class Claim:
     """One claim of a paper, tested by comparing an arm's seeds with a baseline's.
 
-    With a and b the true means of `metric` over seeds (turned round where less is better, as for
-    losses, distances, sharpness, updates and seconds):
+    With a and b the true means of `metric` over seeds, both negated where less is better (losses,
+    distances, sharpness, updates, seconds):
 
         not_worse        a >= b - margin        (non-inferiority)
-        worse            a <  b - margin        (margin may be left out: 0)
+        worse            a <  b - margin        (margin is optional, default 0)
         equivalent       |a - b| <= margin      (two one-sided tests)
-        ratio_at_least   b / a >= ratio         (geometric means of the metric as recorded)
+        ratio_at_least   b / a >= ratio         (geometric means of the metric, never negated)
 
-    Where a = b no number of seeds shows a < b or a > b. So a claim of `worse` is not supported as
-    soon as the seeds show a > b - smallest_effect (non-inferiority); if they show a < b - margin as
-    well, it is supported, and the reason says by how little.
+    If a = b, no number of seeds shows a < b or a > b. Therefore a claim of `worse` is not supported
+    as soon as the seeds show a > b - smallest_effect (non-inferiority). If they also show
+    a < b - margin, it is supported, and the reason says that the difference is small.
 
     Args:
         name: a short identifier.
@@ -47,18 +47,19 @@ class Claim:
         baseline: the arm it is compared with.
         source: paper, section and table.
         tag: how sure the source is: stated, secondary, both, arithmetic or recalled (`TAGS`).
-            `doubted` is refused: a number recalled with doubt is no base for a test.
-        metric: a key of the record's `final` values; `updates`, `examples_seen`, `seconds`; or one
-            that is derived from the history, such as `val_accuracy_median_of_last_5`.
+            `doubted` is refused, as a number recalled with doubt is no basis for a test.
+        metric: a key of the record's `final` values; `updates`, `examples_seen` or `seconds`; or a
+            value derived from the history, such as `val_accuracy_median_of_last_5`.
         margin: absolute, in the metric's unit (0.01 is one point of accuracy); required and
             positive for `not_worse` and `equivalent`.
-        smallest_effect: of `worse`, the smallest difference that matters, in the metric's unit;
-            at least `margin`, which it is unless stated; of an accuracy without a margin 0.01.
+        smallest_effect: for `worse`, the smallest difference that matters, in the metric's unit;
+            at least `margin`. Defaults to `margin`; without a margin to 0.01 for an accuracy and
+            to 0 for any other metric.
         ratio: positive; required for `ratio_at_least`.
         paper: the paper's own values, for the report only: `{"arm": 0.944, "baseline": 0.943}`.
         note: a remark for the report.
-        better: `"higher"` or `"lower"`; required for a metric that lbkeras does not measure itself
-            (`metrics.of`), unless the test is a ratio.
+        better: `"higher"` or `"lower"`; required for a metric of which lbkeras does not know the
+            better direction (`metrics.of`), unless the test is `ratio_at_least`.
 
     Raises:
         UserError: a value is missing or unusable.
@@ -94,21 +95,21 @@ class Claim:
         ):
             raise self._error("better", f"higher or lower for the metric {self.metric!r}", None)
         if self.arm == self.baseline:
-            raise self._error("baseline", "another arm than the claim's", self.baseline)
+            raise self._error("baseline", "an arm other than the claim's", self.baseline)
         if not isinstance(self.paper, Mapping):
             raise self._error("paper", "a dictionary", self.paper)
         if self.test != "worse" and self.smallest_effect is not None:
             raise self._error(
-                "smallest_effect", f"nothing for the test {self.test!r}", self.smallest_effect
+                "smallest_effect", f"no value with the test {self.test!r}", self.smallest_effect
             )
         if self.test == "ratio_at_least":
             if not _is_number(self.ratio) or self.ratio <= 0:
                 raise self._error("ratio", "a positive number", self.ratio)
             if self.margin is not None:
-                raise self._error("margin", "nothing beside a ratio", self.margin)
+                raise self._error("margin", "no value with the test 'ratio_at_least'", self.margin)
             return
         if self.ratio is not None:
-            raise self._error("ratio", f"nothing for the test {self.test!r}", self.ratio)
+            raise self._error("ratio", f"no value with the test {self.test!r}", self.ratio)
         if self.test == "worse":
             if self.margin is not None and (not _is_number(self.margin) or self.margin < 0):
                 raise self._error("margin", "a number >= 0", self.margin)
@@ -120,7 +121,7 @@ class Claim:
         for key in ("margin", "smallest_effect") if metrics.of(self.metric).is_share else ():
             value = getattr(self, key)
             if value is not None and value >= 1:
-                raise self._error(key, f"a share of 1 (a point is {POINT})", value)
+                raise self._error(key, f"a share below 1 (a point is {POINT})", value)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], arms: Iterable[str] | None = None) -> "Claim":
@@ -128,10 +129,11 @@ class Claim:
 
         Args:
             data: the fields by name.
-            arms: the replication's arms; when given, the claim's arms must be among them.
+            arms: the replication's arms; if given, the claim's arms must be among them.
 
         Raises:
-            UserError: an unknown or missing key, arm, test or value; names the nearest valid one.
+            UserError: an unknown or missing key, arm, test or value; the message names the nearest
+                valid one.
         """
         if not isinstance(data, Mapping):
             raise UserError(f"claim: expected a dictionary, received {data!r}")
@@ -151,12 +153,12 @@ class Claim:
 
     @property
     def lower_is_better(self) -> bool:
-        """Whether less of it is better: what the claim says, else what is known of the metric."""
+        """Whether a lower value is better: as the claim says, else as known for the metric."""
         return self._direction == metrics.LOWER
 
     @property
     def effect_that_matters(self) -> float:
-        """The `smallest_effect`, or what it is unless stated."""
+        """The `smallest_effect`, or its default."""
         if self.smallest_effect is not None:
             return self.smallest_effect
         if self.margin is None and self.test == "worse" and metrics.of(self.metric).is_share:
@@ -169,7 +171,7 @@ class Claim:
         return metrics.of(self.metric).cost
 
     def to_dict(self) -> dict[str, Any]:
-        """The claim as plain data, without the fields that are not set."""
+        """Returns the claim as plain data, without the fields that are not set."""
         data = {**dataclasses.asdict(self), "paper": dict(self.paper)}
         return {key: value for key, value in data.items() if value not in (None, "", {})}
 
@@ -184,7 +186,7 @@ class Claim:
 
 
 def letter_of(tag: str) -> str:
-    """The letter of a tag in a report; another text, such as the letter itself, as it is."""
+    """Returns the letter of a tag in reports; any other text, such as a letter, unchanged."""
     return TAGS[tag][0] if tag in TAGS else tag
 
 

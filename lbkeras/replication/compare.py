@@ -1,4 +1,4 @@
-"""`lbkeras.compare`: arms of a model of one's own with several seeds, then the report."""
+"""`lbkeras.compare`: trains a user's model in several arms and seeds, then reports."""
 
 import base64
 import dataclasses
@@ -29,7 +29,7 @@ _COMMAND = "lbkeras.compare(...)"
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What `compare` measured; printed, its table and verdicts; in a notebook its pictures too.
+    """The result of `compare`; prints as a table with verdicts, in a notebook with pictures.
 
     Attributes:
         workdir: the folder with the runs, report.md, report.json and plots/.
@@ -72,41 +72,42 @@ def compare(
     targets: Mapping[str, float] | None = None,
     strategy: str = "auto",
 ) -> Comparison:
-    """Trains a model by several plans with several seeds each, and says which of them holds.
+    """Trains a model with several plans and several seeds each, and compares the results.
 
-    Each arm and seed is a run in `workdir/ARM/seed_N` with the files of `lbkeras replicate`. Called
-    again with the same arguments it resumes: what is finished stays, the run that was interrupted
-    goes on where it stopped. A plan's learning rates and momentum take the place of those that
-    `make_model` compiles with. The first arm is what the others are compared with: in updates, in
-    time and, at a significance level of 5 % corrected by Holm, in the metric.
+    The first arm is the baseline. The others are compared with it in updates, in time and in the
+    metric, the last at a significance level of 5 %, corrected by Holm's method.
+
+    Each arm and seed is a run in `workdir/ARM/seed_N` with the files of `lbkeras replicate`. A call
+    with the same arguments resumes: finished runs are kept, and an interrupted run continues where
+    it stopped. A plan's learning rates and momentum replace those that `make_model` compiles with.
 
     Args:
-        make_model: makes a compiled `keras.Model`, functional or subclassed, a new one at each
-            call; with any loss and metrics.
-        train: a `lbkeras.data.Pipeline`, or what one takes as its source, such as `(x, y)`.
-        test: what is evaluated on after each epoch, as `train`.
-        arms: by name. A `Plan`; or a function from the arm's own Pipeline to a list of callbacks,
-            which trains by the first Plan of the others; or a dict of `plan`, `callbacks` (such a
-            function) and `make_model` (instead of the common one).
+        make_model: returns a new compiled `keras.Model`, functional or subclassed, at each call;
+            any loss and metrics.
+        train: a `lbkeras.data.Pipeline`, or a source for one, such as `(x, y)`.
+        test: the data to evaluate on after each epoch; of the same kinds as `train`.
+        arms: by name, a `Plan`; or a function that takes the arm's own Pipeline and returns a list
+            of callbacks; or a dict of `plan`, `callbacks` (such a function) and `make_model`
+            (instead of the common one). An arm without a plan uses the first Plan of the others.
         workdir: a folder for this comparison.
-        seeds: how many seeds each arm is run with, 0 to `seeds - 1`; at least 2 for a verdict.
-        metric: what the arms are compared in, as the history calls it, or derived from it
-            (`val_accuracy_median_of_last_5`); None: `val_accuracy` if there is one, else the first
-            metric that Keras knows a better direction of, else `val_loss`.
-        margin: how much worse than the first arm's mean counts as no worse, in the metric's unit;
-            None: 0.01 where more is better (accuracy, AUC, F1), a factor of 0.95 where less is.
-        targets: values to be reached, such as `{"val_accuracy": 0.95}`: the report says how many
-            updates, epochs and seconds of training each run took until its first evaluation at
-            which it was there. As `metric` it is `"updates_to_val_accuracy_at_least_0.95"`,
-            `"epochs_to_..."`, `"seconds_to_..."`, and `at_most` where less is better.
+        seeds: the number of seeds for each arm, 0 to `seeds - 1`; at least 2 for a verdict.
+        metric: the metric to compare, by its name in the history, or a value derived from it
+            (`val_accuracy_median_of_last_5`); None: `val_accuracy` if it is measured, else the
+            first metric whose better direction Keras knows, else `val_loss`.
+        margin: how much worse than the first arm's mean still counts as no worse, in the metric's
+            unit; None: 0.01 if more is better (accuracy, AUC, F1), a factor of 0.95 if less is.
+        targets: values to reach, such as `{"val_accuracy": 0.95}`: the report says how many
+            updates, epochs and seconds of training each run took until the first evaluation that
+            reached it. The name for `metric` is `"updates_to_val_accuracy_at_least_0.95"`,
+            `"epochs_to_..."` or `"seconds_to_..."`, with `at_most` if less is better.
         strategy: a name for `lbkeras.distribution.strategy`.
 
     Raises:
-        UserError: an argument is not usable, which is found before anything is trained; the folder
-            is that of another model, optimizer, arm or data.
-        Interrupted: Ctrl-C; a checkpoint is on the disk.
+        UserError: an argument is unusable, which is found before anything is trained; or the
+            folder belongs to another model, optimizer, arm or data set.
+        Interrupted: Ctrl-C; a checkpoint has been written.
 
-    Example, with `make_model`, `train`, `test` and two plans of one's own:
+    Example, with your own `make_model`, `train`, `test` and two plans:
 
         arms = {"small": plan_32, "large": plan_256}
         result = lbkeras.compare(make_model, train, test, arms=arms, workdir="runs/mine")
@@ -146,7 +147,7 @@ def _check_outside_of_a_scope() -> None:
     if tf.distribute.has_strategy():
         raise UserError(
             "strategy: expected lbkeras.compare outside of strategy.scope(), with strategy=NAME, "
-            "received it inside"
+            "received a call inside of it"
         )
 
 
@@ -160,10 +161,10 @@ def _tasks(make_model, train, test, arms) -> dict[str, Any]:
     plan = next((part["plan"] for part in parts.values() if "plan" in part), None)
     if plan is None:
         raise UserError(
-            "arms: expected at least one with a Plan, which says for how many epochs, received "
+            "arms: expected at least one with a Plan, which sets the number of epochs, received "
             "none; lbkeras.planning has functions that make one"
         )
-    tasks, models = {}, {}  # arms of one function share its trial
+    tasks, models = {}, {}  # arms with the same make_model share its trial
     for name, part in parts.items():
         make = part.get("make_model", make_model)
         model = models.setdefault(id(make), OwnModel(make, train, test))
@@ -177,18 +178,18 @@ def _tasks(make_model, train, test, arms) -> dict[str, Any]:
 
 
 def _parts(name, arm) -> dict[str, Any]:
-    """An arm as a dict of its parts."""
+    """Returns an arm as a dict of its parts."""
     usable = isinstance(name, str) and files.is_file_name(name) and "." not in name
     if not usable or name == "plots":
-        raise UserError(f"arms: expected names that can be those of folders, received {name!r}")
+        raise UserError(f"arms: expected names that are valid folder names, received {name!r}")
     if isinstance(arm, Plan):
         return {"plan": arm}
     if callable(arm):
         return {"callbacks": arm}
     if not isinstance(arm, Mapping):
         raise UserError(
-            f"arm {name}: expected a Plan, a function from a Pipeline to callbacks, or a dict, "
-            f"received {arm!r}"
+            f"arm {name}: expected a Plan, a function that takes a Pipeline and returns callbacks, "
+            f"or a dict, received {arm!r}"
         )
     for key, value in arm.items():
         if key not in _KEYS:
@@ -200,7 +201,7 @@ def _parts(name, arm) -> dict[str, Any]:
 
 
 def _runs(tasks, folder: Path, seeds: int, strategy: str, metric: str) -> list[RunSpec]:
-    pairs = [(seed, arm) for seed in range(seeds) for arm in tasks]  # every arm early
+    pairs = [(seed, arm) for seed in range(seeds) for arm in tasks]  # all arms start early
     return [
         RunSpec(
             task=tasks[arm],
@@ -219,7 +220,7 @@ def _runs(tasks, folder: Path, seeds: int, strategy: str, metric: str) -> list[R
 
 
 def _replication(folder: Path, tasks, seeds: int, metric: str | None, margin) -> dict[str, Any]:
-    """What the report needs besides the runs."""
+    """Returns replication.json: what the report needs besides the runs."""
     before = read_replication(folder).get("arms")
     if before is not None and set(before) != set(tasks):
         raise UserError(
@@ -230,17 +231,17 @@ def _replication(folder: Path, tasks, seeds: int, metric: str | None, margin) ->
     margin = MARGIN if margin is None and better == HIGHER else margin
     if better is None and margin is not None:
         raise UserError(
-            f"margin: expected none for {metric}, of which neither Keras nor lbkeras knows which "
-            f"way it is better, received {margin!r}"
+            f"margin: expected none for {metric}, as neither Keras nor lbkeras knows its better "
+            f"direction, received {margin!r}"
         )
     losses = [task.settings["loss"] for task in tasks.values()]
     if metric == "val_loss" and any(loss != losses[0] for loss in losses):
         raise UserError(
-            "metric: expected another than val_loss, as the arms have different losses, received it"
+            "metric: expected another metric, as the arms have different losses, received val_loss"
         )
     claims = default_claims(list(tasks), metric, better, margin) if better else []
     if len(tasks) > 1 and not claims:
-        print(f"{metric}: no verdict, as it is not known which way it is better", flush=True)
+        print(f"{metric}: no verdict, as its better direction is not known", flush=True)
     first = next(iter(tasks.values()))
     data, test = first.settings["data"], first.settings["test_data"]
     return {
@@ -264,7 +265,7 @@ def _replication(folder: Path, tasks, seeds: int, metric: str | None, margin) ->
 
 
 def _metric(tasks, metric: str | None) -> tuple[str, str | None]:
-    """The metric that every arm measures, and which way it is better."""
+    """Returns the metric to compare, which every arm measures, and its better direction."""
     better = _directions(tasks)
     if metric is not None:
         if column_of(metric) not in better:
@@ -278,14 +279,14 @@ def _metric(tasks, metric: str | None) -> tuple[str, str | None]:
 
 
 def _directions(tasks) -> dict[str, str | None]:
-    """Of each metric on unseen examples that every arm measures which way it is better."""
+    """Returns the better direction of each metric on test data that every arm measures."""
     first, *others = (task.trial.better for task in tasks.values())
     shared = {name: way for name, way in first.items() if all(name in each for each in others)}
     return {f"{VALIDATION}{name}": way for name, way in shared.items()}
 
 
 def _describe(task) -> str:
-    """What of the compiled optimizer the plan replaces."""
+    """Describes which of the compiled optimizer's settings the plan replaces."""
     replaced, first = task.trial.compiled, task.plan.phases[0]
     rate = replaced["learning_rate"]
     compiled = f"learning rate {rate:g}" if isinstance(rate, float) else rate
@@ -295,4 +296,4 @@ def _describe(task) -> str:
         planned += f" and momentum {first.momentum:g}"
     if compiled == planned:
         return f"{planned} at first, as compiled"
-    return f"{planned} at first, by the plan, in the place of the compiled {compiled}"
+    return f"{planned} at first, from the plan, instead of the compiled {compiled}"

@@ -1,4 +1,4 @@
-"""The difference of two arms' means: t-tests, exact comparisons, Holm's correction."""
+"""Compares the means of two arms: t-tests, exact comparisons, Holm's correction."""
 
 import dataclasses
 import math
@@ -9,13 +9,13 @@ from lbkeras import metrics
 from lbkeras.replication.claims import Claim
 
 ALPHA = 0.05
-# Records hold float32: a standard deviation below this share of the values is rounding.
+# Records hold float32: a standard deviation below this fraction of the values is rounding.
 _ROUNDING = 2.0**-22
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """The difference of two means with its standard error; 0: exact."""
+    """The difference of two means with its standard error; an error of 0 means it is exact."""
 
     difference: float
     error: float
@@ -24,9 +24,9 @@ class Comparison:
     floored: bool
 
     def p_above(self, bound: float, strict: bool = False) -> float:
-        """p of "difference <= bound"; 0 or 1 if exact.
+        """Returns the p-value of "difference <= bound"; 0 or 1 if the difference is exact.
 
-        Then a difference that equals the bound counts as above it unless `strict`.
+        An exact difference that equals the bound counts as above it unless `strict`.
         """
         if not self.error:
             rounding = self.rounding if strict else -self.rounding
@@ -34,14 +34,14 @@ class Comparison:
         return _student_cdf(self.freedom, -(self.difference - bound) / self.error)
 
     def p_below(self, bound: float, strict: bool = False) -> float:
-        """p of "difference >= bound", as `p_above`."""
+        """Returns the p-value of "difference >= bound"; otherwise as `p_above`."""
         if not self.error:
             rounding = self.rounding if strict else -self.rounding
             return 0.0 if bound - self.difference > rounding else 1.0
         return _student_cdf(self.freedom, (self.difference - bound) / self.error)
 
     def interval(self, claim: Claim) -> list[float]:
-        """The 90 % confidence interval of the claim's effect."""
+        """Returns the 90 % confidence interval of the claim's effect."""
         half = 0.0
         if self.error:
             from scipy.special import stdtrit
@@ -54,7 +54,7 @@ class Comparison:
 def compare(
     claim: Claim, arm, baseline, paired: bool, resolution: float | Sequence[float] | None
 ) -> Comparison | None:
-    """The comparison, on logarithms for a ratio; None where nothing tells how much values vary."""
+    """Compares two arms, on logarithms for a ratio; None if the values show no spread to test."""
     each = resolution if isinstance(resolution, Sequence) else [resolution or 0.0] * 2
     least = max(each)
     exact = metrics.of(claim.metric).count and not (_varies(arm) or _varies(baseline))
@@ -79,7 +79,7 @@ def compare(
 
 
 def p_values_of(claim: Claim, comparison: Comparison) -> tuple[float, float]:
-    """The p-value that supports the claim and the one that speaks against it."""
+    """Returns the p-value that supports the claim and the one that speaks against it."""
     margin = claim.margin or 0.0
     if claim.test == "ratio_at_least":  # log arm - log baseline <= -log ratio
         bound = -math.log(claim.ratio)
@@ -99,9 +99,10 @@ def p_values_of(claim: Claim, comparison: Comparison) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's corrected p-values: the k-th smallest of m times m - k + 1, in the same order.
+    """Corrects p-values by Holm's method; returns them in the given order.
 
-    None is below that of a smaller p-value, nor above 1.
+    The k-th smallest of m p-values is multiplied by m - k + 1. A corrected value is at least that
+    of any smaller p-value, and at most 1.
 
     >>> holm([0.25, 0.125, 0.5])
     [0.5, 0.375, 0.5]

@@ -1,4 +1,4 @@
-"""The claims of a comparison for which nobody has stated any."""
+"""The default claims of a comparison that states none."""
 
 from lbkeras import metrics
 from lbkeras.replication.claims import POINT
@@ -10,11 +10,11 @@ RATIO = 0.95
 def default_claims(
     arms: list[str], metric: str, better: str | None, margin: float | None = None
 ) -> list[dict]:
-    """That each other arm is no worse than the first, as data for `Claim.from_dict`.
+    """Returns claims that no other arm is worse than the first, as data for `Claim.from_dict`.
 
-    With a margin, and for a share (an accuracy, whose margin is then 0.01, a point): the arm's mean
-    is not worse than the first's by more than the margin. Otherwise for a metric of which less is
-    better (a loss, an error): the first's is at least 0.95 of the arm's, baseline / arm >= 0.95.
+    With a margin: the arm's mean is worse than the first arm's by at most the margin. A share, such
+    as an accuracy, has a default margin of 0.01, one point. Without a margin, for a metric of which
+    less is better (a loss, an error): baseline / arm >= 0.95.
 
     >>> [claim["test"] for claim in default_claims(["own", "large"], "val_loss", "lower")]
     ['ratio_at_least']
@@ -23,11 +23,11 @@ def default_claims(
         arms: the names of the arms, the baseline first.
         metric: a final value of their runs, such as "val_accuracy".
         better: `"higher"` or `"lower"`; None: not known.
-        margin: absolute, in the metric's unit, above 0; None: as said above.
+        margin: absolute, in the metric's unit, above 0; None: the default described above.
 
     Returns:
-        A claim for each arm but the first; none where it is not known which way the metric is
-        better, or more is better and neither a margin nor a share says how much counts.
+        A claim for each arm except the first. No claims if the metric's better direction is not
+        known, or if more is better but the metric is no share and has no margin.
     """
     label = metrics.of(metric).label
     if margin is None and metrics.of(metric).is_share:

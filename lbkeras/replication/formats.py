@@ -1,4 +1,4 @@
-"""Numbers and runs of a report in words; no number is computed here but units."""
+"""Formats the numbers and runs of a report; computes nothing except for unit conversions."""
 
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -13,8 +13,10 @@ _OF_A_PAPER = ("accuracy", "updates")
 
 
 def format_metric(summary: dict[str, Any], metric: str, unit: bool = True) -> str:
-    """`94.30 ± 0.12 %`; a single run has no spread: `94.30 (n=1)`. Of a target that not every run
-    reached `reached by 2 of 3, median 1,234`."""
+    """Formats a summary: `94.30 ± 0.12 %`, or `94.30 (n=1)` for a single run, without a spread.
+
+    If not every run reached a target: `reached by 2 of 3, median 1,234`.
+    """
     if not summary["n"]:
         return NONE
     if summary.get("reached", summary["n"]) < summary["n"]:
@@ -29,7 +31,7 @@ def format_metric(summary: dict[str, Any], metric: str, unit: bool = True) -> st
 
 
 def format_count(summary: dict[str, Any]) -> str:
-    """`1,234`, with the spread if seeds differ."""
+    """Formats a count: `1,234`, with the standard deviation if the seeds differ."""
     if not summary["n"]:
         return NONE
     text = f"{summary['mean']:,.0f}"
@@ -38,7 +40,7 @@ def format_count(summary: dict[str, Any]) -> str:
 
 
 def format_seconds(summary: dict[str, Any]) -> str:
-    """`123.4 ± 1.2`."""
+    """Formats a time: `123.4 ± 1.2`."""
     if not summary["n"]:
         return NONE
     digits = 0 if summary["mean"] >= 1000 else 1 if summary["mean"] >= 10 else 2
@@ -48,11 +50,11 @@ def format_seconds(summary: dict[str, Any]) -> str:
 
 
 def format_ratio(ratio: float | None, less: str) -> str:
-    """`2.80x fewer`, `1.25x more`, `as many` (for `less` `fewer`; else `as much`), or a dash.
+    """Formats a ratio: `2.80x fewer`, `1.25x more`, `as many` or `as much`, or a dash for None.
 
     Args:
         ratio: the baseline's mean over the arm's.
-        less: `fewer` of what is counted, `less` of what is measured.
+        less: `fewer` for what is counted (then `as many`), `less` for what is measured.
     """
     if ratio is None:
         return NONE
@@ -63,7 +65,7 @@ def format_ratio(ratio: float | None, less: str) -> str:
 
 
 def format_paper(paper: dict[str, Any], key: str, tag: bool = False) -> str:
-    """The paper's number as it stands there, with its tag in brackets if asked for."""
+    """Formats a paper's number as the paper has it, with its tag in brackets if `tag`."""
     value = paper.get(key)
     if value is None:
         return NONE
@@ -76,7 +78,7 @@ def format_paper(paper: dict[str, Any], key: str, tag: bool = False) -> str:
 
 
 def format_claimed(claim: dict[str, Any]) -> str:
-    """The paper's own values of a claim's two arms: `76.26 %; 76.40 %`, or a dash."""
+    """Formats the paper's values for a claim's two arms: `76.26 %; 76.40 %`, or a dash."""
     paper, metric = claim.get("paper") or {}, claim["metric"]
     texts = [
         f"{format_number(value, metric)}{unit_of(metric)}"
@@ -88,7 +90,7 @@ def format_claimed(claim: dict[str, Any]) -> str:
 
 
 def describe_effect(claim: dict[str, Any]) -> str:
-    """The effect with its interval, in points for accuracies: `-0.10 points (-0.60 to 0.40)`."""
+    """Formats a claim's effect with its interval: `-0.10 points (-0.60 to +0.40)`."""
     result, metric = claim["result"], claim["metric"]
     effect, interval = result["effect"], result["confidence_interval"]
     if effect is None:
@@ -110,7 +112,7 @@ def _signed_points(value: float) -> str:
 
 
 def describe_runs(arm: dict[str, Any]) -> str:
-    """`n=3`, with the seeds that did not get there: `n=2, 1 diverged`."""
+    """Describes an arm's runs: `n=3`, or `n=2, 1 diverged` if some seeds did not finish."""
     seeds = arm["seeds"]
     others = [
         f"{len(seeds[key])} {key.replace('_', ' ')}"
@@ -121,7 +123,10 @@ def describe_runs(arm: dict[str, Any]) -> str:
 
 
 def describe_n(n: dict[str, int]) -> str:
-    """`5 pairs`; `5 and 4, 4 pairs` where seeds of an arm are left out; `5 and 4` without pairs."""
+    """Describes the n of a claim.
+
+    `5 pairs`; `5 and 4, 4 pairs` if some seeds of an arm are left out; `5 and 4` without pairs.
+    """
     both = f"{n['arm']} and {n['baseline']}"
     if not n["pairs"]:
         return both
@@ -130,20 +135,20 @@ def describe_n(n: dict[str, int]) -> str:
 
 
 def describe_outcome(row: dict[str, Any]) -> str:
-    """`diverged after 3 epochs`, `not run`."""
+    """Describes how a run ended: `diverged after 3 epochs`, `not run`."""
     if row["status"] == "not run":
         return "not run"
     return f"{row['status']} after {row['epochs']} {'epoch' if row['epochs'] == 1 else 'epochs'}"
 
 
 def describe_date(date: dict[str, Any]) -> str:
-    """The first start and the last end, to the day."""
+    """Describes when the runs were made: the days of the first start and the last end."""
     days = [str(date[key])[:10] for key in ("started", "finished") if date[key]]
     return " to ".join(dict.fromkeys(days)) or NONE
 
 
 def describe_hardware(hardware: dict[str, Any]) -> str:
-    """One machine in a line."""
+    """Describes one machine in a line."""
     accelerators = hardware.get("accelerators") or []
     names = ", ".join(map(str, accelerators)) or "no accelerator"
     parts = [
@@ -156,7 +161,7 @@ def describe_hardware(hardware: dict[str, Any]) -> str:
 
 
 def describe_versions(versions: dict[str, Any]) -> str:
-    """One set of versions in a line."""
+    """Describes one set of versions in a line."""
     listed = ", ".join(f"{name} {value}" for name, value in versions.items() if name != "runs")
     return f"{listed} ({_count_runs(versions['runs'])})"
 
@@ -166,17 +171,17 @@ def _count_runs(count: int) -> str:
 
 
 def label_of(metric: str) -> str:
-    """What a metric is called for readers: `test accuracy`."""
+    """Returns a metric's name for readers: `test accuracy`."""
     return metrics.of(metric).label
 
 
 def unit_of(metric: str) -> str:
-    """` %`, or an empty string."""
+    """Returns ` %` for an accuracy or another share, else an empty string."""
     return " %" if metrics.of(metric).is_share else ""
 
 
 def format_number(value: float, metric: str) -> str:
-    """`94.30`, `1,234` or `0.01235`."""
+    """Formats one value of a metric: `94.30`, `1,234` or `0.01235`."""
     if metrics.of(metric).is_share:
         return f"{100 * value:.2f}"
     if is_target(metric):
@@ -185,14 +190,14 @@ def format_number(value: float, metric: str) -> str:
 
 
 def papers_numbers(report: dict[str, Any]) -> tuple[str, ...]:
-    """Which of a paper's numbers of an arm there are: `accuracy`, `updates`."""
+    """Returns `("accuracy", "updates")` if the paper gives either for any arm, else `()`."""
     papers = [arm["paper"] for arm in report["arms"].values()]
     has_any = any(paper.get(key) is not None for paper in papers for key in _OF_A_PAPER)
     return _OF_A_PAPER if has_any else ()
 
 
 def with_texts(data: Any, change: Callable[[str], str]) -> Any:
-    """Nested data with `change` of every text in it, keys too."""
+    """Applies `change` to every text in nested data, including keys."""
     if isinstance(data, str):
         return change(data)
     if isinstance(data, dict):
@@ -203,14 +208,14 @@ def with_texts(data: Any, change: Callable[[str], str]) -> Any:
 
 
 def printable(text: str) -> str:
-    """White space as spaces, and no control character that a terminal would obey."""
+    """Turns white space into spaces and replaces control characters, which a terminal obeys."""
     return "".join(
         " " if c.isspace() else "�" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text
     )
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; a bar in a cell becomes another sign."""
+    """Returns a table in Markdown; a `|` in a cell becomes a similar character."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(
         f"| {' | '.join(str(cell).replace('|', '∣') for cell in line)} |" for line in lines

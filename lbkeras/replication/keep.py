@@ -1,10 +1,11 @@
-"""Keeps the small files of a replication, from which it can be reported again years later.
+"""Keeps the small files of a replication, which are enough to report it again years later.
 
 python -m lbkeras.replication.keep WORKDIR... [--results=results] [--unfinished]
 
-Copies what a report reads to results/NAME, where NAME is the name of the WORKDIR: replication.json,
-notes.txt, line_seed_N.json, and of each run config.json, plan.json, record.json, history.jsonl and
-auto_wu.json. Checkpoints, weights, TensorBoard files and pictures stay behind.
+Copies the files that a report reads to results/NAME, where NAME is the name of the WORKDIR:
+replication.json, notes.txt and line_seed_N.json, and from each run config.json, plan.json,
+record.json, history.jsonl and auto_wu.json. Checkpoints, weights, TensorBoard files and pictures
+are not copied.
 """
 
 import argparse
@@ -33,23 +34,23 @@ _PLACE = re.compile(r"""(?<![^\s=('"`,])~?/[^\s'"`,;)/][^\s'"`,;)]*""")  # not a
 def keep_results(
     workdir: Path | str, results: Path | str = "results", unfinished: bool = False
 ) -> Path:
-    """Copies a replication's small files to `results`, in the place of what is there of it.
+    """Copies a replication's small files to `results`, replacing an earlier copy.
 
-    Absolute paths lose all but their last part, and the addresses of workers are left out, as both
-    say more about the machine than about the result. What was kept before stays until all is
-    copied; its notes.txt stays if the workdir has none.
+    Absolute paths are cut to their last part and the addresses of workers are left out, as both
+    say more about the machine than about the result. The earlier copy stays until everything is
+    copied. Its notes.txt is kept if the workdir has none.
 
     Args:
         workdir: the folder that `lbkeras replicate` wrote.
-        results: where the folder of the same name goes; made when needed.
-        unfinished: keep a replication whose runs have not all ended.
+        results: the parent of the copy, created if needed; the copy has the workdir's name.
+        unfinished: keep the replication even if some of its runs have not ended.
 
     Returns:
-        The folder, `results/NAME`.
+        The copy, `results/NAME`.
 
     Raises:
-        UserError: the folder is no replication's, or a file in it is malformed; a run has not
-            ended; or what is kept under that name is another replication.
+        UserError: the folder holds no replication, a file in it is malformed, a run has not
+            ended, or another replication is already kept under that name.
     """
     source = read_replication_folder(workdir)
     kept = Path(results) / source.path.resolve().name
@@ -67,7 +68,7 @@ def keep_results(
 
 
 def without_places(value: Any) -> Any:
-    """A file's content with `.../NAME` for each absolute path in its texts.
+    """Replaces each absolute path in the texts of a file's content by `.../NAME`.
 
     >>> without_places({"error": "loss was NaN; see /home/me/runs/a.npz; lower the rate"})
     {'error': 'loss was NaN; see .../a.npz; lower the rate'}
@@ -89,12 +90,12 @@ def without_places(value: Any) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Keeps the replications, the first that cannot be kept ends it; returns the exit status."""
+    """Keeps the replications, up to the first that cannot be kept; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lbkeras.replication.keep")
     parser.add_argument("workdirs", nargs="+", metavar="WORKDIR")
-    parser.add_argument("--results", default="results", help="where they are kept")
+    parser.add_argument("--results", default="results", help="the folder to keep them in")
     parser.add_argument(
-        "--unfinished", action="store_true", help="also those with runs that have not ended"
+        "--unfinished", action="store_true", help="also keep those with runs that have not ended"
     )
     options = parser.parse_args(arguments)
     try:
@@ -116,7 +117,8 @@ def _check_ended(source: ReplicationFolder) -> None:
     if others:
         raise UserError(
             f"{source.path}: expected runs that have ended, received {len(others)} that have not, "
-            f"the first {others[0]}; repeat its command, or keep it as it is with --unfinished"
+            f"the first of them {others[0]}; repeat the replication's command to finish them, or "
+            "pass --unfinished to keep it as it is"
         )
 
 
@@ -125,7 +127,7 @@ def _check_title(source: ReplicationFolder, kept: Path) -> None:
     if before not in (None, title):
         raise UserError(
             f"{kept}: expected the kept replication {before!r}, received {title!r} from "
-            f"{source.path}; give its workdir another name"
+            f"{source.path}; rename the workdir"
         )
 
 
@@ -153,17 +155,17 @@ def _copy_run(run: RunFolder, copy: Path) -> None:
 
 
 def _copy_json(source: Path, copy: Path, names: Iterable[str]) -> None:
-    """Files of JSON objects as they are but for the places; those that are not there are left."""
+    """Copies files of JSON objects without absolute paths; skips files that do not exist."""
     for name in names:
         if (source / name).exists():
             files.write_json(copy / name, without_places(files.read_json_object(source / name)))
 
 
 def _clean_command(command: str) -> str:
-    """Argument by argument, as a path in quotes can hold a blank."""
+    """Cleans a command argument by argument, as a quoted path can hold a blank."""
     try:
         arguments = shlex.split(command)
-    except ValueError:  # a quote that does not end
+    except ValueError:  # an unclosed quote
         return without_places(command)
     cleaned, before = [], ""
     for argument in arguments:

@@ -1,4 +1,4 @@
-"""The straight line between two solutions: loss and accuracy along it."""
+"""Evaluates loss and metrics along the straight line between two trained models."""
 
 import math
 from pathlib import Path
@@ -16,31 +16,32 @@ _KEYS = ("start", "end", "examples")
 
 
 def evaluate_line(start, end, train, test, positions=POSITIONS) -> dict[str, list]:
-    """Loss and metrics of the models on the line through two solutions.
+    """Evaluates the models on the line through two trained models.
 
         x(alpha) = alpha * x_end + (1 - alpha) * x_start
 
-    for all trainable weights x and for what batch normalisation has as its moving mean; its moving
-    variances lie on the line of their logarithms, v(alpha) = v_end^alpha * v_start^(1 - alpha),
-    and so stay positive beyond the ends. At alpha 0 and 1 the two models are what they are.
+    for all trainable weights x and for the moving means of batch normalization. Each moving
+    variance plus its layer's epsilon, v, is interpolated in logarithms,
+    v(alpha) = v_end^alpha * v_start^(1 - alpha), and so stays positive beyond the ends. At
+    alpha = 0 and 1 the models are exactly `start` and `end`.
 
     Args:
-        start, end: models of the same layers, built; `start` compiled. Both are left as they are.
+        start, end: built models with the same layers; `start` must be compiled. Neither is changed.
         train, test: `lbkeras.data.Pipeline`s for evaluation (`train.in_order(batch_size)`).
         positions: the values of alpha.
 
     Returns:
-        `{"alpha": [...], "loss": [...], "val_loss": [...]}` and for each metric of `start`, such as
-        accuracy, the same.
+        `{"alpha": [...], "loss": [...], "val_loss": [...]}`, and two such lists for each metric of
+        `start`, such as `accuracy` and `val_accuracy`.
 
     Raises:
         UserError: the models differ in the shape of a weight.
 
-    Cost: for each position one pass of evaluation over both sets.
+    Cost: one pass of evaluation over both data sets per position.
 
-    Differs from the paper: the authors' code interpolates the trainable weights alone and leaves to
-    batch normalisation the statistics of the large batch's run, so that its curve at alpha 0 is not
-    that of the small batch's model.
+    Differs from the paper: the authors' code interpolates only the trainable weights and uses the
+    large batch's batch-norm statistics everywhere, so its curve at alpha = 0 is not that of the
+    small batch's model.
 
     Example:
 
@@ -82,13 +83,13 @@ def evaluate_line(start, end, train, test, positions=POSITIONS) -> dict[str, lis
 
 
 def check_line(config) -> None:
-    """Checks what a config says of a line between two of its arms, if it says anything.
+    """Checks a config's section `linear_interpolation`, if it has one.
 
-    `config.linear_interpolation` has `start` and `end`, names of arms, and `examples`, how many of
-    the training data the loss is taken over (the first so many in the source's order; 0: all).
+    The section has `start` and `end`, names of two arms, and `examples`, the number of training
+    examples to evaluate on (the first ones in the source's order; 0: all).
 
     Raises:
-        UserError: a missing or unknown key, no such arm, or the same one twice.
+        UserError: a key is missing or unknown, an arm does not exist, or both arms are the same.
     """
     section, where = config.get("linear_interpolation"), "config.linear_interpolation"
     if section is None:
@@ -105,25 +106,25 @@ def check_line(config) -> None:
             raise UserError(unknown_name(f"{where}.{key}", section[key], arms))
     if section.start == section.end:
         raise UserError(
-            f"{where}.end: expected another arm than {section.start}, received the same"
+            f"{where}.end: expected an arm other than {section.start}, received the same"
         )
 
 
 def write_lines(config, seeds, workdir: Path, data_dir: str | None = None) -> None:
-    """Evaluates the line between two arms of a replication, a file a seed.
+    """Evaluates the line between two arms of a replication and writes a file per seed.
 
-    Writes `line_seed_N.json` in the replication's folder for each seed that both arms have
-    finished: `arms`, and what `evaluate_line` returns. What is there already stays. Does nothing
-    for a config without `linear_interpolation`.
+    Writes `line_seed_N.json` to the replication's folder for each seed for which both arms have a
+    saved model: `arms`, and what `evaluate_line` returns. Existing files are kept. Does nothing for
+    a config without `linear_interpolation`.
 
     Args:
         config: the replication's config.
-        seeds: those that it ran.
-        workdir: its folder, with the runs.
-        data_dir: where prepared TFDS data lie.
+        seeds: the replication's seeds.
+        workdir: the replication's folder, with the runs.
+        data_dir: the folder with prepared TFDS data.
 
     Raises:
-        UserError: as `check_line`, or models that differ.
+        UserError: as `check_line`; or the models differ in the shape of a weight.
     """
     check_line(config)
     section = config.get("linear_interpolation")
@@ -160,7 +161,7 @@ def _evaluate_saved(models, settings: dict, examples: int, seed: int, data_dir) 
 
 
 def _between(start: np.ndarray, end: np.ndarray, alpha: float, epsilon: float | None) -> np.ndarray:
-    """The weight at alpha; with an epsilon on the line of logarithms of weight + epsilon."""
+    """Returns the weight at alpha; with an epsilon, interpolates log(weight + epsilon)."""
     if alpha in (0, 1) or start.dtype.kind not in "fV":
         return end if alpha == 1 else start
     first, last = start.astype(np.float64), end.astype(np.float64)
@@ -171,7 +172,7 @@ def _between(start: np.ndarray, end: np.ndarray, alpha: float, epsilon: float | 
 
 
 def _variances(model) -> dict[int, float]:
-    """The epsilon of the batch normalisation whose moving variance a weight is, by its place."""
+    """Returns the layer's epsilon for each weight that is a moving variance, by weight index."""
     from lbkeras.keras_internals.model import layers
 
     places = {id(weight): index for index, weight in enumerate(model.weights)}

@@ -1,4 +1,4 @@
-"""A report as Markdown."""
+"""Renders a report as Markdown."""
 
 import re
 from collections.abc import Sequence
@@ -33,17 +33,18 @@ from lbkeras.replication.formats import (
 from lbkeras.replication.reasons import TARGETS_STATED, TEST_STATED, format_p
 
 _PICTURES = (
-    "Lines and points are means over an arm's finished seeds, bands and bars a standard deviation "
-    "to each side. Runs that did not finish are thin lines, and a diverged one ends in a cross."
+    "Lines and points are means over an arm's finished seeds; bands and bars are ± one standard "
+    "deviation. Thin lines are runs that did not finish; the line of a diverged run ends in a "
+    "cross."
 )
 
 
 def render_report(report: dict[str, Any], pictures: Sequence[str] = ()) -> str:
-    """report.md: headline, arms, claims, pictures, how it was run.
+    """Returns the text of report.md: headline, arms, claims, pictures, how it was run.
 
     Args:
         report: what `build_report` returns.
-        pictures: paths of the pictures relative to report.md.
+        pictures: paths of the pictures, relative to report.md.
     """
     report = as_markdown(report)
     blocks = [
@@ -64,9 +65,9 @@ def render_report(report: dict[str, Any], pictures: Sequence[str] = ()) -> str:
 
 
 def as_markdown(report: dict[str, Any]) -> dict[str, Any]:
-    """The report with texts that mean themselves in Markdown: no HTML, link, picture or new line.
+    """Escapes the texts of a report, so that Markdown shows them literally.
 
-    A folder may come from somebody else.
+    They cannot add HTML, links, pictures or line breaks: the workdir can be from somebody else.
     """
 
     def literal(text):
@@ -74,23 +75,23 @@ def as_markdown(report: dict[str, Any]) -> dict[str, Any]:
         return text.replace("](", "]\\(").replace("|", "∣")
 
     escaped = with_texts(report, literal)
-    for key in ("command", "config"):  # stand in code
+    for key in ("command", "config"):  # rendered as code
         if report.get(key) is not None:
             escaped[key] = printable(str(report[key])).replace("`", "'")
     return escaped
 
 
 def render_paper(report: dict[str, Any]) -> str:
-    """The paper's citation with its arXiv id."""
+    """Returns a line with the paper's citation, title and arXiv id; empty without any."""
     paper = report["paper"] or {}
-    arxiv = f"arXiv {paper['arxiv']}" if paper.get("arxiv") else ""
+    arxiv = f"arXiv:{paper['arxiv']}" if paper.get("arxiv") else ""
     title = f"“{paper['title']}”" if paper.get("title") else ""
     parts = [part for part in (paper.get("citation"), title, arxiv) if part]
     return f"Paper: {', '.join(parts)}." if parts else ""
 
 
 def headline(report: dict[str, Any]) -> list[str]:
-    """What came out, in plain sentences: one an arm, then the verdicts."""
+    """Returns the outcome in plain sentences: one per arm, then the number of each verdict."""
     metric, arms, baseline = report["metric"], report["arms"], report["baseline"]
     sentences = []
     for name, arm in arms.items():
@@ -119,7 +120,7 @@ def headline(report: dict[str, Any]) -> list[str]:
 
 
 def render_arms(report: dict[str, Any]) -> str:
-    """A Markdown table of the arms, a paper's numbers in columns apart from ours."""
+    """Renders a table of the arms; the paper's numbers have their own columns."""
     metric, baseline = report["metric"], report["baseline"]
     named, of_paper = f"{label_of(metric)}{unit_of(metric)}", papers_numbers(report)
     ours = "ours: " if of_paper else ""
@@ -135,7 +136,7 @@ def render_arms(report: dict[str, Any]) -> str:
     for name, arm in report["arms"].items():
         summary = arm["metric"]
         spread = NONE
-        if summary["n"] > 1 and summary["max"] is not None:  # all runs of it have a value
+        if summary["n"] > 1 and summary["max"] is not None:  # all its runs have a value
             low, high = (format_number(summary[key], metric) for key in ("min", "max"))
             spread = f"{low} to {high}"
         rows.append([
@@ -157,9 +158,9 @@ def render_arms(report: dict[str, Any]) -> str:
         if arm["paper"].get("note")
     ]
     legend = (
-        "Mean ± standard deviation (sd) are over the n finished seeds, of the final "
-        f"{label_of(metric)}; wall clock is training time, evaluation left out; ratios are of "
-        "means."
+        "Mean ± standard deviation (sd) over the n finished seeds, of the final "
+        f"{label_of(metric)}; wall clock is training time without evaluation; ratios are ratios "
+        "of means."
     )
     keys = ("tag", "accuracy_tag", "updates_tag")
     papers = [arm["paper"] for arm in report["arms"].values()]
@@ -174,7 +175,7 @@ def render_arms(report: dict[str, Any]) -> str:
 
 
 def _parameters(report: dict[str, Any]) -> dict[str, str]:
-    """How many parameters each arm trains; empty where all train as many, or it is not known."""
+    """Returns the parameters that each arm trains; empty if all are equal or not known."""
     summaries = {name: arm.get(PARAMETERS) or {"n": 0} for name, arm in report["arms"].items()}
     known = {summary["mean"] for summary in summaries.values() if summary["n"]}
     if len(known) < 2:
@@ -183,7 +184,7 @@ def _parameters(report: dict[str, Any]) -> dict[str, str]:
 
 
 def _render_measured(report: dict[str, Any]) -> list[str]:
-    """A Markdown table of what callbacks measured at the end of the runs, if they did."""
+    """Renders a table of what callbacks measured at the end of the runs, if there is anything."""
     arms = report["arms"].items()
     names = list(dict.fromkeys(name for _, arm in arms for name in arm.get("measured", {})))
     ours = "ours: " if papers_numbers(report) else ""
@@ -202,7 +203,7 @@ def _render_measured(report: dict[str, Any]) -> list[str]:
 
 
 def _render_targets(report: dict[str, Any]) -> list[str]:
-    """For each target a Markdown table of what the arms spent until they reached it."""
+    """Renders a table for each target: what the arms spent until they reached it."""
     tables = []
     for target in report.get("targets") or ():
         names = [f"{spent}_to_{target}" for spent in SPENT]
@@ -215,15 +216,15 @@ def _render_targets(report: dict[str, Any]) -> list[str]:
         _, what = label_of(names[0]).split(" to ", 1)
         header = ["arm", "reached by", "updates", "epochs", "training time, s"]
         tables.append(
-            f"Until a {what}, mean ± standard deviation, up to the evaluation that first had it; "
-            "where not all runs reached it, the median, if the middle ones did:\n\n"
+            f"Spent until a {what}, up to the first evaluation that reached it: mean ± standard "
+            "deviation; if not all runs reached it, the median, provided the middle runs did:\n\n"
             f"{markdown_table(header, rows)}"
         )
     return tables
 
 
 def _render_reference(report: dict[str, Any]) -> list[str]:
-    """What the recipe's own reference took to its target, beside ours."""
+    """Renders a table of the epochs to the target: the recipe's own reference and ours."""
     reference = report.get("reference")
     if not reference:
         return []
@@ -242,8 +243,9 @@ def _render_reference(report: dict[str, Any]) -> list[str]:
     _, what = label_of(f"epochs_to_{reference['target']}").split(" to ", 1)
     tags = _explain_tags("The reference", [reference["tag"]])
     said = (
-        f"Epochs until a {what}, beside the recipe's own reference: {reference['source']} "
-        f"[{letter_of(reference['tag'])}]. Between its batch sizes it is interpolated linearly."
+        f"Epochs until a {what}, compared with the recipe's own reference: {reference['source']} "
+        f"[{letter_of(reference['tag'])}]. The reference is interpolated linearly between its "
+        "batch sizes."
     )
     return [f"{said} {tags}".rstrip() + f"\n\n{markdown_table(header, rows)}"]
 
@@ -261,7 +263,7 @@ def _lower_bounds(summary: dict[str, Any]) -> str:
 
 
 def render_claims(report: dict[str, Any]) -> str:
-    """A Markdown table of the claims with verdict, effect and reason, and the test stated."""
+    """Renders a table of the claims with verdict, effect and reason, and a text on the tests."""
     if not report["claims"]:
         return "The config makes no claims."
     rows, has_paper = [], any(claim.get("paper") for claim in report["claims"])
@@ -285,7 +287,7 @@ def render_claims(report: dict[str, Any]) -> str:
 
 
 def render_circumstances(report: dict[str, Any]) -> str:
-    """Command, data, date, seeds, hardware and versions as a list."""
+    """Renders a list of command, config, data, date, seeds, hardware, versions and notes."""
     seeds = ", ".join(map(str, report["seeds"]))
     lines = [
         f"- command: `{report['command'] or NONE}`",
@@ -311,7 +313,7 @@ def _render_not_finished(report: dict[str, Any]) -> list[str]:
 
 
 def _explain_tags(what: str, tags) -> str:
-    """A sentence that says what the letters in brackets mean; empty without them."""
+    """Returns a sentence that explains the letters in brackets; empty without any."""
     used = sorted({letter_of(str(tag)) for tag in tags})
     known = [f"[{letter}] {LETTERS[letter]}" for letter in used if letter in LETTERS]
     return f"{what}: {'; '.join(known)}." if known else ""
@@ -328,13 +330,13 @@ def _caption(name: str) -> str:
 
 
 def _compare(ratio: float, less: str, what: str, baseline: str) -> str:
-    """`2.80x fewer updates than `original``."""
+    """Returns a comparison such as "2.80x fewer updates than `original`"."""
     text = format_ratio(ratio, less)
     return f"{text} {what} {'as' if text.startswith('as ') else 'than'} `{baseline}`"
 
 
 def _ratio(report: dict[str, Any], arm: str, what: str, less: str) -> str:
-    """An arm's ratio to the baseline; a dash in the baseline's own row."""
+    """Formats an arm's ratio to the baseline; a dash in the baseline's own row."""
     ratio = report["arms"][arm][f"{what}_ratio"]
     return NONE if arm == report["baseline"] else format_ratio(ratio, less)
 

@@ -1,4 +1,7 @@
-"""What the kept results measured of each variant of a config, for `lbkeras configs`."""
+"""Extracts the measurements of each config's variant from the kept results.
+
+`lbkeras configs` shows them.
+"""
 
 import re
 from collections import Counter
@@ -8,7 +11,7 @@ from typing import Any
 from lbkeras import metrics
 from lbkeras.replication.formats import describe_date, describe_hardware
 
-# Lines of a section that 0.1.0 rendered, of which nothing else is left.
+# Lines of a section that 0.1.0 rendered and whose records are gone.
 _ARM = re.compile(
     r"^- `(\w+)`: (\w+) ([\d.]+)(?: ± ([\d.]+))?(?: %)? \(n=(\d+)\) after ([\d,]+)(?: ± [\d,]+)? "
     r"updates and ([\d,.]+)",
@@ -22,15 +25,15 @@ _VERDICT = re.compile(r"^\| .+? \| \*\*([a-z ]+)\*\* \|", re.M)
 
 
 def of_report(report: dict[str, Any]) -> dict[str, Any] | None:
-    """The measurements of a report; None: it has no finished run, or names no paper or variant.
+    """Returns the measurements of a report, or None without a finished run, paper or variant.
 
     Args:
         report: what `build_report` returns.
 
     Returns:
-        `arxiv` and `variant`; `date` and `hardware` in words; the finished `runs` and their
-        `seconds` of training together; how many `claims` have each verdict; of the first arm its
-        name `arm`, `n`, `updates`, and `mean` and `standard_deviation` of `metric`.
+        `arxiv` and `variant`; `date` and `hardware` in words; the number of finished `runs` and
+        their total `seconds` of training; `claims`, the number of claims with each verdict; for the
+        first arm its name `arm`, `n`, `updates`, and `mean` and `standard_deviation` of `metric`.
     """
     arm = report["arms"][report["baseline"]]
     arxiv = (report["paper"] or {}).get("arxiv")
@@ -56,7 +59,7 @@ def of_report(report: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def of_section(text: str) -> dict[str, Any] | None:
-    """The same of a section whose records are gone; None: it is not that of a replication."""
+    """Returns the same for a section whose records are gone; None if it is no replication's."""
     arms, paper, variant = _ARM.findall(text), _PAPER.search(text), _VARIANT.search(text)
     if not (arms and paper and variant):
         return None
@@ -81,10 +84,10 @@ def of_section(text: str) -> dict[str, Any] | None:
 
 
 def by_paper(measurements: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The measurements of each paper (arXiv id) and variant; of several the one with most runs.
+    """Groups measurements by paper (arXiv id) and variant; keeps those with the most runs.
 
     Args:
-        measurements: the name of each folder of results to what was measured there.
+        measurements: the measurements of each folder of results, by the folder's name.
     """
     papers: dict[str, dict[str, Any]] = {}
     for folder, each in sorted(measurements.items(), key=lambda item: item[1]["runs"]):

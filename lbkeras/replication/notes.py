@@ -1,30 +1,30 @@
-"""What a reader of a report has to know of how its runs were made."""
+"""Notes of a report: what to know about how its runs were made."""
 
 import re
 from typing import Any
 
 from lbkeras.replication.replication_folder import ReplicationFolder
 
-# In a command, for a replication.json without `seeds_in_config`.
+# Flags in the command, for a replication.json without `seeds_in_config`.
 _SEED_FLAGS = re.compile(r"--?(?:config\.(?:first_seed|seeds)|seeds)[= ]\d+")
 
 
 def notes_on(folder: ReplicationFolder, hardware: list, versions: list) -> list[str]:
-    """Notes of a person, then what of seeds, machines, versions and configs is not as it should be.
+    """Returns the notes in notes.txt, then those on odd seeds, machines, versions and configs.
 
     Args:
         folder: the replication.
-        hardware, versions: the distinct ones of its runs.
+        hardware, versions: the distinct ones among its runs.
     """
     notes = folder.own_notes() + _note_seeds(folder.replication)
     notes += _note_epochs(folder.replication)
     if len(hardware) > 1:
         notes.append(
-            f"The runs come from {len(hardware)} different machines; "
+            f"The runs were made on {len(hardware)} different machines; "
             "their wall-clock times are not comparable."
         )
     if len(versions) > 1:
-        notes.append(f"The runs come from {len(versions)} different sets of versions.")
+        notes.append(f"The runs were made with {len(versions)} different sets of versions.")
     commands = {
         run.record.get("config")
         for runs in folder.runs.values()
@@ -41,13 +41,13 @@ def notes_on(folder: ReplicationFolder, hardware: list, versions: list) -> list[
     ]
     if extra:
         notes.append(
-            f"Left out, since replication.json does not list these seeds: {', '.join(extra)}."
+            f"Left out, as replication.json does not list these seeds: {', '.join(extra)}."
         )
     return notes
 
 
 def _note_epochs(replication: dict[str, Any]) -> list[str]:
-    """Where arms train for different numbers of epochs."""
+    """Notes that arms train for different numbers of epochs."""
     epochs = {}
     for arm, plan in (replication.get("plans") or {}).items():
         lengths = [phase.get("epochs") for phase in (plan or {}).get("phases") or []]
@@ -60,7 +60,7 @@ def _note_epochs(replication: dict[str, Any]) -> list[str]:
 
 
 def _note_seeds(replication: dict[str, Any]) -> list[str]:
-    """Where the seeds are not those that the config fixes."""
+    """Notes that the seeds are not those that the config fixes."""
     seeds, fixed = replication["seeds"], replication.get("seeds_in_config")
     if isinstance(fixed, list):
         if seeds == fixed:
@@ -72,7 +72,7 @@ def _note_seeds(replication: dict[str, Any]) -> list[str]:
     flags = _SEED_FLAGS.findall(str(replication.get("command")))
     if not flags:
         return []
-    return [f"The seeds were chosen on the command line ({' '.join(flags)}), not by the config."]
+    return [f"The seeds were set on the command line ({' '.join(flags)}), not by the config."]
 
 
 def _describe_seeds(seeds: list[int]) -> str:

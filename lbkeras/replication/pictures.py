@@ -1,4 +1,4 @@
-"""Pictures of a replication: all arms in each, drawn from the histories and plans."""
+"""Draws the pictures of a replication, each with all arms, from the histories and plans."""
 
 import io
 from collections.abc import Callable
@@ -18,34 +18,36 @@ from lbkeras.replication.replication_folder import ReplicationFolder, read_repli
 from lbkeras.runs.record import RunFolder
 
 FORMATS = ("png", "pdf", "svg")
-# What makes the same picture the same bytes.
+# Settings with which the same picture has the same bytes.
 _METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
 def write_plots(workdir: Path | str | ReplicationFolder, plot_format: str = "png") -> list[Path]:
-    """Writes plots/*.png in a replication's folder, each atomically.
+    """Writes plots/*.png in a replication's folder, each file atomically.
 
-    `METRIC_against_epochs.png`, `METRIC_against_updates.png` (logarithmic where arms differ much),
-    `METRIC_against_seconds.png`, `loss_against_epochs.png`: the mean over an arm's finished seeds
-    with a band of a standard deviation to each side; runs that did not finish are thin lines, a
-    diverged one ends in a cross; the legend gives the last value, mean ± standard deviation.
-    `gradient_noise_scale_against_epochs.png`, of the arms that measured it: the same, logarithmic;
-    triangles where most runs have only a lower bound.
-    `schedule.png`: batch size, learning rate and noise scale against epochs.
-    `METRIC_against_batch_size.png` or `METRIC_against_learning_rate.png`, where the arms' names end
-    in that number (`lars_4096`, `sgd_32_rate_0_01`): the last value, mean ± standard deviation.
-    `line.png`, where `line_seed_N.json` are: loss and accuracy on the line between two arms.
-    `auto_wu_ARM_seed_N.png`, for a run with AutoWU: losses, its Gaussian process, learning rate.
+    - `METRIC_against_epochs.png`, `METRIC_against_updates.png` (logarithmic if arms differ much),
+      `METRIC_against_seconds.png` and `loss_against_epochs.png`: the mean over an arm's finished
+      seeds, with a band of ± one standard deviation. Runs that did not finish are thin lines; that
+      of a diverged run ends in a cross. The legend has the last value, mean ± standard deviation.
+    - `gradient_noise_scale_against_epochs.png`, for the arms that measured it: the same, on a
+      logarithmic axis; triangles mark epochs where most runs have only a lower bound.
+    - `schedule.png`: batch size, learning rate and noise scale against epochs.
+    - `METRIC_against_batch_size.png` or `METRIC_against_learning_rate.png`, if the arms' names end
+      in that number (`lars_4096`, `sgd_32_rate_0_01`): the last value, mean ± standard deviation.
+    - `line.png`, if there are `line_seed_N.json` files: the loss and the first other metric on the
+      line between two arms.
+    - `auto_wu_ARM_seed_N.png`, for each run with AutoWU: losses, its Gaussian process and the
+      learning rate.
 
     Args:
         workdir: the folder, or what `read_replication_folder` read from it.
-        plot_format: `"png"`, or `"pdf"` or `"svg"`, which come beside the png.
+        plot_format: `"png"`; or `"pdf"` or `"svg"`, to write these in addition to the png.
 
     Returns:
         The png files written; a picture with nothing to draw is left out.
 
     Raises:
-        UserError: a file of the workdir is missing or malformed, or another format.
+        UserError: a file of the workdir is missing or malformed, or the format is unknown.
     """
     formats = dict.fromkeys(("png", checks.choice("plot_format", plot_format, FORMATS)))
     from matplotlib import rc_context
@@ -86,7 +88,7 @@ def write_plots(workdir: Path | str | ReplicationFolder, plot_format: str = "png
 
 
 def _draw_auto_wu(run: RunFolder, title: str | None):
-    """The figure of what AutoWU saw and did in a run, or None for a run without it."""
+    """Draws what AutoWU saw and did in a run; returns None for a run without AutoWU."""
     content = read_auto_wu(run)
     if content is None:
         return None

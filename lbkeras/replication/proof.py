@@ -1,4 +1,4 @@
-"""docs/proof.md: each claim of each paper's config, and what the kept results say of it."""
+"""Renders docs/proof.md: each claim of each paper's config, and what the kept results say."""
 
 import dataclasses
 import importlib.util
@@ -20,45 +20,44 @@ from lbkeras.replication.reasons import VERDICTS
 
 DRY_RUN_ONLY, NOT_RUN = "dry run only", "not run"
 WORDS = ("supported", "not supported", "inconclusive", DRY_RUN_ONLY, NOT_RUN)
-# The data set that no machine of ours can train on; each variant of it is tried for a moment.
+# The data set that none of our machines can train on; its variants are only started briefly.
 TRIED = "imagenet2012"
 
-# A claim in a section that 0.1.0 rendered, which may lack the column of the paper's values.
+# A claim in a section that 0.1.0 rendered; the column of the paper's values is optional.
 _CLAIM = re.compile(r"^\| (.+?) \| \*\*(.+?)\*\* \| (.+?) \|(?: (.+?) \|)? (.+?) \| .+ \|$", re.M)
 _SOURCE = re.compile(r" \([^()]*(?:\([^()]*\)[^()]*)*\[\w\??\]\)$")
 _CONFIG = re.compile(r"^- config: `(?:.*/)?(\w+)\.py:(\w+)`$", re.M)
 _HARDWARE = re.compile(r"^- hardware: (?:.*, )?(.+?) \(\d+ runs?\)$", re.M)
 _INTRODUCTION = """# Table of proof
 
-Each claim of each paper's config, what the paper has, what we measured, and what the seeds say.
-Rendered by `python -m lbkeras.replication.results` from `results/` and the configs; do not edit it.
+Every claim of every paper's config: the paper's numbers, what we measured, and the verdict.
+Rendered by `python -m lbkeras.replication.results` from `results/` and the configs; do not edit.
 """
 _HOW_TO_READ = f"""\
-A claim counts once for each replication of it, and once for each variant of its config that was
-not run.
+A claim is counted once per replication, and once per variant of its config that was not run.
 
-- *paper*: its values of the two arms that the claim compares (arm; baseline), mostly with other
-  data and another network.
-- *ours*: the difference of the two means, or how many times fewer updates, with its 90 % interval;
-  means, spreads, dates and commands are in the [results](../RESULTS.md), to which each run links.
-- *verdict*: {VERDICTS} Corrected for
-  the number of claims that are decided together.
-- *{DRY_RUN_ONLY}*: an ImageNet recipe, which no machine of ours can train. Its plan, its order of
-  the data and its batch sizes were tried for a moment: it starts, and no accuracy is shown.
-- *{NOT_RUN}*: the config is tested, and nothing else."""
+- *paper*: the paper's values for the two arms that the claim compares (arm; baseline), mostly on
+  other data and with another network.
+- *ours*: the difference between the two means, or the ratio baseline / arm, with its 90 % interval.
+  Means, spreads, dates and commands are in the [results](../RESULTS.md), to which each run links.
+- *verdict*: {VERDICTS} The verdicts
+  are corrected for the number of claims that are decided together.
+- *{DRY_RUN_ONLY}*: an ImageNet recipe, which none of our machines can train. It was started briefly
+  to check its plan, the order of its data and its batch sizes; this says nothing about accuracy.
+- *{NOT_RUN}*: only the config itself is tested."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A claim at one place: measured in a folder of results, or a variant without any.
+    """One claim, as measured in a folder of results or as stated for a variant without results.
 
     Attributes:
         statement: the claim.
-        data: the variant, or what the folder's title says of it.
-        arm: the arm it is about; empty where only a text is left.
-        paper: the paper's values of its arm and baseline.
+        data: the variant, or how the folder's title describes it.
+        arm: the arm that the claim is about; empty if only the old text is left.
+        paper: the paper's values for the arm and the baseline.
         ours: the effect with its interval.
-        n: how many seeds, in words.
+        n: the number of seeds, in words.
         verdict: one of `WORDS`.
     """
 
@@ -73,15 +72,15 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What a folder of results says of the claims of a config's variant.
+    """What a folder of results says about the claims of a config's variant.
 
     Attributes:
         config: the stem of the config's file.
-        variant: its variant.
-        heading: of the folder's section in RESULTS.md, without `## `.
+        variant: the config's variant.
+        heading: the heading of the folder's section in RESULTS.md, without `## `.
         place: `CPU`, or the accelerators' names.
         gone: whether the records of the runs are gone.
-        rows: one for each claim.
+        rows: one row per claim.
     """
 
     config: str
@@ -93,11 +92,11 @@ class Measured:
 
 
 def of_report(report: dict[str, Any], heading: str) -> Measured | None:
-    """What a report says of its claims; None: it names no config with a variant, or no claim.
+    """Returns what a report says about its claims; None without a config, variant or claim.
 
     Args:
-        report: what `markdown.as_markdown` returns of a report.
-        heading: of its section, without `## `.
+        report: what `markdown.as_markdown` returns for a report.
+        heading: the heading of its section, without `## `.
     """
     if not (report["config"] and report["variant"] and report["claims"]):
         return None
@@ -116,7 +115,7 @@ def of_report(report: dict[str, Any], heading: str) -> Measured | None:
 
 
 def of_section(text: str, heading: str) -> Measured | None:
-    """The same of a section whose records are gone."""
+    """Returns the same for a section whose records are gone."""
     config, claims = _CONFIG.search(text), _CLAIM.findall(text)
     if not (config and claims):
         return None
@@ -131,11 +130,11 @@ def of_section(text: str, heading: str) -> Measured | None:
 
 
 def render_proof(papers: Path, measured: Iterable[Measured]) -> str:
-    """docs/proof.md: a summary, then for each config a table of its claims.
+    """Returns the text of docs/proof.md: a summary, then a table of claims for each config.
 
     Args:
         papers: the folder of the configs.
-        measured: what the folders of results say.
+        measured: what each folder of results says about its claims.
     """
     found: dict[str, list[Measured]] = {}
     for each in measured:
@@ -156,7 +155,7 @@ def render_proof(papers: Path, measured: Iterable[Measured]) -> str:
 
 
 class _System:
-    """A config: what its variants claim, and what was measured of them."""
+    """A config: the claims of its variants, and what was measured."""
 
     def __init__(self, path: Path, measured: list[Measured]):
         spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -189,7 +188,7 @@ class _System:
 
     def render(self) -> str:
         config = f"[`{self.name}`](../configs/papers/{self.name}.py)"
-        lines = [f"arXiv {self.paper['arxiv']}; config {config}."]
+        lines = [f"arXiv:{self.paper['arxiv']}; config {config}."]
         if self.measured:
             lines.append(f"Run: {'; '.join(map(_describe_run, self.measured))}.")
         for word, variants in self.without_run.items():
@@ -199,7 +198,7 @@ class _System:
         return f"## {self.heading}\n\n{' '.join(lines)}\n\n{markdown_table(header, self._cells())}"
 
     def _cells(self) -> list[list[str]]:
-        """The rows by claim; a claim that was never run has one for all of its variants."""
+        """Returns the rows, grouped by claim; a claim that was never run has a single row."""
         cells, times = [], Counter((row.statement, row.data) for row in self.rows)
         shared = {statement for (statement, _), number in times.items() if number > 1}
         claims: dict[str, list[Row]] = {}
@@ -219,7 +218,7 @@ class _System:
 
 
 def _with_arms(measured: Measured, claims: Sequence[dict[str, Any]]) -> list[Row]:
-    """The rows with their arms; of a text it is that of the config's claim of those words."""
+    """Returns the rows with their arms; an old text's row takes it from the config's same claim."""
     arms: dict[str, list[str]] = {}
     for claim in claims:
         arms.setdefault(claim["statement"], []).append(claim["arm"])
@@ -230,7 +229,7 @@ def _with_arms(measured: Measured, claims: Sequence[dict[str, Any]]) -> list[Row
 
 
 def _not_run(claim: dict[str, Any], variant: str, verdict: str) -> Row:
-    """The row of a config's claim."""
+    """Returns the row of a config's claim that has no results."""
     claim = Claim.from_dict(claim).to_dict()
     paper = format_claimed(claim)
     return Row(claim["statement"], variant, claim["arm"], paper, NONE, NONE, verdict)
@@ -243,11 +242,14 @@ def _describe_run(measured: Measured) -> str:
 
 
 def _data(heading: str, variant: str) -> str:
-    """What a title has in brackets at its end, the variant and how it was run; else the variant."""
+    """Returns the brackets' content at the end of a title if it starts with the variant.
+
+    It is the variant and how it was run, such as "digits, mirrored". Otherwise the variant.
+    """
     said = re.search(r"\(([^()]*)\)$", heading)
     return said[1] if said and said[1].startswith(variant) else variant
 
 
 def _anchor(heading: str) -> str:
-    """The place of a heading in its page, as forges and the documentation's site call it."""
+    """Returns a heading's anchor, as GitHub and the documentation's site make it."""
     return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")

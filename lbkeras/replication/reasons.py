@@ -1,44 +1,47 @@
-"""Verdicts in words: what they mean, and the reason of one."""
+"""Verdicts in words: what they mean, and the reason for one."""
 
 from lbkeras import metrics
 from lbkeras.replication.claims import Claim
 
-# What the words and tests mean, as reports state it.
+# What the verdicts and tests mean, as reports state it.
 VERDICTS = (
-    "supported: the seeds show it; not supported: they show the opposite, or less of it than "
-    "matters; inconclusive: neither."
+    "supported: the seeds show it; not supported: they show the opposite, or an effect too small "
+    "to matter; inconclusive: neither."
 )
 TEST_STATED = (
-    f"{VERDICTS} One-sided t-tests over seeds, alpha 0.05: of the differences between the two "
-    "arms, seed by seed, where at least two seeds finished in both (pairs), else Welch's. The "
-    "corrected p-value decides: Holm's method over all claims of this table that are not compared "
-    "exactly (one without a test counts as p = 1), those that support and those that speak against "
-    "each by themselves. not_worse: supported when 'arm <= baseline - margin' is rejected, not "
-    "supported when 'arm >= baseline - margin' is rejected. worse: supported when "
-    "'arm >= baseline' is rejected; otherwise not supported when 'arm <= baseline - the smallest "
-    "effect that matters' is, which is a point of an accuracy and 0 of other metrics unless the "
-    "claim states it, and 'arm >= baseline' would not be by itself. equivalent: two "
-    "one-sided tests. ratio_at_least: the same on logarithms. "
-    "Otherwise inconclusive. One seed in an arm is always inconclusive. An accuracy counts whole "
-    "examples, so a standard deviation below one of them is taken as one: arms that coincide in "
-    "every seed are not known to be equal. Numbers of updates, examples and epochs that no seed "
-    "changes are compared exactly. Other values that do not vary are inconclusive. Intervals are "
-    "90 %, which matches the one-sided tests, and not corrected."
+    f"{VERDICTS} One-sided t-tests over seeds, alpha 0.05: paired by seed if at least two seeds "
+    "finished in both arms (pairs), otherwise Welch's. The p-values are corrected by Holm's method "
+    "over all claims of this table that are not compared exactly (a claim without a test counts as "
+    "p = 1), separately for those that support a claim and those that speak against it; the "
+    "corrected p-value decides. not_worse: supported if 'arm <= baseline - margin' is rejected, "
+    "not supported if 'arm >= baseline - margin' is rejected. worse: supported if "
+    "'arm >= baseline' is rejected; otherwise not supported if 'arm <= baseline - the smallest "
+    "effect that matters' is rejected and 'arm >= baseline' would not be rejected without the "
+    "correction. The smallest effect that matters is one point for an accuracy and 0 for other "
+    "metrics, unless the claim states another. equivalent: two one-sided tests. ratio_at_least: "
+    "the same on logarithms. "
+    "Everything else is inconclusive, including any claim with one seed in an arm. An accuracy "
+    "counts whole examples, so a standard deviation below one example is taken as one example: "
+    "arms that coincide in every seed are not known to be equal. Numbers of updates, examples and "
+    "epochs that are the same for every seed are compared exactly. Other values that do not vary "
+    "are inconclusive. Intervals are 90 %, which matches the one-sided tests, and are not "
+    "corrected."
 )
 TARGETS_STATED = (
-    "A seed that did not reach a target counts with what it spent, less than what it would need: "
-    "so no verdict is in the favour of its arm. A standard deviation below what a seed spends "
-    "between two evaluations is taken as that."
+    "A seed that did not reach a target counts with what it spent, which is less than what it "
+    "would need, so no verdict is in favor of its arm. A standard deviation below what a seed "
+    "spends between two evaluations is taken as that amount."
 )
 
 
 def sentence(claim: Claim, word: str, small: bool = False) -> str:
-    """What the verdict says of the two arms, without a full stop.
+    """Returns what the verdict says about the two arms, without a full stop.
 
     Args:
         claim: the claim.
         word: its verdict.
-        small: of a supported `worse`, whether the seeds also show that it is by less than matters.
+        small: for a supported `worse`, whether the seeds also show that the effect is too small to
+            matter.
     """
     label = metrics.of(claim.metric).label
     margin = _amount(claim, claim.margin or 0)
@@ -70,14 +73,14 @@ def sentence(claim: Claim, word: str, small: bool = False) -> str:
 
 
 def _amount(claim: Claim, value: float) -> str:
-    """`1 point`, `0.05 test loss`."""
+    """Formats a difference: `1 point`, `0.05 test loss`."""
     if metrics.of(claim.metric).is_share:
         return f"{100 * value:g} point{'' if 100 * value == 1 else 's'}"
     return f"{value:g} {metrics.of(claim.metric).label}"
 
 
 def bar_to_verdict(claim: Claim, word: str, diverged_arm, diverged_baseline) -> str:
-    """Why diverged seeds rule out a verdict, or an empty string."""
+    """Returns why diverged seeds rule out a verdict, or an empty string."""
     if word == "not supported" and claim.test == "worse" and diverged_arm:
         return f"a seed of {claim.arm} diverged"
     if word != "supported":
@@ -90,10 +93,10 @@ def bar_to_verdict(claim: Claim, word: str, diverged_arm, diverged_baseline) -> 
 
 
 def bar_to_favour(claim: Claim, word: str, unreached_arm, unreached_baseline) -> str:
-    """Why seeds that did not reach a target rule a verdict out, or an empty string.
+    """Returns why seeds that did not reach a target rule out a verdict, or an empty string.
 
-    They count with what they spent, which favours their arm, so that no verdict may be in its
-    favour; "equivalent" is in the favour of both.
+    They count with what they spent, which is in favor of their arm, so no verdict may be in its
+    favor. "equivalent" is in favor of both arms.
     """
     if word == "inconclusive":
         return ""
@@ -107,16 +110,16 @@ def bar_to_favour(claim: Claim, word: str, unreached_arm, unreached_baseline) ->
 
 
 def cannot_vary(claim: Claim) -> str:
-    """Why values that do not vary decide nothing."""
-    why = "how many examples it was measured on is not known"
+    """Returns why values that do not vary decide nothing."""
+    why = "the number of examples it was measured on is not known"
     if not metrics.of(claim.metric).is_share:
-        why = "without a spread there is no test"
+        why = "a test needs some spread"
     label, arms = metrics.of(claim.metric).label, f"{claim.arm} and {claim.baseline}"
     return f"{label} does not vary between the seeds of {arms}, and {why}."
 
 
 def name_diverged(claim: Claim, diverged_arm, diverged_baseline) -> str:
-    """A sentence for each arm with diverged seeds, or an empty string."""
+    """Returns a sentence for each arm with diverged seeds, or an empty string."""
     return "".join(
         f" Diverged, left out of the means: {name} seed {', '.join(map(str, seeds))}."
         for name, seeds in ((claim.arm, diverged_arm), (claim.baseline, diverged_baseline))
@@ -125,16 +128,16 @@ def name_diverged(claim: Claim, diverged_arm, diverged_baseline) -> str:
 
 
 def name_unreached(claim: Claim, unreached_arm, unreached_baseline) -> str:
-    """A sentence that names the seeds which did not reach the target, or an empty string."""
+    """Returns a sentence that names the seeds that did not reach the target, or an empty string."""
     named = [
         f"{name} seed {', '.join(map(str, seeds))}"
         for name, seeds in ((claim.arm, unreached_arm), (claim.baseline, unreached_baseline))
         if seeds
     ]
-    said = "Not reached, counted with what they spent"
+    said = "Target not reached, counted with what they spent"
     return f" {said}: {' and '.join(named)}." if named else ""
 
 
 def format_p(p: float) -> str:
-    """`p = 0.012`."""
+    """Formats a p-value: `p = 0.012`."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

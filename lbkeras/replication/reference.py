@@ -1,4 +1,4 @@
-"""What a recipe's own reference took to a target, beside what our runs took: data and a check."""
+"""Compares the epochs that our runs took to a target with those of the recipe's own reference."""
 
 import itertools
 import statistics
@@ -13,8 +13,8 @@ from lbkeras.replication.comparison import ALPHA, Comparison
 from lbkeras.runs.record import RunFolder
 
 FASTER = (
-    "faster than the reference allows: before it is believed, look at what it was evaluated on, at "
-    "how the target is measured, and at what of the recipe was changed"
+    "faster than the reference allows: before believing it, check what it was evaluated on, how "
+    "the target is measured and what was changed in the recipe"
 )
 _KEYS = ("source", "tag", "target", "epochs")
 
@@ -22,18 +22,19 @@ _KEYS = ("source", "tag", "target", "epochs")
 def describe_reference(
     given: Mapping[str, Any], ways: Mapping[str, str | None], plans: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A config's reference as a replication's folder keeps it.
+    """Returns a config's reference in the form that replication.json holds.
 
     Args:
         given: what the config's `get_reference` returns: `source` and `tag` in words; `target`, a
-            metric and its value; `epochs`, by batch size what it took to the target.
-        ways: which way each metric is better.
+            metric and its value; `epochs`, the epochs to the target by batch size.
+        ways: the better direction of each metric.
         plans: the Plan of each arm. An arm whose batch size changes has no point.
 
     Returns:
-        `source`, `tag`, `target` (as `metrics.targets` names it) and `points`: by arm its
-        `batch_size`, the `epochs` there, and whether they are `interpolated`, linearly between the
-        two neighbouring batch sizes; none beyond the smallest and the largest.
+        `source`, `tag`, `target` (as `metrics.targets` names it) and `points`: for each arm its
+        `batch_size`, the reference's `epochs` at this batch size, and whether they are
+        `interpolated` linearly between the two nearest batch sizes. An arm below the smallest or
+        above the largest batch size of the reference has no point.
 
     Raises:
         UserError: a key is missing or unusable.
@@ -54,7 +55,9 @@ def describe_reference(
 
 
 def epochs_at(epochs: Mapping[int, float], batch_size: int) -> tuple[float, bool] | None:
-    """A reference's epochs at a batch size, and whether they are interpolated; None: beyond it.
+    """Returns a reference's epochs at a batch size and whether they are interpolated.
+
+    None if the batch size is outside of the reference's range.
 
     >>> epochs = {4096: 40.0, 8192: 42.0}
     >>> epochs_at(epochs, 4096), epochs_at(epochs, 6144), epochs_at(epochs, 2048)
@@ -70,10 +73,10 @@ def epochs_at(epochs: Mapping[int, float], batch_size: int) -> tuple[float, bool
 
 
 def check_reference(source: str, reference: Any) -> None:
-    """Checks what a replication's folder has of it.
+    """Checks the reference in a replication.json.
 
     Raises:
-        UserError: it has another form.
+        UserError: it does not have the form that `describe_reference` returns.
     """
     points = reference.get("points") if isinstance(reference, dict) else None
     if not isinstance(points, dict) or not is_target(f"epochs_to_{reference.get('target')}"):
@@ -88,19 +91,20 @@ def check_reference(source: str, reference: Any) -> None:
 def compare_with_reference(
     reference: Mapping[str, Any], runs: Mapping[str, Sequence[RunFolder]]
 ) -> dict[str, Any]:
-    """The reference with what our finished runs took.
+    """Adds to a reference what our finished runs took.
 
-    An arm is flagged where a one-sided t-test over its seeds, at a significance level of 5 %, says
-    that it needs fewer epochs than the reference; a standard deviation below what lies between two
-    evaluations counts as that. A single run decides nothing, nor do runs that did not all reach it.
+    An arm is flagged if a one-sided t-test over its seeds, at a significance level of 5 %, says
+    that it needs fewer epochs than the reference. A standard deviation below the epochs between two
+    evaluations is taken as those. Nothing is decided from a single run, or if not all runs reached
+    the target.
 
     Args:
         reference: as `describe_reference` returns it.
         runs: the finished runs of each arm.
 
     Returns:
-        The reference; each point has besides `n`, how many runs `reached` the target, the `mean`
-        epochs of those where all did, `p_value` of the test, `suspicious` and a `finding` in words.
+        The reference. Each point also has `n`; how many runs `reached` the target; the `mean`
+        epochs, if all did; the `p_value` of the test; `suspicious`; and a `finding` in words.
     """
     metric = f"epochs_to_{reference['target']}"
     points = {}
@@ -130,5 +134,5 @@ def _finding(found: Mapping[str, Any], epochs: float) -> str:
         return FASTER
     if found["mean"] >= epochs:
         return "not faster than the reference"
-    why = "one run decides nothing" if found["n"] == 1 else "within the spread"
+    why = "a single run decides nothing" if found["n"] == 1 else "within the spread"
     return f"faster, but {why}"

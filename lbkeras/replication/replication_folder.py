@@ -1,4 +1,4 @@
-"""The folder of a replication: what was compared, and the run folders below it."""
+"""Reads and writes a replication's folder: replication.json and the run folders below it."""
 
 import dataclasses
 from pathlib import Path
@@ -12,7 +12,7 @@ from lbkeras.replication.reference import check_reference
 from lbkeras.runs.record import RunFolder, read_formatted, read_run
 
 REPLICATION_FORMAT = 1  # of replication.json
-# What its keys hold, and those of its plans and arms, if they are there and not null.
+# The types of its values, and of those in its plans and arms, if they are there and not null.
 _REPLICATION: dict[str, type] = {
     **dict.fromkeys(("title", "config", "variant", "command"), str),
     **dict.fromkeys(("dataset", "dataset_description"), str),
@@ -23,7 +23,7 @@ _PARTS: dict[str, Any] = {
     "plans": {"updates": float, "phases": list},
     "arms": {"description": str, "paper": dict},
 }
-_LINE = ("alpha", "loss", "val_loss")  # columns of each line_seed_N.json; and its metrics
+_LINE = ("alpha", "loss", "val_loss")  # columns of line_seed_N.json, besides those of metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +32,9 @@ class ReplicationFolder:
 
     Attributes:
         path: the folder.
-        replication: replication.json.
+        replication: the content of replication.json.
         claims: its claims.
-        runs: the run folders by arm and seed, `ARM/seed_N/`; those not run are empty.
+        runs: the run folders `ARM/seed_N/`, by arm and seed; empty for seeds that were not run.
     """
 
     path: Path
@@ -43,13 +43,13 @@ class ReplicationFolder:
     runs: dict[str, dict[int, RunFolder]]
 
     def own_notes(self) -> list[str]:
-        """What a person wrote in notes.txt, a note a line; the report repeats it."""
+        """Returns the lines of notes.txt, which a person writes and the report repeats."""
         path = self.path / "notes.txt"
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         return [line.strip() for line in text.splitlines() if line.strip()]
 
     def lines(self) -> list[dict[str, Any]]:
-        """What `lbkeras replicate` wrote of the line between two arms, one entry a seed.
+        """Returns what `lbkeras replicate` wrote about the line between two arms, per seed.
 
         Raises:
             UserError: a file is malformed, or lacks a column.
@@ -92,7 +92,7 @@ def read_replication_folder(path: Path | str) -> ReplicationFolder:
     for name in (*arms, replication.get("metric", "val_accuracy")):
         if not files.is_file_name(name):
             raise UserError(
-                f"{source}: expected arms and a metric whose names can be those of files, "
+                f"{source}: expected arms and a metric whose names are valid file names, "
                 f"received {name!r}"
             )
     files.check_types(source, replication, _REPLICATION)
@@ -119,7 +119,7 @@ def read_replication_folder(path: Path | str) -> ReplicationFolder:
         whole = isinstance(seed, int) and not isinstance(seed, bool)
         if not whole or not 0 <= seed < 2**32 or seeds.count(seed) > 1:
             raise UserError(
-                f"{source}: expected different whole numbers from 0 to {2**32 - 1} as seeds, "
+                f"{source}: expected distinct integers from 0 to {2**32 - 1} as seeds, "
                 f"received {str(seed)[:100]!r}"
             )
     try:
@@ -134,13 +134,13 @@ def read_replication_folder(path: Path | str) -> ReplicationFolder:
 
 
 def write_replication(path: Path | str, replication: dict[str, Any]) -> None:
-    """Writes replication.json in a replication's folder, atomically."""
+    """Writes replication.json to a replication's folder, atomically."""
     content = {"format": REPLICATION_FORMAT} | replication
     files.write_json(Path(path) / "replication.json", content)
 
 
 def read_replication(path: Path | str) -> dict[str, Any]:
-    """Reads replication.json in a replication's folder; `{}` if there is none.
+    """Reads replication.json from a replication's folder; `{}` if there is none.
 
     Raises:
         UserError: it is malformed, or a newer lbkeras wrote it.

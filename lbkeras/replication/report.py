@@ -1,4 +1,4 @@
-"""The report of a replication: every number in it comes from the run records of a workdir."""
+"""Builds the report of a replication; every number in it comes from the records of its runs."""
 
 import math
 import statistics
@@ -18,25 +18,29 @@ from lbkeras.runs.record import RunFolder
 
 
 def build_report(workdir: Path | str) -> dict[str, Any]:
-    """Everything the report says, as plain data (the content of report.json).
+    """Builds the report of a replication as plain data (the content of report.json).
 
     Args:
-        workdir: the folder `lbkeras replicate` wrote.
+        workdir: the folder that `lbkeras replicate` wrote.
 
     Returns:
         A dictionary with `title`, `config`, `variant`, `command`, `paper`, `dataset`,
         `dataset_description`, `metric`, `targets`, `seeds`, `baseline` (the first arm), `date`
         (`started`, `finished`), `hardware` and `versions` (each distinct one with its number of
-        `runs`), `arms`, `claims` (each with its `result`), `runs_not_finished`, `notes` and, where
-        the config has one, its `reference`, as `compare_with_reference` returns it. An arm has its
-        seeds by outcome, summaries (`n`, `mean`, `standard_deviation`, `min`, `median`, `max`,
-        `values`) of `metric`, `updates`, `examples` and `seconds` over its finished seeds, the same
-        of what callbacks `measured` (sharpness, consensus distance) and of `trainable_parameters`
-        (over those whose record holds it), ratios of the baseline's means to its own, and `paper`,
-        the paper's numbers. Its `targets` are, by name, what its runs spent until they reached
-        each: summaries of `updates`, `epochs` and `seconds` that count in `reached` how many of the
-        n runs did. Where some did not, whose values are None, there is neither mean nor spread nor
-        maximum, and the median only if the middle runs did.
+        `runs`), `arms`, `claims` (each with its `result`), `runs_not_finished`, `notes` and, if
+        the config has one, its `reference`, as `compare_with_reference` returns it.
+
+        Each of the `arms` has its seeds by outcome; summaries (`n`, `mean`, `standard_deviation`,
+        `min`, `median`, `max`, `values`) of `metric`, `updates`, `examples` and `seconds` over its
+        finished seeds; summaries of what callbacks `measured` (sharpness, consensus distance) and
+        of `trainable_parameters`, over the finished seeds whose record has the value; the ratios
+        of the baseline's means to its own; `paper`, the paper's numbers; and `targets`.
+
+        `targets` holds, by name, what the arm's runs spent until they reached each target:
+        summaries of `updates`, `epochs` and `seconds`, where `reached` says how many of the n runs
+        reached it. The value of a run that did not is None. If there is such a run, the mean, the
+        standard deviation and the maximum are None, and so is the median unless the middle runs
+        reached the target.
 
     Raises:
         UserError: a file is missing or malformed.
@@ -45,14 +49,14 @@ def build_report(workdir: Path | str) -> dict[str, Any]:
 
 
 def write_report(workdir: Path | str, plot_format: str = "png") -> dict[str, Any]:
-    """Writes report.md, report.json and plots/*.png in `workdir`, each atomically.
+    """Writes report.md, report.json and plots/*.png to `workdir`, each file atomically.
 
     Args:
-        workdir: the folder `lbkeras replicate` wrote.
-        plot_format: `"png"`, or `"pdf"` or `"svg"`, which come beside the png.
+        workdir: the folder that `lbkeras replicate` wrote.
+        plot_format: `"png"`; or `"pdf"` or `"svg"`, to write these in addition to the png.
 
     Returns:
-        The report, as `build_report`.
+        The report, as `build_report` returns it.
 
     Raises:
         UserError: a file is missing or malformed.
@@ -151,7 +155,7 @@ def _summarize_metric(done: list[RunFolder], metric: str) -> dict[str, Any]:
 
 
 def _summarize_measured(done: list[RunFolder]) -> dict[str, Any]:
-    """What callbacks measured, by name; of the noise scale also how many are only lower bounds."""
+    """Summarizes what callbacks measured, by name; counts noise scales that are lower bounds."""
     names = dict.fromkeys(name for run in done for name in run.record.get("final", ()))
     measured = {
         name: _summarize([run.value(name) for run in done if name in run.record["final"]])
@@ -166,8 +170,11 @@ def _summarize_measured(done: list[RunFolder]) -> dict[str, Any]:
 
 
 def _outcomes(runs: dict[int, RunFolder], metric: str) -> dict[str, list[int]]:
-    """Seeds by outcome; a finished run whose metric is not finite counts as diverged, but one that
-    did not reach a target as finished."""
+    """Groups the seeds by outcome.
+
+    A finished run whose metric is not finite counts as diverged. A finished run that did not reach
+    a target counts as finished.
+    """
     outcomes = {"finished": [], "diverged": [], "unfinished": [], "not_run": []}
     for seed, run in runs.items():
         status = run.status
@@ -179,7 +186,7 @@ def _outcomes(runs: dict[int, RunFolder], metric: str) -> dict[str, list[int]]:
 
 
 def _judge(folder: ReplicationFolder) -> list[dict[str, Any]]:
-    """The claims with their verdicts, which are corrected for each other."""
+    """Returns the claims with their verdicts, which are corrected together."""
     results = judge([_gather(folder, claim) for claim in folder.claims])
     for claim, result in zip(folder.claims, results, strict=True):
         missing = []
@@ -189,7 +196,7 @@ def _judge(folder: ReplicationFolder) -> list[dict[str, Any]]:
             if left:
                 missing.append(f"{arm} seed {', '.join(map(str, sorted(left)))}")
         if missing:
-            result["reason"] += f" Not run to the end: {'; '.join(missing)}."
+            result["reason"] += f" Not finished: {'; '.join(missing)}."
     return [
         {**claim.to_dict(), "result": result}
         for claim, result in zip(folder.claims, results, strict=True)
@@ -257,7 +264,7 @@ def _ratio(baseline: dict[str, Any], arm: dict[str, Any]) -> float | None:
 
 
 def _count(items: Iterable[Any]) -> list[dict[str, Any]]:
-    """The distinct dictionaries with the number of runs that hold each."""
+    """Returns the distinct dictionaries, each with the number of `runs` that have it."""
     counted: list[dict[str, Any]] = []
     for item in items:
         if not isinstance(item, dict):

@@ -1,15 +1,16 @@
-"""RESULTS.md from the files that are kept of each replication.
+"""Renders RESULTS.md from the kept files of each replication.
 
 python -m lbkeras.replication.results [--results=results] [--output=RESULTS.md] [--check]
 
-Each folder under results/ is a section: a replication's, which `python -m lbkeras.replication.keep`
-put there, is rendered from its records; that of a replication whose records are gone is its old
-text, section.md; that of other measurements is measurements.md, beside the files with its numbers.
-Sections are in the order of the folders' names: author, year, variant.
+Each folder under results/ is a section, in the order of the folders' names (author, year, variant):
 
-Where configs/papers lies beside RESULTS.md, what was measured of each variant also goes into
-configs/papers/measured.json, which `lbkeras configs` reads; and where docs lies there too, what was
-claimed and what came out into docs/proof.md.
+- a replication that `python -m lbkeras.replication.keep` put there is rendered from its records;
+- a replication whose records are gone has its old text, section.md;
+- other measurements have a text, measurements.md, beside the files with their numbers.
+
+If the folder of RESULTS.md has a configs/papers, this also writes configs/papers/measured.json, the
+measurements of each variant, which `lbkeras configs` reads. If it has a docs folder as well, this
+also writes docs/proof.md, a table of all claims and their verdicts.
 """
 
 import argparse
@@ -30,35 +31,35 @@ from lbkeras.replication.report import build_report
 _RECORDS, _OLD, _MEASUREMENTS = "replication.json", "section.md", "measurements.md"
 _INTRODUCTION = """# Results
 
-Rendered by `python -m lbkeras.replication.results` from what is kept under `results/`; do not edit
-it. A number of ours is a mean ± standard deviation over n finished seeds; n=1 marks a single run.
-The paper's numbers stand in columns of their own."""
+Rendered by `python -m lbkeras.replication.results` from the files under `results/`; do not edit.
+Our numbers are mean ± standard deviation over n finished seeds; n=1 marks a single run. The paper's
+numbers have their own columns."""
 _GONE = (
     "The records of these runs are gone: the numbers and verdicts are those that lbkeras 0.1.0 "
-    "reported, by its rules: Welch's test without pairs, each claim by itself."
+    "reported, by its rules: Welch's unpaired test, each claim on its own."
 )
-# A tested claim of such a section: verdict, finding, and the p-value that its reason prints.
+# A tested claim of a section whose records are gone: verdict, finding, p-value in the reason.
 _TESTED = re.compile(
     r"^\|.* \| \*\*(.+?)\*\* \|.*\| ([^|]+?) \([^;|]+; p [=<] ([.\d]+)\)\. \|$", re.M
 )
 
 
 def render_results(results: Path | str = "results") -> str:
-    """RESULTS.md: a section for each folder in `results`, in the order of their names.
+    """Returns the text of RESULTS.md: a section for each folder in `results`, sorted by name.
 
     Args:
         results: the folder that `keep_results` fills.
 
     Raises:
-        UserError: a folder in it has none or several of replication.json, section.md and
-            measurements.md; a file is malformed; or two have the same heading.
+        UserError: a folder in it has none or more than one of replication.json, section.md and
+            measurements.md; a file is malformed; or two sections have the same heading.
     """
     return _render(_sections(results))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Section:
-    """A folder's section, and, where it is a replication, what it measured and says of claims."""
+    """A folder's section; for a replication also its measurements and its claims' verdicts."""
 
     heading: str
     text: str
@@ -67,7 +68,7 @@ class _Section:
 
 
 def _sections(results: Path | str) -> dict[str, _Section]:
-    """The name of each folder to its section."""
+    """Returns the section of each folder, by the folder's name."""
     folders = sorted(path for path in Path(results).glob("[!.]*") if path.is_dir())
     if not folders:
         raise UserError(f"{results}: expected a folder of kept replications, found none")
@@ -76,7 +77,8 @@ def _sections(results: Path | str) -> dict[str, _Section]:
         section = _section(folder)
         if section.heading in [each.heading for each in sections.values()]:
             raise UserError(
-                f"{folder}: expected a heading of its own, received another {section.heading!r}"
+                f"{folder}: expected a heading that no other section has, "
+                f"received {section.heading!r}"
             )
         sections[folder.name] = section
     return sections
@@ -87,7 +89,7 @@ def _render(sections) -> str:
 
 
 def _render_measured(sections) -> str:
-    """The file beside the configs, as JSON."""
+    """Returns the text of configs/papers/measured.json."""
     found = {name: each.measured for name, each in sections.items() if each.measured}
     return json.dumps(measured.by_paper(found), indent=1, ensure_ascii=False) + "\n"
 
@@ -129,19 +131,21 @@ def _render_section(report: dict) -> tuple[str, str]:
 
 
 def _read_section(path: Path) -> tuple[str, str]:
-    """The heading of a section that was written before, and what is below it."""
+    """Reads a section's text: its heading, and what is below it."""
     text = path.read_text(encoding="utf-8").strip()
     heading, _, rest = text.partition("\n")
     if not heading.startswith("## ") or "\n## " in rest:
-        raise UserError(f"{path}: expected one section, from its '## ' on, received {heading!r}")
+        raise UserError(
+            f"{path}: expected one section that starts with '## ', received {heading!r}"
+        )
     return heading, rest.strip()
 
 
 def _correct(text: str) -> str:
-    """Which of an old section's verdicts Holm's correction of its p-values does not bear out.
+    """Says which of an old section's verdicts do not survive Holm's correction.
 
-    A reason has the p-value of its verdict; that of the other direction is 1 - p, and above alpha
-    in both where the verdict is inconclusive. `p < 0.001` is taken as 0.001.
+    A reason prints the p-value of its verdict; the p-value of the other direction is 1 - p. Where
+    the verdict is inconclusive, both are above alpha. `p < 0.001` is taken as 0.001.
     """
     tested = [(word, finding, float(p)) for word, finding, p in _TESTED.findall(text)]
     fallen = []
@@ -155,14 +159,12 @@ def _correct(text: str) -> str:
     if not tested:
         return ""
     if not fallen:
-        return " Holm's correction of its p-values leaves each verdict as it is."
-    return (
-        f" By Holm's correction of its p-values these would be inconclusive: {'; '.join(fallen)}."
-    )
+        return " Holm's correction of the p-values changes no verdict."
+    return f" With Holm's correction these would be inconclusive: {'; '.join(fallen)}."
 
 
 def _render_outcomes(report: dict) -> str:
-    """The runs that did not finish; without error texts, which can name this machine's paths."""
+    """Lists the runs that did not finish, without error texts, as these can contain local paths."""
     lines = [
         f"`{row['arm']}` seed {row['seed']} {describe_outcome(row)}"
         for row in report["runs_not_finished"]
@@ -171,12 +173,12 @@ def _render_outcomes(report: dict) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the files, atomically, or checks that they are up to date; returns the exit status."""
+    """Writes the files atomically, or checks that they are up to date; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lbkeras.replication.results")
     parser.add_argument("--results", default="results", help="the folder of kept replications")
     parser.add_argument("--output", type=Path, default="RESULTS.md", help="the file to write")
     parser.add_argument(
-        "--check", action="store_true", help="fail where a file differs, instead of writing it"
+        "--check", action="store_true", help="fail if a file is out of date, instead of writing it"
     )
     options = parser.parse_args(arguments)
     try:
@@ -205,7 +207,7 @@ def _check(path: Path, expected: str, results: str) -> None:
     if received != expected:
         raise UserError(
             f"{path}: expected the text that `python -m lbkeras.replication.results` renders from "
-            f"{results}, received another; run that without --check"
+            f"{results}, received another; run it without --check"
         )
 
 

@@ -1,4 +1,4 @@
-"""The learning rates, or the trials of several settings, that a tuning chose, by a fixed rule.
+"""Selects a tuning's best learning rates, or trials of several settings, by a fixed rule.
 
 python -m lbkeras.replication.selection WORKDIR
 """
@@ -20,13 +20,13 @@ _DIGITS = 6  # means that differ by less are equal: accuracies are float32
 
 
 def select_arms(report: dict[str, Any]) -> dict[str, str]:
-    """The best arm of each group of a tuning.
+    """Selects the best arm of each group of a tuning.
 
-    Arms are named GROUP_rate_RATE, with `_` for RATE's decimal point, or GROUP_trial_NUMBER where a
-    trial has several settings. The best has the highest mean of the report's metric over the seeds
-    (the lowest, where less is better, as of a loss), and of equal ones the smallest rate or the
-    first trial. An arm takes part if all its seeds finished, and reached it where the metric is
-    what it takes to reach a target.
+    Arms are named GROUP_rate_RATE, with `_` for RATE's decimal point, or GROUP_trial_NUMBER if a
+    trial has several settings. The best arm has the highest mean of the report's metric over the
+    seeds, or the lowest where less is better, as for a loss. Of equal arms, the one with the
+    smallest rate or the first trial is selected. Only arms whose seeds all finished are considered;
+    if the metric is the cost of reaching a target, all seeds must have reached it, too.
 
     >>> def arm(*values):
     ...     return {"metric": {"n": len(values), "mean": sum(values) / len(values)}}
@@ -38,13 +38,13 @@ def select_arms(report: dict[str, Any]) -> dict[str, str]:
         report: what `build_report` returns.
 
     Raises:
-        UserError: it is not known which way the metric is better, an arm has another name, or no
-            arm of a group finished all its seeds.
+        UserError: the metric's better direction is not known, an arm has another form of name, or
+            no arm of a group finished all its seeds.
     """
     better = metrics.of(report["metric"]).better
     if better is None:
         raise UserError(
-            "metric: expected one of which lbkeras knows which way is better, received "
+            "metric: expected a metric whose better direction lbkeras knows, received "
             f"{report['metric']!r}"
         )
     sign = 1 if better == metrics.HIGHER else -1
@@ -53,7 +53,7 @@ def select_arms(report: dict[str, Any]) -> dict[str, str]:
     for arm, values in report["arms"].items():
         group, rate = _group_and_rate(arm)
         groups[group] = None
-        ended = values["metric"].get("reached", values["metric"]["n"])  # of a target
+        ended = values["metric"].get("reached", values["metric"]["n"])  # "reached": of a target
         if ended < len(report["seeds"]):
             continue
         candidate = (sign * round(values["metric"]["mean"], _DIGITS), -rate, arm)
@@ -66,7 +66,10 @@ def select_arms(report: dict[str, Any]) -> dict[str, str]:
 
 
 def render_selection(report: dict[str, Any]) -> str:
-    """A line a group: the chosen rate or trial, then the mean of each; marks a rate at an edge."""
+    """Returns a line per group: the selected rate or trial, then the mean of every arm.
+
+    A selected rate at the edge of those tried is marked.
+    """
     lines = []
     for group, best in select_arms(report).items():
         arms = sorted(
@@ -86,7 +89,7 @@ def render_selection(report: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints what was chosen; returns the exit status."""
+    """Prints what was selected; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m lbkeras.replication.selection")
     parser.add_argument("workdir", type=Path, metavar="WORKDIR")
     options = parser.parse_args(arguments)
@@ -105,7 +108,7 @@ def _group_and_rate(arm: str) -> tuple[str, float]:
             return match[1], float(match[3].replace("_", "."))
     except ValueError:
         pass
-    raise UserError(f"arm {arm!r}: expected a name like 'sgd_128_rate_0_1', as a tuning has")
+    raise UserError(f"arm {arm!r}: expected a tuning's arm name, such as 'sgd_128_rate_0_1'")
 
 
 if __name__ == "__main__":

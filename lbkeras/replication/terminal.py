@@ -1,4 +1,4 @@
-"""A report as aligned plain text."""
+"""Formats a report as aligned plain text."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from lbkeras.replication.reasons import VERDICTS
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """The report as aligned plain text for a terminal: arms, then claims with their verdicts.
+    """Formats a report as aligned plain text for a terminal: arms, then claims with verdicts.
 
     Args:
         report: what `build_report` returns.
@@ -64,7 +64,7 @@ def format_table(report: dict[str, Any]) -> str:
 
 
 def _reference(report: dict[str, Any]) -> list[str]:
-    """A line with the reference's epochs and ours for each arm that was run."""
+    """Returns a line per arm that was run, with the reference's epochs and ours."""
     reference = report.get("reference") or {"points": {}}
     lines = []
     for arm, point in reference["points"].items():
@@ -77,7 +77,7 @@ def _reference(report: dict[str, Any]) -> list[str]:
 
 
 def _targets(report: dict[str, Any]) -> list[str]:
-    """For each target a line with what each arm spent."""
+    """Returns a line per arm for each target, with what the arm spent until it reached it."""
     lines = []
     for target in report.get("targets") or ():
         _, what = label_of(f"updates_to_{target}").split(" to ", 1)

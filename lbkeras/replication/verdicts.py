@@ -1,6 +1,6 @@
 """Verdicts: what the seeds of two arms say about a claim, by one-sided t-tests.
 
-The seeds of both arms are paired; several claims of one replication are corrected together.
+The arms are compared seed by seed, and the claims of one replication are corrected together.
 """
 
 import dataclasses
@@ -30,17 +30,17 @@ class Evidence:
 
     Attributes:
         claim: the claim.
-        arm: the metric of each finished seed of the claim's arm, by seed; or in any order, where
-            the seeds are not the baseline's.
-        baseline: the same of the baseline.
+        arm: the metric of each finished seed of the claim's arm, as a mapping from seed to value;
+            or as a sequence in any order, if the seeds are not the baseline's.
+        baseline: the same for the baseline.
         diverged_arm: the arm's diverged seeds.
-        diverged_baseline: the baseline's.
-        resolution: the smallest change of the metric that a run can show, in its unit: 1 / examples
-            for an accuracy, what a run spends between two evaluations for a target; one number, or
-            the arm's and the baseline's; None: not known, or as fine as a float.
-        unreached_arm: of a target, the arm's seeds that did not reach it, whose value is what they
-            spent: a lower bound.
-        unreached_baseline: the baseline's.
+        diverged_baseline: the baseline's diverged seeds.
+        resolution: the smallest change that a run can show, in the metric's unit: 1 / examples
+            for an accuracy; for a target what a run spends between two evaluations. One number, or
+            one each for the arm and the baseline. None: not known, or as fine as a float.
+        unreached_arm: for a target, the arm's seeds that did not reach it; their value is what
+            they spent, a lower bound.
+        unreached_baseline: the same for the baseline.
     """
 
     claim: Claim
@@ -64,9 +64,9 @@ def verdict(
     unreached_arm: Sequence[int] = (),
     unreached_baseline: Sequence[int] = (),
 ) -> dict[str, Any]:
-    """Decides a claim by itself, as the only one of its replication.
+    """Decides a claim on its own, as the only one of its replication.
 
-    Args, what it returns and raises: as `judge` with one `Evidence`.
+    Takes the fields of an `Evidence`; returns and raises what `judge` does for it.
 
     Example:
 
@@ -91,29 +91,34 @@ def verdict(
 def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     """Decides the claims of one replication from the finished seeds of their arms.
 
-    Where both arms have at least two seeds in common, with d the differences over those, s their
-    standard deviation, at least `resolution`, and n their number,
+    If both arms have at least two finished seeds in common, the test is paired. With d the
+    differences over these n seeds and s their standard deviation, at least `resolution`,
+    `not_worse` is tested by
 
-        t = (mean(d) + margin) / (s / √n)   with n - 1 degrees of freedom,
+        t = (mean(d) + margin) / (s / √n)   with n - 1 degrees of freedom.
 
-    else with se² = s_a²/n_a + s_b²/n_b, each s at least `resolution`, and Welch's degrees of
-    freedom, t = (mean(a) - mean(b) + margin) / se (`reasons.TEST_STATED` has every case). Counts
-    that no seed changes are compared exactly.
+    Otherwise, with the standard deviations s_a and s_b, each at least `resolution`, it is tested by
+
+        t = (mean(a) - mean(b) + margin) / √(s_a²/n_a + s_b²/n_b)
+
+    with Welch's degrees of freedom. `reasons.TEST_STATED` describes every case. Counts that do not
+    vary between seeds are compared exactly.
 
     The p-values are then corrected by Holm's method over the claims that are not compared exactly,
-    those that support and those that speak against each by themselves; a claim without a test
-    counts as p = 1. With a probability of at most alpha any of the claims is wrongly supported.
+    separately for the p-values that support a claim and for those that speak against it. A claim
+    without a test counts as p = 1. So the probability that any claim is wrongly supported is at
+    most alpha.
 
-    Diverged seeds stay out of the means and are named in the reason. An arm with one cannot support
-    `not_worse`, `equivalent` or `ratio_at_least`, nor decide against `worse`; if all of its seeds
-    diverged (two or more) while all of the baseline's finished, `worse` is supported and the others
-    are not, except for costs (updates, seconds), which stay inconclusive. A diverged baseline seed
-    rules out support of `worse` and `equivalent`.
+    Diverged seeds are left out of the means and named in the reason. An arm with a diverged seed
+    cannot support `not_worse`, `equivalent` or `ratio_at_least`, nor decide against `worse`. If all
+    of its seeds diverged (two or more) while all of the baseline's finished, `worse` is supported
+    and the others are not, except for costs (updates, seconds), which stay inconclusive. A diverged
+    baseline seed rules out support of `worse` and `equivalent`.
 
-    A seed that did not reach a target counts with what it spent, which favours its arm. So no
-    verdict is in the favour of an arm with one: it cannot support `not_worse`, `equivalent` or
-    `ratio_at_least`, nor decide against `worse`; and a baseline with one cannot support `worse` or
-    `equivalent`, nor decide against the others. Against the arm it counts as it is.
+    A seed that did not reach a target counts with what it spent, which is in favor of its arm.
+    Therefore an arm with such a seed cannot support `not_worse`, `equivalent` or `ratio_at_least`,
+    nor decide against `worse`; and a baseline with such a seed cannot support `worse` or
+    `equivalent`, nor decide against the others. Verdicts that go against that arm remain possible.
 
     Args:
         evidence: an `Evidence` for each claim.
@@ -122,15 +127,17 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
         For each claim a dictionary with
         `verdict`: "supported", "not supported", "inconclusive" or "not run";
         `p_value`: of the hypothesis that must be rejected for support; `p_value_against`: of the
-        one whose rejection means "not supported" (None where no test was made);
-        `p_value_corrected`, `p_value_against_corrected`: the same after Holm's correction, on which
-        the verdict rests;
-        `effect`: mean of the arm minus mean of the baseline, or baseline / arm (geometric means)
-        for `ratio_at_least`, None where both arms have seeds that did not reach a target;
-        `effect_is`: "at least" or "at most" where one has; `confidence_interval`: 90 % of the
-        effect, or None;
-        `n`: `{"arm": int, "baseline": int, "pairs": int}`, the finished seeds and those of them
-        that were paired, 0 where none were; `reason`: one sentence.
+        hypothesis whose rejection means "not supported" (None if no test was made);
+        `p_value_corrected`, `p_value_against_corrected`: the same after Holm's correction; they
+        decide the verdict;
+        `effect`: the arm's mean minus the baseline's, or baseline / arm (geometric means) for
+        `ratio_at_least`; None if both arms have seeds that did not reach a target;
+        `effect_is`: "at least" or "at most" if one of the arms has such seeds, None if both have;
+        left out otherwise;
+        `confidence_interval`: 90 % of the effect, or None;
+        `n`: `{"arm": int, "baseline": int, "pairs": int}`, the finished seeds of each arm, and how
+        many were paired;
+        `reason`: why, in a sentence or more.
 
     Raises:
         ValueError: a value is not finite.
@@ -147,7 +154,7 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
 
 
 class _Test:
-    """One claim's test: its two p-values, and the verdict once they are corrected."""
+    """The test of one claim: its two p-values, and the verdict once they are corrected."""
 
     def __init__(self, evidence: Evidence):
         self.evidence = evidence
@@ -181,7 +188,7 @@ class _Test:
             self.corrected = {"supports": self.supports, "against": self.against}
 
     def result(self) -> dict[str, Any]:
-        """What `judge` returns of the claim."""
+        """Returns the claim's entry in what `judge` returns."""
         evidence, claim = self.evidence, self.evidence.claim
         word, reason = self.decided or self._decide()
         left_out = name_diverged(claim, evidence.diverged_arm, evidence.diverged_baseline)
@@ -203,7 +210,10 @@ class _Test:
         }
 
     def _bound(self) -> str | None:
-        """Which side of the effect the true one lies on, where runs did not reach a target."""
+        """Returns whether the true effect is at least or at most the measured one.
+
+        Only for a claim about a target that not every run reached.
+        """
         if self.effect is None:
             return None
         grows = bool(self.evidence.unreached_arm) != (self.evidence.claim.test == "ratio_at_least")
@@ -214,10 +224,10 @@ class _Test:
         word, key = "inconclusive", "supports"
         if self.corrected["supports"] < ALPHA:
             word = "supported"
-        elif self.corrected["against"] < ALPHA <= self.supports:  # by itself not shown to be worse
+        elif self.corrected["against"] < ALPHA <= self.supports:  # not shown before correction
             word, key = "not supported", "against"
         if self.exact:
-            how = "exact: no seed changes these counts"
+            how = "exact: these counts are the same for every seed"
         else:
             how = format_p(getattr(self, key))
             if not self.alone:
@@ -225,7 +235,7 @@ class _Test:
             if comparison.floored:
                 unit = "evaluation" if is_target(claim.metric) else "example"
                 how += f"; spread taken as one {unit}"
-        # "By less than" would be in the favour of the arm.
+        # "by less than ..." would be in favor of the arm
         bounded = self.evidence.diverged_arm or self.evidence.unreached_arm
         small = claim.test == "worse" and not bounded and max(self.corrected.values()) < ALPHA
         reason = f"{sentence(claim, word, small)} ({metrics.of(claim.metric).label}; {how})"
@@ -241,12 +251,12 @@ class _Test:
 
 
 def _decide_unmeasured(evidence: Evidence, arm, baseline) -> tuple[str, str] | None:
-    """Verdict and reason where there are too few finished seeds for a test, else None."""
+    """Returns verdict and reason if there are too few finished seeds for a test, else None."""
     claim = evidence.claim
     diverged_arm, diverged_baseline = evidence.diverged_arm, evidence.diverged_baseline
     if not arm and not diverged_arm or not baseline and not diverged_baseline:
         missing = claim.arm if not arm and not diverged_arm else claim.baseline
-        return "not run", f"No seed of {missing} has been run to its end."
+        return "not run", f"No seed of {missing} has finished."
     if not arm and len(diverged_arm) >= 2 and len(baseline) >= 2 and not diverged_baseline:
         reason = f"Every seed of {claim.arm} diverged and none of {claim.baseline} did."
         if claim.is_cost:
@@ -258,14 +268,17 @@ def _decide_unmeasured(evidence: Evidence, arm, baseline) -> tuple[str, str] | N
         if len(values) < 2
     ]
     if few:
-        return "inconclusive", f"{' and '.join(few)}: a spread over seeds needs at least two."
+        return "inconclusive", f"{' and '.join(few)}: a test needs at least two seeds per arm."
     if claim.test == "ratio_at_least" and min(arm + baseline) <= 0:
-        return "inconclusive", f"A ratio needs positive values of {metrics.of(claim.metric).label}."
+        return (
+            "inconclusive",
+            f"A ratio needs positive values, which {metrics.of(claim.metric).label} does not have.",
+        )
     return None
 
 
 def _common_seeds(evidence: Evidence) -> list[int]:
-    """The seeds that finished in both arms; none if there are fewer than two to pair."""
+    """Returns the seeds that finished in both arms; none if there are fewer than two."""
     arm, baseline = evidence.arm, evidence.baseline
     if not (isinstance(arm, Mapping) and isinstance(baseline, Mapping)):
         return []

@@ -1,4 +1,4 @@
-"""A plan written out is that plan again."""
+"""A plan that is written out and read back is the same plan."""
 
 import json
 
@@ -18,7 +18,7 @@ COSINE = cosine_plan(
 
 
 @pytest.mark.parametrize("plan", [GROWN, COSINE])
-def test_what_to_dict_writes_comes_back(plan):
+def test_what_to_dict_writes_is_read_back(plan):
     data = json.loads(json.dumps(plan.to_dict()))
     again = explicit_plan(
         phases=data["phases"], num_examples=data["num_examples"], curve=data.get("curve")

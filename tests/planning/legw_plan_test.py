@@ -1,4 +1,4 @@
-"""LEGW against the vectors of another implementation's tests, and the paper's ImageNet rows."""
+"""Compares LEGW with another implementation's test vectors and the paper's ImageNet rows."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_vectors_of_another_implementation(progress, factors):
         plan = legw_plan(
             epochs=300, base_batch_size=10_000, batch_size=10_000 * ratio, base_learning_rate=1.0,
             base_warmup_epochs=10, momentum=0.9, num_examples=250_000)  # fmt: skip
-        # 100 examples of 1,000 there: a tenth of an epoch a step.
+        # There, a step has 100 of 1,000 examples: a tenth of an epoch.
         assert plan.learning_rate(progress / 10) == pytest.approx(factor, rel=1e-12)
 
 
@@ -90,7 +90,7 @@ def test_what_legw_is_compared_with():
     assert unscaled.learning_rate(2.5) == pytest.approx(2**1.5)
 
 
-def test_a_smaller_batch_than_the_base_warms_up_for_a_shorter_time():
+def test_a_batch_below_the_base_warms_up_for_less_time():
     plan = legw_plan(**IMAGENET | dict(batch_size=256))
     assert plan.learning_rate(10 / 128) == pytest.approx(2**1.5)
     assert plan.learning_rate(5 / 128) == pytest.approx(2**0.5)

@@ -25,7 +25,7 @@ def _settings(plan):
 
 @pytest.mark.parametrize(
     ("arguments", "settings", "updates"),
-    # PAPERS.md, "Update-count arithmetic", 2, and the zeroth column of its table.
+    # Smith et al. 2018: each phase's batch size and learning rate, and the number of updates.
     [
         (
             dict(CIFAR, strategy="decay_learning_rate"),
@@ -147,7 +147,7 @@ def test_properties(arguments):
     assert sizes == sorted(sizes) and sizes[0] == arguments["batch_size"]
     assert max(sizes) <= arguments["max_batch_size"]
     for before, after in itertools.pairwise(plan.phases):
-        # Only the rounding of the batch, half an example a phase, can raise the learning rate.
+        # Only rounding the batch, by half an example per phase, can raise the learning rate.
         slack = 0.5 / before.batch_size + 0.5 / after.batch_size
         assert after.learning_rate <= before.learning_rate * (1 + slack) * (1 + 1e-12)
     everything = plan.epochs * plan.num_examples

@@ -5,7 +5,7 @@ from lbkeras.planning import accumulator_epochs, exact_noise_scale, noise_scale
 
 
 def test_smiths_starting_points_share_a_noise_scale():
-    # PAPERS.md, update-count arithmetic, 5: ε/(B(1−m)) = 0.0078125.
+    # ε/(B(1−m)) = 0.0078125 for each.
     for learning_rate, momentum, batch_size in (
         (0.1, 0.9, 128),
         (0.5, 0.9, 640),

@@ -33,7 +33,7 @@ def test_first_update_counts_the_updates_before():
 
 @pytest.mark.parametrize(
     ("num_examples", "stretches", "drop", "exact"),
-    # PAPERS.md, "Update-count arithmetic": floor and exact columns.
+    # Papers' plans: the updates without incomplete batches, and the sum of epochs * N / B.
     [
         (CIFAR, [(200, 128)], 78_000, 78_125.0),
         (CIFAR, [(60, 128), (60, 640), (40, 3200), (40, 5120)], 29_040, 29_140.6),
@@ -73,7 +73,7 @@ def test_paper_arithmetic(num_examples, stretches, drop, exact):
 
 def test_an_epoch_that_misses_a_boundary_by_rounding_is_in_the_later_phase():
     plan = Plan([Phase(0, 1, 10, 0.1, 0.5), Phase(1, 1, 50, 0.1, 0.9)], 100)
-    epoch = sum([0.1] * 10)  # as a loop over ten updates counts it
+    epoch = sum([0.1] * 10)  # as a loop over ten updates sums it up
     assert 1 - 1e-15 < epoch < 1
     assert (plan.batch_size(epoch), plan.momentum(epoch)) == (50, 0.9)
     assert plan.noise_scale(epoch) == pytest.approx(0.1 * 100 / (50 * 0.1))
@@ -96,7 +96,7 @@ def test_a_curve_sets_the_learning_rate_and_the_noise_scale():
     assert plan.learning_rate(200) == 0
 
 
-def test_a_curve_that_is_constant_in_each_phase_is_no_curve():
+def test_a_curve_that_is_constant_in_each_phase_is_dropped():
     assert Plan(PHASES, 50_000, steps([0.1, 0.1], [60], 200)) == PLAN
     assert Plan(PHASES, 50_000, steps([0.1, 0.2], [60], 200)).phases[1].learning_rate == 0.2
     assert Plan(PHASES, 50_000, steps([0.1, 0.2], [61], 200)).curve is not None

@@ -39,7 +39,7 @@ def test_goyal():
     assert plan.updates() == 14_040
     expected = {0: 0.1, 2.5: 1.65, 5: 3.2, 29.9: 3.2, 30: 0.32, 60: 0.032, 80: 0.0032, 90: 0.0032}
     assert {epoch: plan.learning_rate(epoch) for epoch in expected} == pytest.approx(expected)
-    # The warm-up's increment an update is constant.
+    # The warm-up's increment per update is constant.
     increments = [
         plan.learning_rate((update + 1) / 156) - plan.learning_rate(update / 156)
         for update in range(5 * 156)
@@ -48,7 +48,7 @@ def test_goyal():
     assert [phase.first_epoch for phase in plan.phases] == [0, 5, 30, 60, 80]
 
 
-def test_without_warm_up_the_phases_say_it_all():
+def test_without_warm_up_the_phases_are_the_whole_plan():
     plan = warmup_steps_plan(**{**GOYAL, "warmup_epochs": 0})
     assert plan.curve is None
     assert [p.learning_rate for p in plan.phases] == pytest.approx([3.2, 0.32, 0.032, 0.0032])
@@ -58,13 +58,13 @@ def test_constant_warm_up():
     plan = warmup_steps_plan(**GOYAL, warmup="constant")
     expected = {0: 0.1, 2.5: 0.1, 4.999: 0.1, 5: 3.2, 29.9: 3.2, 30: 0.32, 80: 0.0032}
     assert {epoch: plan.learning_rate(epoch) for epoch in expected} == pytest.approx(expected)
-    assert plan.curve is None  # the phases say it all
+    assert plan.curve is None  # the phases have all rates
     halfway = warmup_steps_plan(**GOYAL | dict(warmup_epochs=2.5), warmup="constant")
     assert [halfway.learning_rate(epoch) for epoch in (2.4, 2.5)] == pytest.approx([0.1, 3.2])
 
 
 def test_goyals_ablation_of_the_scaling_rule():
-    # At 8k: 0.1 · √32, and 0.1 as it is.
+    # At 8k: 3.2, 0.1 · √32, and 0.1 unscaled.
     peaks = {
         scaling: warmup_steps_plan(**GOYAL, scaling=scaling).learning_rate(5)
         for scaling in ("linear", "square_root", "none")
@@ -85,7 +85,7 @@ def test_slow_start():
 
 @pytest.mark.parametrize("recipe", DECAYS)
 @pytest.mark.parametrize("warmup_epochs", [0.1, 0.3125, 5, 7.7])
-def test_decays_start_in_full_when_the_warm_up_ends(recipe, warmup_epochs):
+def test_decays_start_at_the_peak_when_the_warm_up_ends(recipe, warmup_epochs):
     plan = recipe(**DATA, learning_rate=3.2, warmup_epochs=warmup_epochs, warmup_initial=0.1)
     assert plan.epochs == 90
     assert plan.learning_rate(0) == 0.1

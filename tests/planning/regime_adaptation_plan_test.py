@@ -13,7 +13,7 @@ def _stretches(plan):
     return [(phase.first_epoch, phase.epochs) for phase in plan.phases]
 
 
-def test_the_large_batch_makes_the_updates_of_the_small_one_at_the_same_places():
+def test_the_large_batch_makes_as_many_updates_per_phase_as_the_small_one():
     small = regime_adaptation_plan(**SMALL, batch_size=128)
     large = regime_adaptation_plan(**SMALL, batch_size=2048)
     assert large.epochs == 16 * 200

@@ -16,7 +16,7 @@ def claim(test, metric="val_accuracy", **settings):
 
 
 def runs(random, rounds, seeds, difference=0.0, examples=None):
-    """Accuracies of two arms that share what a seed does to both, in whole examples if asked."""
+    """Accuracies of two arms that share each seed's effect; in whole examples with `examples`."""
     shared = 0.008 * random.standard_normal((rounds, seeds))
     arms = [
         0.94 + shared + mean + 0.004 * random.standard_normal((rounds, seeds))

@@ -1,4 +1,4 @@
-"""lbkeras.compare: real runs of a small model of one's own."""
+"""lbkeras.compare: real runs of a small custom model."""
 
 import functools
 import json
@@ -57,13 +57,13 @@ SEEN = []
 
 
 def grows(pipeline):
-    """An arm that is a function of its Pipeline; it trains by the plan of the arm before it."""
+    """An arm that is a function of its Pipeline; trained with the first Plan of the others."""
     SEEN.append(pipeline.batch_size)
     return [lbkeras.callbacks.BatchSizeScheduler(pipeline, lambda epoch, size: (10, 30)[epoch])]
 
 
 ARMS = {"small": plan(10, 10), "grows": grows}
-TARGETS = {"val_mae": 1e-9, "val_loss": 1e9}  # out of reach, and there from the first epoch on
+TARGETS = {"val_mae": 1e-9, "val_loss": 1e9}  # never reached; reached at once
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_each_arm_is_trained_by_its_plan_with_each_seed(compared):
     assert set(SEEN) == {10} and (run.path / "model.weights.h5").exists()
 
 
-def test_seeds_differ_and_arms_begin_alike(compared):
+def test_seeds_differ_and_arms_start_alike(compared):
     losses = {
         (arm, seed): read_history(compared.workdir / arm / f"seed_{seed}/history.jsonl")[0]["loss"]
         for arm in ARMS
@@ -93,7 +93,7 @@ def test_seeds_differ_and_arms_begin_alike(compared):
     assert losses["small", 0] == losses["grows", 0] != losses["small", 1] == losses["grows", 1]
 
 
-def test_the_report_compares_the_metric_of_which_keras_knows_the_direction(compared):
+def test_the_report_compares_the_metric_whose_direction_keras_knows(compared):
     report = compared.report
     assert report["metric"] == "val_mae" and report["baseline"] == "small"
     assert report["arms"]["grows"]["updates_ratio"] == 1.5
@@ -123,7 +123,7 @@ def test_it_is_shown_as_text_and_in_a_notebook(compared):
     assert shown.count("data:image/png;base64,") == len(pictures) and "test mae" in shown
 
 
-def test_again_it_trains_nothing(compared, capsys):
+def test_a_second_call_trains_nothing(compared, capsys):
     arguments = dict(arms=ARMS, seeds=2, targets=TARGETS, workdir=compared.workdir)
     again = lbkeras.compare(make_model, data(), data(60, seed=1), **arguments)
     assert capsys.readouterr().out.count("finished before") == 4
@@ -131,7 +131,7 @@ def test_again_it_trains_nothing(compared, capsys):
 
 
 def released(*values):
-    """A case that is tried before a release; another stands for it in the gate."""
+    """A case that is run only before a release; the gate has a similar one."""
     return pytest.param(*values, marks=pytest.mark.release)
 
 
@@ -190,8 +190,8 @@ def adam():
         (dict(arms={"a": plan(10), "b": {"plan": plan(10), "make_model": lambda: make_model(
             loss="huber")}}, metric="val_loss"), "metric: .*different losses"),
         (dict(margin="x"), "margin"),
-        (dict(arms={"report.md": plan(10)}), "arms: expected names that can be those of folders"),
-        (dict(arms={"a/b": plan(10)}), "arms: expected names that can be those of folders"),
+        (dict(arms={"report.md": plan(10)}), "arms: expected names that are valid folder names"),
+        (dict(arms={"a/b": plan(10)}), "arms: expected names that are valid folder names"),
         (dict(arms={"a": {"plan": plan(10), "callbacks": lambda pipeline: None}}),
          "arm a: callbacks: expected a function from a Pipeline to a list"),
         (dict(metric="val_accuracy"), "metric"),
@@ -231,7 +231,7 @@ def test_callbacks_that_an_arm_cannot_have_are_refused(tmp_path, callbacks, mess
     assert not list(tmp_path.iterdir())
 
 
-def test_what_two_runs_share_begins_each_of_them_alike(tmp_path):
+def test_a_layer_shared_by_two_runs_starts_each_of_them_alike(tmp_path):
     noise = keras.layers.GaussianNoise(0.5, seed=1)
 
     def with_noise():
@@ -245,7 +245,7 @@ def test_what_two_runs_share_begins_each_of_them_alike(tmp_path):
     assert one == other
 
 
-def test_an_inaccuracy_is_no_accuracy():
+def test_an_inaccuracy_is_not_an_accuracy():
     assert metrics.of("val_inaccuracy").better is None
     assert metrics.of("val_top_5_accuracy").better == "higher"
 
@@ -286,7 +286,7 @@ lbkeras.compare(make_model, data(4800), data(60, seed=1), workdir=sys.argv[1], s
 
 @pytest.mark.release
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_what_was_killed_is_resumed_bit_for_bit(tmp_path, number):
+def test_a_killed_comparison_resumes_bit_for_bit(tmp_path, number):
     command = [sys.executable, "-c", KILLED]
     subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
     history = tmp_path / "killed/a/seed_0/history.jsonl"

@@ -62,7 +62,7 @@ def rates(arm):
 
 
 def write_run(path, arm, seed, status="finished", epochs=60, final=None):
-    """One run folder with a plausible history; returns its record."""
+    """Writes a run folder with a plausible history; returns its record."""
     path.mkdir(parents=True)
     rows, updates = [], 0
     for epoch in range(epochs):
@@ -93,7 +93,7 @@ def write_run(path, arm, seed, status="finished", epochs=60, final=None):
 
 
 def write_workdir(path, statuses, claims=CLAIMS, **settings):
-    """A replication's folder; `statuses` maps an arm to its seeds' statuses, None for not run."""
+    """Writes a replication's folder from each arm's list of statuses by seed; None: not run."""
     path.mkdir(parents=True, exist_ok=True)
     arms = {arm: {"description": f"the arm {arm}", "paper": {}} for arm in statuses}
     first = next(iter(arms))
@@ -142,13 +142,13 @@ def write_workdir(path, statuses, claims=CLAIMS, **settings):
 
 @pytest.fixture
 def only_the_schedule(monkeypatch):
-    """Leaves out the curves of every report, each a third of a second; curves_test draws them."""
+    """Skips the curves of every report, a third of a second each; curves_test draws them."""
     monkeypatch.setattr(pictures, "draw_curves", lambda *arguments: None)
 
 
 @pytest.fixture
 def no_curves(monkeypatch):
-    """Leaves out the pictures of every report, the schedule too."""
+    """Skips the curves and the schedule of every report."""
     for draw in ("draw_curves", "draw_schedule"):
         monkeypatch.setattr(pictures, draw, lambda *arguments: None)
 

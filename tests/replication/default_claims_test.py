@@ -1,4 +1,4 @@
-"""The claims of a comparison for which nobody has stated any."""
+"""The default claims of a comparison that states none."""
 
 import pytest
 

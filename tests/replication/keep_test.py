@@ -1,4 +1,4 @@
-"""What is kept of a replication: enough to report it, no more, and nothing about the machine."""
+"""The kept files of a replication: enough to report it, and nothing about the machine."""
 
 import json
 import re
@@ -21,7 +21,7 @@ KEPT = {
 
 @pytest.fixture
 def workdir(make_workdir):
-    """A finished replication with all that a run leaves beside the small files."""
+    """A finished replication with all the files that a run writes besides the small ones."""
     path = make_workdir(FINISHED)
     for run in path.glob("*/seed_*"):
         (run / "config.json").write_text(json.dumps({"arm": run.parent.name}))
@@ -83,12 +83,12 @@ def test_notes_are_the_workdirs_or_those_kept_before(workdir, tmp_path):
     (kept / "notes.txt").write_text("Written here.\n")
     keep_results(workdir, tmp_path / "results")
     assert (kept / "notes.txt").read_text() == "Written here.\n"
-    (workdir / "notes.txt").write_text("The data lay in /home/me/data.\n")
+    (workdir / "notes.txt").write_text("The data were in /home/me/data.\n")
     keep_results(workdir, tmp_path / "results")
-    assert (kept / "notes.txt").read_text() == "The data lay in .../data.\n"
+    assert (kept / "notes.txt").read_text() == "The data were in .../data.\n"
 
 
-def test_what_cannot_be_copied_leaves_what_was_kept(workdir, tmp_path, monkeypatch):
+def test_a_failed_copy_leaves_the_earlier_one(workdir, tmp_path, monkeypatch):
     kept = keep_results(workdir, tmp_path / "results")
     before = contents(kept)
 
@@ -124,8 +124,8 @@ def test_another_replication_of_the_same_name_is_refused(workdir, tmp_path):
         keep_results(workdir, tmp_path / "results")
 
 
-def test_the_form_of_an_older_file_stays_known(workdir, tmp_path):
-    """A number that says more than is in the file would be worse than none."""
+def test_format_numbers_are_copied_unchanged(workdir, tmp_path):
+    """A format number that is newer than the file's content would be worse than none."""
     record = json.loads((workdir / "original/seed_0/record.json").read_text())
     (workdir / "original/seed_0/record.json").write_text(json.dumps({"format": 1} | record))
     kept = keep_results(workdir, tmp_path / "results")
@@ -148,7 +148,7 @@ def test_the_form_of_an_older_file_stays_known(workdir, tmp_path):
         ("https://arxiv.org/abs/1 gs://bucket/a", "https://arxiv.org/abs/1 gs://bucket/a"),
     ],
 )
-def test_places_in_a_text(text, expected):
+def test_paths_in_a_text(text, expected):
     assert without_places({"a": [text]}) == {"a": [expected]}
 
 
@@ -169,11 +169,11 @@ def test_places_in_a_text(text, expected):
          "lbkeras train '--config.plan.boundaries=(1,2)'"),
     ],
 )  # fmt: skip
-def test_places_in_a_command(command, expected):
+def test_paths_in_a_command(command, expected):
     assert without_places({"command": command}) == {"command": expected}
 
 
-def test_the_module_keeps_several_and_names_what_it_cannot(workdir, tmp_path, capsys):
+def test_the_module_keeps_several_and_names_one_it_cannot_keep(workdir, tmp_path, capsys):
     results = tmp_path / "results"
     assert main([str(workdir), f"--results={results}"]) == 0
     assert capsys.readouterr().out == f"{results / 'work'}\n"
@@ -184,7 +184,7 @@ def test_the_module_keeps_several_and_names_what_it_cannot(workdir, tmp_path, ca
     )
 
 
-def test_what_this_repository_keeps_is_small_and_names_no_place():
+def test_the_kept_results_are_small_and_contain_no_paths():
     size = 0
     for path in (ROOT / "results").rglob("*"):
         if path.is_dir() or path.name in ("report.md", "report.json") or path.suffix == ".png":

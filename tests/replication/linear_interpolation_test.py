@@ -1,4 +1,4 @@
-"""The line between two models against their own evaluation and the loss at weights set by hand."""
+"""Compares the line between two models with their evaluation and with weights set by hand."""
 
 import json
 
@@ -30,7 +30,7 @@ def solutions(compiled):
     return models
 
 
-def test_the_ends_are_the_models_and_stay_as_they_are(solutions, data, digits):
+def test_the_ends_are_the_models_which_are_not_changed(solutions, data, digits):
     weights = [model.get_weights() for model in solutions]
     test = Pipeline(tuple(part[100:150] for part in digits), batch_size=50, shuffle=False)
     line = linear_interpolation.evaluate_line(
@@ -66,7 +66,7 @@ def test_between_and_beyond_the_ends(solutions, data, compiled, alpha):
     assert line["accuracy"][0] == pytest.approx(expected["accuracy"])
 
 
-def test_models_that_differ(solutions, compiled, data):
+def test_models_that_differ_are_refused(solutions, compiled, data):
     message = "^end: expected a model with the weights of start, 8 arrays of .* received 2 arrays"
     with pytest.raises(UserError, match=message):
         linear_interpolation.evaluate_line(solutions[0], compiled(), data, data)
@@ -88,7 +88,7 @@ def config(**line):
 
 
 @pytest.mark.slow
-def test_a_file_a_seed_and_none_twice(tmp_path, monkeypatch, capsys):
+def test_writes_one_file_per_seed_and_keeps_existing_ones(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(linear_interpolation, "POSITIONS", (0.0, 1.0))
     monkeypatch.setattr(linear_interpolation.evaluate_line, "__defaults__", ((0.0, 1.0),))
     for arm, weight in (("one", 0.0), ("two", np.nan)):
@@ -102,7 +102,7 @@ def test_a_file_a_seed_and_none_twice(tmp_path, monkeypatch, capsys):
     assert [path.name for path in tmp_path.glob("line*")] == ["line_seed_3.json"]
     line = json.loads((tmp_path / "line_seed_3.json").read_text())
     assert line["arms"] == ["one", "two"] and line["alpha"] == [0.0, 1.0]
-    assert line["loss"] == [pytest.approx(np.log(10)), None]  # what is not finite is null
+    assert line["loss"] == [pytest.approx(np.log(10)), None]  # non-finite values are null
     assert line["val_accuracy"][0] == pytest.approx(0.1, abs=0.05)
     assert "line from one to two, seed 3" in capsys.readouterr().out
     (tmp_path / "line_seed_3.json").write_text("{}")
@@ -122,7 +122,7 @@ SECTION = "config.linear_interpolation"
     ("line", "message"),
     [
         (dict(start="on"), f"^{SECTION}.start"),
-        (dict(end="one"), f"^{SECTION}.end: expected another arm than one, received the same"),
+        (dict(end="one"), f"^{SECTION}.end: expected an arm other than one, received the same"),
         (dict(ends="one"), f"^{SECTION}: expected one of"),
     ],
 )

@@ -13,7 +13,7 @@ def workdir(make_workdir):
 
 
 def test_records_with_the_letters_of_0_1_0_are_rendered_the_same(full_workdir):
-    """Claims and papers' numbers had the letter of their tag."""
+    """0.1.0 recorded the tags of claims and papers' numbers as letters."""
     report = build_report(full_workdir)
     file = full_workdir / "replication.json"
     before = file.read_text().replace('"tag": "secondary"', '"tag": "T"')
@@ -79,8 +79,8 @@ OWN_CLAIM = {
 
 
 @pytest.mark.parametrize("paper", [None, {}])
-def test_without_a_paper_nothing_speaks_of_one(make_workdir, paper):
-    """As `lbkeras.compare` writes it, and a config without PAPER."""
+def test_without_a_paper_the_report_mentions_none(make_workdir, paper):
+    """For comparisons of `lbkeras.compare` and for configs without PAPER."""
     folder = make_workdir(
         {arm: ["finished"] * 3 for arm in ("small", "large")},
         claims=[OWN_CLAIM], paper=paper, title=None, config=None, variant=None, command=None,
@@ -98,7 +98,7 @@ def test_without_a_paper_nothing_speaks_of_one(make_workdir, paper):
     assert "Verdicts: supported: the seeds show it; " in text
 
 
-def test_fewer_and_more_are_said_one_way(full_workdir):
+def test_fewer_and_more_are_worded_consistently(full_workdir):
     report = build_report(full_workdir)
     for key, ratio in (("updates_ratio", 2.5), ("seconds_ratio", 0.5)):
         report["arms"]["increase_batch"][key] = ratio

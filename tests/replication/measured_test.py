@@ -1,4 +1,4 @@
-"""What `lbkeras configs` shows of results, against reports and sections."""
+"""Compares the measurements that `lbkeras configs` shows with reports and old sections."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_of_a_section_whose_records_are_gone():
     assert measured.of_section("## GPU\n\nother measurements") is None
 
 
-def test_of_several_the_one_with_most_runs_counts():
+def test_the_result_with_the_most_runs_counts():
     few, many = ({"arxiv": "1", "variant": "digits", "runs": runs} for runs in (4, 20))
     other = {"arxiv": "0", "variant": "mnist", "runs": 1}
     assert measured.by_paper({"a": many, "b": few, "c": other}) == {

@@ -22,10 +22,10 @@ from lbkeras.replication import build_report
             {"seeds_in_config": [7]},
             "The config fixes n=1 (seed 7); this replication has n=2 (seeds 0 to 1).",
         ),
-        # Before 0.2.0 only the command tells.
+        # Before 0.2.0 only the command shows it.
         (
             {"command": "lbkeras replicate --config.first_seed=5 --seeds=20 --data_dir=d"},
-            "The seeds were chosen on the command line (--config.first_seed=5 --seeds=20), not by "
+            "The seeds were set on the command line (--config.first_seed=5 --seeds=20), not by "
             "the config.",
         ),
         ({"command": "lbkeras replicate --config=seeds.py"}, None),

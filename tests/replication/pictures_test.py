@@ -31,7 +31,7 @@ def test_every_arm_is_in_every_picture(full_workdir):
 
 
 @pytest.mark.parametrize("form, first", [("pdf", b"%PDF"), ("svg", b"<?xml")])
-def test_another_format_comes_beside_the_png(make_workdir, form, first):
+def test_another_format_is_written_beside_the_png(make_workdir, form, first):
     workdir = make_workdir({"original": [None]}, claims=[])
     (written,) = write_plots(workdir, form)
     assert {path.name for path in written.parent.iterdir()} == {"schedule.png", f"schedule.{form}"}

@@ -1,4 +1,4 @@
-"""The table of proof against reports, sections, configs and what is tried for a moment."""
+"""Compares the table of proof with reports, old sections, configs and dry runs."""
 
 import re
 from collections import Counter
@@ -55,7 +55,7 @@ def rows(text, heading="## "):
     return [line.split(" | ") for line in found if "---" not in line and "claim | data" not in line]
 
 
-def test_a_claim_is_measured_or_tried_or_neither(papers, full_workdir):
+def test_a_claim_is_measured_or_dry_run_or_neither(papers, full_workdir):
     text = proof.render_proof(papers, [measured(full_workdir)])
     claims = measured(full_workdir).rows
     assert rows(text) == [
@@ -83,7 +83,7 @@ def test_a_config_without_a_run(papers):
     assert "Run: [" not in text and rows(text)[0][1:] == ["recipe", "–", "–", "–", "dry run only"]
 
 
-def test_two_places_of_one_variant_are_two_rows(papers, full_workdir):
+def test_two_results_of_one_variant_are_two_rows(papers, full_workdir):
     once = measured(full_workdir)
     gpu = {"machine": "x86_64", "accelerators": ["H200", "H200"], "runs": 1}
     again = measured(full_workdir, hardware=[gpu])
@@ -137,7 +137,7 @@ def claims_of(config, variant):
     return config_module(str(dry_runs.PAPERS / f"{config}.py")).get_claims(variant)
 
 
-def test_what_had_a_dry_run_only_is_what_is_tried():
+def test_dry_run_only_are_exactly_the_variants_of_the_dry_runs():
     parts = re.findall(
         r"config \[`(\w+)`\].*?(?: Dry run only: ([\w, ]+)\.)?(?: Not run:.*)?$", PROOF, re.M
     )

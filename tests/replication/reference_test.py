@@ -1,4 +1,4 @@
-"""A recipe's reference: its points by arm, and what reports say of runs beside it."""
+"""A recipe's reference: its points by arm, and how reports compare runs with it."""
 
 from pathlib import Path
 
@@ -25,12 +25,12 @@ def plan(batch_size):
 
 
 def folder(path, **arms):
-    """A replication whose arms, all but the last of batch size 10, have made runs."""
+    """A replication with artificial runs; batch size 10, in the last arm 20."""
     plans = {arm: plan(20 if arm == list(arms)[-1] else 10) for arm in arms}
     return made_folder(path, arms, reference=describe_reference(GIVEN, WAYS, plans))
 
 
-def test_between_batch_sizes_it_is_linear_and_beyond_them_unknown():
+def test_epochs_are_linear_between_batch_sizes_and_unknown_beyond():
     epochs = {4096: 40.0, 8192: 42.0, 13_056: 45.5}
     assert epochs_at(epochs, 8192) == (42.0, False)
     assert epochs_at(epochs, 5120) == (40.5, True)  # a quarter of the way
@@ -46,7 +46,7 @@ def test_the_points_of_mlperf():
     points = described["points"]
     assert described["target"] == "val_accuracy_at_least_0.759" and list(points) == list(plans)
     assert points["resnet50_lars_65536"] == dict(batch_size=65_536, epochs=85.0, interpolated=False)
-    between = points["resnet50_lars_57344"]  # the submission that got there at epoch 77
+    between = points["resnet50_lars_57344"]  # the submission that reached the target at epoch 77
     share = (57_344 - 49_152) / (58_880 - 49_152)
     assert between["interpolated"] and between["epochs"] == pytest.approx(68 + 12 * share)
 
@@ -67,10 +67,10 @@ def test_an_arm_whose_batch_grows_or_is_beyond_has_no_point():
     ("epochs", "suspicious", "mean", "finding"),
     [
         ([4, 4, 5], False, 13 / 3, "not faster than the reference"),
-        ([1, 1, 1], True, 1, FASTER),  # no spread: that of an evaluation
+        ([1, 1, 1], True, 1, FASTER),  # no spread: taken as one evaluation
         ([1, 4, 2], False, 7 / 3, "faster, but within the spread"),
-        ([1], False, 1, "faster, but one run decides nothing"),
-        ([1, 1, None], False, None, "reached by 2 of 3"),  # nor do those that reached it
+        ([1], False, 1, "faster, but a single run decides nothing"),
+        ([1, 1, None], False, None, "reached by 2 of 3"),  # not even from the two that reached it
         ([None, None], False, None, "reached by 0 of 2"),
     ],
 )
@@ -82,15 +82,15 @@ def test_only_what_the_seeds_show_is_suspicious(tmp_path, epochs, suspicious, me
     if point["p_value"] is not None:
         from scipy import stats
 
-        if len(set(epochs)) > 1 and stats.tstd(epochs) > 1:  # else the floor of an evaluation
+        if len(set(epochs)) > 1 and stats.tstd(epochs) > 1:  # else taken as an evaluation
             expected = stats.ttest_1samp(epochs, 4, alternative="less").pvalue
             assert point["p_value"] == pytest.approx(expected)
 
 
-def test_the_reports_say_it(tmp_path):
+def test_reports_compare_runs_with_the_reference(tmp_path):
     report = build_report(folder(tmp_path, a=[1, 1, 1], b=[4, 5, 6], z=[2, 2, 8]))
     text = render_arms(report)
-    assert "Epochs until a test accuracy of at least 90 %, beside the recipe's own" in text
+    assert "Epochs until a test accuracy of at least 90 %, compared with the recipe's own" in text
     assert f"| `a` | 10 | 4.0 | 1.0 | 3 of 3 | **{FASTER}** (p = 0.018) |" in text
     assert "| `b` | 10 | 4.0 | 5.0 | 3 of 3 | not faster than the reference (p = 0.887) |" in text
     assert "| `z` | 20 | 5.0 (interpolated) | 4.0 | 3 of 3 | faster, but within the" in text
@@ -101,7 +101,7 @@ def test_the_reports_say_it(tmp_path):
     assert "  z: 4.0 epochs, reference 5.0 interpolated; faster, but within the spread" in lines
 
 
-def test_a_replication_without_one_says_nothing(tmp_path):
+def test_without_a_reference_reports_mention_none(tmp_path):
     report = build_report(made_folder(tmp_path, {"a": [1, 2]}))
     assert "reference" not in report and "reference" not in format_table(report)
 
@@ -132,6 +132,6 @@ def test_an_unusable_reference_is_refused(change, message):
         {"target": STEM, "points": {"a": 4}},
     ],
 )
-def test_a_folder_with_another_form_is_refused(tmp_path, reference):
+def test_a_malformed_reference_in_a_folder_is_refused(tmp_path, reference):
     with pytest.raises(UserError, match=r"replication\.json: .*reference"):
         build_report(made_folder(tmp_path, {"a": [1]}, reference=reference))

@@ -93,9 +93,9 @@ def test_accuracies_that_coincide_are_judged_by_the_size_of_the_test_set(make_wo
         return build_report(workdir)["claims"][0]["result"]
 
     assert result()["verdict"] == "inconclusive"
-    assert "how many examples it was measured on is not known" in result()["reason"]
+    assert "the number of examples it was measured on is not known" in result()["reason"]
     for path in workdir.glob("*/seed_*/record.json"):
-        # The coarsest counts: one example of 50 is two points.
+        # The coarsest resolution decides: one example of 50 is two points.
         few = 50 if path.parts[-3:-1] == ("original", "seed_1") else 10_000
         path.write_text(json.dumps(json.loads(path.read_text()) | {"test_examples": few}))
     assert result()["p_value"] > 0.05
@@ -105,8 +105,8 @@ def test_accuracies_that_coincide_are_judged_by_the_size_of_the_test_set(make_wo
     assert "spread taken as one example" in result()["reason"]
 
 
-def test_claims_are_corrected_for_each_other(make_workdir):
-    """A second claim that was not run makes the first one's p-value twice as large."""
+def test_claims_are_corrected_together(make_workdir):
+    """A second claim, not run, doubles the corrected p-value of the first."""
 
     def change(content):
         first = content["claims"][0]
@@ -142,14 +142,14 @@ def test_a_finished_run_without_a_finite_metric_counts_as_diverged(make_workdir)
     assert build_report(workdir)["arms"]["original"]["seeds"]["diverged"] == [1]
 
 
-def test_a_persons_notes_go_into_the_report(make_workdir, no_curves):
+def test_notes_txt_goes_into_the_report(make_workdir, no_curves):
     workdir = make_workdir({"original": ["finished"]}, seeds=[0], claims=[])
     (workdir / "notes.txt").write_text("The machine was busy.\n\n  Second note. \n")
     assert write_report(workdir)["notes"] == ["The machine was busy.", "Second note."]
     assert "- note: The machine was busy." in (workdir / "report.md").read_text()
 
 
-def test_a_replication_that_0_1_0_wrote_is_reported_as_then(tmp_path, only_the_schedule):
+def test_a_replication_written_by_0_1_0_is_reported_the_same(tmp_path, only_the_schedule):
     shutil.copytree(WRITTEN_BY_0_1_0 / "tiny", tmp_path / "tiny")
     then = json.loads((tmp_path / "tiny/report.json").read_text())
     report = write_report(tmp_path / "tiny")
@@ -185,7 +185,7 @@ def test_the_report_is_written(full_workdir, only_the_schedule):
     assert not list(full_workdir.rglob("*.tmp"))
 
 
-def test_nothing_run_yet_is_a_report_too(make_workdir, no_curves):
+def test_a_report_before_any_run(make_workdir, no_curves):
     workdir = make_workdir({"original": [None, None], "increase_batch": [None, None]})
     report = write_report(workdir)
     assert [claim["result"]["verdict"] for claim in report["claims"]] == ["not run"] * 2
@@ -220,22 +220,22 @@ def edited(workdir, change):
         lambda content: content.update(claims=3),
     ],
 )
-def test_names_that_lead_out_of_the_folder_are_refused(full_workdir, change):
+def test_names_that_point_outside_the_folder_are_refused(full_workdir, change):
     edited(full_workdir, change)
     before = sorted(full_workdir.parent.rglob("*"))
     with pytest.raises(
         UserError,
-        match="replication.json: expected (arms and a metric|different whole num|a list)",
+        match="replication.json: expected (arms and a metric|distinct integers|a list)",
     ):
         write_report(full_workdir)
     assert sorted(full_workdir.parent.rglob("*")) == before
 
 
-def test_texts_of_others_stay_texts(full_workdir, no_curves):
+def test_untrusted_texts_are_escaped(full_workdir, no_curves):
     text = "<script>alert(1)</script> ![x](http://example.com/x.png)\x1b[2Jnext\n# heading | cell"
     edited(full_workdir, lambda content: content.update(title=text, dataset_description=text))
     report = write_report(full_workdir)
-    assert report["title"] == text  # the data are as they were
+    assert report["title"] == text  # the data are unchanged
     shown = (full_workdir / "report.md").read_text()
     assert "<script>" not in shown and "](http" not in shown and "\x1b" not in shown
     first = shown.splitlines()[0]

@@ -41,14 +41,14 @@ def headings(text):
     return [line for line in text.splitlines() if line.startswith("## ")]
 
 
-def test_the_results_of_this_repository_are_rendered_from_what_is_kept():
+def test_the_results_of_this_repository_are_up_to_date():
     arguments = [f"--results={ROOT / 'results'}", f"--output={ROOT / 'RESULTS.md'}", "--check"]
     assert main(arguments) == 0  # and docs/proof.md, configs/papers/measured.json
     text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
     assert len(headings(text)) == len(list((ROOT / "results").iterdir()))
 
 
-def test_what_was_measured_is_kept_where_the_configs_are(results):
+def test_measurements_are_written_beside_the_configs(results):
     kept = results.parent / "configs/papers/measured.json"
     arguments = [f"--results={results}", f"--output={results.parent / 'RESULTS.md'}"]
     assert main(arguments) == 0 and not kept.exists()
@@ -59,7 +59,7 @@ def test_what_was_measured_is_kept_where_the_configs_are(results):
     assert main([*arguments, "--check"]) == 2
 
 
-def test_the_table_of_proof_is_rendered_where_the_guides_are(results):
+def test_the_table_of_proof_is_written_to_docs(results):
     arguments = [f"--results={results}", f"--output={results.parent / 'RESULTS.md'}"]
     for name in ("configs/papers", "docs"):
         (results.parent / name).mkdir(parents=True)
@@ -104,18 +104,19 @@ OLD_CLAIMS = """## Old
 """
 
 
-def test_verdicts_of_an_old_section_that_a_correction_does_not_bear_out_are_named(results):
+def test_old_verdicts_that_do_not_survive_the_correction_are_named(results):
     add_old_section(results, "old", OLD_CLAIMS)
     text = render_results(results)
-    # 4 tests; support 0.03 is the second of them (times 3), against 0.011 the first (times 4).
+    # 4 tests: 0.03 is the second smallest p-value of support (times 3), 0.011 the smallest of those
+    # against (times 4).
     assert "would be inconclusive: b is worse than a (corrected p = 0.090).\n" in text
     (results / "old/section.md").write_text(OLD_CLAIMS.replace("0.030", "0.001"))
-    assert "leaves each verdict as it is." in render_results(results)
+    assert "correction of the p-values changes no verdict." in render_results(results)
     (results / "old/section.md").write_text(OLD_CLAIMS.replace("0.011", "0.015"))
     assert "; b is not worse than d (corrected p = 0.060).\n" in render_results(results)
 
 
-def test_measurements_are_rendered_as_they_are(results):
+def test_measurements_are_rendered_unchanged(results):
     (results / "gpu").mkdir()
     (results / "gpu/measurements.md").write_text(OLD)
     (results / "gpu/report.json").write_text("{}")
@@ -129,8 +130,8 @@ def numbers_in(value):
     return [value] if isinstance(value, int | float) else []
 
 
-def test_the_numbers_in_tables_of_measurements_stand_in_the_files_beside_them():
-    """As written, or as percent; what heads a row or a column is left out."""
+def test_the_numbers_in_tables_of_measurements_are_in_the_files_beside_them():
+    """As written, or as a percentage; without the heads of rows and columns."""
     texts = list((ROOT / "results").glob("*/measurements.md"))
     for text in texts:
         files = text.parent.glob("*.json")
@@ -164,8 +165,12 @@ def test_sections_are_in_the_order_of_the_folders_names(results):
             None,
             "old: expected one of replication.json, .*, measurements.md, .* none of them",
         ),
-        ("old", f"{SMITH}\n", f"results/work: expected a heading of its own, .* another '{SMITH}'"),
-        ("old", "Results\n", "section.md: expected one section, from its '## ' on, .* 'Results'"),
+        ("old", f"{SMITH}\n", f"results/work: expected a heading that no other .*'{SMITH}'"),
+        (
+            "old",
+            "Results\n",
+            "section.md: expected one section that starts with .* 'Results'",
+        ),
         ("old", f"{OLD}\n## A\n", "section.md: expected one section"),
     ],
 )

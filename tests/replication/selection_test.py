@@ -38,7 +38,7 @@ TUNED = report(
 )
 
 
-def test_trials_of_several_settings_are_chosen_alike():
+def test_trials_are_selected_like_rates():
     tuned = report(
         lars_8_trial_0=[0.9, 0.9], lars_8_trial_2=[0.95, 0.95], lars_8_trial_10=[0.95, 0.95]
     )
@@ -47,7 +47,7 @@ def test_trials_of_several_settings_are_chosen_alike():
     assert text.startswith("lars_8: 2; 0: 90.00") and "edge" not in text
 
 
-def test_the_best_mean_and_of_equal_ones_the_smaller_rate_and_all_seeds_finished():
+def test_selects_the_best_mean_then_the_smaller_rate_among_arms_with_all_seeds():
     assert select_arms(TUNED) == {"sgd_32": "sgd_32_rate_0_1", "lars_32": "lars_32_rate_10"}
 
 
@@ -56,7 +56,7 @@ def test_means_that_differ_by_rounding_are_equal():
     assert select_arms(tuned) == {"a": "a_rate_1"}
 
 
-def test_a_line_a_group_lists_all_rates_in_order_and_marks_an_edge():
+def test_a_line_per_group_lists_all_rates_in_order_and_marks_an_edge():
     sgd, lars = render_selection(TUNED).splitlines()
     assert sgd == (
         "sgd_32: 0.1; 0.05: 87.50 ± 1.00 % (n=2), 0.1: 90.00 ± 1.00 % (n=2), "
@@ -72,9 +72,9 @@ def test_a_line_a_group_lists_all_rates_in_order_and_marks_an_edge():
     ("arms", "message"),
     [
         (dict(sgd_32=[1, 1]),
-         "arm 'sgd_32': expected a name like 'sgd_128_rate_0_1', as a tuning has"),
+         "arm 'sgd_32': expected a tuning's arm name, such as 'sgd_128_rate_0_1'"),
         (dict(a_rate_b=[1, 1]),
-         "arm 'a_rate_b': expected a name like 'sgd_128_rate_0_1', as a tuning has"),
+         "arm 'a_rate_b': expected a tuning's arm name, such as 'sgd_128_rate_0_1'"),
         (dict(a_rate_1=[1], a_rate_2=[]),
          "group a: expected an arm that finished all 2 seeds, received none"),
     ],
@@ -87,17 +87,19 @@ def test_message(arms, message):
 
 def test_the_module_prints_or_says_in_one_line_why_not(full_workdir, capsys):
     assert main([str(full_workdir)]) == 2
-    assert capsys.readouterr().err.startswith("lbkeras: error: arm 'original': expected a name")
+    assert capsys.readouterr().err.startswith(
+        "lbkeras: error: arm 'original': expected a tuning's arm name"
+    )
     command = [sys.executable, "-W", "error", "-m", "lbkeras.replication.selection", "nowhere"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("lbkeras: error: ")
 
 
-def test_of_a_loss_the_lowest_mean_is_the_best():
+def test_the_lowest_mean_of_a_loss_is_the_best():
     losses = report(a_rate_1=[0.9, 0.9], a_rate_2=[0.2, 0.2], a_rate_3=[0.2, 0.2])
     assert select_arms(losses | {"metric": "val_loss"}) == {"a": "a_rate_2"}
 
 
 def test_a_metric_of_unknown_direction_is_refused():
-    with pytest.raises(UserError, match="^metric: expected one .* better, received 'perplexity'$"):
+    with pytest.raises(UserError, match="^metric: expected .* knows, received 'perplexity'$"):
         select_arms(TUNED | {"metric": "perplexity"})

@@ -1,4 +1,4 @@
-"""A claim of `worse` is decided against where the loss is shown to be smaller than matters."""
+"""A claim of `worse` is not supported if the loss is shown to be too small to matter."""
 
 import functools
 
@@ -12,7 +12,7 @@ from lbkeras.replication import Claim, Evidence, judge, verdict
 from tests.replication.arms import EXAMPLE, by_seed, claim, runs
 
 
-def test_a_loss_that_is_shown_to_be_small_decides_against_worse():
+def test_a_loss_shown_to_be_small_decides_against_worse():
     small = verdict(claim("worse"), by_seed([0.94] * 5), by_seed([0.94] * 5), resolution=EXAMPLE)
     assert small["verdict"] == "not supported"
     assert small["reason"] == (
@@ -27,7 +27,7 @@ def test_a_loss_that_is_shown_to_be_small_decides_against_worse():
     assert "worse than a by less than 0.05 test loss, if at all" in verdict(*loss)["reason"]
 
 
-def test_a_small_loss_that_is_shown_is_one():
+def test_a_small_loss_that_is_shown_supports_worse():
     result = verdict(claim("worse"), [0.940, 0.941, 0.942], [0.943, 0.944, 0.945])
     assert result["reason"].startswith("b is worse than a, by less than 1 point (test accuracy; p")
     assert max(result["p_value"], result["p_value_against"]) < 0.05
@@ -35,7 +35,7 @@ def test_a_small_loss_that_is_shown_is_one():
     assert large["reason"].startswith("b is worse than a (test accuracy; p")
 
 
-def test_counts_that_differ_by_less_than_matters():
+def test_counts_that_differ_by_too_little_to_matter():
     steps = claim("worse", "updates", smallest_effect=5.0)
     words = [verdict(steps, [n, n], [10, 10])["verdict"] for n in (9, 10, 12, 15, 16)]
     assert words == ["not supported"] * 2 + ["supported"] * 3
@@ -44,10 +44,10 @@ def test_counts_that_differ_by_less_than_matters():
 samples = st.lists(st.integers(0, 360), min_size=2, max_size=6)
 
 
-@pytest.mark.filterwarnings("ignore:Precision loss")  # of SciPy, where an arm hardly varies
+@pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's, if an arm hardly varies
 @given(samples, samples, st.floats(0, 0.1), st.sampled_from(["val_accuracy", "val_loss"]))
 @settings(max_examples=50, deadline=None)
-def test_against_worse_speaks_non_inferiority(arm, baseline, effect, metric):
+def test_non_inferiority_speaks_against_worse(arm, baseline, effect, metric):
     arm, baseline = np.divide(arm, 360), np.divide(baseline, 360)
     pair, test = (arm, baseline), functools.partial(stats.ttest_ind, equal_var=False)
     if len(arm) == len(baseline):
@@ -63,22 +63,22 @@ def test_against_worse_speaks_non_inferiority(arm, baseline, effect, metric):
     assert result["p_value"] == pytest.approx(supports, rel=1e-6, abs=1e-12)
     assert result["p_value_against"] == pytest.approx(against, rel=1e-6, abs=1e-12)
     without = verdict(claim("worse", metric, smallest_effect=0.0), *pair)["verdict"]
-    if without != "inconclusive":  # what is decided without it stays so
+    if without != "inconclusive":  # a verdict without it stays the same
         assert result["verdict"] == without
 
 
-@pytest.mark.release  # test_against_worse_speaks_non_inferiority has the p-values
-def test_that_nothing_is_lost_is_found_as_often_as_the_formula_says():
+@pytest.mark.release  # test_non_inferiority_speaks_against_worse has the p-values
+def test_no_loss_is_found_as_often_as_the_formula_says():
     random, tested, n = np.random.default_rng(7), claim("worse"), 5
     words = [verdict(tested, *pair)["verdict"] for pair in runs(random, 1000, n)]
     freedom, noncentrality = n - 1, 0.01 / (0.004 * (2 / n) ** 0.5)
     power = stats.nct.sf(stats.t.ppf(0.95, freedom), freedom, noncentrality)
     assert power > 0.9
-    # Less the share in which a loss is shown that is not there; three standard errors.
+    # Minus the fraction in which a loss is found that is not there; within 3 standard errors.
     assert power - 0.071 - 0.03 <= words.count("not supported") / 1000 <= power + 0.03
 
 
-def test_diverged_seeds_are_not_said_to_lose_little():
+def test_with_diverged_seeds_the_loss_is_not_called_small():
     pair = by_seed([0.94, 0.941, 0.942]), by_seed([0.943, 0.944, 0.9451])
     whole, diverged = (verdict(claim("worse"), *pair, diverged_arm=d) for d in ([], [3]))
     assert whole["verdict"] == diverged["verdict"] == "supported"
@@ -86,7 +86,7 @@ def test_diverged_seeds_are_not_said_to_lose_little():
     assert "by less than" not in diverged["reason"]
 
 
-def test_a_loss_that_only_the_correction_does_not_show_is_not_decided_against():
+def test_a_loss_hidden_only_by_the_correction_is_inconclusive():
     arm = dict(enumerate([0.9932, 0.9945, 0.9931, 0.9939]))
     baseline = dict(enumerate([0.9952, 0.9948, 0.9959, 0.9951]))
     worse = [

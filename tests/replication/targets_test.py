@@ -1,6 +1,6 @@
-"""Targets: what runs spent until they reached a value, from their histories to report and verdict.
+"""Targets: what runs spent until they reached a value, from histories to report and verdict.
 
-Runs are made: real record files, with the evaluations that a case needs.
+The runs are artificial: real record files with the evaluations that a case needs.
 """
 
 import json
@@ -26,7 +26,7 @@ LOW, HIGH = 0.5, 0.95
 
 
 def write_made_run(path, accuracies, steps=10, seconds=2.0, status="finished"):
-    """A run's folder with an accuracy for each epoch; `...` where it was not evaluated."""
+    """Writes a run's folder with an accuracy per epoch; `...`: not evaluated."""
     path.mkdir(parents=True)
     for epoch, accuracy in enumerate(accuracies):
         row = {"epoch": epoch, "updates": steps * (epoch + 1), "examples_seen": 100 * (epoch + 1)}
@@ -40,8 +40,10 @@ def write_made_run(path, accuracies, steps=10, seconds=2.0, status="finished"):
 
 
 def made_folder(path, arms, *, claims=(), metric="val_accuracy", **more):
-    """A replication of arms, each a list of its seeds' epochs at which 0.9 is reached, of 8; None:
-    never."""
+    """Writes a replication of 8 epochs.
+
+    `arms` maps an arm to the epoch at which each of its seeds reaches 0.9; None: never.
+    """
     for arm, seeds in arms.items():
         for seed, reached in enumerate(seeds):
             accuracies = [LOW] * 8
@@ -70,11 +72,11 @@ def test_the_first_evaluation_that_reaches_it_counts(tmp_path):
     assert run.value("epochs_to_val_loss_at_most_0.07") == 4
     assert run.value("epochs_to_val_accuracy_at_least_0.96") is None
     assert run.bound("epochs_to_val_accuracy_at_least_0.96") == 4
-    assert run.value("updates_to_loss_at_most_1.0") == 10  # of training examples too
+    assert run.value("updates_to_loss_at_most_1.0") == 10  # works for training metrics too
     assert run.bound("val_accuracy") is None
 
 
-def test_evaluated_every_few_epochs_it_is_known_to_the_interval(tmp_path):
+def test_with_evaluations_every_few_epochs_the_resolution_is_their_interval(tmp_path):
     write_made_run(tmp_path / "run", [..., 0.5, ..., ..., ..., 0.95, 0.2, ...])
     run = read_run(tmp_path / "run")
     assert (run.value(EPOCHS), run.resolution(EPOCHS)) == (6, 4)
@@ -84,7 +86,7 @@ def test_evaluated_every_few_epochs_it_is_known_to_the_interval(tmp_path):
     assert run.resolution("val_accuracy") == 0.01 and run.resolution("val_loss") is None
 
 
-def test_a_history_without_what_was_spent_is_no_run_that_did_not_reach_it():
+def test_a_history_without_the_spent_column_is_refused():
     rows = [{"epoch": 0, "val_accuracy": 0.95}]
     assert derived(EPOCHS).compute(rows) == 1
     with pytest.raises(UserError, match="history: expected 'seconds' of every epoch"):
@@ -96,7 +98,7 @@ def test_names_hold_the_value_exactly(value):
     assert derived(f"seconds_to_{target_name('val_loss', value, 'lower')}").target == value
 
 
-def test_how_it_is_called():
+def test_labels_and_units():
     of = metrics.of(UPDATES)
     assert (of.label, of.unit, of.better) == (
         "updates to test accuracy of at least 90 %",
@@ -126,12 +128,12 @@ def test_summaries_say_how_many_reached_it(tmp_path):
     assert arms["two"]["seeds"]["finished"] == [0, 1, 2]
 
 
-def test_reports_show_it(tmp_path, monkeypatch):
+def test_reports_show_targets(tmp_path, monkeypatch):
     monkeypatch.setattr("lbkeras.replication.pictures.write_plots", lambda *arguments: [])
     made = made_folder(tmp_path, {"all": [2, 3, 4], "two": [2, 3, None], "one": [None, 2, None]})
     report = write_report(made)
     text = (made / "report.md").read_text()
-    assert "Until a test accuracy of at least 90 %, mean" in text
+    assert "Spent until a test accuracy of at least 90 %, up to" in text
     assert "| `all` | 3 of 3 | 30 ± 10 | 3 ± 1 | 6 ± 2 |" in text
     assert "| `two` | 2 of 3 | median 30 | median 3 | median 6 |" in text
     assert "| `one` | 1 of 3 | – | – | – |" in text
@@ -144,7 +146,7 @@ def test_reports_show_it(tmp_path, monkeypatch):
     ]
 
 
-def test_it_can_be_what_a_report_is_about(tmp_path, monkeypatch):
+def test_a_target_can_be_the_reports_metric(tmp_path, monkeypatch):
     monkeypatch.setattr("lbkeras.replication.pictures.write_plots", lambda *arguments: [])
     arms = {"a_10": [2, 3, 4], "a_20": [2, 3, None], "never": [None] * 3}
     report = write_report(made_folder(tmp_path / "never", arms, metric=EPOCHS))
@@ -158,16 +160,16 @@ def test_it_can_be_what_a_report_is_about(tmp_path, monkeypatch):
     assert "3 ± 1" in text and "reached by 2 of 3, median 3" in text
     assert " epochs to target " in text and "\ntarget: test accuracy of at least 90 %\n" in text
     assert max(map(len, text.splitlines()[:6])) <= 80
-    folder = read_replication_folder(made)  # a point of those that reached it would favour the arm
+    folder = read_replication_folder(made)  # a mean of those that reached it would favor the arm
     assert sweeps(folder.runs, EPOCHS) == {} and sweeps(folder.runs, "val_accuracy") != {}
 
 
-def test_a_tuning_takes_no_setting_with_a_seed_that_did_not_reach_it(tmp_path):
+def test_a_setting_with_a_seed_that_did_not_reach_it_is_not_selected(tmp_path):
     made = made_folder(tmp_path, {"a_rate_1": [8, 8], "a_rate_2": [1, None]}, metric=EPOCHS)
     assert select_arms(build_report(made)) == {"a": "a_rate_1"}
 
 
-def test_all_reached_it_is_a_test_as_any_other(tmp_path):
+def test_if_all_reached_it_the_usual_test_is_made(tmp_path):
     result = result_of(tmp_path, arm=[6, 7, 7], base=[2, 3, 2])
     assert result["verdict"] == "supported" and result["effect"] == pytest.approx(13 / 3)
     assert "effect_is" not in result and result["confidence_interval"]
@@ -186,16 +188,16 @@ NEVER = [None] * 3
 @pytest.mark.parametrize(
     ("test", "more", "arm", "base", "expected", "bound"),
     [
-        # An arm that never reaches it is worse, and keeps, equals and beats nothing.
+        # An arm that never reaches it is worse; nothing in its favor is supported.
         ("worse", {}, NEVER, [2, 3, 2], "supported", "at least"),
         ("not_worse", {"margin": 1.0}, NEVER, [2, 3, 2], "not supported", "at least"),
         ("equivalent", {"margin": 1.0}, NEVER, [2, 3, 2], "inconclusive", "at least"),
         ("ratio_at_least", {"ratio": 1.0}, NEVER, [2, 3, 2], "not supported", "at most"),
-        # Of one that always reaches it, beside one that never does, the opposite is known.
+        # The arm always reaches it and the baseline never: the opposite.
         ("worse", {}, [2, 3, 2], NEVER, "not supported", "at most"),
         ("not_worse", {"margin": 1.0}, [2, 3, 2], NEVER, "supported", "at most"),
         ("ratio_at_least", {"ratio": 1.0}, [2, 3, 2], NEVER, "supported", "at least"),
-        # What they spent would say the contrary; they are no evidence in their own favour.
+        # What these seeds spent would decide it, but is no evidence in favor of their own arm.
         ("not_worse", {"margin": 7.0}, [2, 2, None], [2, 3, 2], "inconclusive", "at least"),
         ("ratio_at_least", {"ratio": 0.1}, [2, 2, None], [2, 3, 2], "inconclusive", "at most"),
         ("worse", {"margin": 7.0}, [2, 2, None], [2, 2, 2], "inconclusive", "at least"),
@@ -215,8 +217,8 @@ def test_a_run_that_did_not_reach_it_never_speaks_for_its_arm(
     )
 
 
-def test_the_bar_is_what_changes_the_verdict():
-    """The same numbers without the seeds that did not reach it decide."""
+def test_seeds_that_did_not_reach_it_rule_out_a_verdict():
+    """The same numbers decide if all seeds have reached it."""
     made = Claim("c", "A statement.", "not_worse", "arm", "base", metric=EPOCHS, margin=4.0)
     values = {0: 8.0, 1: 7.0, 2: 8.0}, {0: 8.0, 1: 8.0, 2: 7.0}
     assert verdict(made, *values)["verdict"] == "supported"
@@ -225,7 +227,7 @@ def test_the_bar_is_what_changes_the_verdict():
     assert "but a seed of arm did not reach the target, which rules out" in barred["reason"]
 
 
-def test_a_diverged_run_is_left_out_and_bars_support(tmp_path):
+def test_a_diverged_run_is_left_out_and_rules_out_support(tmp_path):
     folder = made_folder(tmp_path, {"base": [2, 3, 2], "arm": [2, 3, 2]}, claims=[claim(
         "not_worse", margin=4.0)])  # fmt: skip
     assert build_report(folder)["claims"][0]["result"]["verdict"] == "supported"
@@ -246,7 +248,7 @@ def test_the_effect_is_shown_as_a_bound(tmp_path):
     assert "A seed that did not reach a target counts with what it spent" in text
 
 
-def test_the_line_of_a_run_says_so(tmp_path):
+def test_the_line_of_a_run_shows_the_target(tmp_path):
     class Run:
         folder, metric = tmp_path / "run", EPOCHS
 
@@ -300,12 +302,12 @@ def test_an_unusable_target_is_refused(targets, more, message):
         experiment.report_targets(_config(targets=targets, **more))
 
 
-def test_the_command_line_sets_one(request):
+def test_a_config_of_a_paper_has_no_targets_by_default(request):
     path = request.config.rootpath / "configs/papers/you2017_lars.py"
     assert load_config(f"{path}:digits").targets.to_dict() == {}
 
 
-def test_a_folder_with_another_text_as_target_is_refused(tmp_path):
+def test_a_malformed_target_in_a_folder_is_refused(tmp_path):
     made = made_folder(tmp_path, {"a": [2]}, targets=["val_accuracy"])
     with pytest.raises(
         UserError, match=r"expected targets such as 'val_accuracy_at_least_0.9', rec"

@@ -49,7 +49,7 @@ def test_accuracy_claims(test, settings, arm, baseline, expected):
         ("seconds", [10.0, 10.2, 9.9], [25.0, 26.0, 24.0], "supported"),
         ("seconds", [10.0, 10.2, 9.9], [15.0, 15.5, 14.0], "not supported"),
         ("seconds", [10.0, 12.0, 9.0], [20.0, 24.0, 19.0], "inconclusive"),
-        ("seconds", [10.0, 10.0], [30.0, 30.0], "inconclusive"),  # a time is no count
+        ("seconds", [10.0, 10.0], [30.0, 30.0], "inconclusive"),  # a time is not a count
     ],
 )
 def test_ratio_claims(metric, arm, baseline, expected):
@@ -206,7 +206,7 @@ def test_error_rates_at_the_margin(sizes, deviations, test, settings, difference
     baselines = 0.94 + deviations[1] * random.standard_normal((rounds, sizes[1]))
     tested = claim(test, **settings)
     words = [verdict(tested, *pair)["verdict"] for pair in zip(arms, baselines, strict=True)]
-    # Welch's test is approximate: 0.05, and three standard errors of 2,000 rounds (0.015).
+    # Welch's test is approximate: 0.05 plus three standard errors of 2,000 rounds (0.015).
     assert all(words.count(word) / rounds <= 0.065 for word in wrong)
 
 
@@ -238,7 +238,7 @@ def test_only_seeds_that_finished_in_both_arms_are_paired():
     assert result["effect"] == pytest.approx(-0.0025)
 
 
-def test_other_seeds_are_not_paired():
+def test_arms_with_fewer_than_two_common_seeds_are_not_paired():
     apart = dict(zip((0, 1, 2, 3), A, strict=True)), dict(zip((3, 4, 5, 6), B, strict=True))
     result = verdict(claim("not_worse", **MARGIN), *apart)
     assert result == verdict(claim("not_worse", **MARGIN), A, B)
@@ -279,10 +279,10 @@ def test_a_spread_above_an_example_stays_as_it_is():
 @pytest.mark.parametrize(
     ("metric", "arm", "baseline", "why"),
     [
-        ("val_accuracy", [0.98, 0.98], [0.5, 0.5], "how many examples it was measured on is not"),
-        ("val_accuracy", [0.9694444537162781, 0.5], [0.9722222089767456, 0.5027777], "how many"),
-        ("val_loss", [0.1, 0.1], [0.5, 0.5], "without a spread there is no test"),
-        ("consensus_distance", [0.0, 0.0], [0.0, 0.0], "without a spread there is no test"),
+        ("val_accuracy", [0.98, 0.98], [0.5, 0.5], "the number of examples it was measured on"),
+        ("val_accuracy", [0.9694444537162781, 0.5], [0.9722222089767456, 0.5027777], "number of"),
+        ("val_loss", [0.1, 0.1], [0.5, 0.5], "a test needs some spread"),
+        ("consensus_distance", [0.0, 0.0], [0.0, 0.0], "a test needs some spread"),
     ],
 )
 def test_values_that_do_not_vary_are_not_exact(metric, arm, baseline, why):
@@ -309,7 +309,7 @@ def test_claims_of_one_replication_are_corrected_together():
     assert "corrected p = " in first["reason"]
     assert (third["verdict"], third["p_value_corrected"]) == ("not supported", None)
 
-    # A claim that has not been run yet is one of the family.
+    # A claim that has not been run yet counts in the family.
     later = Evidence(claim("worse"), {}, {})
     *_, second, _ = judge([clear, later, close, exact])
     assert second["p_value_corrected"] == pytest.approx(2 * second["p_value"])
@@ -328,14 +328,14 @@ def test_claims_of_one_replication_are_corrected_together():
         ("equivalent", MARGIN, 0.01, BOTH),
     ],
 )
-def test_pairs_err_as_often_as_alpha_says(seeds, examples, test, settings, difference, wrong):
+def test_paired_tests_have_error_rate_alpha(seeds, examples, test, settings, difference, wrong):
     random, tested = np.random.default_rng(7), claim(test, **settings)
     resolution = 1 / examples if examples else None
     words = [
         verdict(tested, *pair, resolution=resolution)["verdict"]
         for pair in runs(random, 1000, seeds, difference, examples)
     ]
-    # 0.05, and three standard errors of 1,000 rounds (0.021).
+    # 0.05 plus three standard errors of 1,000 rounds (0.021).
     shares = {word: words.count(word) / 1000 for word in wrong}
     assert max(shares.values()) <= 0.071
     if not examples and test != "equivalent" and wrong == BOTH:
@@ -343,7 +343,7 @@ def test_pairs_err_as_often_as_alpha_says(seeds, examples, test, settings, diffe
 
 
 def test_a_margin_below_one_example_is_not_supported_by_coincidence():
-    """Of 360 examples the arm loses one in 4 of 10 seeds: 0.4 examples, the margin."""
+    """The arm loses one of 360 examples in 40 % of the seeds: on average 0.4, the margin."""
     random, tested = np.random.default_rng(7), claim("not_worse", margin=0.4 * EXAMPLE)
     lost = random.random((1000, 10)) < 0.4
     baseline = by_seed([0.95] * 10)
@@ -354,7 +354,7 @@ def test_a_margin_below_one_example_is_not_supported_by_coincidence():
     assert words.count("supported") / 1000 <= 0.071
 
 
-def test_pairs_have_the_power_of_their_formula_and_more_than_without():
+def test_paired_tests_have_the_formulas_power_and_more_than_unpaired_ones():
     random, tested, n = np.random.default_rng(7), claim("worse"), 5
     pairs = list(runs(random, 1000, n, -0.008))
     found = [verdict(tested, *pair)["verdict"] == "supported" for pair in pairs]
@@ -368,7 +368,7 @@ def test_pairs_have_the_power_of_their_formula_and_more_than_without():
     assert sum(without) < sum(found) - 300
 
 
-def test_a_family_of_claims_errs_as_often_as_one():
+def test_a_family_of_claims_has_the_error_rate_of_one():
     random, tested, rounds = np.random.default_rng(7), claim("worse"), 500
     values = 0.94 + 0.004 * random.standard_normal((rounds, 6, 5))
     single = corrected = 0

@@ -1,1 +1,1 @@
-"""What draws the pictures of a replication, from histories and plans."""
+"""Functions that draw the pictures of a replication from histories and plans."""

@@ -1,4 +1,4 @@
-"""The picture of a column of the histories against epochs, updates or seconds, a line an arm."""
+"""Draws a column of the histories against epochs, updates or seconds, one line per arm."""
 
 import math
 import statistics
@@ -21,9 +21,9 @@ from lbkeras.runs.record import RunFolder
 
 
 def draw_curves(arms: Arms, column: str, against: str, title: str | None = None):
-    """The figure of `column` against epochs, updates or seconds, or None without data."""
+    """Draws `column` against epochs, updates or seconds; returns None without data."""
     styles = {arm: arm_style(index, len(arms)) for index, arm in enumerate(arms)}
-    if column == NOISE_SCALE:  # of the arms that measured it
+    if column == NOISE_SCALE:  # only the arms that measured it
         arms = {
             arm: runs
             for arm, runs in arms.items()
@@ -83,9 +83,10 @@ def _is_drawn(run: RunFolder, curve) -> bool:
 
 
 def _legend(arm: str, runs: dict[int, RunFolder], finished, column: str, counted: bool) -> str:
-    """The arm with its last value and spread: `original: 94.30 ± 0.12 (n=3, 1 diverged)`.
+    """Returns an arm's legend: its last value and spread, `original: 94.30 ± 0.12 (1 diverged)`.
 
-    Without n where all arms have the same, as another entry says.
+    n is included only if the arms differ in n, or if it is less than 2: otherwise the legend of the
+    band has it.
     """
     lasts = [curve[-1][2] for curve in finished]
     diverged = sum(run.status == "diverged" for run in runs.values())
@@ -96,7 +97,7 @@ def _legend(arm: str, runs: dict[int, RunFolder], finished, column: str, counted
         return f"{arm}{counts}"
     mean, deviation = statistics.fmean(lasts), statistics.stdev(lasts) if len(lasts) > 1 else 0.0
     digits = 2
-    if not metrics.of(column).is_share:  # two that count of the deviation, three of a mean alone
+    if not metrics.of(column).is_share:  # 2 significant digits of deviation or 3 of mean
         digits = max(0, (1 if deviation else 2) - _exponent(deviation or mean))
     spread = f" ± {deviation:,.{digits}f}" if len(lasts) > 1 else ""
     return f"{arm}: {mean:,.{digits}f}{spread}{counts}"
@@ -107,7 +108,7 @@ def _exponent(value: float) -> int:
 
 
 def _mark_lower_bounds(axes, x, mean, runs: dict[int, RunFolder], style: dict[str, Any]) -> None:
-    """Triangles where most finished runs could only say that the noise scale is no smaller."""
+    """Marks with triangles where most finished runs have only a lower bound of the noise scale."""
     histories = [run.history for run in runs.values() if run.status == "finished"]
     bounds = [
         row.get("epoch", number) + 1
@@ -134,9 +135,9 @@ def _draw_unfinished(axes, curve, style: dict[str, Any], status: str) -> None:
 
 
 def _curve(run: RunFolder, column: str, against: str) -> list[tuple[int, float, float]]:
-    """Points (epoch, x, y) of a run where both columns have values; accuracy in per cent.
+    """Returns a run's points (epoch, x, y) where both columns have values; accuracy in percent.
 
-    A history's `seconds` are the epoch's own, so the wall clock is their running sum.
+    A history's `seconds` are per epoch, so the wall clock is their running sum.
     """
     points, seconds = [], 0.0
     factor = metrics.of(column).factor
@@ -150,9 +151,10 @@ def _curve(run: RunFolder, column: str, against: str) -> list[tuple[int, float, 
 
 
 def _band(curves):
-    """Mean x, and y's mean with a standard deviation to each side, at the epochs of every curve.
+    """Returns (x, low, mean, high) over the curves, at the epochs that all of them have.
 
-    On a logarithmic axis nothing is below 0: there it goes down to the lowest curve. None if they
+    x and mean are means; low and high are one standard deviation below and above. Where low would
+    not be above 0, which a logarithmic axis cannot show, it is the lowest curve. None if the curves
     share no epoch.
     """
     import numpy as np

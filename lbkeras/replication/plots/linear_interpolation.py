@@ -1,4 +1,4 @@
-"""The picture of the line between two solutions: the loss and a metric along it."""
+"""Draws the loss and a metric along the line between two trained models."""
 
 import statistics
 from typing import Any
@@ -14,11 +14,12 @@ from lbkeras.replication.plots.style import (
 
 
 def draw_line(lines: list[dict[str, Any]], title: str | None = None):
-    """The means over seeds, a standard deviation to each side; loss above the first metric.
+    """Draws means over seeds with bands of ± one standard deviation: the loss, below it a metric.
 
     Args:
-        lines: what `ReplicationFolder.lines` returns; no figure without one.
-        title: above the figure.
+        lines: what `ReplicationFolder.lines` returns; the first metric in it is drawn. Without any
+            line there is no figure, and None is returned.
+        title: the figure's title.
     """
     if not lines:
         return None
@@ -38,7 +39,7 @@ def draw_line(lines: list[dict[str, Any]], title: str | None = None):
                 if values:
                     mean = statistics.fmean(values)
                     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-                    low = mean - deviation if mean > deviation else min(values)  # a log axis
+                    low = mean - deviation if mean > deviation else min(values)  # for a log axis
                     points.append((alpha, low, mean, mean + deviation))
             x, low, mean, high = zip(*points, strict=True) if points else [()] * 4
             where = "test" if column.startswith(metrics.VALIDATION) else "training"

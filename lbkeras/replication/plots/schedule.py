@@ -1,4 +1,4 @@
-"""The picture of batch size, learning rate and noise scale against epochs."""
+"""Draws batch size, learning rate and noise scale against epochs."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from lbkeras.replication.plots.style import (
 
 
 def draw_schedule(arms: Arms, plans: dict[str, Any], title: str | None = None):
-    """Three panels against epochs, from the first run's history or else the plan."""
+    """Draws three panels against epochs, from the first finished run of an arm, else its plan."""
     columns = ("batch_size", "learning_rate", "noise_scale")
     figure, panels = new_figure(3, height=7.2)
     drawn = 0
@@ -57,7 +57,7 @@ def _plan_steps(plan: dict[str, Any]):
 
 
 def _limit_decades(axes) -> None:
-    """Four decades below the highest: what a decay to zero ends at is no news."""
+    """Limits the y axis to four decades, as the last values of a decay to zero do not matter."""
     highest = max((y for _, y in points_of(axes)), default=0.0)
     bottom, top = axes.get_ylim()
     if highest > 0:

@@ -1,6 +1,6 @@
-"""What all pictures of a replication share: colours, labels, axes, legend.
+"""Shared by all pictures of a replication: colors, labels, axes, legend.
 
-Drawn with matplotlib's objects on the Agg canvas: no window, no global state.
+Pictures are drawn with matplotlib's objects on the Agg canvas: no window, no global state.
 """
 
 import textwrap
@@ -12,18 +12,18 @@ from lbkeras.runs.record import RunFolder
 
 Arms = dict[str, dict[int, RunFolder]]  # the runs of each arm, by seed
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; yellow left out (too light).
+# Okabe and Ito's colors, which color-blind readers can tell apart; without yellow (too light).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_WIDE_LABEL = 42  # characters, of which two columns have no room
+_WIDE_LABEL = 42  # characters, too many for two columns
 _APART, _MOST_TICKS = 1.25, 8
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 
 
 def arm_style(index: int, count: int, widening: float = 0.8) -> dict[str, Any]:
-    """Colour, dashes and width of the arm at `index` of `count`.
+    """Returns color, dashes and width of the line of arm `index` of `count`.
 
-    Earlier arms are drawn below and wider, by `widening` points each, so that lines that coincide
-    stay visible.
+    Earlier arms are drawn below later ones and wider, by `widening` points each, so that lines that
+    coincide stay visible.
     """
     return {
         "color": COLORS[index % len(COLORS)],
@@ -34,7 +34,7 @@ def arm_style(index: int, count: int, widening: float = 0.8) -> dict[str, Any]:
 
 
 def new_figure(rows: int, height: float):
-    """A figure and its panels, one below the other."""
+    """Returns a figure and its panels, one below the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -49,7 +49,7 @@ def new_figure(rows: int, height: float):
 
 
 def label_axes(axes, x: str, y: str) -> None:
-    """Names what is on the axes; the x axis of a panel above another has no label: ''."""
+    """Labels the axes with the quantities `x` and `y`; an empty `x` gets no label."""
     if x:
         axes.set_xlabel(metrics.of(x).axis)
     if x == "epochs":
@@ -60,12 +60,12 @@ def label_axes(axes, x: str, y: str) -> None:
 
 
 def finish(figure, axes, title: str | None, band: str = "", bar: str = "") -> None:
-    """Adds the legend of what is in `axes` below, and the title above.
+    """Adds the legend below the figure and the title above it.
 
     Args:
         figure, axes: the figure, and the panel whose lines the legend names.
-        title: above the figure.
-        band, bar: what a band or a bar means; an entry of the legend.
+        title: the figure's title.
+        band, bar: what a band or a bar means; if not empty, an entry of the legend.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -98,7 +98,7 @@ def finish(figure, axes, title: str | None, band: str = "", bar: str = "") -> No
 
 
 def spread_note(counts: Iterable[int]) -> str:
-    """What a band or a bar means, with n where it is the same everywhere; empty without spread."""
+    """Returns what a band or bar means, with n if all arms have the same; empty without spread."""
     counts = {count for count in counts if count}
     if max(counts, default=0) < 2:
         return ""
@@ -107,7 +107,7 @@ def spread_note(counts: Iterable[int]) -> str:
 
 
 def ticks_at(axis, values: Iterable[float]) -> None:
-    """Ticks of a logarithmic axis at the values that were used, where they do not overlap."""
+    """Puts the ticks of a logarithmic axis at the values used, where they do not overlap."""
     kept = []
     for value in sorted(set(values)):
         if not kept or value > _APART * kept[-1]:
@@ -120,7 +120,7 @@ def ticks_at(axis, values: Iterable[float]) -> None:
 
 
 def plain_ticks(axis) -> None:
-    """Numbers such as 2,000 on a logarithmic axis, at 1, 2 and 5 of a decade where they fit."""
+    """Labels a logarithmic axis with plain numbers, at 1, 2 and 5 of a decade if they fit."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
@@ -134,11 +134,11 @@ def _plain(value: float) -> str:
 
 
 def limit_accuracy(axes, shown: Iterable[float]) -> None:
-    """Cuts off the steep start, and diverged ends: the differences at the end are the point.
+    """Cuts off the steep start and diverged ends, to show the differences at the end.
 
     Args:
         axes: the panel.
-        shown: what must not be cut off.
+        shown: values that must not be cut off.
     """
     values, shown = sorted(y for _, y in points_of(axes) if y <= 100), list(shown)
     bottom, top = min([*shown, values[len(values) // 5]]), max([*shown, values[-1]])
@@ -147,5 +147,5 @@ def limit_accuracy(axes, shown: Iterable[float]) -> None:
 
 
 def points_of(axes) -> list[tuple[float, float]]:
-    """The points of all lines."""
+    """Returns the points of all lines."""
     return [point for line in axes.get_lines() for point in zip(*line.get_data(), strict=True)]

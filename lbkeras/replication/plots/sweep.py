@@ -1,4 +1,4 @@
-"""The picture of arms that differ in one number: a metric's last value against that number."""
+"""Draws arms that differ in one number: a metric's last value against that number."""
 
 import re
 import statistics
@@ -19,8 +19,8 @@ from lbkeras.replication.plots.style import (
 
 Groups = dict[str, list[tuple[float, float, float, int]]]  # value, mean, standard deviation, n
 
-_BESIDE = 1.03  # from the x of a group to that of the next
-# An arm's name says which line it belongs to and where: lars_4096, sgd_32_rate_0_01.
+_BESIDE = 1.03  # factor from the x of a group to that of the next
+# An arm's name has its line (group) and its position on it: lars_4096, sgd_32_rate_0_01.
 _NAMES = {
     "learning_rate": re.compile(r"(?P<group>.+)_rate_(?P<value>\d+(_\d+)?)"),
     "batch_size": re.compile(r"(?P<group>.+(?<!_trial))_(?P<value>\d+)"),
@@ -28,7 +28,7 @@ _NAMES = {
 
 
 def sweeps(arms: Arms, column: str) -> dict[str, Groups]:
-    """What the arms of a replication vary, by their names.
+    """Finds out from the arms' names which number they vary.
 
     Args:
         arms: the runs of each arm, by seed.
@@ -36,9 +36,9 @@ def sweeps(arms: Arms, column: str) -> dict[str, Groups]:
 
     Returns:
         `{"batch_size" or "learning_rate": {group: [(value, mean, standard deviation, n), ...]}}`
-        over finished seeds, in the values' order, without arms of which a seed did not reach a
-        target; {} where fewer than two arms of a group finished or an arm has another name.
-        Accuracies are in per cent.
+        over finished seeds, sorted by value; accuracies are in percent. For a target, arms with a
+        seed that did not reach it are left out. Groups with fewer than two arms are always left
+        out. {} if an arm has another form of name, or no group is left.
     """
     for quantity, pattern in _NAMES.items():
         matches = {arm: pattern.fullmatch(arm) for arm in arms}
@@ -49,7 +49,7 @@ def sweeps(arms: Arms, column: str) -> dict[str, Groups]:
             finished = [run for run in arms[arm].values() if run.status == "finished"]
             values = [run.value(column) for run in finished]
             if is_target(column) and None in values:
-                continue  # a mean of those that reached it would favour the arm
+                continue  # a mean of those that reached it would favor the arm
             values = [value for value in values if value is not None]
             if values:
                 point = (float(match["value"].replace("_", ".")), *_statistics(values, column))
@@ -60,15 +60,15 @@ def sweeps(arms: Arms, column: str) -> dict[str, Groups]:
 
 
 def draw_sweep(groups: Groups, column: str, quantity: str, title: str | None = None):
-    """A line per group with a bar of one standard deviation up and down at each point.
+    """Draws a line per group, with a bar of ± one standard deviation at each point.
 
-    Groups stand a little beside each other, so that no bar hides another.
+    Groups are shifted slightly in x, so that no bar hides another.
 
     Args:
         groups: one quantity's entry of what `sweeps` returns.
         column: the metric.
-        quantity: what the arms vary, on a logarithmic axis.
-        title: above the figure.
+        quantity: what the arms vary; on a logarithmic axis.
+        title: the figure's title.
     """
     figure, (axes,) = new_figure(1, height=4.3)
     axes.set_xscale("log")
@@ -86,7 +86,7 @@ def draw_sweep(groups: Groups, column: str, quantity: str, title: str | None = N
         x = [beside * value for value in x]
         axes.errorbar(x, mean, deviation, capsize=3, elinewidth=1, label=label, **settings)
     if metrics.of(column).is_share:
-        if quantity == "learning_rate":  # too high ones fail: the best are the point
+        if quantity == "learning_rate":  # rates that are too high fail: show the best
             best = [max(points, key=lambda point: point[1]) for points in groups.values()]
         else:
             best = [point for points in groups.values() for point in points]

@@ -14,7 +14,7 @@ CURVES = [
 
 @pytest.mark.parametrize(("column", "against"), CURVES)
 def test_diverged_runs_alone_are_drawn(make_workdir, column, against):
-    """Without the mean of finished runs; the last epochs have no values."""
+    """There is no mean of finished runs, and the last epoch has no values."""
     workdir = make_workdir({"original": ["diverged"] * 2}, claims=[])
     for seed in range(2):
         history = workdir / f"original/seed_{seed}/history.jsonl"
@@ -52,7 +52,7 @@ def test_the_noise_scale_of_the_arms_that_measured_it(make_workdir):
 
 
 def test_no_band_is_cut(make_workdir):
-    """Neither by its own extremes nor by the axis, but for the start."""
+    """Neither at its own extremes nor by the axis, except at the start."""
     folder = make_workdir({arm: ["finished"] * 3 for arm in ("original", "increase_batch")})
     arms = read_replication_folder(folder).runs
     (axes,) = draw_curves(arms, "val_accuracy", "epochs").axes

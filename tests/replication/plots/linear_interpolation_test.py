@@ -13,7 +13,7 @@ COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 @pytest.fixture
 def workdir(make_workdir):
-    """Two arms of three seeds; lines of the first two."""
+    """Two arms of three seeds; lines for the first two seeds."""
     folder = make_workdir({arm: ["finished"] * 3 for arm in ("small", "large")}, claims=[])
     for seed in (0, 1):
         line = {"arms": ["small", "large"], "alpha": [-1.0, 0.0, 1.0]}

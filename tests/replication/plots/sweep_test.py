@@ -11,7 +11,7 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 @pytest.fixture
 def workdir_of(make_workdir):
-    """A function: a replication's folder from each arm's last accuracies, None for diverged."""
+    """A function that makes a workdir from each arm's final accuracies; None: diverged."""
 
     def make(accuracies):
         workdir = make_workdir(
