@@ -22,7 +22,7 @@ def make_model(*layers):
 
 
 def expected(images, order, batch_size, momentum, replicas=2):
-    """Returns exponential averages of each replica's means and variances, averaged over replicas."""
+    """Returns each replica's exponentially averaged moments, averaged over replicas."""
     averages = []
     for replica in range(replicas):
         mean, variance = np.zeros(64), np.ones(64)
