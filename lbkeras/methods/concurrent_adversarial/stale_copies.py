@@ -73,7 +73,7 @@ class StaleCopies:
         self.model.train_function = None
 
     def begin_anew(self) -> None:
-        """Resets the previous weights to the current ones, the copies' statistics to the model's."""
+        """Sets the previous weights to the current ones, the copies' statistics to the model's."""
         for copies, variables in self._pairs():
             for copy, variable in zip(copies, variables, strict=True):
                 copy.assign(keras.ops.convert_to_numpy(variable))
