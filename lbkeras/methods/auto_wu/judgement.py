@@ -83,11 +83,11 @@ def judge(
         state: of the previous epoch's judgement; None if there is none.
         seed: of the random subsets.
 
-    The fit is the authors': 100 Adam steps per epoch, starting from the last epoch's result, which
-    cannot follow losses that explode. scikit-learn would maximize the marginal likelihood instead.
-    That maximum explains a loss of 10,000 by equally large noise and is then certain of nothing: on
-    recorded warm-ups it withdrew its votes in the epochs where the loss diverged. The price of the
-    authors' fit: the noise starts at 0.001 and is underestimated in the first epochs.
+    The fit is the authors': 100 Adam steps per epoch that start from the last epoch's result. They
+    cannot follow losses that explode, which helps. The largest marginal likelihood, which
+    scikit-learn would find, explains a loss of 10,000 by equally large noise and is then certain of
+    nothing: on recorded warm-ups it withdrew its votes in the epochs where the loss diverged. The
+    price: the authors' noise starts at 0.001 and is underestimated in the first epochs.
 
     Differs from the paper: the posterior uses the mean of all losses in the same 96th of the axis,
     with the noise divided by their number (the kernel's length scale is 19 such parts).

@@ -173,7 +173,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         }
 
     def _cut(self, batch, context):
-        """Returns the numbers of ghosts per replica and of groups of replicas that share ghosts."""
+        """Returns `(ghosts per replica, groups of replicas)`; a group shares its ghosts."""
         if context is None:
             return _at_least_1(-(-batch // self.ghost_batch_size)), 1
         size = context.num_replicas_in_sync

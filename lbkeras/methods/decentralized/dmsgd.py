@@ -40,8 +40,8 @@ class DmSGD(WithMixing):
     Raises:
         UserError: if an argument is out of range.
 
-    Differs from the paper: the learning rate is inside the momentum, as in Keras' SGD. The weights
-    are the same while the learning rate is constant.
+    Differs from the paper: the learning rate is inside the momentum, as in Keras' SGD. While it is
+    constant, the weights are the same.
 
     Example:
 

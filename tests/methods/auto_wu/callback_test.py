@@ -155,7 +155,7 @@ def test_several_steps_per_execution(compiled, digits, one_device):
     assert_decides_like(one_device, callback)
 
 
-@pytest.mark.release  # in the gate step_losses_test.py: replicas have the losses of one device
+@pytest.mark.release  # the gate runs step_losses_test.py: replicas have the losses of one device
 def test_two_replicas_decide_like_one_device(compiled, digits, one_device, mirrored):
     with mirrored.scope():
         model = compiled(keras.optimizers.SGD(1.0, momentum=0.9))
@@ -224,7 +224,7 @@ def undisturbed(compiled, digits, tmp_path_factory):
         pytest.param(20, marks=pytest.mark.release),
         pytest.param(27, marks=pytest.mark.release),
     ],
-)  # in the gate epoch_copies_test.py kills one
+)  # the gate kills one run, in epoch_copies_test.py
 def test_killed_and_resumed_it_decides_the_same(compiled, digits, tmp_path, undisturbed, kill):
     expected, (_, theirs, last) = undisturbed
     killed, checkpoint = start(compiled, digits, tmp_path)
