@@ -38,7 +38,7 @@ def ada_scale_plan(
     factor: float = 10.0,
     boundaries: Sequence[int] = (),
 ) -> AdaScalePlan:
-    """Returns AdaScale's longest run: the base run's updates and learning rates, larger batches.
+    """Returns AdaScale's longest run: the base run's updates and rates at a larger batch size.
 
     A run takes this long if the larger batch gains nothing (a gain of 1 at every update).
     `lbkeras.callbacks.AdaScale` takes the base run from the plan, multiplies its learning rates by

@@ -37,7 +37,7 @@ def perturbed(x: Any, epsilon: float, loss_of: Callable[[Any], Any]) -> Any:
     if all(gradient is None for gradient in gradients):
         received = ", ".join(part.dtype.name for part in parts if part is not None)
         raise UserError(
-            "x: expected inputs to which the loss has a gradient (floating-point numbers or uint8 "
+            "x: expected inputs for which the loss has a gradient (floating-point numbers or uint8 "
             f"images), to make adversarial copies of them, received {received}"
         )
     for i, gradient in zip(moved, gradients, strict=True):

@@ -26,8 +26,8 @@ class StackedNodes(keras.Model):
 
     All nodes start at the model's weights. Batch normalization uses each node's own part of the
     batch and keeps moving statistics per node. Random generators (dropout) differ between nodes.
-    Weights, gradients and slots take num_nodes times the memory, and the update takes as many times
-    longer. With 16 nodes and batch 256, a step took 2 to 3 times as long as one model's for small
+    Weights, gradients and slots take num_nodes times the memory, and the update num_nodes times as
+    long. With 16 nodes and batch 256, a step took 2 to 3 times as long as one model's for small
     networks, and 9 times for a hidden layer of 512 units (2 cores).
 
     Args:

@@ -62,7 +62,7 @@ def compare(sequences):
         apart.append(abs((theirs or never) - (ours or never)))
         switches += theirs is not None
         if theirs is not None and theirs == ours:
-            # From 1e-5 to 1 in all epochs of the sequence: 1e5^(theirs / never) so far.
+            # The rate rises from 1e-5 to 1 over the sequence; here relative to 1e-5.
             rates = 1e5 ** (theirs / len(epochs) * np.array([place, their_place]))
             errors.append(abs(rates[0] / rates[1] - 1))
     return np.array(apart), np.array(errors), switches

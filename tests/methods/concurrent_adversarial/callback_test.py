@@ -297,7 +297,7 @@ def test_whatever_cannot_work_is_refused_before_the_first_update(tmp_path):
     words.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     source = np.zeros((N, 4), "int32"), examples()[1]
     assert refused(words, source=source) == (
-        "x: expected inputs to which the loss has a gradient (floating-point numbers or uint8 "
+        "x: expected inputs for which the loss has a gradient (floating-point numbers or uint8 "
         "images), to make adversarial copies of them, received int32"
     )
     nodes = StackedNodes(a_model(None), 2)
