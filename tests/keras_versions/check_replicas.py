@@ -10,7 +10,7 @@ from lbkeras.callbacks import BatchSizeScheduler, MicroBatches
 from lbkeras.data import Pipeline
 
 pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's"
+    keras.backend.backend() != "tensorflow", reason="tf.distribute needs TensorFlow"
 )
 SIZES = (12, 20)
 UPDATES = 5 + 3

@@ -1,1 +1,1 @@
-"""AdaScale (Johnson 2020): the gain that counts epochs, and the learning rate that follows it."""
+"""AdaScale (Johnson 2020): the gain of larger batches sets the learning rate and the length."""

@@ -1,4 +1,4 @@
-"""AdaScale SGD: the learning rate and the length of a run follow what larger batches are worth."""
+"""AdaScale SGD: learning rate and length of a run follow the gain of the larger batch."""
 
 import warnings
 from typing import TYPE_CHECKING
@@ -26,60 +26,63 @@ if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
 
 _UNDIVIDED_ERROR = (
-    "AdaScale: expected micro-batches or replicas, from whose gradients it measures their "
-    "variance, received undivided batches; add MicroBatches(pipeline, micro_batch_size=...)"
+    "AdaScale: expected micro-batches or replicas, whose gradients show the variance, received "
+    "undivided batches; add MicroBatches(pipeline, micro_batch_size=...)"
 )
 
 
 class AdaScale(GradientNoiseScale):
-    """Trains with a larger batch as a run with a small one would, from that run's settings alone.
+    """Scales the learning rate by the measured gain of a larger batch over a base batch.
 
-    With S = batch_size / base_batch_size and running means of tr(Σ) and |G|² (as
-    `GradientNoiseScale` measures them), an update number t is worth `gain` base updates:
+    The settings of a run with a small batch suffice. With S = batch_size / base_batch_size and
+    running means of tr(Σ) and |G|² (measured as in `GradientNoiseScale`), an update is worth `gain`
+    updates of the base run:
 
         gain = (tr(Σ) / base_batch_size + |G|²) / (tr(Σ) / batch_size + |G|²),  1 <= gain <= S
         learning rate = gain · base learning rate(⌊progress⌋)
         progress <- progress + gain
 
     `fit` ends when the progress reaches the base run's number of updates, base_epochs ·
-    (num_examples // base_batch_size): give it epochs enough, at most base_epochs · S. No warm-up
-    is needed. S may change between epochs, and `fit` may go on from a checkpoint.
+    (num_examples // base_batch_size). Give it enough epochs: it needs at most about
+    base_epochs · S. No warm-up is needed. S may change between epochs, and `fit` may resume from a
+    checkpoint.
 
-    Needs micro-batches or replicas, and an optimizer with a plain learning rate, which it has again
-    when `fit` ends.
+    Needs micro-batches or replicas, and an optimizer with a number as learning rate, which is
+    restored when `fit` ends.
 
-    Logs what `GradientNoiseScale` logs, at each epoch's end `adascale_gain` (of the coming update)
-    and `adascale_progress` (base updates). Costs what `GradientNoiseScale` costs.
+    Logs what `GradientNoiseScale` logs and, at the end of each epoch, `adascale_gain` (of the next
+    update) and `adascale_progress` (in base updates). Costs what `GradientNoiseScale` costs.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
-        base_batch_size: the batch size that the learning rate is made for, at least 1; None: that
-            of the plan.
-        base_epochs: epochs of the base run, at least 1; None: those of the plan.
+        base_batch_size: batch size that the learning rate was chosen for, at least 1; None takes
+            the plan's.
+        base_epochs: epochs of the base run, at least 1; None takes the plan's.
         learning_rate: of the base run: a number, a Keras schedule over its updates, or a
-            `lbkeras.planning.Plan` of one batch size; None: the optimizer's.
-        plan: of `lbkeras.planning.ada_scale_plan`, which says all three; any other plan says none
-            of them.
-        per_layer: logs the gradient noise scale of each layer too.
+            `lbkeras.planning.Plan` with one batch size; None takes the optimizer's.
+        plan: from `lbkeras.planning.ada_scale_plan`, which sets the three arguments above; any
+            other plan sets none of them.
+        per_layer: whether to log the gradient noise scale of each layer too.
 
     Attributes:
-        gain, progress: as logged, at each epoch's end.
+        gain, progress: as logged, at the end of each epoch.
         base_updates: the progress at which `fit` ends.
-        micro_batch_size: the base batch size, in pieces of which the command line computes a batch
-            on one replica, unless `--micro_batch_size` says otherwise.
+        micro_batch_size: the base batch size. On one replica the command line computes a batch in
+            pieces of this size, unless `--micro_batch_size` sets another.
 
     Raises:
-        UserError: an argument out of its range, or a base run beside that of `plan`; in `fit`,
-            undivided batches on one replica, an
-            optimizer like Adam, one with a schedule or another momentum than the plan's, what
-            `GradientNoiseScale` raises.
+        UserError: if an argument is out of range, or if a setting of the base run is given beside
+            that of `plan`; in `fit`, for undivided batches on one replica, an optimizer like Adam,
+            an optimizer with a schedule or another momentum than the plan's, and whatever
+            `GradientNoiseScale` refuses.
 
-    Differs from the paper: the gain of an update comes from the gradients before it, not its own,
-    so the first one's is 1 (in this way the step's size and its noise are independent). tr(Σ) and
-    |G|² are bias-corrected means and limited to 1e-6 and 0 after averaging, not before, which would
-    bias them. With `steps_per_execution` the run may end up to as many updates later, less one.
+    Differs from the paper: the gain of an update comes from the gradients before it, not from its
+    own, so that the size of the step and its noise are independent; the first gain is 1.
+    tr(Σ) / base_batch_size and |G|² are bias-corrected means. They are bounded below by 1e-6 and 0
+    after averaging; bounding them before would bias them. With `steps_per_execution=n` the run may
+    end up to n − 1 updates late.
 
-    Reference: Johnson, Agrawal, Gu, Guestrin 2020, AdaScale SGD, arXiv:2007.05105, Algorithm 1.
+    Reference: Johnson, Agrawal, Gu, Guestrin 2020, AdaScale SGD, arXiv:2007.05105, algorithm 1.
     """
 
     owns_learning_rate = True
@@ -105,21 +108,21 @@ class AdaScale(GradientNoiseScale):
             for name, value in given.items():
                 if value is not None:
                     raise UserError(
-                        f"{name}: expected none beside an ada_scale_plan, which says it, received "
+                        f"{name}: expected none beside an ada_scale_plan, which sets it, received "
                         f"{value!r}"
                     )
             learning_rate = plan.base
         elif isinstance(learning_rate, AdaScalePlan):
             raise UserError(
-                "learning_rate: expected that of a base run, received an ada_scale_plan, which is "
-                "of the larger batch; expected as plan="
+                "learning_rate: expected the base run's, received an ada_scale_plan, which is for "
+                "the larger batch; pass it as plan="
             )
         self._plan = learning_rate if isinstance(learning_rate, Plan) else None
         if isinstance(learning_rate, Plan):
             sizes = {phase.batch_size for phase in learning_rate.phases}
             if len(sizes) > 1:
                 raise UserError(
-                    "learning_rate: expected a plan of one batch size, received one of "
+                    "learning_rate: expected a plan with one batch size, received one with "
                     f"{', '.join(map(str, sorted(sizes)))}"
                 )
             if learning_rate.num_examples != pipeline.num_examples:
@@ -141,7 +144,7 @@ class AdaScale(GradientNoiseScale):
         steps = pipeline.num_examples // self.base_batch_size
         self.base_updates = self.base_epochs * steps
         self.gain, self.progress = 1.0, 0.0
-        self.scale = None  # of the epoch that has begun last
+        self.scale = None  # of the epoch that began last
         self._rate = None
 
     @property
@@ -160,7 +163,7 @@ class AdaScale(GradientNoiseScale):
         base = self.learning_rate
         if base is None:
             base = float(keras.ops.convert_to_numpy(number))
-        before = self._rate.progress if self._rate else 0.0  # a `fit` from a later epoch on
+        before = self._rate.progress if self._rate else 0.0  # if `fit` starts later
         import tensorflow as tf
 
         with model.distribute_strategy.scope():
@@ -172,7 +175,7 @@ class AdaScale(GradientNoiseScale):
 
     @property
     def micro_batch_size(self) -> int:
-        """What a run divides its batches into on one replica."""
+        """Size of the micro-batches in which a run on one replica computes its batches."""
         return self.base_batch_size
 
     def begin_anew(self):
@@ -242,7 +245,7 @@ class AdaScale(GradientNoiseScale):
         return adascale_gain(variance, averages.squared_norm, scale)
 
     def _advance(self) -> None:
-        """In a replica, in the graph, at the end of an update: `analysis.adascale_gain`."""
+        """Applies `analysis.adascale_gain` at the end of an update, in a replica's graph."""
         import tensorflow as tf
 
         variance, squared_norm, known = self._statistics.means()

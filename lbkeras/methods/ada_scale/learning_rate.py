@@ -1,4 +1,4 @@
-"""A learning rate that goes along a base schedule at its own pace."""
+"""A learning rate that follows a base schedule at the pace of AdaScale's gain."""
 
 from typing import Any
 
@@ -11,24 +11,24 @@ from lbkeras import checks
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """AdaScale's learning rate: gain · base(⌊progress⌋), progress growing by the gain each update.
+    """AdaScale's learning rate: gain · base(⌊progress⌋); each update adds the gain to progress.
 
-    `lbkeras.callbacks.AdaScale` measures the gain and calls `advance`. It is evaluated for the
-    coming update or the one before, whatever the step beyond them. Make it under the model's
-    strategy. For TensorFlow.
+    `lbkeras.callbacks.AdaScale` measures the gain and calls `advance`. Only the rates of the next
+    update and the last one are known: a later step gets the rate of the next, an earlier step the
+    rate of the last. Create it under the model's strategy. For TensorFlow.
 
     Args:
         base: a learning rate, at least 0, or a Keras schedule over the base run's updates.
         gain: of the first update.
-        progress: updates of the base run that the ones so far were worth, at least 0.
-        owner: who calls `advance`, for messages.
+        progress: number of base updates that the updates so far were worth, at least 0.
+        owner: name of the caller of `advance`, for messages.
 
     >>> rate = AdaScaleLearningRate(base=0.1)
     >>> rate.advance(step=0, gain=3.0)
     >>> [round(float(rate(step)), 6) for step in (0, 1)], rate.progress
     ([0.1, 0.3], 1.0)
 
-    Reference: Johnson et al., arXiv 2007.05105, section 3.
+    Reference: Johnson et al., arXiv:2007.05105, section 3.
     """
 
     def __init__(
@@ -53,37 +53,37 @@ class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
     @property
     def variables(self) -> list:
-        """What a checkpoint has to hold."""
+        """What a checkpoint has to save."""
         return [self._state]
 
     @property
     def progress(self) -> float:
-        """Updates of the base run that the ones so far were worth."""
+        """Number of base updates that the updates so far were worth."""
         return float(ops.convert_to_numpy(self._state)[0])
 
     @property
     def gain(self) -> float:
-        """That of the coming update."""
+        """The gain of the next update."""
         return float(ops.convert_to_numpy(self._state)[1])
 
     def restart(self) -> None:
-        """Goes back to the first update: progress 0 and gain 1."""
+        """Returns to the state before the first update: progress 0 and gain 1."""
         self._state.assign(_before_the_first_update(progress=0.0, gain=1.0))
 
     def set_gain(self, gain: float) -> None:
-        """Sets the coming update's gain, between two updates."""
+        """Sets the next update's gain; to be called between two updates."""
         state = ops.convert_to_numpy(self._state).copy()
         state[1] = gain
         self._state.assign(state)
 
     def advance(self, step: Any, gain: Any) -> None:
-        """Ends the update number `step`; `gain` is that of the next. In a replica, in the graph."""
+        """Ends update number `step`; `gain` is the next one's. Called in a replica's graph."""
         state = ops.convert_to_tensor(self._state.value)
         numbers = (state[0] + state[1], gain, self._rate(state), step)
         self._state.assign(ops.stack([ops.cast(number, "float64") for number in numbers]))
 
     def __call__(self, step):
-        """Learning rate, a float32 scalar, of the update number `step`."""
+        """Returns the learning rate of update number `step`, a float32 scalar."""
         state = ops.convert_to_tensor(self._state.value)
         is_done = ops.cast(step, "float64") <= state[3]
         return ops.where(is_done, ops.cast(state[2], "float32"), self._rate(state))
@@ -100,4 +100,4 @@ class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _before_the_first_update(progress: float, gain: float) -> np.ndarray:
-    return np.array([progress, gain, 0.0, -1.0])  # and the last update's rate and number
+    return np.array([progress, gain, 0.0, -1.0])  # the last two: the last update's rate and number

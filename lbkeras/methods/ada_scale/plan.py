@@ -1,4 +1,4 @@
-"""The plan of a run with AdaScale: the longest that it may need, and the base run in it."""
+"""The plan of a run with AdaScale: the longest run that it may need, and its base run."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from lbkeras.schedules.curve import Curve
 
 @dataclasses.dataclass(frozen=True)
 class AdaScalePlan(Plan):
-    """A `Plan` that knows the run of the small batch that it stands for.
+    """A `Plan` that also holds the plan of its base run, the run with the small batch.
 
     Args:
-        phases: as of a `Plan`, like the two that follow.
+        phases: as in `Plan`.
         num_examples: examples per epoch.
-        curve: the base run's learning rates over this plan's epochs.
-        base: the small batch's own plan.
+        curve: the base run's learning rates, stretched over this plan's epochs.
+        base: plan of the base run.
     """
 
     base: Plan | None = None
@@ -38,12 +38,12 @@ def ada_scale_plan(
     factor: float = 10.0,
     boundaries: Sequence[int] = (),
 ) -> AdaScalePlan:
-    """AdaScale's longest run: as many updates as the small batch makes, at its learning rates.
+    """Returns AdaScale's longest run: the base run's updates and rates at a larger batch size.
 
-    That is what it takes where the larger batch gains nothing (a gain of 1 at every update).
+    A run takes this long if the larger batch gains nothing (a gain of 1 at every update).
     `lbkeras.callbacks.AdaScale` takes the base run from the plan, multiplies its learning rates by
-    the gain, goes along them as much faster, and ends the run where the base run ends. With
-    steps = num_examples // batch_size
+    the gain, moves through them faster by the same factor, and ends where the base run ends. With
+    steps = num_examples // batch_size,
 
         epochs of the plan = ⌈epochs · (num_examples // base_batch_size) / steps⌉
 
@@ -55,19 +55,19 @@ def ada_scale_plan(
 
     Args:
         epochs: of the base run.
-        base_batch_size: the small batch size, examples per update.
+        base_batch_size: the small batch size, in examples per update.
         batch_size: global batch size of this plan, at least `base_batch_size`.
-        base_learning_rate: good learning rate at `base_batch_size`, from which it decays.
+        base_learning_rate: a good learning rate for `base_batch_size`; the decay starts from it.
         momentum: of SGD, in [0, 1).
         num_examples: examples per epoch.
-        decay: of the base run, as of `legw_plan`: `"constant"`, `"polynomial"`, `"exponential"` or
+        decay: of the base run, as in `legw_plan`: `"constant"`, `"polynomial"`, `"exponential"` or
             `"steps"`.
         power: exponent of the polynomial decay, above 0.
-        factor: what exponential decay and each step divide by, above 1.
+        factor: divisor of the exponential decay and of each step, above 1.
         boundaries: epochs of the base run's steps, increasing, before `epochs`.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: if an argument is out of range.
 
     Reference: Johnson, Agrawal, Gu, Guestrin 2020, AdaScale SGD, arXiv:2007.05105, section 3.
     """

@@ -1,4 +1,4 @@
-"""The batch size follows what the gradients say, and the learning rate follows the batch size."""
+"""The batch size follows the gradient noise, and the learning rate follows the batch size."""
 
 import math
 from pathlib import Path
@@ -41,18 +41,18 @@ SCALINGS = (*GAIN_POWERS, *SCALING_RULES)
 
 
 class AdaptiveBatchSize(BatchSizeScheduler):
-    """Grows the batch between epochs towards the critical batch size that `fit` itself shows.
+    """Grows the batch size between epochs towards the critical batch size measured in `fit`.
 
-    At each epoch's end it measures the gradient noise scale (as `GradientNoiseScale`, which it
-    contains) and goes one rung up the ladder batch_size · factor^i where even the lower bound of
-    the target reaches that rung, or one down where even the upper bound is below the next smaller
-    one; in between, nothing moves. The target is
+    At the end of each epoch it measures the gradient noise scale (with a `GradientNoiseScale` of
+    its own) and moves on the ladder batch_size · factor^i: one rung up if even the lower bound of
+    the target reaches that rung, one rung down if even the upper bound is below the next smaller
+    one; otherwise it stays. The target is
 
         critical   tr(Σ) / |G|²                       McCandlish's critical batch size
         cabs       learning_rate · tr(Σ) / loss       the CABS rule
 
-    and with k = batch size / first batch size the learning rate is that of the first batch size,
-    the optimizer's number or the plan's curve, times
+    With k = batch size / first batch size, the learning rate is that of the first batch size (the
+    optimizer's number or the plan's curve) times
 
         gain              g = (variance + |G|²) / (variance / k + |G|²),
                           variance = tr(Σ) / first batch size
@@ -61,43 +61,44 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         square_root       √k
         none              1
 
-    g is AdaScale's gain, measured at each epoch's end: between 1 and k, near k as long as the batch
-    is far below the critical size. An optimizer that divides by the gradients' size, as Adam does,
-    takes larger steps by itself where they have less noise, so that √g is left. Where the training
-    loss rises by more than a fifth within two epochs of a larger batch, the run goes one size back,
-    and no further than there: the noise says how much a learning rate may grow, not how much the
-    model bears.
+    g is AdaScale's gain, measured at the end of each epoch. It is between 1 and k, and near k as
+    long as the batch is far below the critical size. An optimizer that divides by the size of the
+    gradients, such as Adam, takes larger steps by itself when they have less noise, so √g is left.
+
+    If the training loss rises by more than a fifth within two epochs of a larger batch, the run
+    goes one size down and never above it again: the noise tells how much a learning rate may grow,
+    not how much the model tolerates.
 
     Logs `batch_size`, `learning_rate` (of the epoch's last update) and what `GradientNoiseScale`
-    logs; `file` has each epoch's decision with its reason, and unless `fit(verbose=0)` is silent a
-    line says so whenever the size changes. Costs what `GradientNoiseScale` does, and
-    one trace for each new size.
+    logs. `file` records each epoch's decision and its reason. Prints a line whenever the size
+    changes, except with `fit(verbose=0)`. Costs what `GradientNoiseScale` costs, and one trace for
+    each new size.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`; the size it has is the first.
-        plan: a Plan whose learning rates and first batch size the run begins with; None: the
-            optimizer's number all through.
+        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`; its batch size is the first.
+        plan: a Plan that sets the learning rates and the first batch size; None keeps the
+            optimizer's number as learning rate.
         min_batch_size: lower bound in examples; None: the first size.
-        max_batch_size: upper bound in examples; None: a tenth of the data, or the first size where
+        max_batch_size: upper bound in examples; None: a tenth of the data, or the first size if
             that is larger.
         rule: `"critical"` or `"cabs"`.
         scaling: `"gain"`, `"square_root_gain"`, `"linear"`, `"square_root"` or `"none"`; None:
-            `"square_root_gain"` for an optimizer that divides by the gradients' size (Adam and its
-            kin, RMSprop, LARS, LAMB), else `"gain"`.
-        factor: from one size to the next, at least 2.
-        file: a path for the decisions as JSON; None: not written.
+            `"square_root_gain"` for an optimizer that divides by the size of the gradients (Adam
+            and its relatives, RMSprop, LARS, LAMB), else `"gain"`.
+        factor: ratio of one size to the next smaller one, at least 2.
+        file: path for the decisions as JSON; None writes none.
 
     Attributes:
-        decisions: for each epoch that ended `epoch`, `batch_size`, `next_batch_size`, `lower`,
-            `upper` (of the target; None: not known or unbounded), `loss`, `learning_rate` and
-            `reason`.
-        largest: the size that the loss has sent it back to; None: it has not.
+        decisions: for each finished epoch `epoch`, `batch_size`, `next_batch_size`, `lower` and
+            `upper` (bounds of the target; None if unknown or unbounded), `loss`, `learning_rate`
+            and `reason`.
+        largest: the size to which a rise of the loss has limited the run; None without such a rise.
 
     Raises:
-        UserError: an argument out of its range, a maximum below the minimum, a first size that the
-            replicas do not divide; in `fit`, an optimizer with a schedule or with another momentum
-            than the plan's (0 for one without), another callback that sets the learning rate, and
-            what `GradientNoiseScale` raises.
+        UserError: if an argument is out of range, the maximum is below the minimum, or the first
+            size is not divisible by the number of replicas; in `fit`, for an optimizer with a
+            schedule or with another momentum than the plan's (0 for an optimizer without), another
+            callback that sets the learning rate, and whatever `GradientNoiseScale` refuses.
 
     >>> import keras
     >>> from lbkeras.data import Pipeline
@@ -109,9 +110,10 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     >>> adaptive.decisions[0]["reason"].startswith("gradient noise allows ")
     True
 
-    Differs from the papers: sizes change between epochs and by whole rungs; McCandlish measures,
-    he does not steer; AdaScale adapts the gain at each update (`AdaScale` does that here); CABS
-    sets the size at each update and leaves the learning rate alone (`scaling="none"`).
+    Differs from the papers: sizes change between epochs and by whole rungs. McCandlish et al. give
+    the target, not this rule for changing sizes. AdaScale adapts the gain at each update
+    (`AdaScale` does that here). CABS sets the size at each update and does not change the learning
+    rate (`scaling="none"`).
 
     Reference: McCandlish et al., arXiv:1812.06162; Johnson et al., arXiv:2007.05105, section 3;
     Balles, Romero and Hennig, arXiv:1612.05086, section 3.
@@ -152,7 +154,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         self._reset()
 
     def _reset(self):
-        # What a checkpoint holds.
+        # State that a checkpoint saves.
         self.next_size = self._first
         self.gain = 1.0
         self.largest = None
@@ -199,7 +201,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         return self._first
 
     def _reason(self) -> str:
-        reason = self.decisions[-1]["reason"] if self.decisions else ""  # none: back to the first
+        reason = self.decisions[-1]["reason"] if self.decisions else ""  # none: the first size
         return f" ({reason})" if reason else ""
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -216,7 +218,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         restore_learning_rate(self.model, self._rate)
 
     def _factor(self) -> float:
-        """What the learning rate of the first batch size is multiplied by."""
+        """Returns the factor on the learning rate of the first batch size."""
         scaling = self.scaling or default_scaling(self.model.optimizer)
         if scaling in GAIN_POWERS:
             return self.gain ** GAIN_POWERS[scaling]
@@ -271,9 +273,9 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
 
 def default_scaling(optimizer) -> str:
-    """The scaling that suits an optimizer: `"gain"` or `"square_root_gain"`.
+    """Returns the scaling that suits an optimizer: `"gain"` or `"square_root_gain"`.
 
-    The latter where it divides by the size of the gradients, which shrinks with their noise.
+    `"square_root_gain"` if it divides by the size of the gradients, which shrinks with their noise.
 
     Args:
         optimizer: of a compiled model.
@@ -287,7 +289,7 @@ def default_scaling(optimizer) -> str:
     return "square_root_gain" if divides else "gain"
 
 
-# Beside those with second moments and those of lbkeras that scale each layer.
+# Apart from optimizers with second moments and lbkeras' optimizers that scale each layer.
 _DIVIDE_BY_SIZE = (
     keras.optimizers.RMSprop,
     keras.optimizers.Adagrad,

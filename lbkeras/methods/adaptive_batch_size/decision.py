@@ -1,4 +1,4 @@
-"""Which batch size comes next: one rung of a ladder at a time, towards a measured target."""
+"""Chooses the next batch size: one rung of a ladder at a time, towards a measured target."""
 
 import math
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from lbkeras.errors import UserError
 def batch_size_ladder(
     batch_size: int, smallest: int, largest: int, factor: int = 2
 ) -> tuple[int, ...]:
-    """The batch sizes that a run may use: batch_size · factor^i, for i of any sign.
+    """Returns the batch sizes that a run may use: batch_size · factor^i for integers i.
 
     >>> batch_size_ladder(32, smallest=16, largest=143)
     (16, 32, 64, 128)
 
     Args:
-        batch_size: the size that the run begins with, between the two bounds.
-        smallest, largest: bounds; a smaller size must divide `batch_size`.
-        factor: from one rung to the next, at least 2.
+        batch_size: the first size of the run, between the two bounds.
+        smallest, largest: bounds; sizes below `batch_size` must divide it.
+        factor: ratio of one rung to the next lower one, at least 2.
 
     Raises:
-        UserError: an argument is out of its range, or the largest is below the smallest.
+        UserError: if an argument is out of range, or the largest is below the smallest.
     """
     batch_size = checks.integer("batch_size", batch_size, minimum=1)
     smallest = checks.integer("min_batch_size", smallest, minimum=1)
@@ -47,19 +47,19 @@ def batch_size_ladder(
 def next_batch_size(
     batch_size: int, ladder: tuple[int, ...], lower: float, upper: float
 ) -> tuple[int, str]:
-    """The next epoch's batch size, and why.
+    """Returns the next epoch's batch size and the reason for it.
 
-    One rung up where even the target's lower bound reaches the next rung; one rung down where even
-    its upper bound is below the rung under this one. Between the two nothing happens: a target that
-    wavers by less than a factor of two rungs does not move the batch size to and fro.
+    It goes one rung up if even the target's lower bound reaches the next rung, and one rung down if
+    even its upper bound is below the next lower rung. Otherwise it stays: a target that varies by
+    less than a factor of two rungs does not move the batch size back and forth.
 
     >>> next_batch_size(64, (32, 64, 128), lower=150.0, upper=400.0)
     (128, 'gradient noise allows at least 150; growing to 128')
 
     Args:
-        batch_size: the present size, one of the ladder's.
+        batch_size: the current size, one of the ladder's.
         ladder: sizes in increasing order, from `batch_size_ladder`.
-        lower, upper: bounds of the target in examples, infinity and nan (not known) included.
+        lower, upper: bounds of the target in examples; may be infinite, or NaN if unknown.
     """
     rung = ladder.index(batch_size)
     least, most = (f"gradient noise allows at {word}" for word in ("least", "most"))
@@ -82,17 +82,18 @@ def next_batch_size(
 
 
 def loss_regressed(losses: Sequence[float], batch_sizes: Sequence[int]) -> bool:
-    """Whether the last epoch says that the batch, and with it the learning rate, grew too far.
+    """Whether the last epoch shows that the batch size and the learning rate grew too far.
 
-    That is, its loss is more than a fifth above the lowest before, within two epochs of a larger
-    batch: the gradient noise says how much a learning rate may grow, not how much the model bears.
+    They did if its loss is more than a fifth above the lowest so far, within two epochs of a
+    larger batch. The gradient noise tells how much a learning rate may grow, not how much the model
+    tolerates.
 
     >>> loss_regressed([0.5, 0.4, 0.6], batch_sizes=[8, 16, 16])
     True
 
     Args:
         losses: training losses of the epochs so far.
-        batch_sizes: theirs.
+        batch_sizes: batch sizes of these epochs.
     """
     grew = batch_sizes[-1] > batch_sizes[-3:][0]
     return grew and losses[-1] > 1.2 * min(losses)

@@ -1,4 +1,4 @@
-"""AutoWU: finds the learning rate by warming up until the loss has passed its minimum."""
+"""AutoWU: finds the learning rate by a warm-up that lasts until the loss has passed its minimum."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,79 +37,84 @@ class AutoWU(PipelineCallback):
     """Raises the learning rate exponentially until the loss rises, goes back, and decays.
 
     At the end of each epoch of the warm-up, a Gaussian process over the losses of all updates so
-    far tests whether the minimum is behind (`judgement.judge`). When that holds in 3 epochs, one
-    after the other, the learning rate goes back to the one that it had at the minimum,
+    far tests whether the loss has passed its minimum (`judgement.judge`). When it says so in 3
+    epochs in a row, the learning rate returns to its value at the minimum,
 
         mean over the 5 tests of min_learning_rate · (now / min_learning_rate)^x
 
-    with x the place of the minimum in [0, 1], and decays from there. If the longest warm-up passes,
-    it decays from the learning rate reached. The plan says the rest:
+    where x in [0, 1] is the place of the minimum, and decays from there. If the longest warm-up
+    ends first, the learning rate decays from the value it has reached. The plan sets the rest:
 
         plan = planning.auto_wu_plan(epochs=20, batch_size=256, momentum=0.9,
                                      num_examples=train.num_examples)
         model.compile(keras.optimizers.SGD(momentum=0.9), ...)   # a number as learning rate
         model.fit(train, epochs=plan.epochs, callbacks=[AutoWU(train, plan)])
 
-    With `restore=True` the state goes back too, to the end of the epoch nearest the minimum:
-    weights, optimizer slots, statistics (of batch norm and the like), the average of the weights
-    and the loss scale, all floating-point variables. Whole numbers go on: the number of updates,
-    which learning rate and remaining length follow (Adam's bias correction then takes it for that
-    of its slots, which has passed by a few epochs), and random states, so that dropout draws anew.
-    So do the data: no epoch is read again. Statistics that differ between replicas become their
-    mean at each epoch's end of the warm-up.
+    With `restore=True` the model also returns to its state at the end of the epoch nearest the
+    minimum. This covers all floating-point variables: weights, optimizer slots, statistics (such
+    as batch norm's), the average of the weights and the loss scale. Integer variables keep their
+    values: random states, so that dropout draws new masks, and the number of updates, which
+    determines the learning rate and the remaining length. Adam's bias correction then uses a
+    number that is a few epochs ahead of its slots. The data continue as well: no epoch is read
+    again. At the end of each warm-up epoch, statistics that differ between replicas are replaced
+    by their mean.
 
-    With `restore=False`, as in the paper, weights, slots and statistics stay where the last epochs
-    took them. In a short run the learning rate grows by 10^(5 / epochs of the longest warm-up) in
-    each of them, and the weights may not come back from there: hence the default, which was chosen
-    on held-out data.
+    With `restore=False`, as in the paper, weights, slots and statistics stay as the last epochs
+    left them. In a short run the learning rate grows by a factor of
+    10^(5 / epochs of the longest warm-up) in each of these epochs, and the weights may not
+    recover. Hence the default `restore=True`, which was chosen on held-out data.
 
-    The warm-up is counted in epochs: a batch size that changes (put its callback before this one)
-    leaves learning rates over epochs as they are. Works with any `steps_per_execution` and
-    strategy; all workers decide the same, and so does a run that goes on from a `Checkpoint`.
-    Losses that are NaN or infinite are left out; beside `StopOnNaN` (and so in `lbkeras train`) the
-    run ends there.
+    The warm-up is counted in epochs, so a changing batch size (put its callback before this one)
+    does not change the learning rate at a given epoch. Works with any `steps_per_execution` and
+    strategy. All workers decide the same, and so does a run resumed from a `Checkpoint`. NaN and
+    infinite losses are left out; with `StopOnNaN` (and so in `lbkeras train`) the run ends at the
+    first one.
 
-    The epoch's logs are of the weights before they go back: what keeps the weights of the best
-    epoch (`EarlyStopping(restore_best_weights=True)`, `ModelCheckpoint(save_best_only=True)`) comes
-    before this callback.
+    The epoch's logs describe the weights before they are restored. Callbacks that keep the weights
+    of the best epoch (`EarlyStopping(restore_best_weights=True)`,
+    `ModelCheckpoint(save_best_only=True)`) must therefore come before this one.
 
-    Logs at each epoch's end: `auto_wu_warming_up` (1 or 0); in the warm-up `auto_wu_votes` (of 5
-    tests, how many are positive) and `auto_wu_minimum_learning_rate` (at the posterior's minimum);
-    after it `auto_wu_warmup_epochs` and `auto_wu_peak_learning_rate`, from which it decays, and, if
-    it has gone back, `auto_wu_restored_epoch`: after how many epochs the state was as it is then.
+    Logs at the end of each epoch: `auto_wu_warming_up` (1 or 0); during the warm-up
+    `auto_wu_votes` (how many of the 5 tests are positive) and `auto_wu_minimum_learning_rate` (at
+    the posterior's minimum); after it `auto_wu_warmup_epochs`, `auto_wu_peak_learning_rate` (from
+    which the learning rate decays) and, if the model was restored, `auto_wu_restored_epoch` (the
+    number of epochs after which it had the restored state).
 
     Costs about 10 ms per epoch of the warm-up and less than 50 microseconds per update. With
-    `restore=True` also host memory for 4 copies of weights, slots and statistics, and in the
-    warm-up as many times more to write into each checkpoint: for ResNet-50 (25.6 million weights)
-    with AdamP 1.2 GB.
+    `restore=True` it also keeps 4 copies of weights, slots and statistics in host memory, and
+    during the warm-up writes them into each checkpoint: 1.2 GB for ResNet-50 (25.6 million
+    weights) with AdamP.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
-        plan: of `lbkeras.planning.auto_wu_plan`.
-        seed: of the tests' random subsets, the same in all workers.
-        file: JSON file for the report's picture; None: none.
-        restore: whether the model goes back with the learning rate; False is the paper's form.
+        plan: from `lbkeras.planning.auto_wu_plan`.
+        seed: of the tests' random subsets, the same on all workers.
+        file: JSON file for the report's plot; None writes none.
+        restore: whether to restore the model along with the learning rate; False is the paper's
+            form.
 
     Attributes:
-        warmup_epochs: how long the warm-up was; None while it lasts.
-        peak_learning_rate: what it decays from; None in the warm-up.
-        restored_epoch: after how many epochs the state was that it went back to; None: it did not.
+        warmup_epochs: length of the warm-up; None until it ends.
+        peak_learning_rate: learning rate at which the decay starts; None during the warm-up.
+        restored_epoch: number of epochs after which the model had the restored state; None if it
+            was not restored.
 
     Raises:
-        UserError: a plan of another kind, or of fewer epochs than `fit` runs; an optimizer with
-            another momentum than the plan's (0 for one without) or a schedule, another callback
-            that sets the learning rate; gradient_accumulation_steps, for which updates are counted
-            in another way; a model whose train step does not hand its loss to Keras' metric; with
-            `restore=True`, what keeps the weights of the best epoch after it.
+        UserError: if the plan is of another kind or has fewer epochs than `fit` runs; if the
+            optimizer has another momentum than the plan (0 for an optimizer without), a learning
+            rate schedule, or gradient_accumulation_steps, with which updates are counted
+            differently; if another callback sets the learning rate; if the model's train step does
+            not pass its loss to Keras' metric; with `restore=True`, if a callback that keeps the
+            weights of the best epoch comes after this one.
 
-    Differs from the paper: `restore=True` is ours. Hyper-parameters and tests are as in the
-    authors' code, see `judge`. Counted in epochs, so that the last test may fall on the very end of
-    the longest warm-up, which the code leaves out. Its further options are not here, one of which
-    is without effect there (a decay factor per epoch) and one of which halves the learning rate at
-    once (`half_cosine`).
+    Differs from the paper: `restore=True` is ours. Hyper-parameters and tests follow the authors'
+    code, see `judge`. The warm-up is counted in epochs, so the last test may fall exactly at the
+    end of the longest warm-up, where the authors' code does not test. Further options of that code
+    are left out, among them one that has no effect there (a decay factor per epoch) and one that
+    halves the learning rate at once (`half_cosine`).
 
     Reference: Kim et al., "Automated Learning Rate Scheduler for Large-batch Training",
-    arXiv 2107.05855, section 3 and algorithm 1.
+    arXiv:2107.05855, section 3 and algorithm 1.
     """
 
     owns_learning_rate = True
@@ -126,31 +131,31 @@ class AutoWU(PipelineCallback):
         super().__init__(pipeline)
         segments = plan.curve.segments if isinstance(plan, Plan) and plan.curve else ()
         if len(segments) < 2 or segments[0].shape != "exponential":
-            received = type(plan).__name__ if not isinstance(plan, Plan) else "another"
-            raise UserError(f"plan: expected one of auto_wu_plan, received {received}")
+            received = type(plan).__name__ if not isinstance(plan, Plan) else "another plan"
+            raise UserError(f"plan: expected an auto_wu_plan, received {received}")
         self.plan = plan
         self.seed = checks.integer("seed", seed, minimum=0)
         self.file = None if file is None else checks.path("file", file)
         self.restore = checks.flag("restore", restore)
-        self._posterior = None  # of the last test, for the file
+        self._posterior = None  # from the last test, for the file
         self._reset()
 
     def _reset(self):
-        # What a checkpoint holds.
-        self.epoch = -1  # the running one
-        self.first_update = 0  # of the running epoch
-        self.losses = []  # an array per epoch of the warm-up
-        self.parts = []  # of the running epoch's losses, as far as they are read
+        # State that a checkpoint saves.
+        self.epoch = -1  # the current one
+        self.first_update = 0  # of the current epoch
+        self.losses = []  # one array per epoch of the warm-up
+        self.parts = []  # the current epoch's losses read so far
         self.state = None  # of the Gaussian process
-        self.decisions = []  # an entry per epoch of the warm-up
-        self.copies = {}  # the state at the end of some epochs, by how many were done
+        self.decisions = []  # one entry per epoch of the warm-up
+        self.copies = {}  # number of epochs done -> state at the end of the last one
         self.warmup_epochs = None
         self.peak_learning_rate = None
         self.restored_epoch = None
 
     @property
     def variables(self) -> list:
-        """The losses that are still on the device, for a checkpoint inside an epoch."""
+        """Losses still on the device, for a checkpoint in the middle of an epoch."""
         return self._recorder.variables
 
     def set_model(self, model):
@@ -176,13 +181,13 @@ class AutoWU(PipelineCallback):
         self._reset()
 
     def on_epoch_begin(self, epoch, logs=None):
-        if epoch != self.epoch:  # else a run goes on inside this epoch
+        if epoch != self.epoch:  # else a run resumes inside this epoch
             self.epoch = epoch
             self.first_update = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
             self.parts = []
             self._recorder.clear()
-        self._updates = 0  # that this epoch is known to have made
-        # In every epoch, so that one that goes on after a resume has the same rounding errors.
+        self._updates = 0  # known to be done in this epoch
+        # Set in every epoch, so that a resumed run has the same rounding errors.
         self._rate.set_curve(self._curve(), self.first_update, epoch, self.pipeline.steps_per_epoch)
 
     def on_train_batch_end(self, batch, logs=None):
@@ -209,11 +214,11 @@ class AutoWU(PipelineCallback):
     def _check_fit(self, arguments):
         super()._check_fit(arguments)
         others = callbacks_of(arguments)
-        if self.restore and self in others:  # else a callback of somebody's own calls it
+        if self.restore and self in others:  # else a user's callback calls this one
             epoch_copies.check_order(others[others.index(self) + 1 :])
 
     def _curve(self):
-        """The learning rates over epochs, as far as they are decided."""
+        """Returns the learning rate over epochs, as far as it is decided."""
         if self.warmup_epochs is None:
             return self.plan.curve
         return decay_from(self.plan.curve, self.warmup_epochs, self.peak_learning_rate)
@@ -234,11 +239,11 @@ class AutoWU(PipelineCallback):
             self._write(judgement)
 
     def _judge(self, done: int, logs: dict):
-        """The judgement after `done` epochs of warm-up, which goes to the logs and decisions."""
+        """Judges the losses after `done` epochs of warm-up; adds to the logs and decisions."""
         losses = np.concatenate([*self.parts, self._recorder.read()])
         if not len(losses):
             raise UserError(
-                "model: expected one whose train step hands its loss to Keras' metric 'loss', "
+                "model: expected one whose train step passes its loss to Keras' metric 'loss', "
                 f"received {type(self.model).__name__}, which does not"
             )
         self.losses = [*self.losses, losses]
@@ -315,11 +320,11 @@ class AutoWU(PipelineCallback):
 
 
 def _numbers(values) -> list:
-    """Plain numbers of 6 digits, None for what is not finite."""
+    """Rounds to 6 significant digits, as Python floats; None for values that are not finite."""
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values]
 
 
 def _epoch_of_minimum(done: int, judgement) -> int:
-    """Where the losses of `done` epochs have their minimum; where none is finite, the newest."""
+    """Returns the epoch of the minimum of the losses so far; the last one if none is finite."""
     place = float(np.mean(judgement.minima)) if judgement.minima else 1.0
     return epoch_copies.epoch_of(place, done)

@@ -1,7 +1,7 @@
 """AutoWU's decision: whether the losses of a warm-up have passed their minimum.
 
-A Gaussian process over the losses of all updates says where the minimum lies and how sure that is.
-NumPy and scikit-learn only; scikit-learn loads at the first decision.
+A Gaussian process over the losses of all updates estimates where the minimum is, and how certain
+that is. Uses only NumPy and scikit-learn; scikit-learn is imported at the first decision.
 """
 
 import dataclasses
@@ -18,10 +18,10 @@ CONFIDENCE = 0.95
 _MOST_TO_FIT = 100
 _MOST_TO_PREDICT = 500
 _BINS = 96
-_JITTER = 1e-4  # on the variance of a difference
+_JITTER = 1e-4  # added to the variance of a difference
 
-# The fit: steps of Adam an epoch on the raw values of amplitude (softplus), noise (softplus above
-# its least) and mean.
+# The fit: Adam steps per epoch, on the raw values of amplitude (through softplus), noise (through
+# softplus, plus the least noise) and mean.
 _STEPS = 100
 _STEP_SIZE = 0.01
 _DECAYS = 0.9, 0.999
@@ -31,14 +31,15 @@ _FIRST_NOISE = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What the losses up to an epoch's end say.
+    """Result of the tests on the losses up to an epoch's end.
 
     Attributes:
-        votes: how many of the `TESTS` tests are sure that the minimum is behind.
-        minima: for each test the place of the posterior mean's minimum, in [0, 1]; empty where no
+        votes: how many of the `TESTS` tests are confident that the loss has passed its minimum.
+        minima: for each test the place of the posterior mean's minimum, in [0, 1]; empty if no
             loss was finite.
-        mean: the posterior mean of the loss on `GRID`, averaged over the tests.
-        deviation: its posterior standard deviation (without the noise of single losses), likewise.
+        mean: posterior mean of the loss on `GRID`, averaged over the tests.
+        deviation: its posterior standard deviation (without the noise of single losses), averaged
+            likewise.
         state: for the next epoch's `judge`, plain numbers.
     """
 
@@ -50,25 +51,26 @@ class Judgement:
 
     @property
     def is_positive(self) -> bool:
-        """Whether most of the tests are."""
+        """Whether most of the tests are positive."""
         return self.votes > TESTS / 2
 
 
 def judge(
     epochs: Sequence[np.ndarray], state: Sequence[float] | None = None, seed: int = 0
 ) -> Judgement:
-    """Tests whether the minimum of the losses so far is behind, at an epoch's end.
+    """Tests at an epoch's end whether the losses so far have passed their minimum.
 
-    Loss j of the n losses in epoch e of E stands at x = (e + j/n) / E, which is index/len where all
-    epochs have as many. A Gaussian process with a constant mean, the covariance
-    amplitude · exp(−(x − x')² / (2 · 0.2²)) and noise, fitted to at most 100 losses, gives from at
-    most 500 others a noise-free posterior f at 500 places. A test is positive if
+    Loss j of the n losses in epoch e of E is at x = (e + j/n) / E, which is index/len if all epochs
+    have equally many. A Gaussian process with a constant mean, the covariance
+    amplitude · exp(−(x − x')² / (2 · 0.2²)) and noise is fitted to at most 100 losses. Each test
+    takes another random subset of at most 500 losses, which gives the noise-free posterior f at 500
+    places. The test is positive if
 
         max over i of P(f_i < f_last) > 0.95
 
-    Five tests with five random subsets are made. They are a pure function of the arguments, so that
-    every worker, and a run that goes on, decides the same. Losses that are not finite are left out;
-    their places stay empty. About 10 ms.
+    There are five tests. The result is a pure function of the arguments, so that every worker, and
+    a resumed run, decides the same. Losses that are not finite are left out; their places stay
+    empty. Takes about 10 ms.
 
     >>> x = np.arange(300) / 300
     >>> losses = 2 - x + 40 * np.maximum(x - 0.6, 0) ** 2
@@ -77,28 +79,28 @@ def judge(
     (5, 0.6)
 
     Args:
-        epochs: the losses of each update, an array for each epoch of the warm-up so far.
-        state: of the judgement an epoch before; None: there was none.
+        epochs: the losses of each update, one array for each epoch of the warm-up so far.
+        state: of the previous epoch's judgement; None if there is none.
         seed: of the random subsets.
 
-    The fit is the authors', not the one of the largest marginal likelihood that scikit-learn finds:
-    100 steps of Adam an epoch from where the last ones ended, which cannot follow losses that
-    explode. The largest likelihood explains a loss of 10,000 by as much noise and then is sure of
+    The fit is the authors': 100 Adam steps per epoch that start from the last epoch's result. They
+    cannot follow losses that explode, which helps. The largest marginal likelihood, which
+    scikit-learn would find, explains a loss of 10,000 by equally large noise and is then certain of
     nothing: on recorded warm-ups it withdrew its votes in the epochs where the loss diverged. The
-    price: from the authors' first noise of 0.001 the noise is underestimated in the first epochs.
+    price: the authors' noise starts at 0.001 and is underestimated in the first epochs.
 
-    Differs from the paper: losses in the same 96th of the axis enter the posterior as their mean
-    with its share of the noise (the kernel's length is 19 such parts).
+    Differs from the paper: the posterior uses the mean of all losses in the same 96th of the axis,
+    with the noise divided by their number (the kernel's length scale is 19 such parts).
 
     Reference: Kim et al., "Automated Learning Rate Scheduler for Large-batch Training",
-    arXiv 2107.05855, section 3 and algorithm 1.
+    arXiv:2107.05855, section 3 and algorithm 1.
     """
     x, y = _points(epochs)
     if not len(y):
         return Judgement(0, (), None, None, None if state is None else list(state))
     generator = np.random.default_rng([seed, len(epochs)])
     fit, posteriors = _Fit(state), []
-    with _threads().limit(limits=1):  # more wait for each other: the matrices are small
+    with _threads().limit(limits=1):  # matrices are small: more threads wait for each other
         amplitude, noise, center = fit.run(*_subset(x, y, _MOST_TO_FIT, generator), y.mean())
         for _ in range(TESTS):
             some_x, some_y = _subset(x, y, _MOST_TO_PREDICT, generator)
@@ -115,15 +117,18 @@ def judge(
 
 @functools.cache
 def _threads():
-    """The threads of the linear algebra libraries; scikit-learn brings the package."""
-    import scipy.linalg  # noqa: F401  so that its library is there
+    """Returns the control of the linear algebra libraries' threads.
+
+    scikit-learn depends on threadpoolctl, so it is installed.
+    """
+    import scipy.linalg  # noqa: F401  so that its library is loaded
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
 def _points(epochs) -> tuple[np.ndarray, np.ndarray]:
-    """The places and values of all losses that are finite."""
+    """Returns the places and values of all finite losses."""
     x = [number + np.arange(len(losses)) / len(losses) for number, losses in enumerate(epochs)]
     x = np.concatenate([*x, []]) / max(len(epochs), 1)
     y = np.concatenate([*epochs, []]).astype(np.float64)
@@ -139,7 +144,7 @@ def _subset(x, y, most: int, generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Fit:
-    """The hyper-parameters' raw values and Adam's moments, kept from epoch to epoch."""
+    """Fits the hyper-parameters; keeps their raw values and Adam's moments between epochs."""
 
     def __init__(self, state):
         first_noise = math.log(math.expm1(_FIRST_NOISE - _LEAST_NOISE))
@@ -152,11 +157,11 @@ class _Fit:
         return [float(v) for v in (*self._raw[:2], *self._first, *self._second, self._done)]
 
     def run(self, x, y, mean: float) -> tuple[float, float, float]:
-        """Amplitude, noise and mean after the steps of one epoch, which begin at `mean`."""
+        """Makes the steps of one epoch, starting at `mean`; returns amplitude, noise and mean."""
         from sklearn.gaussian_process.kernels import RBF
 
-        # The length scale is fixed: the eigenvectors of the correlations diagonalise all matrices
-        # that any amplitude and noise give, so that a step costs no more than vectors do.
+        # The length scale is fixed. So the eigenvectors of the correlation matrix diagonalize the
+        # covariance for any amplitude and noise, and a step costs only vector operations.
         variances, directions = np.linalg.eigh(RBF(LENGTH_SCALE)(x[:, None]))
         y, ones = directions.T @ y, directions.sum(axis=0)
         self._raw[2] = float(mean)
@@ -169,7 +174,7 @@ class _Fit:
         return amplitude, noise + _LEAST_NOISE
 
     def _step(self, variances, y, ones) -> None:
-        """A step of Adam down the negative logarithm of the marginal likelihood."""
+        """Makes one Adam step on the negative log marginal likelihood."""
         amplitude, noise = self._positive()
         precision = 1.0 / (amplitude * variances + noise)
         weights = precision * (y - self._raw[2] * ones)
@@ -182,7 +187,7 @@ class _Fit:
         )
         self._done += 1
         corrections = [1 - decay**self._done for decay in _DECAYS]
-        for i, slope in enumerate(gradient):  # plain numbers: arrays of three cost more
+        for i, slope in enumerate(gradient):  # plain numbers: arrays of three are slower
             self._first[i] = _DECAYS[0] * self._first[i] + (1 - _DECAYS[0]) * slope
             self._second[i] = _DECAYS[1] * self._second[i] + (1 - _DECAYS[1]) * slope * slope
             root = math.sqrt(self._second[i] / corrections[1])
@@ -190,7 +195,7 @@ class _Fit:
 
 
 def _posterior(x, y, amplitude: float, noise: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Mean and deviation of the noise-free process on the grid, and the largest P(f_i < f_last)."""
+    """Returns the noise-free posterior's mean and deviation on the grid, max P(f_i < f_last)."""
     from scipy.linalg import solve_triangular
     from scipy.special import ndtr
     from sklearn.gaussian_process import GaussianProcessRegressor
@@ -200,7 +205,7 @@ def _posterior(x, y, amplitude: float, noise: float) -> tuple[np.ndarray, np.nda
     kernel = ConstantKernel(amplitude) * RBF(LENGTH_SCALE)
     process = GaussianProcessRegressor(kernel, alpha=noise / counts, optimizer=None)
     process.fit(x[:, None], y)
-    # Its whole covariance would cost most of the time; only that with the last place is needed.
+    # Only the covariance with the last place is needed; the whole would take most of the time.
     grid = GRID[:, None]
     across = kernel(grid, x[:, None])
     mean = across @ process.alpha_
@@ -213,7 +218,7 @@ def _posterior(x, y, amplitude: float, noise: float) -> tuple[np.ndarray, np.nda
 
 
 def _binned(x, y) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The means of places and values in each 96th of the axis, and how many there are."""
+    """Returns the mean place and value of the losses in each 96th of the axis, and their number."""
     bins = np.minimum((x * _BINS).astype(int), _BINS - 1)
     counts = np.bincount(bins, minlength=_BINS)
     used = counts > 0

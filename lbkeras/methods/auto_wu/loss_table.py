@@ -1,4 +1,4 @@
-"""The table of each update's loss where one replica computes it, and what others share of it."""
+"""The table of each update's loss on one replica, and the base of the one for several replicas."""
 
 import keras
 import numpy as np
@@ -8,14 +8,14 @@ from lbkeras.keras_internals import jax_state
 from lbkeras.keras_internals.model import loss_metric
 
 CAPACITY = 4096  # losses between two readings
-_NAME = "losses of updates"  # under which a model carries them on JAX
+_NAME = "losses of updates"  # key of the model's state on JAX
 
 
 class LossTable:
-    """`StepLosses` of one replica.
+    """`StepLosses` for one replica.
 
     Args:
-        model: as there.
+        model: as for `StepLosses`.
     """
 
     def __init__(self, model):
@@ -31,14 +31,16 @@ class LossTable:
 
     @property
     def variables(self) -> list:
-        """What a checkpoint has to hold: the losses since the last reading, and their number."""
+        """What a checkpoint has to save: the losses since the last reading, and their number."""
         return [self._rows, self._count]
 
     def read(self) -> np.ndarray:
-        """The losses since the last reading, float32; all workers must call it at the same update.
+        """Returns the losses since the last reading as float32, and forgets them.
+
+        All workers must call it at the same update.
 
         Raises:
-            RuntimeError: more updates than rows have passed since.
+            RuntimeError: if there were more updates than the table has rows.
         """
         count, losses = self._read_all()
         if count > CAPACITY:
@@ -56,12 +58,12 @@ class LossTable:
         self._count.assign(0)
 
     def detach(self) -> None:
-        """Stops listening."""
+        """Stops recording."""
         _remove(self._model)
         jax_state.drop(self._model, _NAME)
 
     def _write(self, loss) -> None:
-        """In the train step: adds a row."""
+        """Adds a row; called in the train step."""
         row = ops.minimum(self._count.value, CAPACITY - 1)
         value = ops.reshape(ops.cast(loss, "float32"), (1,))
         self._rows.assign(ops.slice_update(self._rows.value, [row], value))
@@ -91,7 +93,7 @@ class LossTable:
 
 
 def _remove(model) -> None:
-    """Takes away what an instance put there, also one whose `fit` broke off."""
+    """Removes the hooks of any earlier instance, including one whose `fit` was interrupted."""
     listening = vars(loss_metric(model)).pop("update_state", None)
     vars(model).pop("test_step", None)
     if listening is not None:

@@ -1,4 +1,4 @@
-"""The plan of a run with AutoWU: the learning rates if its test never stops the warm-up."""
+"""The plan of a run with AutoWU: the learning rates if its test never ends the warm-up early."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from lbkeras.planning.plan import Plan
 from lbkeras.planning.recipes import curve_plan
 from lbkeras.schedules.curve import Curve, Segment
 
-PATIENCE = 3  # positive epochs, one after the other, that stop a warm-up
+PATIENCE = 3  # positive epochs in a row that end the warm-up
 DECAYS = ("cosine", "constant_then_cosine")
 
 
@@ -24,36 +24,37 @@ def auto_wu_plan(
     decay: str = "cosine",
     cooldown_fraction: float = 0.2,
 ) -> Plan:
-    """Exponential warm-up over half of the training, then decay to zero: AutoWU's longest warm-up.
+    """Returns AutoWU's plan: the longest exponential warm-up, then decay to zero.
 
-    With W = max_warmup_fraction · epochs the learning rate is, before W,
+    With W = max_warmup_fraction · epochs, the learning rate before W is
 
         min_learning_rate · (max_learning_rate / min_learning_rate)^(epoch / W)
 
-    `lbkeras.callbacks.AutoWU` follows the plan and, where the loss has passed its minimum, goes
-    over to the decay early and from a smaller learning rate (`decay_from`).
+    `lbkeras.callbacks.AutoWU` follows the plan. Once the loss has passed its minimum, it starts the
+    decay early and from a smaller learning rate (`decay_from`).
 
     >>> plan = auto_wu_plan(epochs=120, batch_size=4096, momentum=0.9, num_examples=1_281_167)
     >>> [float(f"{plan.learning_rate(epoch):.3g}") for epoch in (0, 30, 60, 90, 120)]
     [1e-05, 0.00316, 1.0, 0.5, 0.0]
 
     Args:
-        epochs: length of the training; the warm-up must last 3 of them, so 6 with half of it.
-        batch_size: global batch size, examples an update.
+        epochs: length of the training; the longest warm-up must last at least 3 epochs, so at
+            least 6 with the default fraction.
+        batch_size: global batch size, in examples per update.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
+        num_examples: examples per epoch.
         min_learning_rate: at epoch 0, above 0.
         max_learning_rate: at the end of the longest warm-up, above `min_learning_rate`.
-        max_warmup_fraction: the longest warm-up as a part of the training, in (0, 1).
-        decay: `"cosine"` at once, or `"constant_then_cosine"`.
-        cooldown_fraction: the last part of the training, where the latter decays; at most what the
-            longest warm-up leaves.
+        max_warmup_fraction: length of the longest warm-up as a fraction of the training, in (0, 1).
+        decay: `"cosine"`, which begins at once, or `"constant_then_cosine"`.
+        cooldown_fraction: last fraction of the training, in which `"constant_then_cosine"` decays;
+            above 0 and below 1 − max_warmup_fraction.
 
     Raises:
-        UserError: an argument is out of its range, or the warm-up is too short to decide anything.
+        UserError: if an argument is out of range, or if the warm-up is too short for a decision.
 
     Reference: Kim et al., "Automated Learning Rate Scheduler for Large-batch Training",
-    arXiv 2107.05855, section 3.
+    arXiv:2107.05855, section 3.
     """
     epochs = checks.integer("epochs", epochs, minimum=1)
     low = checks.positive("min_learning_rate", min_learning_rate)
@@ -67,7 +68,7 @@ def auto_wu_plan(
     if warmup < PATIENCE:
         raise UserError(
             f"epochs: expected at least {_least_epochs(fraction)} (AutoWU needs {PATIENCE} epochs "
-            f"of warm-up to decide, which may take {fraction:g} of the training), received {epochs}"
+            f"of warm-up, at most {fraction:g} of the training, to decide), received {epochs}"
         )
     segments = [Segment(0, warmup, low, high, "exponential")]
     if decay == "constant_then_cosine":
@@ -88,9 +89,10 @@ def auto_wu_plan(
 
 
 def decay_from(curve: Curve, epoch: float, learning_rate: float) -> Curve:
-    """The curve whose warm-up stops at `epoch`, and whose decay begins there at `learning_rate`.
+    """Returns the curve whose warm-up stops at `epoch` and whose decay starts at `learning_rate`.
 
-    The decay ends where it ended, and what was constant before it stays so until then.
+    The decay still ends at the same epoch. With `"constant_then_cosine"` the learning rate stays
+    constant until the cooldown, as in the plan.
 
     >>> plan = auto_wu_plan(epochs=20, batch_size=32, momentum=0.9, num_examples=320)
     >>> curve = decay_from(plan.curve, epoch=6, learning_rate=0.01)
@@ -99,7 +101,7 @@ def decay_from(curve: Curve, epoch: float, learning_rate: float) -> Curve:
 
     Args:
         curve: of an `auto_wu_plan`.
-        epoch: inside the warm-up, or its end.
+        epoch: inside the warm-up or at its end.
         learning_rate: above 0.
     """
     warmup, *decay = curve.segments
@@ -113,6 +115,6 @@ def decay_from(curve: Curve, epoch: float, learning_rate: float) -> Curve:
 
 
 def _least_epochs(fraction: float) -> int:
-    """The fewest epochs of which `fraction` are enough to decide."""
+    """Returns the fewest epochs for which `fraction` of them suffices for a decision."""
     least = int(PATIENCE / fraction)
     return next(epochs for epochs in range(least, least + 3) if fraction * epochs >= PATIENCE)

@@ -1,4 +1,4 @@
-"""The picture of a run with AutoWU: what its test saw, where it stopped, the learning rate."""
+"""The plot of a run with AutoWU: what its test saw, where the warm-up ended, the learning rate."""
 
 import math
 from typing import Any
@@ -11,10 +11,10 @@ _KEYS = ("epochs", "warmup_epochs", "peak_learning_rate", "learning_rate", "loss
 
 
 def read_auto_wu(run: RunFolder) -> dict[str, Any] | None:
-    """What AutoWU wrote into a run's folder, or None without it.
+    """Returns what AutoWU wrote to a run's folder; None if it wrote nothing.
 
     Raises:
-        UserError: the file is malformed.
+        UserError: if the file is malformed.
     """
     path = run.path / "auto_wu.json"
     if not path.exists():
@@ -27,12 +27,12 @@ def read_auto_wu(run: RunFolder) -> dict[str, Any] | None:
 
 
 def draw_auto_wu(axes, content: dict[str, Any], history, colors) -> None:
-    """Losses, the Gaussian process of the last test and the end of the warm-up; learning rate.
+    """Draws the losses, the last test's Gaussian process, the warm-up's end and the learning rate.
 
     Args:
         axes: of matplotlib; gets a second y axis for the learning rate.
         content: what `read_auto_wu` returns.
-        history: the run's rows, whose `loss` goes on where the warm-up has ended.
+        history: the run's rows; their `loss` continues the curve after the warm-up.
         colors: of the losses, the Gaussian process and the learning rate.
     """
     of_losses, of_process, of_rate = colors
@@ -92,7 +92,10 @@ def _finite(x, y) -> tuple[list, list]:
 
 
 def _top(losses: list[float]) -> float | None:
-    """Leaves out what explodes: twice the loss that the first updates have."""
+    """Returns the upper limit of the y axis: at most twice the loss of the first updates.
+
+    Losses that explode are cut off.
+    """
     if not losses:
         return None
     first = sorted(losses[: max(1, len(losses) // 20)])

@@ -1,4 +1,4 @@
-"""The loss of each update, which Keras' logs hold only as the running mean of an epoch."""
+"""The loss of each update; Keras' logs hold only its running mean over an epoch."""
 
 import keras
 
@@ -6,15 +6,16 @@ from lbkeras.methods.auto_wu.loss_table import LossTable
 
 
 class StepLosses(LossTable):
-    """Writes a compiled model's loss into a table on the device at each update, in the train step.
+    """Records the loss of each update of a compiled model in a table on the device.
 
-    It listens where Keras' train step and `micro_batch_train_step` hand the batch's loss to the
-    metric "loss": the mean over the whole batch, of all replicas, with what regularizers and layers
-    add. Evaluation is left out. Works with any `steps_per_execution` and strategy; costs a few
-    scalar operations and the copy of 16 KB an update, less than 50 microseconds.
+    It hooks into the call by which Keras' train step and `micro_batch_train_step` pass the batch's
+    loss to the metric "loss". This is the mean over the whole batch on all replicas, including the
+    losses of regularizers and layers. Evaluation is not recorded. Works with any
+    `steps_per_execution` and strategy. Costs a few scalar operations and a copy of 16 KB per
+    update, less than 50 microseconds.
 
-    Call `read` at least every 2,048 updates, `clear` when an epoch begins, and `detach` when
-    training ends, which leaves the model as it was.
+    Call `read` at least every 2,048 updates, `clear` when an epoch begins and, when training ends,
+    `detach`, which restores the model's methods.
 
     Args:
         model: compiled, with Keras' own train step (or one that calls it).

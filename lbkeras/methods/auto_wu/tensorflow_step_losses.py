@@ -1,4 +1,4 @@
-"""The table of each update's loss with the replicas of `tf.distribute`."""
+"""The table of each update's loss on the replicas of `tf.distribute`."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +7,7 @@ from lbkeras.methods.auto_wu.loss_table import CAPACITY, LossTable
 
 
 class ReplicaStepLosses(LossTable):
-    """`StepLosses` for TensorFlow: each replica writes its own, read as their sum."""
+    """`StepLosses` for TensorFlow: each replica writes its share of the loss; `read` sums them."""
 
     def _make_variables(self) -> None:
         strategy = self._model.distribute_strategy
@@ -30,7 +30,7 @@ class ReplicaStepLosses(LossTable):
         return count, np.asarray(tf.convert_to_tensor(self._rows))[:, 0]
 
     def _write(self, loss) -> None:
-        """In a replica, in the graph: adds a row, which is averaged over replicas when read."""
+        """Adds a row, in a replica's graph; reading it averages over replicas."""
         row = tf.minimum(tf.convert_to_tensor(self._count), CAPACITY - 1)
         value = tf.stack([tf.cast(loss, tf.float32)]) / self._replicas
         self._rows.assign(tf.tensor_scatter_nd_update(self._rows, [[row]], [value]))

@@ -1,1 +1,1 @@
-"""Batch-norm statistics: of ghosts, of the last batch, recomputed, averaged over replicas."""
+"""Batch-norm statistics: of ghosts, of the last batch, recomputed, or averaged over replicas."""

@@ -1,4 +1,4 @@
-"""Batch-norm statistics under several replicas: their mean is what is evaluated and saved."""
+"""Batch-norm statistics on several replicas: their mean is evaluated and saved."""
 
 import keras
 
@@ -6,19 +6,19 @@ from lbkeras.distribution.replica_average import average_over_replicas
 
 
 class AverageStatistics(keras.callbacks.Callback):
-    """Averages moving statistics over the replicas before each evaluation and at an epoch's end.
+    """Averages moving statistics over the replicas before each evaluation and at each epoch's end.
 
-    Under a strategy of several replicas a batch normalisation that is not synchronized keeps other
-    moving statistics in each replica, from that replica's part of the batches; Keras evaluates each
+    Under a strategy with several replicas, a batch norm that is not synchronized keeps separate
+    moving statistics on each replica, from that replica's part of the batches. Keras evaluates each
     replica with its own and saves those of the first. With this callback
 
         moving_r <- (1/R) sum_s moving_s    for replicas r, s = 1..R
 
-    so that evaluating under the strategy equals evaluating the saved model on one device. The
-    variance within replicas is averaged, the variance between their means is not in it (as in
-    tf.keras 2). Layers with `synchronized=True`, Keras' and lbkeras', have nothing to mend and are
-    left as they are, bit for bit. Put it in front of callbacks that save. Logs nothing; costs an
-    all-reduce of the non-trainable variables an epoch, nothing on one device.
+    so evaluating under the strategy equals evaluating the saved model on one device. The moving
+    variance is the average variance within replicas; it leaves out the variance between their means
+    (as in tf.keras 2). Layers with `synchronized=True`, Keras' and lbkeras', need no fix and stay
+    bit for bit the same. Put it before callbacks that save. Logs nothing. Costs an all-reduce of
+    the non-trainable variables per epoch, nothing on one device.
     """
 
     def on_test_begin(self, logs=None):

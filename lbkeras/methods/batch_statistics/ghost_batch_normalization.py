@@ -1,4 +1,4 @@
-"""Batch normalisation over small parts of a large batch."""
+"""Batch normalization over small parts of a large batch."""
 
 import math
 from typing import Any
@@ -15,63 +15,65 @@ from lbkeras.methods.batch_statistics import moments
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class GhostBatchNormalization(keras.layers.BatchNormalization):
-    """Batch normalisation of each ghost batch, a small part of the batch, by its own statistics.
+    """Batch normalization of each ghost batch, a small part of the batch, by its own statistics.
 
     In training, for each ghost batch i of `ghost_batch_size` consecutive examples and each channel,
 
         y = gamma · (x - mean_i) / sqrt(variance_i + epsilon) + beta
 
-    with the biased variance. A batch that the size does not divide is cut into
-    `ceil(batch / ghost_batch_size)` ghosts whose sizes differ by at most one, as
-    `numpy.array_split` cuts: no example is left out and no ghost is tiny. A batch of at most one
-    ghost is plain batch normalisation. In inference the layer is plain batch normalisation with the
-    moving statistics, for any batch size.
+    with the biased variance. A batch is cut into `ceil(batch / ghost_batch_size)` ghosts. If
+    `ghost_batch_size` does not divide it, their sizes differ by at most one, as with
+    `numpy.array_split`: no example is left out and no ghost is tiny. If the whole batch fits into
+    one ghost, this is plain batch normalization. In inference the layer is plain batch
+    normalization with the moving statistics, for any batch size.
 
-    Moving statistics take in every ghost in order, as k small batches would (with momentum m,
-    Keras' `momentum`, which is 1 - η in the paper), the variance likewise:
+    The moving statistics are updated with every ghost in order, as by k small batches. With m as
+    Keras' `momentum` (1 - η in the paper), and likewise for the variance:
 
         moving_mean <- m^k · moving_mean + sum_i (1 - m) · m^(k-i) · mean_i,   i = 1..k
 
     Args:
-        ghost_batch_size: examples that are normalised together, at least 1; 32 to 256 in the
-            literature. Smaller ones regularise more.
-        axis: of the channels, not 0. Default: the last one.
-        moving_statistics: "sequential", the formula above: the memory is that of small-batch
-            training, about `ghost_batch_size / (1 - m)` examples, which for many ghosts may be less
-            than the batch; "mean": one update a step with the mean over the ghosts,
-            `m · moving_mean + (1 - m) · sum_i mean_i / k`, so the memory is counted in steps.
-        synchronized: TensorFlow under `tf.distribute`. False (default): each replica cuts its own
-            share of the batch and keeps its own moving statistics, of which Keras saves the first
-            replica's. True: ghosts larger than a share of b examples span groups of at most
-            `ghost_batch_size / b` replicas, as equal as possible, up to all of them (then this is
-            Keras' synchronized batch norm), and the moving statistics take in the ghosts of all
-            replicas and are the same everywhere. Costs an all-reduce of 3 numbers a channel, or,
-            where ghosts span replicas or the graph does not know the batch size, two of 2 numbers a
-            channel and ghost. Where the graph knows it, replicas must get equally many examples.
-        **kwargs: all others of `keras.layers.BatchNormalization` (momentum 0.99, epsilon 1e-3,
-            center, scale, initializers, regularizers, constraints, name, dtype); `renorm` is not
-            supported.
+        ghost_batch_size: number of examples that are normalized together, at least 1; 32 to 256 in
+            the literature. Smaller ghosts regularize more.
+        axis: of the channels, not 0. Default: the last axis.
+        moving_statistics: "sequential" uses the formula above. The averages then remember about
+            `ghost_batch_size / (1 - m)` examples, as in small-batch training; with many ghosts this
+            may be less than the batch. "mean" makes one update per step with the mean over the
+            ghosts, `m · moving_mean + (1 - m) · sum_i mean_i / k`, so the memory is counted in
+            steps.
+        synchronized: for TensorFlow under `tf.distribute`. False (default): each replica cuts its
+            own share of the batch and keeps its own moving statistics; Keras saves those of the
+            first replica. True: ghosts larger than a share of b examples span groups of at most
+            `ghost_batch_size / b` replicas, as equal as possible, up to all replicas (this is then
+            Keras' synchronized batch norm). The moving statistics are updated with the ghosts of
+            all replicas and are the same everywhere. Costs an all-reduce of 3 numbers per channel.
+            If ghosts span replicas, or if the graph does not know the batch size, it costs two
+            all-reduces of 2 numbers per channel and ghost. If the graph knows the batch size,
+            replicas must get equally many examples.
+        **kwargs: all other arguments of `keras.layers.BatchNormalization` (momentum 0.99, epsilon
+            1e-3, center, scale, initializers, regularizers, constraints, name, dtype); `renorm` is
+            not supported.
 
     Shapes: `(batch, ..., channels)`, or the channels at `axis`, of rank 2 or more; the output has
     the input's shape. A boolean mask of one dimension less, as recurrent layers use, leaves
-    positions out of the statistics; a ghost without any leaves its share of the moving statistics
-    as they were. Statistics are computed in float32 at least.
+    positions out of the statistics. For a ghost without any position left, the moving statistics
+    keep their old values with that ghost's weight. Statistics are computed in float32 at least.
 
-    Cost: a training step takes about as long as `keras.layers.BatchNormalization`'s or less, except
-    for inputs `(batch, features)` with uneven ghosts or a batch size that the graph does not know:
-    there one to three times as long (`tools/bench_ghost_batch_normalization.py`, on CPU). On an
-    NVIDIA H200 with JAX it took 0.90 to 1.02 times as long for images, 1.29 to 1.38 times for
-    inputs (4096, 512).
+    Cost: a training step takes about as long as with `keras.layers.BatchNormalization`, or less.
+    Inputs `(batch, features)` with uneven ghosts, or with a batch size that the graph does not
+    know, take one to three times as long (`tools/bench_ghost_batch_normalization.py`, on CPU). On
+    an NVIDIA H200 with JAX a step took 0.90 to 1.02 times as long for images, and 1.29 to 1.38
+    times for inputs (4096, 512).
 
     Raises:
-        UserError: `ghost_batch_size` no integer of at least 1, unknown `moving_statistics`,
-            `renorm=True`, a `momentum` outside of [0, 1] or a negative `epsilon`, channels on the
-            batch axis, `synchronized=True` without TensorFlow.
+        UserError: if `ghost_batch_size` is not an integer of at least 1, `moving_statistics` is
+            unknown, `momentum` is outside of [0, 1], `epsilon` is negative, or the channels are on
+            the batch axis; for `renorm=True`, and for `synchronized=True` without TensorFlow.
 
-    Differs from the paper: its authors' code cuts a batch that the ghosts do not divide into chunks
-    of which the last may be small. Other projects update the moving statistics at the rate
-    (1 - m) / k for each ghost (mosaicml/composer), or once, with the mean and the variance of the
-    whole batch (init2winit); see `moving_statistics`.
+    Differs from the paper: if the ghost size does not divide the batch, the authors' code cuts it
+    into chunks of which the last may be small. Other projects update the moving statistics for each
+    ghost at the rate (1 - m) / k (mosaicml/composer), or once, with mean and variance of the whole
+    batch (init2winit); see `moving_statistics`.
 
     Example:
 
@@ -95,7 +97,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             raise UserError("renorm: expected False, received True")
         if checks.flag("synchronized", synchronized) and keras.backend.backend() != "tensorflow":
             raise UserError(
-                "synchronized: expected False, as tf.distribute is TensorFlow's, received True "
+                "synchronized: expected False, as tf.distribute needs TensorFlow, received True "
                 f"on the {keras.backend.backend()} backend"
             )
         if moving_statistics not in ("sequential", "mean"):
@@ -126,8 +128,8 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         context = replica_context() if self.synchronized else None
         ghosts, groups = self._cut(shape[0], context)
 
-        # Equal ghosts are reduced in one go. Otherwise examples come first and are then pooled to
-        # ghosts: the large tensor is never cut, only the small one (examples, channels).
+        # Equal ghosts are reduced at once. Otherwise each example is reduced, and then examples are
+        # pooled to ghosts, so that only the small tensor (examples, channels) is cut.
         equal = _known(shape[0], ghosts) and shape[0] % ghosts == 0
         units = ghosts if equal else shape[0]
         axis = self.axis % len(shape)
@@ -171,7 +173,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         }
 
     def _cut(self, batch, context):
-        """`(ghosts in this replica's batch, groups of replicas)`; a group shares its ghosts."""
+        """Returns `(ghosts per replica, groups of replicas)`; a group shares its ghosts."""
         if context is None:
             return _at_least_1(-(-batch // self.ghost_batch_size)), 1
         size = context.num_replicas_in_sync
@@ -186,7 +188,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         return ghosts, -(-size // replicas_in_ghost)
 
     def _over_replicas(self, mean, variance, count, ghosts, groups, context):
-        """Updates the moving statistics; the statistics by which this replica normalises."""
+        """Updates the moving statistics; returns `(mean, variance)` for this replica's ghosts."""
         if context is None:
             self._update(mean, variance, count, 0, ghosts)
             return mean, variance
@@ -208,7 +210,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
         return mean[group], variance[group]
 
     def _update(self, mean, variance, count, first, total, context=None):
-        """Takes the ghosts number `first` and following of `total` into the moving statistics."""
+        """Updates the moving statistics with the ghosts from number `first` on, of `total`."""
         if self.moving_statistics == "mean":
             weights = (1.0 - self.momentum) / ops.cast(total, mean.dtype)
         else:
@@ -227,12 +229,12 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
 
 def check_ghost_batch_size(value) -> int:
-    """`value` as an int of at least 1, or a UserError."""
+    """Returns `value` as an int of at least 1, or raises a UserError."""
     return checks.integer("ghost_batch_size", value, minimum=1)
 
 
 def _places(batch, ghosts):
-    """The ghost of each example: the first `batch % ghosts` ghosts have one example more."""
+    """Returns each example's ghost; the first `batch % ghosts` ghosts have one example more."""
     size, larger = batch // ghosts, batch % ghosts
     example = ops.arange(batch)
     rest = example - larger * (size + 1)
@@ -240,7 +242,7 @@ def _places(batch, ghosts):
 
 
 def _known(*numbers) -> bool:
-    """Whether these are Python numbers, not tensors of the graph."""
+    """Whether these are Python numbers, not tensors in the graph."""
     return all(isinstance(number, int) for number in numbers)
 
 

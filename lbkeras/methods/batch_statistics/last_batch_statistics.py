@@ -1,4 +1,4 @@
-"""Batch normalisation without moving averages, for any model."""
+"""Batch normalization without moving averages, for any model."""
 
 import keras
 
@@ -7,20 +7,20 @@ from lbkeras.keras_internals.model import layers as nested_layers
 
 
 class LastBatchStatistics(keras.callbacks.Callback):
-    """Evaluates with the batch statistics of the last update in place of moving averages.
+    """Evaluates with the batch statistics of the last update instead of moving averages.
 
-    Sets the momentum of every batch normalisation to 0, so that with `AverageStatistics` behind it
-    and R replicas
+    Sets the momentum of every batch norm to 0. With `AverageStatistics` after it and R replicas,
 
         moving_mean = sum_r mean_r / R,   moving_variance = sum_r variance_r / R
 
-    of the last update's batch, whenever the model is evaluated or saved. After few, large steps
+    of the last update's batch whenever the model is evaluated or saved. After few, large steps,
     moving averages lag behind the weights; the statistics of one large batch do not. Training
-    itself does not change. Of ghosts the mean over all of the batch's counts, of micro-batches the
-    last. Logs nothing and costs nothing. The model keeps the momentum of 0.
+    itself does not change. With ghost batch norm the mean over the batch's ghosts is used, with
+    micro-batches the statistics of the last one. Logs nothing and costs nothing. The model keeps
+    the momentum of 0.
 
     Raises:
-        UserError: a model without batch normalisation.
+        UserError: if the model has no batch norm.
 
     Differs from the paper: none known.
 
@@ -33,7 +33,7 @@ class LastBatchStatistics(keras.callbacks.Callback):
     >>> model.layers[0].moving_mean.numpy(), model.layers[0].moving_variance.numpy()
     (array([2.], dtype=float32), array([1.], dtype=float32))
 
-    Reference: Akiba, Suzuki, Fukuda, arXiv 1711.04325, "Batch normalization without moving
+    Reference: Akiba, Suzuki, Fukuda, arXiv:1711.04325, "Batch normalization without moving
     averages".
     """
 
@@ -46,10 +46,10 @@ class LastBatchStatistics(keras.callbacks.Callback):
         ]
         if not layers:
             raise UserError(
-                "LastBatchStatistics: expected a model with batch normalisation, received "
+                "LastBatchStatistics: expected a model with batch normalization, received "
                 f"{model.name!r} without"
             )
         for layer in layers:
             layer.momentum = 0.0
-            if hasattr(layer, "moving_statistics"):  # of ghosts: their mean, not the last ghost's
+            if hasattr(layer, "moving_statistics"):  # ghosts: their mean, not the last ghost's
                 layer.moving_statistics = "mean"

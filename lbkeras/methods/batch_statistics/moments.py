@@ -1,4 +1,4 @@
-"""Means and biased variances of parts of a batch, and of what the parts make together."""
+"""Means and biased variances of parts of a batch, and of groups of these parts."""
 
 from keras import ops
 
@@ -7,7 +7,7 @@ from lbkeras.errors import UserError
 
 
 def broadcast_mask(mask, inputs):
-    """Keras' mask, one rank less than the inputs, as a boolean tensor of the inputs' shape."""
+    """Returns Keras' mask, which has one dimension less, as booleans of the inputs' shape."""
     if len(mask.shape) != len(inputs.shape) - 1:
         raise UserError(
             f"mask: expected one dimension less than the inputs' shape {tuple(inputs.shape)}, "
@@ -17,11 +17,11 @@ def broadcast_mask(mask, inputs):
 
 
 def plain_moments(x, axes):
-    """`(mean, variance)` over `axes` of all values.
+    """Returns `(mean, variance)` of all values over `axes`.
 
-    The variance is `E[(x - c)²] - (mean - c)²`, with the mean as a constant c: the same number,
-    and the same derivatives of every order, but its gradient takes no sum over x a second time, as
-    that of `ops.moments` on JAX does.
+    The variance is computed as `E[(x - c)²] - (mean - c)²`, with the mean as a constant c. This has
+    the same value and the same derivatives of every order, but its gradient needs no second sum
+    over x, unlike that of `ops.moments` on JAX.
     """
     if all(x.shape[axis] == 1 for axis in axes):  # single values
         mean = ops.squeeze(x, axes)
@@ -33,9 +33,9 @@ def plain_moments(x, axes):
 
 
 def masked_moments(x, mask, axes):
-    """`(mean, variance, count)` over `axes` of the values where `mask`, of x's shape, is true.
+    """Returns `(mean, variance, count)` over `axes` of the values where `mask` is true.
 
-    Where nothing is counted, mean and variance are 0.
+    `mask` has x's shape. Where the count is 0, mean and variance are 0.
     """
     weights = ops.cast(mask, x.dtype)
     count = ops.sum(weights, axes, keepdims=True)
@@ -47,15 +47,15 @@ def masked_moments(x, mask, axes):
 
 
 def pooled_moments(mean, variance, count, add, spread):
-    """`(mean, variance, count)` of groups, exactly, from those of their members.
+    """Returns the exact `(mean, variance, count)` of groups from those of their members.
 
-    The mean of all values is the weighted mean of the means, their variance the weighted mean of
-    `variance_i + (mean_i - mean)²`: no difference of large numbers, unlike E[x²] - E[x]².
+    The mean of all values is the weighted mean of the means. Their variance is the weighted mean of
+    `variance_i + (mean_i - mean)²`, which avoids the difference of large numbers in E[x²] - E[x]².
 
     Args:
         mean, variance: of the members, `(members, channels)`.
-        count: values in each member, `(members, 1)` or `(members, channels)`.
-        add: function `(*tensors) -> list` that sums tensors of members over each group.
+        count: number of values in each member, `(members, 1)` or `(members, channels)`.
+        add: function `(*tensors) -> list` that sums members' tensors over each group.
         spread: function that gives each member its group's row.
     """
     total, weighted = add(count, count * mean)
@@ -67,15 +67,15 @@ def pooled_moments(mean, variance, count, add, spread):
 
 
 def check_arguments(axis, arguments: dict) -> None:
-    """Checks what ghost batch norm hands on to Keras' BatchNormalization.
+    """Checks the arguments that ghost batch norm passes on to Keras' BatchNormalization.
 
     Args:
         axis: of the channels.
-        arguments: the others, in which `epsilon` and `momentum` may stand.
+        arguments: the other arguments, possibly with `epsilon` and `momentum`.
 
     Raises:
-        UserError: `axis` is no whole number, `epsilon` no finite number of at least 0, or
-            `momentum` none in [0, 1].
+        UserError: if `axis` is not a whole number, `epsilon` not a finite number of at least 0, or
+            `momentum` not a number in [0, 1].
     """
     checks.integer("axis", axis)
     checks.not_negative("epsilon", arguments.get("epsilon", 0.0))

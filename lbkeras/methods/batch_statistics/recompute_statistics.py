@@ -1,4 +1,4 @@
-"""Batch-norm statistics of the final weights, from a pass over data."""
+"""Recomputes batch-norm statistics for the final weights, in a pass over data."""
 
 import contextlib
 from typing import Any
@@ -14,38 +14,39 @@ from lbkeras.keras_internals.training_pass import training_pass
 def recompute_statistics(model: keras.Model, batches: Any, steps: int | None = None) -> int:
     """Replaces the moving statistics of a model's batch norms by averages over a pass of data.
 
-    With the weights as they are, for the mean and likewise for the variance of each batch norm,
+    With the current weights, the mean of each batch norm (and likewise its variance) becomes
 
         moving_mean = sum_b n_b · mean_b / sum_b n_b
 
     over the batches b of n_b examples. Moving averages mix in statistics of older weights, which
-    hurts after few, large steps, and the statistics of one batch are noisy. The variance is the
-    mean of what training divides by; the variance between batches is not in it.
+    hurts after few, large steps, and the statistics of a single batch are noisy. The variance is
+    the mean of the variances within batches, by which training normalizes; it leaves out the
+    variance between batches.
 
-    In `fit`, before each evaluation:
+    To recompute before each evaluation in `fit`, use
     `keras.callbacks.LambdaCallback(on_test_begin=lambda _: recompute_statistics(model, batches))`.
 
     Args:
-        model: any built `keras.Model`. All its layers of class `keras.layers.BatchNormalization`
-            and subclasses (ghost batch norm: each ghost counts) that are trainable are recomputed,
-            also inside other layers. The model runs in training mode, with dropout if it has some,
-            and shapes the statistics of deeper layers as training does; its weights and all other
-            states stay as they are.
+        model: any built `keras.Model`. Recomputes all trainable layers of class
+            `keras.layers.BatchNormalization` and its subclasses (with ghost batch norm each ghost
+            counts), also inside other layers. The model runs in training mode, including dropout,
+            so that deeper layers get the inputs that they get in training. Its weights and all
+            other states stay as they are.
         batches: an `lbkeras.data.Pipeline`, a batched `tf.data.Dataset`, or any iterable of
             `x`, `(x, y)` or `(x, y, sample_weight)` batches. Use the batch size of training.
-        steps: how many batches to use. Default: all.
+        steps: number of batches to use. Default: all.
 
     Returns:
-        The number of examples that were used.
+        The number of examples used.
 
     Raises:
-        UserError: `model` without trainable batch norm, `batches` without any batch.
+        UserError: if `model` has no trainable batch norm, or `batches` no batch.
 
     Cost: a forward pass over the batches on one device, also for a model under a strategy, and one
-    tracing for each batch shape. A batch norm that a model calls several times in a pass gets the
+    tracing for each batch shape. A batch norm that the model calls several times in a pass gets the
     statistics of its last call.
 
-    Differs from the paper: Akiba et al. use the last batch alone and average over its workers.
+    Differs from the paper: Akiba et al. use only the last batch and average over its workers.
 
     Example:
 
@@ -65,7 +66,7 @@ def recompute_statistics(model: keras.Model, batches: Any, steps: int | None = N
     ]
     if not layers:
         raise UserError(
-            "model: expected a built model with trainable batch normalisation, "
+            "model: expected a built model with trainable batch normalization, "
             f"received {model.name!r} without"
         )
     statistics = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
@@ -77,7 +78,7 @@ def recompute_statistics(model: keras.Model, batches: Any, steps: int | None = N
             for layer in layers:
                 stack.enter_context(_only_this_batch(layer))
             forward = training_pass(model)
-            # A Pipeline is no iterable, but makes one of an epoch.
+            # A Pipeline is not iterable; it makes an iterable for one epoch.
             for step, batch in enumerate(batches.dataset() if _is_pipeline(batches) else batches):
                 if steps is not None and step >= steps:
                     break
@@ -103,9 +104,9 @@ def _is_pipeline(batches) -> bool:
 
 @contextlib.contextmanager
 def _only_this_batch(layer):
-    """Makes a batch norm leave the statistics of one batch alone in its variables."""
+    """Makes the variables of a batch norm hold the statistics of the last batch only."""
     changes = {"momentum": 0.0}
-    if hasattr(layer, "moving_statistics"):  # of ghosts: their mean, not the last ghost's
+    if hasattr(layer, "moving_statistics"):  # ghosts: their mean, not the last ghost's
         changes["moving_statistics"] = "mean"
     before = {name: getattr(layer, name) for name in changes}
     for name, value in changes.items():

@@ -1,4 +1,4 @@
-"""Ghost batch normalisation in place of a model's batch normalisation."""
+"""Replaces a model's batch normalization by ghost batch normalization."""
 
 import keras
 
@@ -10,19 +10,19 @@ from lbkeras.methods.batch_statistics.ghost_batch_normalization import GhostBatc
 def with_ghost_batch_normalization(
     model: keras.Model, ghost_batch_size: int, synchronized: bool = False
 ) -> keras.Model:
-    """A copy of a model whose batch norms normalise each ghost batch by itself.
+    """Returns a copy of a model with ghost batch norms in place of its batch norms.
 
-    Every `keras.layers.BatchNormalization` becomes a `lbkeras.layers.GhostBatchNormalization` of
-    the same name and settings, in nested models too; layers that the model calls several times
-    stay shared. All weights and states are copied, so `predict` gives the same as before.
+    Every `keras.layers.BatchNormalization` becomes a `lbkeras.layers.GhostBatchNormalization` with
+    the same name and settings, in nested models too. Layers that the model calls several times
+    stay shared. All weights and states are copied, so `predict` returns the same as before.
 
     Args:
         model: a built functional or sequential `keras.Model`, for example one of
             `keras.applications`.
-        ghost_batch_size: examples that are normalised together, at least 1.
+        ghost_batch_size: number of examples that are normalized together, at least 1.
         synchronized: whether replicas under `tf.distribute` share ghosts that are larger than
             their part of the batch, and keep the same moving statistics. Default False. Layers
-            that already are synchronized stay so.
+            that are already synchronized stay so.
 
     Returns:
         A new model, compiled with new optimizer state if `model` is compiled. Ghost batch norms
@@ -30,9 +30,10 @@ def with_ghost_batch_normalization(
         there is one.
 
     Raises:
-        UserError: `ghost_batch_size` no integer of at least 1; a model that is not functional or
-            sequential, not built, without batch normalisation, or with `renorm=True`, or with batch
-            norm inside another layer or a subclassed model, where it cannot be replaced.
+        UserError: if `ghost_batch_size` is not an integer of at least 1; if the model is neither
+            functional nor sequential, is not built, or has no batch norm; if a batch norm has
+            `renorm=True` or is inside another layer or a subclassed model, where it cannot be
+            replaced.
 
     Example:
 
@@ -56,7 +57,7 @@ def with_ghost_batch_normalization(
         )
     if not any(_to_replace(layer) for layer in nested_layers(model)):
         raise UserError(
-            f"model: expected one with batch normalisation, received {model.name!r} without"
+            f"model: expected one with batch normalization, received {model.name!r} without"
         )
 
     pairs = []
@@ -71,7 +72,7 @@ def with_ghost_batch_normalization(
     if type(copy) is not type(model):
         raise UserError(
             "model: expected a functional or sequential keras.Model, "
-            f"received {type(model).__name__}, which cannot be made again from inputs and outputs"
+            f"received {type(model).__name__}, which cannot be rebuilt from inputs and outputs"
         )
     for old, new in pairs:
         for part, new_part in zip(nested_layers(old), nested_layers(new), strict=True):
@@ -82,11 +83,11 @@ def with_ghost_batch_normalization(
 
 
 def _ghost(layer, ghost_batch_size, synchronized):
-    """The new layer in place of `layer`: with ghosts, or the same again."""
+    """Returns the layer that replaces `layer`: a ghost batch norm, or a copy of `layer`."""
     if _to_replace(layer):
-        if getattr(layer, "renorm", False):  # Keras has it from 3.14 on
+        if getattr(layer, "renorm", False):  # in Keras since 3.14
             raise UserError(
-                f"model: expected batch normalisation without renorm, received {layer.name!r} with"
+                f"model: expected batch normalization without renorm, received {layer.name!r} with"
             )
         config = keras.layers.BatchNormalization.get_config(layer)
         config["synchronized"] = layer.synchronized or synchronized
@@ -94,16 +95,16 @@ def _ghost(layer, ghost_batch_size, synchronized):
     inside = [x.name for x in nested_layers(layer, include_self=False) if _to_replace(x)]
     if inside:
         raise UserError(
-            "model: expected batch normalisation directly in functional or sequential models, "
+            "model: expected batch normalization directly in functional or sequential models, "
             f"received {inside[0]!r} inside {layer.name!r}, a {type(layer).__name__}"
         )
     if isinstance(layer, keras.layers.Lambda):
-        return layer  # it has no weights, and Keras refuses to make a Python lambda from a config
+        return layer  # has no weights, and Keras refuses to deserialize a Python lambda
     return type(layer).from_config(layer.get_config())
 
 
 def _is_graph(model) -> bool:
-    """Whether the layers of a model are known: functional (then it has outputs) or sequential."""
+    """Whether a model's layers are known: it is sequential, or functional and so has outputs."""
     return isinstance(model, keras.Model) and (
         isinstance(model, keras.Sequential) or getattr(model, "outputs", None) is not None
     )

@@ -1,1 +1,1 @@
-"""Concurrent adversarial learning: training on copies that are made with the weights before."""
+"""Concurrent adversarial learning: also trains on adversarial copies from the previous weights."""

@@ -1,4 +1,4 @@
-"""How many unseen examples a model still tells apart after one step of an adversary."""
+"""Accuracy on unseen examples after one step of an adversary."""
 
 from typing import TYPE_CHECKING
 
@@ -15,28 +15,29 @@ if TYPE_CHECKING:
 
 
 class AdversarialAccuracy(keras.callbacks.Callback):
-    """Logs the accuracy on unseen examples that the fast gradient sign method has moved.
+    """Logs the accuracy on unseen examples perturbed by the fast gradient sign method.
 
         x' = x + epsilon · sign(∇_x L(x; θ))
 
-    with the weights θ and the moving statistics as they are, in inference mode: a white-box attack
-    of one step, without clipping to the range of pixels. It tells how much a small change of every
-    pixel costs; stronger attacks of several steps cost more.
+    with the current weights θ and moving statistics, in inference mode. This is a white-box attack
+    of one step, without clipping to the range of pixels. It shows how much accuracy a small change
+    of every pixel costs; stronger attacks with several steps cost more.
 
-    Logs `val_fgsm_accuracy`, a share of 1, at the end of epochs that are measured. Put it before
-    callbacks that store logs. With several replicas or workers each computes the same, on one
-    device. Costs two forward and one backward pass over the examples.
+    Logs `val_fgsm_accuracy`, in [0, 1], at the end of the epochs that are measured. Put it before
+    callbacks that store logs. With several replicas or workers, each computes the same on one
+    device. Costs two forward passes and one backward pass over the examples.
 
     Args:
-        validation: a `lbkeras.data.Pipeline` of unseen examples; its labels are numbers of classes
-            or one-hot, for a model with one output of a value for each class.
-        epsilon: in each coordinate, above 0, in the unit of the inputs.
-        every_epochs: measure after each so many epochs too; 0: only at the end, after `fit`'s last
-            epoch or the one after which an earlier callback has set `model.stop_training`.
+        validation: a `lbkeras.data.Pipeline` of unseen examples. Its labels are class indices or
+            one-hot, for a model with one output that has a value for each class.
+        epsilon: size of the change in each coordinate, above 0, in the unit of the inputs.
+        every_epochs: measure also after every `every_epochs` epochs; 0: only at the end, which is
+            `fit`'s last epoch or the one after which an earlier callback has set
+            `model.stop_training`.
 
     Raises:
-        UserError: an argument out of its range; in `fit`, Keras on another backend than TensorFlow;
-            when it measures, outputs that are not one value for each class, inputs without a
+        UserError: if an argument is out of range, or Keras' backend is not TensorFlow; when it
+            measures, if the model's output is not one value for each class, or the inputs have no
             gradient.
 
     >>> import lbkeras
@@ -73,13 +74,13 @@ class AdversarialAccuracy(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if logs is None:
             return
-        # BatchSizeScheduler stops each epoch by another truthy value.
+        # BatchSizeScheduler stops each epoch with a truthy value other than True.
         last = epoch + 1 == self.params.get("epochs") or self.model.stop_training is True
         if last or self.every_epochs and (epoch + 1) % self.every_epochs == 0:
             logs["val_fgsm_accuracy"] = self.measure()
 
     def measure(self) -> float:
-        """What the callback logs, of the model as it is now."""
+        """Returns the accuracy that the callback logs, for the current model."""
         if self.model is None:
             raise UserError(
                 f"{type(self).__name__}: expected a model, from `fit` or set_model(model), before "
@@ -104,11 +105,11 @@ class AdversarialAccuracy(keras.callbacks.Callback):
         if not isinstance(spec, keras.KerasTensor) or len(spec.shape) != 2 or spec.shape[1] < 2:
             shapes = keras.tree.map_structure(lambda each: tuple(each.shape), spec)
             raise UserError(
-                "model: expected one output of a value for each class, to count right ones, "
+                "model: expected one output with a value for each class, to count correct ones, "
                 f"received {shapes}"
             )
         state = [(v, tf.convert_to_tensor(v.value)) for v in model.metrics_variables]
-        with internals.float_inputs(model), keras.StatelessScope(state):  # losses have metrics
+        with internals.float_inputs(model), keras.StatelessScope(state):  # losses update metrics
             outputs = model(perturbed(x, self.epsilon, loss_of), training=False)
         labels = tf.argmax(y, 1) if y.shape[1:] == outputs.shape[1:] else tf.reshape(y, [-1])
         right = tf.equal(tf.argmax(outputs, 1), tf.cast(labels, tf.int64))

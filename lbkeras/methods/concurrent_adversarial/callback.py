@@ -20,49 +20,51 @@ if TYPE_CHECKING:
 
 _UNDIVIDED_ERROR = (
     "callbacks: expected MicroBatches with a micro_batch_size or several replicas beside "
-    "ConcurrentAdversarial and what measures gradients, as a probe makes no copies, received "
-    "undivided batches"
+    "ConcurrentAdversarial and a callback that measures gradients, as a probe makes no adversarial "
+    "copies, received undivided batches"
 )
-_PASSES = "passes"  # what is borrowed of the model
+_PASSES = "passes"  # name of what is borrowed from the model
 
 
 class ConcurrentAdversarial(PipelineCallback):
-    """Trains on each batch and on adversarial copies of it, made with the weights of a step before.
+    """Trains on each batch and on adversarial copies of it, made with the previous step's weights.
 
     With θ_t the weights at step t, θ_-1 = θ_0, and L the compiled loss of a batch, a step takes the
     gradient and the loss of
 
         (L(x_t; θ_t) + L(x'_t; θ_t)) / 2,   x'_t = x_t + epsilon · sign(∇_x L(x_t; θ_{t-1}))
 
-    Regularizers of weights count once. The clean examples and the copies each go through the model
-    by themselves, so that batch norm normalizes them apart, and each updates moving statistics of
-    its own: the model's are those of the clean examples, with which it predicts and is saved.
-    `gamma` and `beta` are shared. Copies are made in training mode, with the statistics of the
-    batch and without an update of any.
+    Weight regularizers count once. The clean examples and the copies go through the model
+    separately, so that batch norm normalizes each by its own statistics. Each also updates its own
+    moving statistics: the model predicts with those of the clean examples and is saved with them.
+    `gamma` and `beta` are shared. The copies are made in training mode, with the statistics of the
+    batch, and this updates no moving statistics.
 
-    The weights of the step before are kept, one more copy of them, and a checkpoint has them. The
-    order of data, another batch size and where a run stops play no part. It works with
-    `MicroBatches` (each piece has its copies), replicas, any `steps_per_execution` and optimizer.
+    The callback keeps a copy of the previous step's weights, which checkpoints save too. The order
+    of the data, a change of the batch size and the place where a run stops make no difference.
+    Works with `MicroBatches` (each micro-batch has its copies), replicas, any `steps_per_execution`
+    and any optimizer.
 
-    After Ctrl-C or an error the model trains in this way until the next `fit` on a Pipeline begins.
-    Before one on arrays, or `train_on_batch`, call the callback's `on_train_end()`.
+    After Ctrl-C or an error the model continues to train this way until the next `fit` on a
+    Pipeline begins. Call the callback's `on_train_end()` before `fit` on arrays or
+    `train_on_batch`.
 
     Logs nothing of its own: `loss` is the mean of both losses, other metrics are those of the clean
-    examples. A step costs three passes instead of one and memory for up to two at a time
+    examples. A step costs three passes instead of one, and memory for up to two at a time
     (`tools/bench_concurrent_adversarial.py`).
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`. Inputs of floating-point
-            numbers and of uint8 are perturbed, others, such as numbers of words, are not.
-        epsilon: the length of the step in each coordinate, above 0, in the unit of the inputs that
-            `fit` gets: of pixels from 0 to 255 for images that the model itself normalizes.
+        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`. Floating-point and uint8
+            inputs are perturbed; others, such as word indices, are not.
+        epsilon: length of the step in each coordinate, above 0, in the unit of the inputs that
+            `fit` gets: pixel values from 0 to 255 for images that the model itself normalizes.
 
     Raises:
-        UserError: an argument out of its range; in `fit`, a model with its own train step (nodes
-            that are stacked have), Keras on another backend than TensorFlow, accumulation of
-            gradients by the optimizer; in the first step, before anything changes, inputs without
-            a gradient, undivided batches beside `GradientNoiseScale` and its like, and what
-            `micro_batch_train_step` raises.
+        UserError: if an argument is out of range, or Keras' backend is not TensorFlow; in `fit`,
+            for a model with its own train step (such as `StackedNodes`), or an optimizer that
+            accumulates gradients; in the first step, before anything changes, for inputs without a
+            gradient, undivided batches beside `GradientNoiseScale` or a similar callback, and
+            whatever `micro_batch_train_step` refuses.
 
     >>> import keras
     >>> import lbkeras
@@ -71,14 +73,14 @@ class ConcurrentAdversarial(PipelineCallback):
     >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     >>> history = model.fit(train, callbacks=[ConcurrentAdversarial(train, 1.0)], verbose=0)
 
-    Differs from the paper: there copies are made a step ahead, by other devices; here in the step
-    that takes them, with the weights that a step ahead has, which gives the same numbers and needs
-    no batch ahead. The mean of both losses stands for their sum. Only the statistics of batch norm
-    are apart, not gamma and beta, which a saved model would have to hold twice. Images are not
-    clipped to the range of pixels.
+    Differs from the paper: the authors make the copies one step ahead, on other devices. Here they
+    are made in the step that uses them, with the previous step's weights, which gives the same
+    numbers and needs no batch in advance. The mean of both losses replaces their sum. Only the
+    statistics of batch norm are separate, not gamma and beta, which a saved model would have to
+    hold twice. Images are not clipped to the range of pixels.
 
     Reference: Liu et al. 2021, "Concurrent Adversarial Learning for Large-Batch Training",
-    arXiv:2106.00221; batch norm of adversarial examples by themselves: Xie et al. 2019,
+    arXiv:2106.00221; separate batch norm for adversarial examples: Xie et al. 2019,
     arXiv:1911.09665.
     """
 
@@ -93,7 +95,7 @@ class ConcurrentAdversarial(PipelineCallback):
 
     @property
     def variables(self) -> list:
-        """What a checkpoint has to hold."""
+        """What a checkpoint has to save."""
         return [] if self._copies is None else self._copies.saved
 
     def set_model(self, model):
@@ -127,7 +129,7 @@ class ConcurrentAdversarial(PipelineCallback):
         give_back(self.model, _PASSES)
 
     def adversarial_statistics(self) -> contextlib.AbstractContextManager[None]:
-        """The model predicts with the moving statistics of the copies in this context."""
+        """Returns a context in which the model predicts with the copies' moving statistics."""
         return self._copies.statistics_in_use()
 
 

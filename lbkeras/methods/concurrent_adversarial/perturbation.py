@@ -9,22 +9,23 @@ from lbkeras.errors import UserError
 
 
 def perturbed(x: Any, epsilon: float, loss_of: Callable[[Any], Any]) -> Any:
-    """Inputs moved by `epsilon` to where the loss rises.
+    """Returns inputs moved by `epsilon` in the direction in which the loss rises.
 
         x + epsilon · sign(∇_x loss)
 
-    which is the projection of one step of that length, or of a longer one, on |x' - x| <= epsilon.
-    A coordinate whose gradient is 0 or not a number, as where float16 overflows, stays where it is.
+    This is the projection of one step of that length, or of a longer one, on |x' - x| <= epsilon.
+    A coordinate whose gradient is 0 or NaN, such as after an overflow in float16, does not move.
     Nothing is clipped to the range of pixels.
 
     Args:
-        x: a tensor, or a structure of tensors. Those of floating-point numbers and of uint8 are
-            moved, uint8 as float32; others, such as integers that stand for words, stay.
+        x: a tensor, or a structure of tensors. Floating-point and uint8 tensors are moved, uint8 as
+            float32; others, such as word indices, stay.
         epsilon: in the unit of `x`.
-        loss_of: from such inputs to the loss; its scale and sign alone matter.
+        loss_of: function from such inputs to the loss. Only the sign of the gradient matters, so
+            the loss may have any positive factor.
 
     Raises:
-        UserError: no input has a gradient.
+        UserError: if no input has a gradient.
     """
     x = tf.nest.map_structure(_as_floats, x)
     parts = tf.nest.flatten(x)
@@ -36,8 +37,8 @@ def perturbed(x: Any, epsilon: float, loss_of: Callable[[Any], Any]) -> Any:
     if all(gradient is None for gradient in gradients):
         received = ", ".join(part.dtype.name for part in parts if part is not None)
         raise UserError(
-            "x: expected inputs with respect to which the loss has a gradient (floating-point "
-            f"numbers or uint8 images), to make adversarial copies of, received {received}"
+            "x: expected inputs for which the loss has a gradient (floating-point numbers or uint8 "
+            f"images), to make adversarial copies of them, received {received}"
         )
     for i, gradient in zip(moved, gradients, strict=True):
         if gradient is not None:

@@ -1,4 +1,4 @@
-"""Adversarial copies of each piece of a batch, made with the weights of one step before."""
+"""Adversarial copies of each piece of a batch, made with the previous step's weights."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,16 +15,16 @@ from lbkeras.methods.micro_batches.train_step import micro_batch_train_step
 
 
 class StaleCopies:
-    """Trains on a piece and on adversarial copies of it, each normalized by itself.
+    """Trains on a piece and on adversarial copies of it, each normalized separately.
 
-    With θ the weights and θ' those with which the step before began, a piece of a batch adds
+    With θ the weights and θ' those at the start of the previous step, a piece of a batch adds
 
         (∇ L(x; θ) + ∇ L(x'; θ)) / 2,   x' = x + epsilon · sign(∇_x L(x; θ'))
 
     to the gradient, and the mean of both losses to the loss. All three passes are in training mode,
-    so that batch norm normalizes each by its own batch statistics. That of x updates the model's
-    moving statistics and metrics, that of x' moving statistics of its own, that which makes x'
-    none: it is forgotten, with the random numbers it drew.
+    so batch norm normalizes each by its own batch statistics. The pass on x updates the model's
+    moving statistics and metrics. The pass on x' updates separate moving statistics. The pass that
+    makes x' updates nothing; the random numbers that it drew are discarded too.
 
     Args:
         model: built and compiled, with Keras' own train step.
@@ -49,31 +49,31 @@ class StaleCopies:
 
     @property
     def saved(self) -> list:
-        """What a checkpoint has to hold."""
+        """What a checkpoint has to save."""
         return [*self._previous, *self.variables]
 
     def fits(self, model: keras.Model) -> bool:
-        """Whether it was made for this model, with the weights and statistics trained now."""
+        """Whether it was made for this model, with the same trainable weights and statistics."""
         now = [*model.trainable_variables, *_moving_statistics(model)]
         mine = [*self._weights, *self._statistics]
         return self.model is model and [*map(id, mine)] == [*map(id, now)]
 
     def attach(self) -> None:
-        """Lets the model's train step go through it, until `detach`."""
+        """Makes the model's train step use it, until `detach`."""
         self._step = micro_batch_train_step(self.model, None)
         set_passes(self.model, self)
         vars(self.model)["train_step"] = self._step
         self.model.train_function = None
 
     def detach(self) -> None:
-        """Leaves the model's train step as it was."""
+        """Restores the model's train step."""
         set_passes(self.model, None)
         if vars(self.model).get("train_step") is self._step:  # gradient statistics may wrap it
             del vars(self.model)["train_step"]
         self.model.train_function = None
 
     def begin_anew(self) -> None:
-        """The step before has the present weights, and both statistics are the same."""
+        """Sets the previous weights to the current ones, the copies' statistics to the model's."""
         for copies, variables in self._pairs():
             for copy, variable in zip(copies, variables, strict=True):
                 copy.assign(keras.ops.convert_to_numpy(variable))
@@ -83,7 +83,7 @@ class StaleCopies:
 
     @contextlib.contextmanager
     def statistics_in_use(self) -> Iterator[None]:
-        """The model predicts with the copies' moving statistics in this context."""
+        """In this context the model predicts with the copies' moving statistics."""
         before = [keras.ops.convert_to_numpy(v) for v in self._statistics]
         try:
             for variable, copy in zip(self._statistics, self.variables, strict=True):
@@ -93,11 +93,11 @@ class StaleCopies:
             for variable, value in zip(self._statistics, before, strict=True):
                 variable.assign(value)
 
-    # What the train step does, in a replica.
+    # The train step, in a replica.
 
     def __call__(self, one_pass, data, variables: list, state: list) -> tuple:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        first = len(variables) - len(self.variables)  # of those are the copies' statistics
+        first = len(variables) - len(self.variables)  # index of the copies' first statistic
         places = {id(variable): i for i, variable in enumerate(variables)}
         theirs = [places[id(variable)] for variable in self._statistics]
         with internals.float_inputs(self.model):
@@ -107,7 +107,7 @@ class StaleCopies:
             for place, value in zip(theirs, state[first:], strict=True):
                 given[place] = value
             others, after, more = one_pass((copies, y, sample_weight), given)
-        # Random generators and the like go on; metrics are those of the clean examples.
+        # Random generators and the like advance in both passes; metrics are the clean examples'.
         metrics = [places[id(v)] for v in self.model.metrics_variables if id(v) in places]
         result = [*after[:first], *(after[place] for place in theirs)]
         for place in (*theirs, *metrics):
@@ -124,7 +124,7 @@ class StaleCopies:
         ]
 
         def loss_of(inputs):
-            # Only the sign counts, so that no replica needs the others' part of a mean.
+            # Only the sign matters, so no replica needs the other replicas' part of a mean.
             with keras.StatelessScope(mapping, collect_losses=True), alone():
                 y_pred = internals.call_for_training(model, inputs)
                 loss = internals.compute_loss(model, inputs, y, y_pred, sample_weight)
@@ -146,11 +146,11 @@ class StaleCopies:
             return state
         first = len(state) - len(self.variables)
         means = context.all_reduce(tf.distribute.ReduceOp.MEAN, state[first:])
-        return [*state[:first], *means]  # equal in all replicas, so that a checkpoint can hold them
+        return [*state[:first], *means]  # equal on all replicas, so a checkpoint can save them
 
 
 def _moving_statistics(model) -> list:
-    """Those of the model's batch norms that training updates."""
+    """Returns the moving statistics that training updates."""
     return [
         variable
         for layer in internals.layers(model)

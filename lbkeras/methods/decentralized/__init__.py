@@ -1,1 +1,1 @@
-"""Nodes that average with neighbours instead of all (Yuan 2021, Jin 2016, Zhang 2015)."""
+"""Nodes that average with neighbors instead of all nodes (Yuan 2021, Jin 2016, Zhang 2015)."""

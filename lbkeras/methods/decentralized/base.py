@@ -1,4 +1,4 @@
-"""What the decentralized optimizers share: the nodes, and how they exchange their weights."""
+"""Base classes of the decentralized optimizers: the nodes and the exchange of their weights."""
 
 import functools
 import operator
@@ -13,16 +13,16 @@ from lbkeras.optimizers.base import WideRule, dense, variable_path, wide
 
 
 class Decentralized(OwnClipping, WideRule):
-    """Nodes that each have weights of their own and average with neighbours, not with everyone.
+    """Base class of optimizers whose nodes have their own weights and average with neighbors.
 
-    The nodes stand in the leading axis of every variable, `(num_nodes, ...)`, as
-    `lbkeras.trainers.StackedNodes` makes them; nothing is sent.
+    The leading axis of every variable, `(num_nodes, ...)`, holds the nodes, as in
+    `lbkeras.trainers.StackedNodes`; nothing is sent.
 
-    A subclass names its slots in `_slot_names` and writes `depart`, from the nodes' weights to what
-    they send, and `arrive`, from what they received to their new weights. Both see the tensors of
-    all nodes and go element by element. Between the two a node receives sum_j w_ij sent_j, with the
-    weights that `neighbours` gives. All of it is in float32 for a variable of half precision, what
-    is sent too.
+    A subclass names its slots in `_slot_names`. It defines `depart`, which computes what nodes send
+    from their weights, and `arrive`, which computes their new weights from what they received. Both
+    get the tensors of all nodes and work elementwise. Between the two, a node receives
+    sum_j w_ij sent_j, with the weights from `neighbors`. For variables of half precision all of
+    this is in float32, including what is sent.
     """
 
     def __init__(self, num_nodes, learning_rate, momentum=0.0, weight_decay=0.0, **kwargs):
@@ -35,39 +35,39 @@ class Decentralized(OwnClipping, WideRule):
         return ("velocity",) if self.momentum else ()
 
     def depart(self, weight, move, slots):
-        """What a node sends, and its new slots.
+        """Returns what a node sends, and its new slots.
 
         Args:
             weight: the node's weights.
             move: `learning_rate * (gradient + weight_decay * weight)`.
-            slots: its slots by name.
+            slots: the node's slots by name.
         """
         raise NotImplementedError
 
     def arrive(self, weight, sent, received, slots):
-        """A node's new weights and slots; `received` is the weighted sum of what was sent."""
+        """Returns a node's new weights and slots; `received` is the weighted sum of all sent."""
         raise NotImplementedError
 
-    def neighbours(self):
-        """`(indices, weights)`, each `(num_nodes, K)`: node i receives from `indices[i]`.
+    def neighbors(self):
+        """Returns `(indices, weights)`, each `(num_nodes, K)`: node i receives from `indices[i]`.
 
-        `indices` is a NumPy array, or a tensor where the neighbours change from step to step;
-        None for both where everyone receives the mean of all.
+        `indices` is a NumPy array, or a tensor if the neighbors change from step to step. Both are
+        None if every node receives the mean of all.
         """
         raise NotImplementedError
 
     def velocity(self, move, slots):
-        """`momentum * velocity + move`, and the slots with it."""
+        """Returns `momentum * velocity + move`, and the slots with this velocity."""
         if not self.momentum:
             return move, slots
         velocity = slots["velocity"] * ops.cast(self.momentum, move.dtype) + move
         return velocity, slots | {"velocity": velocity}
 
     def build(self, variables):
-        """Makes the slots.
+        """Creates the slots.
 
         Raises:
-            UserError: the variables do not have the nodes in their leading axis, or there are
+            UserError: if the variables do not have the nodes in their leading axis, or if there are
                 several replicas.
         """
         if self.built:
@@ -92,7 +92,7 @@ class Decentralized(OwnClipping, WideRule):
         self._slots = self._slots or [{} for _ in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        """One update of one variable that holds all nodes."""
+        """Makes one update of a variable that holds all nodes."""
         index = variable_index(self, variable)
         slots = {name: ops.convert_to_tensor(s) for name, s in self._slots[index].items()}
         weight = wide(variable)
@@ -113,13 +113,14 @@ class Decentralized(OwnClipping, WideRule):
         return gradient * ops.cast(learning_rate, gradient.dtype)
 
     def _mixed(self, sent):
-        """sum_j w_ij sent_j along the leading axis.
+        """Returns sum_j w_ij sent_j along the leading axis.
 
-        By gathers, not as a matrix product: a GPU would round the weights to TensorFloat-32.
+        Uses gathers instead of a matrix product, for which a GPU would round the weights to
+        TensorFloat-32.
         """
         if self.num_nodes == 1:
             return sent
-        indices, weights = self.neighbours()
+        indices, weights = self.neighbors()
         if indices is None:
             mean = ops.mean(sent, axis=0, keepdims=True)
             return ops.broadcast_to(mean, sent.shape)
@@ -132,7 +133,7 @@ class Decentralized(OwnClipping, WideRule):
         return functools.reduce(operator.add, terms)
 
     def clip_gradients(self, gradients):
-        """By each node's own norms."""
+        """Clips the gradients by each node's own norms."""
         limit = self.clipnorm or self.global_clipnorm
         if self.num_nodes == 1 or not limit:
             return super().clip_gradients(gradients)
@@ -154,16 +155,16 @@ class Decentralized(OwnClipping, WideRule):
 
 
 class WithMixing(Decentralized):
-    """A decentralized optimizer whose nodes average by a fixed mixing matrix."""
+    """Base class of decentralized optimizers whose nodes average with a fixed mixing matrix."""
 
     def __init__(self, learning_rate, mixing, momentum=0.9, weight_decay=0.0, **kwargs):
         matrix = _checked(mixing)
         super().__init__(len(matrix), learning_rate, momentum, weight_decay, **kwargs)
         self.mixing = matrix.tolist()
-        self._neighbours = _table(matrix)
+        self._neighbors = _table(matrix)
 
-    def neighbours(self):
-        return self._neighbours
+    def neighbors(self):
+        return self._neighbors
 
     def get_config(self):
         config = super().get_config() | {"mixing": self.mixing}
@@ -188,7 +189,7 @@ def _checked(mixing) -> np.ndarray:
 
 
 def _table(matrix: np.ndarray):
-    """Each node's own index, then its neighbours', padded with itself and weight 0."""
+    """Returns `(indices, weights)`: each node, then its neighbors; padded by itself at weight 0."""
     if np.all(matrix == matrix[0, 0]):
         return None, None
     rows = [[i, *(j for j in np.flatnonzero(row) if j != i)] for i, row in enumerate(matrix)]

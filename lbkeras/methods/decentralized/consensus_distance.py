@@ -1,4 +1,4 @@
-"""How far the nodes of a decentralized training are apart."""
+"""The distance between the nodes in decentralized training."""
 
 import keras
 from keras import ops
@@ -8,15 +8,16 @@ from lbkeras.keras_internals.backend import check_backend
 
 
 class ConsensusDistance(keras.callbacks.Callback):
-    """Logs the distance of the nodes' weights from their mean.
+    """Logs the root mean square distance of the nodes' weights from their mean.
 
         consensus_distance = sqrt(1/n * sum_i |x_i - mean_j x_j|^2)
 
-    with x_i all trainable weights of node i together, in the weights' own unit, at the end of each
-    epoch. Put it before callbacks that store logs. Costs a pass over the weights an epoch.
+    where x_i is the vector of all trainable weights of node i. Logged at the end of each epoch, in
+    the weights' own unit. Put it before callbacks that store logs. Costs a pass over the weights
+    per epoch.
 
     Raises:
-        UserError: in `fit`: a model that is no `lbkeras.trainers.StackedNodes`.
+        UserError: in `fit`, if the model is not a `lbkeras.trainers.StackedNodes`.
 
     Example:
 
@@ -30,7 +31,7 @@ class ConsensusDistance(keras.callbacks.Callback):
     ...     callbacks=[ConsensusDistance()]).history["consensus_distance"]
     [0.0]
 
-    Reference: Kong et al., arXiv 2102.04828, equation 4.
+    Reference: Kong et al., arXiv:2102.04828, equation 4.
     """
 
     def __init__(self):

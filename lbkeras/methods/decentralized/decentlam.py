@@ -11,7 +11,7 @@ from lbkeras.methods.decentralized.base import WithMixing
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class DecentLaM(WithMixing):
-    """Momentum SGD along the direction in which a node's averaged step without momentum leads.
+    """Momentum SGD on the step that decentralized SGD without momentum would make.
 
     For the weights x_i and the gradient g_i of node i, with w = mixing:
 
@@ -19,32 +19,33 @@ class DecentLaM(WithMixing):
         m_i <- momentum * m_i + d_i
         x_i <- x_i - m_i
 
-    Without momentum it is decentralized SGD, and with momentum it goes to the same point: the
-    distance from the optimum that comes from nodes with different data does not grow with
-    1 / (1 - momentum), as that of `DmSGD` does. With large batches, where little noise is left,
-    that distance decides. With the complete graph and equal weights at the start it is momentum SGD
-    on the mean gradient, as after an all-reduce.
+    Without momentum this is decentralized SGD, and with momentum it converges to the same point. If
+    nodes have different data, that point is at a distance from the optimum, but unlike with
+    `DmSGD` the distance does not grow with 1 / (1 - momentum). With large batches, which leave
+    little noise, this distance is decisive. With the complete graph and equal weights at the start
+    this is momentum SGD on the mean gradient, as after an all-reduce.
 
-    The nodes stand in the leading axis of every variable, as `lbkeras.trainers.StackedNodes` makes
-    them. Clipping is by each node's own norms.
+    The leading axis of every variable holds the nodes, as in `lbkeras.trainers.StackedNodes`.
+    Gradients are clipped by each node's own norms.
 
     Args:
         learning_rate: float, schedule or callable.
         mixing: symmetric, doubly stochastic matrix `(num_nodes, num_nodes)`, for example
             `lbkeras.distribution.mixing.ring(8)`.
         momentum: in [0, 1).
-        weight_decay: times the weights, added to the gradient, at least 0; of all variables, but
-            those of `exclude_from_weight_decay`.
+        weight_decay: at least 0; this times the weights is added to the gradient of all variables
+            except those of `exclude_from_weight_decay`.
         name: name of the optimizer.
         **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
             loss_scale_factor, use_ema.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: if an argument is out of range.
 
-    Differs from the paper: there the gradient is d_i / learning_rate and the learning rate
-    multiplies m_i. Here it is inside the momentum, as in Keras' SGD: the same weights while it is
-    constant, and nothing is divided by a rate that a warm-up begins or a decay ends with at 0.
+    Differs from the paper: the paper's gradient is d_i / learning_rate, and the learning rate
+    multiplies m_i. Here it is inside the momentum, as in Keras' SGD. The weights are the same while
+    the learning rate is constant, and nothing is divided by a learning rate of 0, as at the start
+    of a warm-up or the end of a decay.
 
     Example:
 
@@ -55,7 +56,7 @@ class DecentLaM(WithMixing):
     [[1.5], [1.5]]
 
     Reference: Yuan et al., "DecentLaM: Decentralized Momentum SGD for Large-batch Deep Training",
-    arXiv 2104.11981, section 4 and Algorithm 2.
+    arXiv:2104.11981, section 4 and algorithm 2.
     """
 
     def __init__(

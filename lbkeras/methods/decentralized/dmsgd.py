@@ -11,36 +11,37 @@ from lbkeras.methods.decentralized.base import WithMixing
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class DmSGD(WithMixing):
-    """Each node makes a step of momentum SGD, then averages its weights with its neighbours'.
+    """Each node makes a momentum SGD step, then averages its weights with its neighbors'.
 
     For the weights x_i and the gradient g_i of node i, with w = mixing:
 
         m_i <- momentum * m_i + learning_rate * (g_i + weight_decay * x_i)
         x_i <- sum_j w_ij (x_j - m_j)
 
-    With the complete graph and equal weights at the start it is momentum SGD on the mean gradient,
-    as after an all-reduce. Otherwise, where nodes have different data, it stops beside the optimum,
-    at a distance that grows as learning_rate^2 / (1 - momentum)^2; `DecentLaM` mends that.
+    With the complete graph and equal weights at the start this is momentum SGD on the mean
+    gradient, as after an all-reduce. With other graphs and different data on the nodes, it misses
+    the optimum by a distance whose square grows as learning_rate^2 / (1 - momentum)^2; `DecentLaM`
+    fixes the dependence on the momentum.
 
-    The nodes stand in the leading axis of every variable, as `lbkeras.trainers.StackedNodes` makes
-    them. Clipping is by each node's own norms.
+    The leading axis of every variable holds the nodes, as in `lbkeras.trainers.StackedNodes`.
+    Gradients are clipped by each node's own norms.
 
     Args:
         learning_rate: float, schedule or callable.
         mixing: symmetric, doubly stochastic matrix `(num_nodes, num_nodes)`, for example
             `lbkeras.distribution.mixing.ring(8)`.
         momentum: in [0, 1).
-        weight_decay: times the weights, added to the gradient, at least 0; of all variables, but
-            those of `exclude_from_weight_decay`.
+        weight_decay: at least 0; this times the weights is added to the gradient of all variables
+            except those of `exclude_from_weight_decay`.
         name: name of the optimizer.
         **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
             loss_scale_factor, use_ema.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: if an argument is out of range.
 
-    Differs from the paper: the learning rate is inside the momentum, as in Keras' SGD; while it is
-    constant the weights are the same.
+    Differs from the paper: the learning rate is inside the momentum, as in Keras' SGD. While it is
+    constant, the weights are the same.
 
     Example:
 
@@ -50,7 +51,7 @@ class DmSGD(WithMixing):
     >>> x.numpy().tolist()
     [[1.5], [1.5]]
 
-    Reference: Yuan et al., "DecentLaM", arXiv 2104.11981, section 3 and Algorithm 1.
+    Reference: Yuan et al., "DecentLaM", arXiv:2104.11981, section 3 and algorithm 1.
     """
 
     def __init__(

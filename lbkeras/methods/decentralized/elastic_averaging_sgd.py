@@ -1,4 +1,4 @@
-"""Elastic averaging SGD: nodes on springs around a common centre."""
+"""Elastic averaging SGD: nodes on springs around a common center."""
 
 from typing import Any
 
@@ -12,38 +12,39 @@ from lbkeras.methods.decentralized.base import Decentralized
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class ElasticAveragingSGD(Decentralized):
-    """Each node makes a step of SGD, then it and a common centre pull at each other.
+    """Each node makes an SGD step, then the nodes and a common center pull at each other.
 
-    For the weights x_i and the gradient g_i of node i, and the centre c:
+    For the weights x_i and the gradient g_i of node i, and the center c:
 
         m_i <- momentum * m_i + learning_rate * (g_i + weight_decay * x_i)
         x_i <- x_i - m_i
         x_i <- x_i - elasticity * (x_i - c),   c <- c + elasticity * sum_i (x_i - c)
 
-    both from the values before the pull, so that the sum of the nodes' and the centre's weights
-    stays. The centre starts at the nodes' weights, which must be equal then, and each node keeps it
-    (a slot as large as the weights); the nodes' mean is sent by an all-reduce.
+    The last two use the values before the pull, so the sum of the nodes' and the center's weights
+    does not change. The center starts at the nodes' weights, which must be equal at that time. Each
+    node keeps a copy of it (a slot as large as the weights). The exchange is an all-reduce of the
+    nodes' mean.
 
-    The nodes stand in the leading axis of every variable, as `lbkeras.trainers.StackedNodes` makes
-    them. Clipping is by each node's own norms.
+    The leading axis of every variable holds the nodes, as in `lbkeras.trainers.StackedNodes`.
+    Gradients are clipped by each node's own norms.
 
     Args:
         learning_rate: float, schedule or callable.
-        num_nodes: how many nodes, at least 1.
-        elasticity: in (0, 1 / num_nodes]; None: 0.9 / num_nodes, with which the centre goes nine
-            tenths of its way to the nodes' mean in each step.
+        num_nodes: number of nodes, at least 1.
+        elasticity: in (0, 1 / num_nodes]; None: 0.9 / num_nodes, with which the center moves nine
+            tenths of the way to the nodes' mean in each step.
         momentum: of each node's own steps, in [0, 1).
-        weight_decay: times the weights, added to the gradient, at least 0; of all variables, but
-            those of `exclude_from_weight_decay`.
+        weight_decay: at least 0; this times the weights is added to the gradient of all variables
+            except those of `exclude_from_weight_decay`.
         name: name of the optimizer.
         **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
             loss_scale_factor, use_ema.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: if an argument is out of range.
 
-    Differs from the paper: nodes pull in every step and at the same time; the model that is
-    evaluated is the nodes' mean, as with the other optimizers, and not the centre.
+    Differs from the paper: all nodes pull at the same time, in every step. The nodes' mean is
+    evaluated, as with the other decentralized optimizers, not the center.
 
     Example:
 
@@ -53,8 +54,8 @@ class ElasticAveragingSGD(Decentralized):
     >>> x.numpy().tolist()
     [[1.5], [2.0]]
 
-    Reference: Jin et al., "How to scale distributed deep learning?", arXiv 1611.04581, section 2;
-    Zhang, Choromanska, LeCun, arXiv 1412.6651, equations 5 and 6.
+    Reference: Jin et al., "How to scale distributed deep learning?", arXiv:1611.04581, section 2;
+    Zhang, Choromanska, LeCun, arXiv:1412.6651, equations 5 and 6.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class ElasticAveragingSGD(Decentralized):
         slots = slots | {"centre": centre + (received - centre) * pull_of_all}
         return sent - (sent - centre) * pull, slots
 
-    def neighbours(self):
+    def neighbors(self):
         return None, None
 
     def get_config(self):

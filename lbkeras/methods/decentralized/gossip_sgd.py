@@ -1,4 +1,4 @@
-"""Gossiping SGD: in each step every node averages with one random other."""
+"""Gossiping SGD: in each step every node averages with one random other node."""
 
 from typing import Any
 
@@ -10,41 +10,41 @@ from lbkeras import checks
 from lbkeras.methods.decentralized.base import Decentralized
 from lbkeras.methods.decentralized.matching import random_matching
 
-_PERIOD = 1024  # steps after which the pairs come again
+_PERIOD = 1024  # steps after which the pairs repeat
 
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class GossipSGD(Decentralized):
-    """Each node makes a step of SGD, then takes the mean with one random partner.
+    """Each node makes an SGD step, then averages its weights with one random partner's.
 
     For the weights x_i and the gradient g_i of node i, and its partner j in this step:
 
         m_i <- momentum * m_i + learning_rate * (g_i + weight_decay * x_i)
         x_i <- x_i - m_i,   then   x_i <- (x_i + x_j) / 2
 
-    The nodes are paired anew each step, every way to pair them equally probable; with an odd number
-    one of them stays alone. The pairs are a pure function of `seed` and the step, and come again
-    after 1,024 steps.
+    Each step pairs the nodes anew; all pairings are equally probable. With an odd number of nodes,
+    one of them stays alone. The pairs are a pure function of `seed` and the step, and repeat after
+    1,024 steps.
 
-    The nodes stand in the leading axis of every variable, as `lbkeras.trainers.StackedNodes` makes
-    them. Clipping is by each node's own norms.
+    The leading axis of every variable holds the nodes, as in `lbkeras.trainers.StackedNodes`.
+    Gradients are clipped by each node's own norms.
 
     Args:
         learning_rate: float, schedule or callable.
-        num_nodes: how many nodes, at least 1.
+        num_nodes: number of nodes, at least 1.
         momentum: of each node's own steps, in [0, 1).
-        weight_decay: times the weights, added to the gradient, at least 0; of all variables, but
-            those of `exclude_from_weight_decay`.
-        seed: integer that pairs the nodes.
+        weight_decay: at least 0; this times the weights is added to the gradient of all variables
+            except those of `exclude_from_weight_decay`.
+        seed: integer from which the pairs are drawn.
         name: name of the optimizer.
         **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue,
             loss_scale_factor, use_ema.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: if an argument is out of range.
 
-    Differs from the paper: there each node draws its partner by itself, at its own time, and only
-    the one who asks takes the mean; here steps are synchronous and both take it.
+    Differs from the paper: the paper's nodes draw their partners independently, each at its own
+    time, and only the node that asks takes the mean. Here steps are synchronous and both take it.
 
     Example:
 
@@ -54,7 +54,7 @@ class GossipSGD(Decentralized):
     >>> x.numpy().tolist()
     [[1.5], [1.5]]
 
-    Reference: Jin et al., "How to scale distributed deep learning?", arXiv 1611.04581, section 2.
+    Reference: Jin et al., "How to scale distributed deep learning?", arXiv:1611.04581, section 2.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class GossipSGD(Decentralized):
     def arrive(self, weight, sent, received, slots):
         return received, slots
 
-    def neighbours(self):
+    def neighbors(self):
         step = ops.cast(self.iterations % _PERIOD, "int32")
         partner = ops.take(ops.convert_to_tensor(self._partners), step, axis=0)
         own = ops.arange(self.num_nodes, dtype="int32")

@@ -1,4 +1,4 @@
-"""Random pairs of nodes for gossiping, in NumPy alone."""
+"""Random pairs of nodes for gossiping, in pure NumPy."""
 
 import numpy as np
 
@@ -6,9 +6,9 @@ _MASK = (1 << 64) - 1
 
 
 def random_matching(num_nodes: int, seed: int, step: int) -> np.ndarray:
-    """Each node's partner in one step: a pure function of (seed, step).
+    """Returns each node's partner in one step, as a pure function of (seed, step).
 
-    Every way to pair the nodes is equally probable; with an odd number one stays alone.
+    All pairings are equally probable. With an odd number of nodes, one stays alone.
 
     Args:
         num_nodes: at least 1.
@@ -16,7 +16,8 @@ def random_matching(num_nodes: int, seed: int, step: int) -> np.ndarray:
         step: an integer.
 
     Returns:
-        int32, `(num_nodes,)`: `partner[partner[i]] == i`; a node that stays alone is its own.
+        int32, `(num_nodes,)`, with `partner[partner[i]] == i`; a node that stays alone is its own
+        partner.
 
     >>> partner = random_matching(6, seed=0, step=3)
     >>> partner[partner].tolist()

@@ -1,8 +1,8 @@
-"""Who averages with whom: mixing matrices of decentralized training, in NumPy alone.
+"""Mixing matrices of decentralized training, which say who averages with whom, in pure NumPy.
 
-Entry (i, j) of a mixing matrix is the weight that node i gives to node j's parameters. All of them
-here are symmetric and doubly stochastic: rows and columns sum to 1, so that averaging keeps the
-nodes' mean.
+Entry (i, j) of a mixing matrix is the weight that node i gives to node j's parameters. All matrices
+here are symmetric and doubly stochastic: rows and columns sum to 1, so averaging keeps the nodes'
+mean.
 """
 
 import math
@@ -15,9 +15,10 @@ from lbkeras.errors import UserError, unknown_name
 
 
 def ring(num_nodes: int) -> np.ndarray:
-    """Each node averages with the one before and the one after it, all three with weight 1/3.
+    """Returns the mixing matrix of a ring.
 
-    Its eigenvalues are `(1 + 2 cos(2 pi k / num_nodes)) / 3`, for three nodes and more.
+    Each node averages with the one before and the one after it, all three with weight 1/3. For
+    three nodes and more, the eigenvalues are `(1 + 2 cos(2 pi k / num_nodes)) / 3`.
 
     Args:
         num_nodes: at least 1.
@@ -32,10 +33,10 @@ def ring(num_nodes: int) -> np.ndarray:
 
 
 def exponential(num_nodes: int) -> np.ndarray:
-    """The static exponential graph: each node averages with those 1, 2, 4, ... places before and
-    after it, all with the same weight.
+    """Returns the mixing matrix of the static exponential graph.
 
-    Both directions, so that the matrix is symmetric, as DecentLaM needs it.
+    Each node averages with those 1, 2, 4, ... places before and after it, all with the same weight.
+    Both directions make the matrix symmetric, as DecentLaM requires.
 
     Args:
         num_nodes: at least 1.
@@ -48,11 +49,11 @@ def exponential(num_nodes: int) -> np.ndarray:
 
 
 def grid(num_nodes: int) -> np.ndarray:
-    """The nodes stand in rows and columns, as near to a square as `num_nodes` can be divided, and
-    average with those beside, above and below them; the edges are not joined.
+    """Returns the mixing matrix of a grid, as close to a square as `num_nodes` allows.
 
-    Degrees differ, so the weights are Metropolis and Hastings': 1 / (1 + the larger degree of the
-    two), the rest is the node's own. A prime number of nodes makes one row.
+    Nodes average with those beside, above and below them; opposite edges are not connected. The
+    degrees differ, so these are Metropolis-Hastings weights: 1 / (1 + the larger degree of the two)
+    for a neighbor, the rest for the node itself. A prime number of nodes makes one row.
 
     Args:
         num_nodes: at least 1.
@@ -68,7 +69,7 @@ def grid(num_nodes: int) -> np.ndarray:
 
 
 def complete(num_nodes: int) -> np.ndarray:
-    """Everyone averages with everyone, as an all-reduce does: each weight is 1 / num_nodes."""
+    """Returns the matrix of the complete graph: all weights 1 / num_nodes, like an all-reduce."""
     _check_nodes(num_nodes)
     return np.full((num_nodes, num_nodes), 1 / num_nodes)
 
@@ -82,14 +83,14 @@ TOPOLOGIES: dict[str, Callable[[int], np.ndarray]] = {
 
 
 def mixing_matrix(topology: str, num_nodes: int) -> np.ndarray:
-    """The mixing matrix of a topology by its name.
+    """Returns the mixing matrix of a topology by its name.
 
     Args:
         topology: "ring", "grid", "exponential" or "complete".
         num_nodes: at least 1.
 
     Raises:
-        UserError: another name, or no nodes.
+        UserError: if the name is another one, or there are no nodes.
 
     >>> round(spectral_gap(mixing_matrix("exponential", 16)), 3)
     0.5
@@ -100,9 +101,9 @@ def mixing_matrix(topology: str, num_nodes: int) -> np.ndarray:
 
 
 def metropolis_hastings(adjacent: np.ndarray) -> np.ndarray:
-    """A symmetric, doubly stochastic matrix for any undirected graph.
+    """Returns a symmetric, doubly stochastic matrix for any undirected graph.
 
-    w_ij = 1 / (1 + max(degree_i, degree_j)) between neighbours, w_ii = 1 - the sum of row i.
+    w_ij = 1 / (1 + max(degree_i, degree_j)) between neighbors, w_ii = 1 - the rest of row i.
 
     Args:
         adjacent: boolean, symmetric, `(num_nodes, num_nodes)`; the diagonal is not read.
@@ -114,8 +115,10 @@ def metropolis_hastings(adjacent: np.ndarray) -> np.ndarray:
 
 
 def spectral_gap(mixing: np.ndarray) -> float:
-    """1 - the second largest modulus of the eigenvalues: how fast averaging alone brings the nodes
-    together. 1: at once (complete graph), 0: never (no connection).
+    """Returns the spectral gap, 1 - the second largest modulus of the eigenvalues.
+
+    It tells how fast averaging alone brings the nodes together: 1 at once (complete graph), 0 never
+    (no connection).
 
     Args:
         mixing: a mixing matrix.
@@ -125,22 +128,24 @@ def spectral_gap(mixing: np.ndarray) -> float:
 
 
 def neighbours(mixing: np.ndarray) -> list[list[int]]:
-    """For each node those to whom it gives a weight, itself left out."""
+    """Returns, for each node, the other nodes to which it gives a weight."""
     return [[int(j) for j in np.flatnonzero(row) if j != i] for i, row in enumerate(mixing)]
 
 
 def bytes_sent(mixing: np.ndarray, parameter_bytes: float) -> float:
-    """What the node with the most neighbours sends in one update: its parameters to each of them.
+    """Returns the bytes that the node with the most neighbors sends per update.
+
+    It sends its parameters to each neighbor.
 
     Args:
         mixing: a mixing matrix.
-        parameter_bytes: the size of all that is exchanged, of one node.
+        parameter_bytes: size of everything that one node exchanges.
     """
     return max(map(len, neighbours(mixing))) * parameter_bytes
 
 
 def all_reduce_bytes_sent(num_nodes: int, parameter_bytes: float) -> float:
-    """What a node sends in one ring all-reduce: 2 (num_nodes - 1) / num_nodes times the size."""
+    """Returns what a node sends in a ring all-reduce: 2 (num_nodes - 1) / num_nodes of the size."""
     return 2 * (num_nodes - 1) / num_nodes * parameter_bytes
 
 

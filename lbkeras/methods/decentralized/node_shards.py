@@ -1,4 +1,4 @@
-"""Which node of a decentralized training owns which examples, in NumPy alone."""
+"""Assigns examples to the nodes of decentralized training, in pure NumPy."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,27 +10,27 @@ from lbkeras.errors import UserError
 def shard_by_label(
     labels: ArrayLike, num_nodes: int, concentration: float | None = None, seed: int = 0
 ) -> np.ndarray:
-    """Divides examples between nodes, at random or so that each node has labels of its own.
+    """Divides examples among nodes, at random or with different label shares on each node.
 
-    With a concentration the shares of the labels in each node are drawn from a Dirichlet
-    distribution with that parameter for every label: 0.1 leaves a node with one or two labels,
-    100 is nearly the same as None. The examples a node still wants when its label has run out come
-    from what is left over.
+    With a concentration, each node's label shares are drawn from a Dirichlet distribution with that
+    parameter for every label. Smaller values mean fewer labels per node: 0.1 leaves a node with one
+    or two, 100 is nearly the same as None. If a label runs out, nodes that still need it get
+    leftover examples instead.
 
     Args:
-        labels: integers, one an example.
+        labels: one integer per example.
         num_nodes: at least 1, at most the number of examples.
-        concentration: of the Dirichlet distribution, above 0; None: at random.
-        seed: integer that draws the parts; the same arguments give the same parts.
+        concentration: of the Dirichlet distribution, above 0; None divides at random.
+        seed: integer from which the parts are drawn; the same arguments give the same parts.
 
     Returns:
-        int32, `(num_nodes, len(labels) // num_nodes)`: the rows of each node; the examples left
-        over, fewer than `num_nodes`, belong to none.
+        int32, `(num_nodes, len(labels) // num_nodes)`: the rows of each node. The remaining
+        examples, fewer than `num_nodes`, belong to no node.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: if an argument is out of range.
 
-    Reference: Hsu, Qi, Brown, arXiv 1909.06335, section 3, with parts of equal size.
+    Reference: Hsu, Qi, Brown, arXiv:1909.06335, section 3, with parts of equal size.
 
     >>> shard_by_label([0, 1] * 50, num_nodes=4).shape
     (4, 25)

@@ -1,4 +1,4 @@
-"""Decentralized training of many nodes on one machine: their weights in one leading axis."""
+"""Decentralized training of many nodes on one machine: a leading axis of the weights holds them."""
 
 import types
 from typing import Any
@@ -14,29 +14,30 @@ from lbkeras.keras_internals.model import loss_metric
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class StackedNodes(keras.Model):
-    """Nodes that each train a model of their own on a part of the batch; evaluated by their mean.
+    """Trains one model per node, each on its part of the batch; evaluates the mean of the nodes.
 
-    Every variable of the model becomes one of shape `(num_nodes, ...)`. In a train step node i gets
-    rows [i B / num_nodes, (i + 1) B / num_nodes) of the global batch of B examples and the gradient
-    of its own loss at its own weights; the optimizer, one of `lbkeras.optimizers`' decentralized
-    ones, then exchanges weights between the nodes. Evaluation, prediction and a call use the mean
-    of the nodes' weights and statistics; so does `mean_model()`, which is what to keep. The loss
-    and the metrics of training are those of the nodes at their own weights.
+    Every variable of the model gets the shape `(num_nodes, ...)`. In a train step, node i takes
+    rows [i B / num_nodes, (i + 1) B / num_nodes) of the global batch of B examples and computes the
+    gradient of its own loss at its own weights. The optimizer, one of the decentralized ones in
+    `lbkeras.optimizers`, then exchanges weights between the nodes. Evaluation, prediction and calls
+    use the mean of the nodes' weights and statistics. `mean_model()` returns a model with this
+    mean, to keep after training. Loss and metrics of training are those of the nodes at their own
+    weights.
 
-    All nodes start at the model's weights. Batch normalisation takes each node's own part of the
-    batch and keeps its own moving statistics; random generators (dropout) differ between the nodes.
-    Weights, gradients and slots take num_nodes times the memory and the update as much longer: with
-    16 nodes and batch 256 a step took 2 to 3 times one model's for small networks, 9 times for a
-    hidden layer of 512 units (2 cores).
+    All nodes start at the model's weights. Batch normalization uses each node's own part of the
+    batch and keeps moving statistics per node. Random generators (dropout) differ between nodes.
+    Weights, gradients and slots take num_nodes times the memory, and the update num_nodes times as
+    long. With 16 nodes and batch 256, a step took 2 to 3 times as long as one model's for small
+    networks, and 9 times for a hidden layer of 512 units (2 cores).
 
     Args:
-        model: a functional or sequential `keras.Model`, uncompiled; its own weights stay as they
-            are.
+        model: a functional or sequential `keras.Model`, uncompiled; its own weights do not change.
         num_nodes: at least 1.
 
     Raises:
-        UserError: not a built model, no nodes, or a strategy with several replicas; in `fit`: an
-            optimizer that does not have these nodes, or a batch that they do not divide.
+        UserError: if the model is not built, there are no nodes, or the strategy has several
+            replicas; in `fit`, if the optimizer has another number of nodes, or the batch size is
+            not a multiple of it.
 
     Example:
 
@@ -58,7 +59,7 @@ class StackedNodes(keras.Model):
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         if replicas > 1:
             raise UserError(f"num_nodes: expected one replica, received {replicas}")
-        # Hidden from Keras: its weights do not train.
+        # Hidden from Keras, as its weights are not trained.
         self._one = types.SimpleNamespace(model=model)
         seeds = {id(v) for v in model.non_trainable_variables}
         seeds -= {id(v) for v in model.non_trainable_weights}
@@ -70,9 +71,9 @@ class StackedNodes(keras.Model):
         self.built = True
 
     def mean_model(self) -> keras.Model:
-        """The model with the mean of the nodes' weights and statistics: a copy, to keep and save.
+        """Returns a model with the mean of the nodes' weights and statistics, to keep and save.
 
-        Further calls give further copies.
+        Each call returns a new copy.
         """
         model = keras.models.clone_model(self._one.model)
         weights, state = self._means()
@@ -84,7 +85,7 @@ class StackedNodes(keras.Model):
 
     @property
     def one_node(self) -> keras.Model:
-        """The model that it was made from."""
+        """The model that was passed to the constructor."""
         return self._one.model
 
     @property
@@ -101,7 +102,7 @@ class StackedNodes(keras.Model):
         return self._one.model.output_shape
 
     def call(self, inputs, training=False):
-        """The output at the mean of the nodes' weights, in inference whatever `training` says."""
+        """Returns the output at the nodes' mean weights, always in inference mode."""
         outputs, _ = self._one.model.stateless_call(*self._means(), inputs, training=False)
         return outputs
 
@@ -109,7 +110,7 @@ class StackedNodes(keras.Model):
         return self._one.model.compute_output_shape(input_shape)
 
     def train_step(self, data):
-        """One step of every node on its part of the batch, and the exchange."""
+        """Makes a step of every node on its part of the batch, and the exchange."""
         self._check_optimizer()
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         given = [part for part in (x, y, sample_weight) if part is not None]
@@ -136,7 +137,7 @@ class StackedNodes(keras.Model):
         return cls(model, config["num_nodes"], name=config["name"])
 
     def _node_step(self, arguments):
-        """Gradients, new state, output and loss of one node."""
+        """Returns gradients, new state, output and loss of one node."""
         weights, state, parts = arguments
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(tuple(parts))
         with tf.GradientTape() as tape:
@@ -150,13 +151,13 @@ class StackedNodes(keras.Model):
         return tape.gradient(scaled, weights), state, outputs, loss
 
     def _check_optimizer(self) -> None:
-        # Not in `compile`: a loaded model whose class overrides that stays uncompiled.
+        # Not in `compile`: Keras leaves a loaded model uncompiled if its class overrides that.
         optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         received = getattr(optimizer, "num_nodes", None)
         if received != self.num_nodes:
-            received = f"one of {received}" if received else type(optimizer).__name__
+            received = f"one with {received}" if received else type(optimizer).__name__
             raise UserError(
-                f"optimizer: expected a decentralized one of {self.num_nodes} nodes (DecentLaM, "
+                f"optimizer: expected a decentralized one with {self.num_nodes} nodes (DecentLaM, "
                 f"DmSGD, GossipSGD, ElasticAveragingSGD), received {received}"
             )
 
@@ -191,7 +192,7 @@ class StackedNodes(keras.Model):
         return stacked
 
     def _means(self):
-        """The mean of the nodes' weights, and of their state; of integers the first node's."""
+        """Returns the nodes' mean weights and mean state; for integers the first node's value."""
 
         def mean(variable):
             if keras.backend.is_float_dtype(variable.dtype):
@@ -202,7 +203,7 @@ class StackedNodes(keras.Model):
 
 
 def _one_by_one(function, stacked):
-    """What `tf.vectorized_map` returns, computed eagerly, for the debugger."""
+    """Computes the result of `tf.vectorized_map` eagerly, for debuggers."""
     size = tf.nest.flatten(stacked)[0].shape[0]
     each = [
         function(tf.nest.map_structure(lambda part, i=i: part[i], stacked)) for i in range(size)

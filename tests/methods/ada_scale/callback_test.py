@@ -36,7 +36,7 @@ def a_model(learning_rate=0.05, optimizer=None, strategy=None, **compile_argumen
 
 
 class Rates(keras.callbacks.Callback):
-    """The learning rate of each update."""
+    """Records the learning rate of each update."""
 
     def __init__(self):
         super().__init__()
@@ -53,7 +53,10 @@ def half(digits):
 
 
 def johnsons_algorithm(model, train, base, base_updates, rate, num_pieces, epochs):
-    """Algorithm 1 with fairscale's estimates, on the pieces' gradients; gains precede updates."""
+    """Runs algorithm 1 with fairscale's estimates from the pieces' gradients.
+
+    The gain of an update comes from the gradients before it.
+    """
     scale = train.batch_size / base
     decay, smoothing = 0.0, max(1 - scale / 1000, 0)
     variance = squared_norm = progress = velocity = 0.0
@@ -89,7 +92,7 @@ def johnsons_algorithm(model, train, base, base_updates, rate, num_pieces, epoch
     "source", ["micro-batches", pytest.param("replicas", marks=pytest.mark.release)]
 )
 def test_a_run_equals_johnsons_algorithm(half, mirrored, source):
-    """Batch 64 for 32, the learning rate falling at the base run's 30th and 50th update."""
+    """Batch 64 instead of 32; the learning rate drops at the base run's 30th and 50th update."""
     curve = steps([0.05, 0.02, 0.01], [1.5, 2.5], 3)
     plan = Plan((Phase(0, 3, 32, 0.05, 0.9),), 640, curve)
     train, rates = Pipeline(half, 64, seed=2), Rates()
@@ -114,7 +117,7 @@ def test_a_run_equals_johnsons_algorithm(half, mirrored, source):
 
 
 def test_a_gradient_without_noise_gains_nothing(half):
-    """Every example is the same: an update is worth one, so as many are made as by the base."""
+    """If all examples are equal, the gain is 1, and the run makes as many updates as the base."""
     same = tuple(np.repeat(part[:1], 320, axis=0) for part in half)
     train, rates = Pipeline(same, 64), Rates()
     ada = AdaScale(train, base_batch_size=16, base_epochs=1)
@@ -125,7 +128,7 @@ def test_a_gradient_without_noise_gains_nothing(half):
 
 
 def test_the_base_batch_size_itself(half):
-    """scale 1 is plain SGD, undivided too."""
+    """Scale 1 is plain SGD, even with undivided batches."""
     train, plain = Pipeline(half, 64, seed=2), Pipeline(half, 64, seed=2)
     model, other = a_model(), a_model()
     model.fit(train, epochs=5, verbose=0, callbacks=[AdaScale(train, 64, 2)])
@@ -134,8 +137,8 @@ def test_the_base_batch_size_itself(half):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_several_steps_in_one_call_and_a_batch_size_that_changes(half):
-    """The run ends in the call that reaches the end; the gain knows the batch size at once."""
+def test_several_steps_per_execution_and_a_changing_batch_size(half):
+    """The run stops in the call that reaches the end; the gain follows the batch size at once."""
     train = Pipeline(half, 32, seed=2)
     ada = AdaScale(train, base_batch_size=16, base_epochs=2)
     sizes = BatchSizeScheduler(train, lambda epoch, size: 32 if epoch == 0 else 64)
@@ -146,7 +149,7 @@ def test_several_steps_in_one_call_and_a_batch_size_that_changes(half):
     assert 1 < gains[0] <= 2 < gains[1] <= 4
     assert 80 <= progress[-1] < 80 + 4 * 4 and progress[-2] < 80
     assert int(model.optimizer.iterations) % 4 == 0
-    # The logged rate is the last update's, not the coming one's.
+    # The logged rate is the last update's, not the next one's.
     assert history["learning_rate"][0] == pytest.approx(0.05 * gains[0], rel=0.1)
     assert history["learning_rate"][0] != pytest.approx(0.05 * gains[0], rel=1e-6)
 
@@ -162,7 +165,7 @@ class KillAt(keras.callbacks.Callback):
 
 
 @pytest.mark.release
-def test_a_killed_run_goes_on(half, tmp_path):
+def test_a_killed_run_resumes(half, tmp_path):
     def run(folder, kill=()):
         train = Pipeline(half, 64, seed=2)
         model, rates = a_model(), Rates()
@@ -187,7 +190,7 @@ def test_a_killed_run_goes_on(half, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_fit_that_is_too_short_says_so_and_goes_on(half):
+def test_a_fit_that_is_too_short_warns_and_can_continue(half):
     train = Pipeline(half, 64, seed=2)
     ada = AdaScale(train, 16, 2)
     model, callbacks = a_model(), [ada, MicroBatches(train, 16)]
@@ -227,7 +230,7 @@ def test_errors_of_the_user(half):
             AdaScale(train, plan=plan, **{name: value})
 
 
-def test_a_plan_brings_the_base_run(half):
+def test_a_plan_sets_the_base_run(half):
     plan = ada_scale_plan(
         epochs=2, base_batch_size=16, batch_size=64, base_learning_rate=0.05, momentum=0.9,
         num_examples=640, decay="polynomial",
@@ -239,7 +242,7 @@ def test_a_plan_brings_the_base_run(half):
     schedule = plan.base.learning_rate_schedule()
     for update in (0, 17, 79):
         assert float(from_plan.learning_rate(update)) == float(schedule(update))
-    # Any other plan, as a config's callbacks get it, says nothing of the base run.
+    # Any other plan, such as a config passes to its callbacks, sets nothing of the base run.
     assert AdaScale(train, 32, 1, plan=plan.base).base_batch_size == 32
 
 
@@ -260,13 +263,13 @@ def test_a_saved_model_keeps_its_rate(half, tmp_path):
     assert float(loaded.optimizer.learning_rate) == pytest.approx(save.rate)
 
 
-def test_a_plan_in_the_wrong_place_or_of_other_data_is_refused(half):
+def test_a_plan_in_the_wrong_place_or_for_other_data_is_refused(half):
     train = Pipeline(half, 128)
     settings = dict(epochs=2, base_batch_size=32, batch_size=128)
     settings |= dict(base_learning_rate=0.1, momentum=0.9)
     plan = ada_scale_plan(**settings, num_examples=640)
     with pytest.raises(UserError, match="learning_rate: .* received an ada_scale_plan, .* plan="):
-        AdaScale(train, learning_rate=plan)  # would take the large batch for the small one
+        AdaScale(train, learning_rate=plan)  # else the large batch would pass for the small one
     other = ada_scale_plan(**settings, num_examples=1280)
     message = "expected one for 640 examples .the pipeline's., received one for 1280"
     with pytest.raises(UserError, match=f"plan: {message}"):

@@ -5,7 +5,7 @@ from lbkeras.errors import UserError
 from lbkeras.schedules import AdaScaleLearningRate
 
 
-def test_goes_along_the_base_at_the_gains_pace():
+def test_follows_the_base_at_the_gains_pace():
     base = keras.optimizers.schedules.PiecewiseConstantDecay([4, 7], [1.0, 0.1, 0.01])
     rate = AdaScaleLearningRate(base)
     progress, gains = 0.0, [1.0, 2.5, 2.0, 1.75, 3.0, 1.0]
@@ -13,7 +13,7 @@ def test_goes_along_the_base_at_the_gains_pace():
         expected = gain * (1.0 if int(progress) <= 4 else 0.1 if int(progress) <= 7 else 0.01)
         assert float(rate(step)) == pytest.approx(expected)
         rate.advance(step, gains[step + 1] if step + 1 < len(gains) else 9.0)
-        assert float(rate(step)) == pytest.approx(expected)  # still that of the update just done
+        assert float(rate(step)) == pytest.approx(expected)  # still the last update's
         progress += gain
         assert rate.progress == pytest.approx(progress)
     assert rate.gain == 9

@@ -1,4 +1,4 @@
-"""AdaScale's longest run holds the base run's updates, at its learning rates."""
+"""AdaScale's longest run makes the base run's updates at its learning rates."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_the_longest_run_goes_through_the_base_runs_updates(batch_size, decay):
     steps = 1437 // batch_size
     assert plan.batch_size(0) == batch_size and plan.momentum(0) == 0.9
     assert 0 <= plan.updates() - plan.base.updates() < steps
-    for share in (0, 0.1, 0.3, 0.5, 0.77, 1):  # of either run, away from the steps' edges
+    for share in (0, 0.1, 0.3, 0.5, 0.77, 1):  # of both runs, away from the edges of the steps
         expected = plan.base.learning_rate(12 * share)
         assert plan.learning_rate(plan.epochs * share) == pytest.approx(expected)
 

@@ -1,4 +1,4 @@
-"""The batch size really grows, the learning rate really follows, and a kill changes nothing."""
+"""The batch size grows, the learning rate follows, and a killed run resumes with the same sizes."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from lbkeras.planning import Phase, Plan
 
 
 class Seen(keras.callbacks.Callback):
-    """The learning rate that the optimizer used in each epoch, from the weights' movement."""
+    """Records the optimizer's learning rate at the start of each epoch."""
 
     def __init__(self):
         super().__init__()
@@ -73,7 +73,7 @@ def test_it_grows_to_a_tenth_of_the_data_with_the_gain_on_the_rate(compiled, dig
         pytest.param("none", 0, marks=pytest.mark.release),
     ],
 )
-def test_the_rules_of_scaling(compiled, digits, scaling, power):
+def test_the_scaling_rules(compiled, digits, scaling, power):
     *_, seen, history = fit(compiled, digits, scaling=scaling)
     factors = np.asarray(history["batch_size"]) / 16
     assert max(factors) > 1
@@ -81,7 +81,7 @@ def test_the_rules_of_scaling(compiled, digits, scaling, power):
 
 
 @pytest.mark.slow
-def test_an_optimizer_that_divides_by_the_gradients_size_takes_the_square_root(compiled, digits):
+def test_an_optimizer_that_divides_by_the_gradients_size_gets_the_square_root(compiled, digits):
     adam = keras.optimizers.Adam(0.001)
     _, adaptive, seen, history = fit(compiled, digits, optimizer=adam)
     rates = [0.001]
@@ -117,8 +117,8 @@ def test_the_scaling_that_suits_an_optimizer(optimizer, scaling):
 
 
 @pytest.mark.slow
-def test_it_shrinks_where_the_target_is_far_below(compiled, digits):
-    # With CABS the target is rate * tr(Sigma) / loss, here 1e-6 of what it would be.
+def test_it_shrinks_if_the_target_is_far_below(compiled, digits):
+    # The CABS target is rate * tr(Sigma) / loss; this rate makes it 1e-6 of the usual value.
     keras.utils.set_random_seed(0)
     train = Pipeline(digits, 64)
     model = compiled(keras.optimizers.SGD(1e-7))
@@ -177,7 +177,7 @@ class KillAt(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-def test_killed_inside_an_epoch_it_decides_the_same(compiled, digits, tmp_path):
+def test_a_run_killed_inside_an_epoch_decides_the_same_after_resuming(compiled, digits, tmp_path):
     def start(directory):
         keras.utils.set_random_seed(0)
         model, train = compiled(keras.optimizers.SGD(0.1, momentum=0.9)), Pipeline(digits, 16)
@@ -231,7 +231,7 @@ def test_messages(digits, arguments, message):
     assert str(raised.value).startswith(message)
 
 
-def test_two_that_measure_are_refused(compiled, digits):
+def test_a_second_callback_that_measures_gradients_is_refused(compiled, digits):
     train = Pipeline(digits, 16)
     with pytest.raises(UserError, match="GradientNoiseScale"):
         compiled(keras.optimizers.SGD(0.1)).fit(
@@ -240,7 +240,7 @@ def test_two_that_measure_are_refused(compiled, digits):
 
 
 @pytest.mark.slow
-def test_where_the_loss_rises_after_growth_it_goes_back_and_stays(compiled, digits, capsys):
+def test_after_a_rise_of_the_loss_it_goes_back_and_stays_there(compiled, digits, capsys):
     losses = iter([1.0, 0.9, 2.0, 1.5, 1.0, 0.9, 0.8])
 
     class Loss(keras.callbacks.Callback):

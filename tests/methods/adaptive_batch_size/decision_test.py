@@ -48,7 +48,7 @@ def test_ladder_messages(arguments, message):
     "size, lower, upper, expected",
     [
         (32, 64.0, 90.0, 64),  # reached
-        (32, 63.9, 1e9, 32),  # perhaps
+        (32, 63.9, 1e9, 32),  # possibly
         (32, 5000.0, math.inf, 64),  # one rung at a time
         (128, 5000.0, math.inf, 128),
         (64, 3.0, 31.9, 32),
@@ -63,7 +63,7 @@ def test_next_size(size, lower, upper, expected):
     assert reason
 
 
-def test_a_target_that_wavers_moves_nothing():
+def test_a_target_that_varies_moves_nothing():
     size, sizes = 32, set()
     for step in range(100):
         target = 80 * 1.5 ** math.sin(step)  # 53 to 120
@@ -80,7 +80,7 @@ def test_a_target_that_wavers_moves_nothing():
         ([0.5, 0.4, 0.47], [8, 8, 16], False),  # a little
         ([0.5, 0.4, 0.4, 0.6], [8, 16, 16, 16], False),  # long after
         ([0.5, 0.4, 0.6], [32, 16, 16], False),  # a smaller batch
-        ([0.5, 0.4, 0.9, 0.8], [8, 16, 32, 16], False),  # gone back already
+        ([0.5, 0.4, 0.9, 0.8], [8, 16, 32, 16], False),  # already gone back
         ([0.5], [8], False),
     ],
 )

@@ -1,4 +1,4 @@
-"""Trains digits with AutoWU under one strategy and writes down what it decided.
+"""Trains on digits with AutoWU under one strategy and saves its decisions.
 
 python auto_wu_workers_script.py STRATEGY RESULT
 """

@@ -1,4 +1,4 @@
-"""AutoWU in real training: what it hears, what it decides, and the learning rates that follow."""
+"""AutoWU in real training: the losses it gets, its decisions and the resulting learning rates."""
 
 import json
 import math
@@ -24,7 +24,7 @@ class Killed(Exception):
 
 
 class Rates(keras.callbacks.Callback):
-    """The learning rate of each update; breaks off after one of them."""
+    """Records the learning rate of each update; stops the run after update `kill`."""
 
     def __init__(self, kill=None):
         super().__init__()
@@ -43,7 +43,7 @@ def new_plan(epochs=8, **more):
 
 @pytest.fixture
 def says(monkeypatch):
-    """A function that lets the tests say what the judgements are: (votes, place) an epoch."""
+    """Returns a function that scripts the judgements: (votes, place) for each epoch."""
 
     def script(*answers):
         heard = []
@@ -90,7 +90,7 @@ def test_learning_rates_until_the_switch_and_after_it(compiled, digits, says, ca
     assert float(model.optimizer.learning_rate) == 3  # its own again
 
 
-def test_three_positive_epochs_have_to_follow_each_other(compiled, digits, says, capsys):
+def test_three_positive_epochs_in_a_row_are_needed(compiled, digits, says, capsys):
     says((3, 0.5), (3, 0.5), (2, 0.5), (5, 0.5))
     train, rates = Pipeline(digits, 256), Rates()
     callback = AutoWU(train, new_plan(epochs=9))  # the longest warm-up ends inside epoch 4
@@ -149,13 +149,13 @@ def assert_decides_like(one_device, callback):
 
 
 @pytest.mark.release
-def test_several_updates_in_one_call(compiled, digits, one_device):
+def test_several_steps_per_execution(compiled, digits, one_device):
     optimizer = keras.optimizers.SGD(1.0, momentum=0.9)
     callback, _ = train_for_real(compiled(optimizer, steps_per_execution=8), digits)
     assert_decides_like(one_device, callback)
 
 
-@pytest.mark.release  # in the gate step_losses_test.py: replicas have the losses of one device
+@pytest.mark.release  # the gate runs step_losses_test.py: replicas have the losses of one device
 def test_two_replicas_decide_like_one_device(compiled, digits, one_device, mirrored):
     with mirrored.scope():
         model = compiled(keras.optimizers.SGD(1.0, momentum=0.9))
@@ -179,7 +179,7 @@ def test_two_workers_decide_the_same(tmp_path):
 
 @pytest.mark.slow
 def test_finds_a_learning_rate_for_digits(compiled, digits):
-    """AdamP: the loss has passed its minimum before half of the training; the run recovers."""
+    """With AdamP the loss passes its minimum before half of the training; the run recovers."""
     plan = new_plan(epochs=24, batch_size=32, momentum=0.0)
     model = compiled(AdamP(1.0), hidden=32, steps_per_execution=4)
     callback, history = train_for_real(model, digits, plan, size=32)
@@ -193,7 +193,7 @@ class LastState(keras.callbacks.Callback):
 
 
 def start(compiled, digits, folder):
-    """A model and the checkpoint of a run of 12 epochs of 5 updates, 6 of them of warm-up."""
+    """Returns a model and a run's checkpoint: 12 epochs of 5 updates, up to 6 epochs of warm-up."""
     keras.backend.clear_session(free_memory=False)
     model = compiled(AdamP(1.0), hidden=8)
     train = Pipeline(digits, 256, seed=5)
@@ -211,7 +211,7 @@ def fit(model, checkpoint, *more):
 
 @pytest.fixture(scope="module")
 def undisturbed(compiled, digits, tmp_path_factory):
-    """The history of such a run that nothing disturbed, and its callbacks."""
+    """The history and callbacks of such a run without interruption."""
     model, checkpoint = start(compiled, digits, tmp_path_factory.mktemp("whole"))
     return fit(model, checkpoint), checkpoint.callbacks
 
@@ -224,7 +224,7 @@ def undisturbed(compiled, digits, tmp_path_factory):
         pytest.param(20, marks=pytest.mark.release),
         pytest.param(27, marks=pytest.mark.release),
     ],
-)  # in the gate epoch_copies_test.py kills one
+)  # the gate kills one run, in epoch_copies_test.py
 def test_killed_and_resumed_it_decides_the_same(compiled, digits, tmp_path, undisturbed, kill):
     expected, (_, theirs, last) = undisturbed
     killed, checkpoint = start(compiled, digits, tmp_path)
@@ -241,7 +241,7 @@ def test_killed_and_resumed_it_decides_the_same(compiled, digits, tmp_path, undi
         np.testing.assert_array_equal(a, b)
 
 
-def test_the_file_for_the_picture(compiled, digits, says, tmp_path):
+def test_the_file_for_the_plot(compiled, digits, says, tmp_path):
     says((0, 1.0), (5, 0.9), (5, 0.8), (5, 0.5))
     train = Pipeline(digits, 256)
     callback = AutoWU(train, new_plan(), file=tmp_path / "run" / "auto_wu.json")
@@ -255,7 +255,7 @@ def test_the_file_for_the_picture(compiled, digits, says, tmp_path):
     assert content["posterior"]["epoch"][-1] <= 4 and len(content["posterior"]["mean"]) == 100
 
 
-def test_a_loss_that_is_constant(compiled, digits):
+def test_a_constant_loss_never_stops_the_warm_up(compiled, digits):
     model, train = compiled(), Pipeline(digits, 256)
     model.compile(keras.optimizers.SGD(1.0), loss=lambda y, output: 0 * output[:, 0] + 1.5)
     callback = AutoWU(train, new_plan(epochs=6, momentum=0.0))
@@ -264,8 +264,8 @@ def test_a_loss_that_is_constant(compiled, digits):
     assert callback.peak_learning_rate == 1.0
 
 
-def test_losses_that_are_nan_are_left_out(compiled, digits):
-    """Labels of -1 make the loss of their batch NaN, a mask in the gradient keeps the weights."""
+def test_nan_losses_are_left_out(compiled, digits):
+    """Some batches have a NaN loss; masking their gradients keeps the weights finite."""
     model, train = compiled(), Pipeline(digits, 256)
 
     def loss(labels, output):
@@ -289,13 +289,13 @@ def test_losses_that_are_nan_are_left_out(compiled, digits):
 # Errors.
 
 
-def test_another_plan():
+def test_a_plan_of_another_kind():
     train = Pipeline((np.zeros((8, 2)), np.zeros(8)), 4)
     plan = cosine_plan(epochs=8, batch_size=4, learning_rate=0.1, momentum=0.9, num_examples=8)
-    for other, received in ((plan, "another"), (0.1, "float")):
+    for other, received in ((plan, "another plan"), (0.1, "float")):
         with pytest.raises(UserError) as raised:
             AutoWU(train, other)
-        assert str(raised.value) == f"plan: expected one of auto_wu_plan, received {received}"
+        assert str(raised.value) == f"plan: expected an auto_wu_plan, received {received}"
 
 
 def test_more_epochs_than_the_plan_has(compiled, digits):
@@ -306,7 +306,7 @@ def test_more_epochs_than_the_plan_has(compiled, digits):
     assert float(model.optimizer.learning_rate) == pytest.approx(0.1)
 
 
-def test_a_schedule_and_autowu(compiled, digits):
+def test_autowu_refuses_a_schedule(compiled, digits):
     plan = new_plan()
     model = compiled(keras.optimizers.SGD(plan.learning_rate_schedule(), momentum=0.9))
     train = Pipeline(digits, 256)
@@ -314,8 +314,8 @@ def test_a_schedule_and_autowu(compiled, digits):
         model.fit(train, epochs=8, verbose=0, callbacks=[AutoWU(train, plan)])
 
 
-def test_accumulated_gradients(compiled, digits):
-    """Keras then hands a schedule batches, and `iterations` are updates."""
+def test_autowu_refuses_accumulated_gradients(compiled, digits):
+    """With accumulation Keras passes a schedule batches, while `iterations` counts updates."""
     optimizer = keras.optimizers.SGD(1.0, momentum=0.9, gradient_accumulation_steps=2)
     train = Pipeline(digits, 256)
     with pytest.raises(UserError) as raised:
@@ -326,7 +326,7 @@ def test_accumulated_gradients(compiled, digits):
     )
 
 
-def test_a_model_that_does_not_tell_its_loss(digits):
+def test_a_model_that_does_not_report_its_loss(digits):
     class Silent(keras.Sequential):
         def train_step(self, data):
             self.optimizer.iterations.assign_add(1)

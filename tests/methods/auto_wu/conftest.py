@@ -1,3 +1,3 @@
-"""Folders of a replication, as for the report's own tests."""
+"""Replication folders, shared with the report's tests."""
 
 from tests.replication.conftest import full_workdir, make_workdir, no_curves  # noqa: F401

@@ -1,4 +1,4 @@
-"""AutoWU takes weights, slots and statistics back to the end of an epoch, and nothing else."""
+"""AutoWU restores weights, slots and statistics of an epoch's end, and nothing else."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from tests.methods.auto_wu.judgement_test import recorded
 
 @pytest.fixture
 def says(monkeypatch):
-    """A function that lets the tests vote from an epoch on, for a minimum in another one."""
+    """Returns a function that scripts the tests: the first epoch that votes, and the minimum."""
 
     def script(first_vote, minimum):
         def judge(epochs, state=None, seed=0):
@@ -42,7 +42,7 @@ def says(monkeypatch):
 
 
 class States(keras.callbacks.Callback):
-    """All variables at each epoch's end, by the epochs done; the model's and the optimizer's."""
+    """Records all variables of model and optimizer at each epoch's end, by epochs done."""
 
     def on_train_begin(self, logs=None):
         self.after = {}
@@ -64,7 +64,7 @@ def network(optimizer, layer=keras.layers.BatchNormalization):
 
 
 def fit(model, digits, restore=True, epochs=7, more=(), first=States):
-    """Six epochs of 5 updates may be warm-up; its test's answers are those of `says`."""
+    """Trains with AutoWU; the warm-up may take 6 epochs of 5 updates, `says` scripts the tests."""
     train = Pipeline(digits, 256)
     momentum = getattr(model.optimizer, "momentum", 0.0)
     plan = auto_wu_plan(epochs=12, batch_size=256, momentum=momentum, num_examples=1437)
@@ -89,7 +89,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize(
-    "name",  # in the gate the first one stands for the others
+    "name",  # the gate runs only the first one
     [
         pytest.param(name, marks=pytest.mark.release if number else ())
         for number, name in enumerate(OPTIMIZERS)
@@ -117,8 +117,8 @@ def test_goes_back_to_the_state_at_an_epochs_end(digits, says, name):
     assert callback.copies == {}
 
 
-def test_what_is_not_restored_stays_as_it_was(digits, says):
-    """The paper's form keeps no copies, and trains as with `restore=True` up to the switch."""
+def test_without_restore_the_state_stays(digits, says):
+    """The paper's form keeps no copies; up to the switch it trains as with `restore=True`."""
     says(first_vote=3, minimum=3)
     trained = {}
     for restore in (True, False):
@@ -144,7 +144,7 @@ def test_without_a_vote_it_goes_nowhere(digits, says, capsys):
     assert "auto_wu_restored_epoch" not in history
 
 
-def test_four_copies_are_kept_and_say_where_it_went(digits, says, capsys):
+def test_four_copies_are_kept_and_the_restored_epoch_is_printed(digits, says, capsys):
     says(first_vote=4, minimum=1)
 
     class Copies(States):
@@ -172,9 +172,9 @@ def test_four_copies_are_kept_and_say_where_it_went(digits, says, capsys):
     )
 
 
-@pytest.mark.release  # in the gate test_four_copies_are_kept: which of them goes
+@pytest.mark.release  # the gate runs test_four_copies_are_kept: which of them is dropped
 def test_the_minimum_is_among_the_copies():
-    """In recorded warm-ups, at most one epoch beside it; the last four often lack it."""
+    """In recorded warm-ups a copy is at most one epoch off; the last four often lack it."""
     apart, of_the_last = [], []
     for losses in recorded().values():
         state, kept, votes = None, [], 0
@@ -194,9 +194,9 @@ def test_the_minimum_is_among_the_copies():
 
 
 @pytest.mark.slow
-@pytest.mark.release  # in the gate its statistics on one device, and Checkpoint's mean of replicas'
+@pytest.mark.release  # the gate tests one device's statistics, and Checkpoint's mean over replicas
 def test_replicas_are_equal_again(digits, says, mirrored):
-    """Each replica's own statistics are means from the copy on; nothing differs after it."""
+    """The copy replaces each replica's own statistics by their mean; then no replica differs."""
     says(first_vote=3, minimum=3)
 
     class EachReplica(States):
@@ -221,8 +221,8 @@ def test_replicas_are_equal_again(digits, says, mirrored):
             np.testing.assert_array_equal(now, then)
 
 
-@pytest.mark.release  # as on replicas
-def test_two_workers_go_back_alike(tmp_path):
+@pytest.mark.release  # like replicas
+def test_two_workers_restore_the_same(tmp_path):
     script = Path(__file__).with_name("restore_workers_script.py")
     first, second = run_workers(script, tmp_path, "multi_worker", num_workers=2)
     assert first["restored"] == second["restored"] == 3
@@ -239,7 +239,7 @@ class Killed(Exception):
 
 
 def start(digits, folder):
-    """A model and the checkpoint of a run that goes back at its update 25 to its update 15."""
+    """Returns a model and the checkpoint of a run that, at update 25, restores update 15."""
     keras.backend.clear_session(free_memory=False)
     model, train = network(keras.optimizers.Adam()), Pipeline(digits, 256, seed=5)
     plan = auto_wu_plan(epochs=12, batch_size=256, momentum=0.0, num_examples=1437)
@@ -261,11 +261,11 @@ def fit_from(model, checkpoint, kill=None):
 
 
 @pytest.mark.parametrize(
-    "kill",  # with two copies and inside an epoch; before any, at the switch, after it
+    "kill",  # inside an epoch with two copies; before any copy, at the switch, after it
     [13, *(pytest.param(kill, marks=pytest.mark.release) for kill in (4, 20, 25, 27))],
 )
 @pytest.mark.slow
-def test_killed_and_resumed_it_goes_back_to_the_same(digits, says, tmp_path, kill):
+def test_a_killed_and_resumed_run_restores_the_same_state(digits, says, tmp_path, kill):
     says(first_vote=3, minimum=3)
     expected, state, rows = fit_from(*start(digits, tmp_path / "whole"))
     with pytest.raises(Killed):
@@ -289,7 +289,7 @@ def test_restore_is_a_flag(digits):
 
 
 def test_adversarial_copies_go_back_too(digits):
-    """Weights of the step before that have become NaN would make every later step's inputs NaN."""
+    """Stale weights that are NaN would make the inputs of every later step NaN."""
     model = network(keras.optimizers.SGD(0.1))
     beside = ConcurrentAdversarial(Pipeline(digits, 256), 1.0)
     beside.set_model(model)
@@ -304,7 +304,7 @@ def test_adversarial_copies_go_back_too(digits):
 
 
 def test_the_best_weights_are_kept_before_the_model_goes_back(digits, tmp_path):
-    """After it, the weights kept for the best loss would be those of an earlier epoch."""
+    """After AutoWU, they would pair the best epoch's loss with an earlier epoch's weights."""
     train = Pipeline(digits, 256)
     plan = auto_wu_plan(epochs=12, batch_size=256, momentum=0.0, num_examples=1437)
     for keeps in (

@@ -16,7 +16,7 @@ NUM_SYNTHETIC = 60
 
 
 def synthetic(seed):
-    """A loss that falls and then rises, with noise; (epochs, updates an epoch)."""
+    """Returns a noisy loss that falls and then rises, of shape (epochs, updates per epoch)."""
     generator = np.random.default_rng(seed)
     epochs, updates = int(generator.integers(6, 16)), int(generator.choice([5, 11, 23, 60, 234]))
     x = np.arange(epochs * updates) / (epochs * updates)
@@ -29,13 +29,13 @@ def synthetic(seed):
 
 
 def recorded():
-    """The losses that tools/record_warm_up_losses.py recorded, by the run's name."""
+    """Returns the losses recorded by tools/record_warm_up_losses.py, by the run's name."""
     with np.load(HERE / "warm_up_losses.npz") as file:
         return dict(file)
 
 
 def decide(epochs):
-    """As `published.decide`, with ours."""
+    """Does what `published.decide` does, with `judge`."""
     state, positive = None, []
     for number in range(1, len(epochs) + 1):
         judgement = judge(epochs[:number], state)
@@ -47,17 +47,22 @@ def decide(epochs):
 
 
 def compare(sequences):
-    """Epochs between the decisions; |rate / published − 1| where both switch in the same epoch."""
+    """Compares both rules.
+
+    Returns:
+        The number of epochs between their decisions; |rate / published − 1| where both switch in
+        the same epoch; how often the published rule switches.
+    """
     apart, errors, switches = [], [], 0
     for epochs in sequences:
-        with threadpool_limits(1):  # matrices so small that threads wait for each other
+        with threadpool_limits(1):  # matrices are small: threads would wait for each other
             theirs, their_place, _ = published.decide(epochs)
         ours, place = decide(epochs)
         never = len(epochs) + 1
         apart.append(abs((theirs or never) - (ours or never)))
         switches += theirs is not None
         if theirs is not None and theirs == ours:
-            # From 1e-5 to 1 in all epochs of the sequence: 1e5^(theirs / never) so far.
+            # The rate rises from 1e-5 to 1 over the sequence; here relative to 1e-5.
             rates = 1e5 ** (theirs / len(epochs) * np.array([place, their_place]))
             errors.append(abs(rates[0] / rates[1] - 1))
     return np.array(apart), np.array(errors), switches
@@ -74,7 +79,7 @@ def test_decides_as_published_on_a_few(number):
 
 @pytest.mark.release
 def test_decides_as_published():
-    """On all 132 sequences, which take a minute."""
+    """Compares the rules on all 132 sequences; takes a minute."""
     kinds = {"synthetic": [synthetic(seed) for seed in range(NUM_SYNTHETIC)]}
     for kind in ("digits", "mnist"):
         kinds[kind] = [losses for name, losses in recorded().items() if name.startswith(kind)]
@@ -92,7 +97,7 @@ def test_decides_as_published():
     assert np.median(errors) < 0.15
 
 
-def test_the_published_rules_gradient_is_that_of_the_marginal_likelihood():
+def test_the_published_rule_follows_the_marginal_likelihoods_gradient():
     generator = np.random.default_rng(0)
     regressor = published.Regressor(generator)
     regressor.add(2 + np.sin(np.arange(40) / 10) + 0.1 * generator.normal(size=40))
@@ -111,7 +116,7 @@ def test_the_published_rules_gradient_is_that_of_the_marginal_likelihood():
 
 
 def test_the_posterior_is_that_of_the_single_losses():
-    """Against scikit-learn's own prediction from all points, with its whole covariance."""
+    """Compares with scikit-learn's prediction from all points, with its whole covariance."""
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
@@ -139,7 +144,7 @@ def test_a_pure_function_of_losses_state_and_seed():
     assert all(isinstance(value, float) for value in first.state)
 
 
-def test_losses_that_are_not_finite_are_left_out():
+def test_non_finite_losses_are_left_out():
     epochs = synthetic(1).astype(np.float32)
     broken = epochs.copy()
     broken[1, ::3], broken[3, 1] = np.nan, np.inf
@@ -150,7 +155,7 @@ def test_losses_that_are_not_finite_are_left_out():
     assert (nothing.votes, nothing.minima, nothing.state) == (0, (), judgement.state)
 
 
-def test_a_loss_that_is_constant_decides_nothing():
+def test_a_constant_loss_decides_nothing():
     for value in (0.0, 2.3, 1e6):
         state = None
         for number in range(1, 7):
@@ -159,8 +164,8 @@ def test_a_loss_that_is_constant_decides_nothing():
             assert judgement.votes == 0
 
 
-def test_a_loss_that_explodes_is_behind_its_minimum():
-    """With the largest marginal likelihood, losses up to 3,600 pass for noise in the last epoch."""
+def test_a_loss_that_explodes_has_passed_its_minimum():
+    """The largest marginal likelihood would take losses of up to 3,600 in the end for noise."""
     epochs = recorded()["digits_lamb_batch_64_epochs_10_seed_1"]
     assert epochs[:7].max() < 4 and epochs[9].max() > 1000
     state, votes = None, []
@@ -171,8 +176,8 @@ def test_a_loss_that_explodes_is_behind_its_minimum():
     assert votes[7:] == [5, 5, 5]
 
 
-def test_epochs_of_different_numbers_of_updates_stand_at_their_place():
-    """The minimum is at 3.5 of 6 epochs, whether the later ones have as many updates or a third."""
+def test_the_number_of_updates_per_epoch_does_not_move_the_minimum():
+    """The minimum is at 3.5 of 6 epochs, also if the later epochs have a third of the updates."""
     places = []
     for sizes in ([60] * 6, [60, 60, 60, 20, 20, 20]):
         epochs = []

@@ -48,7 +48,7 @@ def pixels_of(picture):
     return [(np.abs(body - color).max(-1) < 0.05).sum() for color in wanted]
 
 
-def test_losses_process_and_learning_rate_are_in_the_picture(full_workdir):
+def test_losses_process_and_learning_rate_are_in_the_plot(full_workdir):
     write(full_workdir, content())
     write_report(full_workdir)
     assert [path.name for path in (full_workdir / "plots").glob("auto_wu*")] == [NAME]
@@ -64,9 +64,9 @@ def test_losses_process_and_learning_rate_are_in_the_picture(full_workdir):
         dict(loss=dict(epoch=[0, 1], value=[None, None]), posterior=None),
         dict(restored_epoch=4),
     ],
-    ids=["in the warm-up", "no loss", "no finite loss", "went back"],
+    ids=["in the warm-up", "no loss", "no finite loss", "weights restored"],
 )
-def test_whatever_there_is(full_workdir, more):
+def test_plots_whatever_the_file_holds(full_workdir, more):
     write(full_workdir, content(**more))
     assert full_workdir / "plots" / NAME in write_plots(full_workdir)
 

@@ -1,8 +1,9 @@
 """AutoWU's rule as its authors published it, restated from the description in plain NumPy.
 
-A Gaussian process with constant mean and the kernel outputscale · exp(−(x − x')² / (2 · 0.2²)) plus
-noise. 100 steps of Adam an epoch, one Adam for the whole run, on the raw values of outputscale
-(softplus), noise (1e-4 + softplus) and the mean, which begins at the losses' mean in each epoch.
+A Gaussian process with a constant mean and the kernel
+outputscale · exp(−(x − x')² / (2 · 0.2²)) plus noise. It makes 100 Adam steps per epoch, with one
+Adam for the whole run, on the raw values of outputscale (softplus), noise (1e-4 + softplus) and
+the mean, which is reset to the losses' mean in each epoch.
 """
 
 import collections
@@ -45,9 +46,10 @@ class Regressor:
         return valid / len(self.losses), self.losses[valid]
 
     def gradient(self, eigenvalues, y, ones):
-        """Of −log marginal likelihood / n with respect to the raw values.
+        """Returns the gradient of −log marginal likelihood / n with respect to the raw values.
 
-        In the basis of the correlation matrix's eigenvectors, where all matrices are diagonal.
+        Works in the basis of the correlation matrix's eigenvectors, where all matrices are
+        diagonal.
         """
         scale, noise = self.scale_and_noise
         inverse = 1 / (scale * eigenvalues + noise)
@@ -72,7 +74,7 @@ class Regressor:
             self.raw = self.raw - 0.01 * mean / (root + 1e-8)
 
     def predict(self):
-        """Mean and covariance of the noise-free posterior on the grid, from 500 points."""
+        """Returns mean and covariance of the noise-free posterior on the grid, from 500 points."""
         x, y = self.subsample(500)
         scale, noise = self.scale_and_noise
         factor = np.linalg.cholesky(scale * kernel(x, x) + noise * np.eye(len(x)))
@@ -88,12 +90,12 @@ def probability_that_the_minimum_is_behind(mean, covariance):
 
 
 def decide(epochs, seed=0):
-    """What the published rule does with the losses of each epoch of a warm-up.
+    """Applies the published rule to the losses of each epoch of a warm-up.
 
     Returns:
-        `(epoch, place, votes)`: the number of epochs after which it switches, or None; the mean
-        over its five tests of the place of the minimum, in [0, 1], at that moment (or the last);
-        the number of positive tests in each epoch.
+        `(epoch, place, votes)`: the number of epochs after which it switches, or None; the place of
+        the minimum in [0, 1] at that moment (or at the end), as the mean over its five tests; the
+        number of positive tests in each epoch.
     """
     regressor = Regressor(np.random.default_rng(seed))
     results, all_votes, place = collections.deque(maxlen=3), [], math.nan

@@ -1,4 +1,4 @@
-"""Trains digits with an AutoWU that goes back at the end of epoch 5 to that of epoch 3.
+"""Trains on digits with an AutoWU that, at the end of epoch 5, restores the end of epoch 3.
 
 python restore_workers_script.py STRATEGY RESULT
 """

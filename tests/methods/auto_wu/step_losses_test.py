@@ -26,7 +26,7 @@ class Recorder(keras.callbacks.Callback):
 
 
 class FromRunningMeans(keras.callbacks.Callback):
-    """The losses of equal batches, from the epoch's means that Keras logs after each."""
+    """Recovers the losses of equal batches from the running means that Keras logs."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.means = []
@@ -60,14 +60,14 @@ def assert_same(epochs, expected):
 
 
 @pytest.mark.parametrize("steps_per_execution", [1, 4])
-def test_each_updates_loss_without_those_of_the_evaluation(
+def test_records_each_updates_loss_but_not_the_evaluations(
     compiled, digits, expected, steps_per_execution
 ):
     assert_same(fit(compiled(steps_per_execution=steps_per_execution), digits), expected)
 
 
 @pytest.mark.slow
-def test_of_all_replicas(compiled, digits, expected, mirrored):
+def test_records_the_losses_of_all_replicas(compiled, digits, expected, mirrored):
     with mirrored.scope():
         model = compiled()
     assert_same(fit(model, digits), expected)
@@ -95,7 +95,7 @@ def test_losses_are_means_over_replicas(compiled, mirrored):
     np.testing.assert_array_equal(losses.read(), [6.5, 7.5, 8.5])
 
 
-def test_what_a_checkpoint_holds_is_all_there_is(compiled):
+def test_the_variables_hold_the_whole_state(compiled):
     first, second = compiled(), compiled()
     losses, restored = StepLosses(first), StepLosses(second)
     loss_metric(first).update_state(2.5)
@@ -104,7 +104,7 @@ def test_what_a_checkpoint_holds_is_all_there_is(compiled):
     np.testing.assert_array_equal(restored.read(), [2.5])
 
 
-def test_more_updates_than_fit(compiled):
+def test_more_updates_than_the_table_holds(compiled):
     losses = StepLosses(compiled())
     rows, count = losses.variables
     assert rows.shape == (4096, 1)
@@ -113,8 +113,8 @@ def test_more_updates_than_fit(compiled):
         losses.read()
 
 
-def test_of_all_micro_batches(compiled, digits, expected):
-    own = compiled()  # has a train step of its own
+def test_records_the_losses_of_all_micro_batches(compiled, digits, expected):
+    own = compiled()  # a subclass with its own train step
     model = keras.Model(own.inputs, own.outputs)
     model.compile(keras.optimizers.SGD(0.1, momentum=0.9), own.loss, metrics=["accuracy"])
     more = [lambda train: BatchSizeScheduler(train, lambda epoch, size: size)]
@@ -122,7 +122,7 @@ def test_of_all_micro_batches(compiled, digits, expected):
     assert_same(fit(model, digits, more), expected)
 
 
-def test_the_model_is_as_it_was(compiled, digits):
+def test_detach_restores_the_model(compiled, digits):
     model = compiled()
     before = set(vars(model)), set(vars(loss_metric(model)))
     fit(model, digits)
@@ -132,7 +132,7 @@ def test_the_model_is_as_it_was(compiled, digits):
     assert set(vars(loss_metric(model))) == before[1]
 
 
-def test_a_fit_that_broke_off_does_not_count_twice(compiled, digits):
+def test_an_interrupted_fit_does_not_count_losses_twice(compiled, digits):
     def fail(batch, logs):
         raise RuntimeError("broken")
 

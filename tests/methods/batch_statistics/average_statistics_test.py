@@ -14,7 +14,7 @@ def make_model(*layers):
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), *layers, keras.layers.Dense(10)]
     )
     model.compile(
-        keras.optimizers.SGD(0.0),  # so that the inputs of the norm are the data
+        keras.optimizers.SGD(0.0),  # keeps the norm's inputs equal to the data
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
@@ -22,7 +22,7 @@ def make_model(*layers):
 
 
 def expected(images, order, batch_size, momentum, replicas=2):
-    """The mean over replicas of the exponential averages of each replica's means and variances."""
+    """Returns each replica's exponentially averaged moments, averaged over replicas."""
     averages = []
     for replica in range(replicas):
         mean, variance = np.zeros(64), np.ones(64)
@@ -87,7 +87,7 @@ def test_without_it_the_replicas_differ(mirrored, data):
     ],
     ids=["synchronized", "ghost"],
 )
-def test_what_is_equal_stays_bit_for_bit(mirrored, data, norm):
+def test_synchronized_statistics_stay_bit_for_bit_the_same(mirrored, data, norm):
     images, labels = data
     with mirrored.scope():
         model = make_model(norm())
@@ -100,7 +100,7 @@ def test_what_is_equal_stays_bit_for_bit(mirrored, data, norm):
             np.testing.assert_array_equal(part.numpy(), array)
 
 
-def test_on_one_device_nothing_happens(data):
+def test_on_one_device_nothing_changes(data):
     images, labels = data
     model = make_model(keras.layers.BatchNormalization())
     average_over_replicas(model)

@@ -1,4 +1,4 @@
-"""Ghosts under MirroredStrategy: on two logical CPUs here, on four in a process of its own."""
+"""Ghosts under MirroredStrategy: on two logical CPUs here, on four in a separate process."""
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ def data(batch, seed=0):
 
 
 def run(strategy, layer_arguments, x, dy, known=True):
-    """`(y, dx, dgamma, dbeta, each replica's moving statistics)` of one step on a batch."""
+    """Returns `(y, dx, dgamma, dbeta, each replica's moving statistics)` of one step on a batch."""
     import tensorflow as tf
 
     replicas = strategy.num_replicas_in_sync
@@ -48,7 +48,7 @@ def run(strategy, layer_arguments, x, dy, known=True):
 
 
 def small_batches(parts, x, dy):
-    """The same of Keras' batch norm over one part of the batch after the other, on one device."""
+    """Does the same with Keras' batch norm on one device, one part of the batch at a time."""
     import tensorflow as tf
 
     layer = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-3)
@@ -85,7 +85,7 @@ def parts_of(*sizes):
     "ghost_batch_size, sizes",
     [
         (2, [2] * 6),
-        (4, [3] * 4),  # uneven: 6 examples a replica
+        (4, [3] * 4),  # uneven: 6 examples per replica
         (8, [6, 6]),  # more than one share, less than two
         (100, [12]),  # all replicas
     ],
@@ -99,7 +99,7 @@ def test_synchronized(mirrored, ghost_batch_size, sizes, known):
 
 @pytest.mark.parametrize("ghost_batch_size, parts", [(4, [3, 3, 3, 2]), (100, [11])])
 def test_synchronized_uneven_shares(mirrored, ghost_batch_size, parts):
-    """The last batch of a data set: 6 examples and 5."""
+    """The last batch of a data set: 6 examples and 5 examples."""
     x, dy = data(11), data(11, seed=1)
     arguments = {"ghost_batch_size": ghost_batch_size, "synchronized": True}
     got = run(mirrored, arguments, x, dy, known=False)
@@ -112,7 +112,7 @@ def test_a_replica_without_examples(mirrored):
     check(got, small_batches([slice(0, 1)], x, dy))
 
 
-def test_synchronized_by_the_mean(mirrored):
+def test_synchronized_with_the_mean(mirrored):
     x = data(12)
     arguments = {"ghost_batch_size": 3, "synchronized": True, "moving_statistics": "mean"}
     *_, (means, variances) = run(mirrored, arguments, x, x)
@@ -179,7 +179,7 @@ for size, ghosts, known in map(ast.literal_eval, sys.argv[2:]):
     got = here.run(strategy, arguments, x, dy, known)
     here.check(got, here.small_batches(here.parts_of(*[24 // ghosts] * ghosts), x, dy))
 """
-# Ghost batch size, ghosts that come of it.
+# (ghost batch size, number of ghosts)
 GROUPS = [(3, 8), (6, 4), (9, 4), (18, 2), (24, 1)]
 
 
@@ -195,7 +195,7 @@ GROUPS = [(3, 8), (6, 4), (9, 4), (18, 2), (24, 1)]
     ids=["few", "all"],
 )
 def test_ghosts_of_groups_of_replicas(cases, tmp_path):
-    """Four replicas of 6 examples; a ghost is never larger than asked for."""
+    """Four replicas of 6 examples; no ghost is larger than `ghost_batch_size`."""
     script = tmp_path / "four_replicas.py"
     script.write_text(FOUR_REPLICAS)
     process = Forked(__file__, *cases, script=script)

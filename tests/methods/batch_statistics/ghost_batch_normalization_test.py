@@ -27,7 +27,7 @@ def built(layer, input_shape):
 
 
 def formula(x, ghost_batch_size, axis=-1, epsilon=1e-3, momentum=0.9, mean=MEAN, variance=VARIANCE):
-    """`(y, moving_mean, moving_variance)` in float64: a small batch after the other."""
+    """Returns `(y, moving_mean, moving_variance)` in float64, one small batch after the other."""
     mean, variance = mean.astype("float64"), variance.astype("float64")
     x = np.moveaxis(x.astype("float64"), axis, -1)
     parts = []
@@ -81,7 +81,7 @@ def test_each_ghost_has_mean_0_and_variance_1(batch, ghost_batch_size):
 
 @pytest.mark.parametrize("ghost_batch_size", [1, 2, 3, 5])
 def test_ghosts_of_a_batch_of_12(ghost_batch_size):
-    """The property that mosaicml/composer tests, on its sizes."""
+    """Checks the property that mosaicml/composer tests, with its sizes."""
     layer = GhostBatchNormalization(ghost_batch_size, epsilon=0.0)
     y = layer(data(12, 4, 4, 3), training=True).numpy().astype("float64")
     for ghost in np.split(y, -(-12 // ghost_batch_size)):
@@ -93,7 +93,7 @@ def test_ghosts_of_a_batch_of_12(ghost_batch_size):
 @pytest.mark.parametrize("batch", [12, 13, 3])
 @pytest.mark.parametrize("known", [True, False])
 def test_in_a_graph(jit_compile, batch, known):
-    """Static shapes, and a batch dimension of None that is even, uneven or a single ghost."""
+    """With static shapes or a batch dimension of None; even, uneven or a single ghost."""
     import tensorflow as tf
 
     x = data(batch, 2, 2, 3)
@@ -142,7 +142,7 @@ def test_one_ghost_is_batch_normalization(ghost_batch_size, axis):
 
 @pytest.mark.parametrize("batch", [12, 11])
 def test_ghosts_are_small_batches(batch):
-    """Outputs, gradients and moving statistics of batch norm over one small batch a time."""
+    """Outputs, gradients and moving statistics equal batch norm's on one small batch at a time."""
     x, dy = data(batch, 2, 3), data(batch, 2, 3, seed=1)
     ghost = built(GhostBatchNormalization(4, momentum=0.9), x.shape)
     plain = built(keras.layers.BatchNormalization(momentum=0.9), x.shape)
@@ -195,7 +195,7 @@ def test_inference_is_plain_for_any_batch(batch):
     np.testing.assert_array_equal(moving(ghost), [MEAN, VARIANCE])
 
 
-def test_frozen_layer_infers():
+def test_frozen_layer_runs_in_inference_mode():
     x = data(8, 3)
     layer = built(GhostBatchNormalization(4, trainable=False), x.shape)
     np.testing.assert_array_equal(layer(x, training=True).numpy(), layer(x).numpy())
@@ -212,7 +212,7 @@ def test_without_scale_and_center():
 
 @pytest.mark.parametrize("dtype, tolerance", [("bfloat16", 2e-2), ("float16", 2e-3)])
 def test_mixed_precision_has_float32_statistics(dtype, tolerance):
-    # Values of 1000: their squares overflow float16, their sums lose everything in bfloat16.
+    # Values near 1000: their squares overflow float16, their sums lose all precision in bfloat16.
     x = (data(64, 4, 4, 3) + 1000).astype("float16").astype("float32")
     policy = keras.DTypePolicy(f"mixed_{dtype}")
     layer = built(GhostBatchNormalization(16, dtype=policy, momentum=0.9), x.shape)
@@ -244,14 +244,14 @@ def test_mask_leaves_positions_out(batch):
     np.testing.assert_allclose(moving(layer), [mean, variance], rtol=1e-5)
 
 
-def test_a_ghost_that_is_masked_altogether():
+def test_a_ghost_that_is_masked_completely():
     x, mask = data(6, 5, 3), np.ones((6, 5), bool)
     mask[3:] = False
     layer = built(GhostBatchNormalization(3, momentum=0.9), x.shape)
     y, dx, *_ = gradients(layer, x, np.ones_like(x), mask=mask)
     assert np.isfinite(y).all() and np.isfinite(dx).all()
     first = x[:3].astype("float64")
-    # The second ghost has weight 0.1, which the old values keep, the first 0.9 · 0.1.
+    # The second ghost's weight of 0.1 stays with the old values; the first has 0.9 · 0.1.
     expected = [
         0.91 * MEAN + 0.09 * first.mean((0, 1)),
         0.91 * VARIANCE + 0.09 * first.var((0, 1)),

@@ -23,7 +23,7 @@ def _before_normalisation(model, images):
 
 
 def test_the_statistics_are_those_of_the_last_batch(compiled, digits):
-    # A learning rate of 0 keeps the weights, so that the last batch's are known afterwards.
+    # A learning rate of 0 keeps the weights, so the last batch's statistics are known afterwards.
     model = compiled(keras.optimizers.SGD(0.0), hidden=5)
     train = Pipeline(digits, 400, seed=3)
     callbacks = [BatchSizeScheduler(train, lambda epoch, size: 300), LastBatchStatistics()]
@@ -68,7 +68,7 @@ def test_all_ghosts_of_the_batch_count():
 
 
 @pytest.mark.slow
-def test_training_is_as_without_it(compiled, digits):
+def test_training_does_not_change(compiled, digits):
     losses = []
     for callbacks in ([], [LastBatchStatistics()]):
         model = compiled(hidden=5)
@@ -77,7 +77,7 @@ def test_training_is_as_without_it(compiled, digits):
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
-def test_a_model_without_batch_normalisation(compiled, digits):
+def test_a_model_without_batch_normalization(compiled, digits):
     model = compiled()
     with pytest.raises(UserError, match="^LastBatchStatistics: expected a model with batch norm"):
         model.fit(Pipeline(digits, 100), verbose=0, callbacks=[LastBatchStatistics()])

@@ -5,7 +5,7 @@ from lbkeras.methods.batch_statistics.moments import masked_moments, plain_momen
 
 
 def test_pooled_moments_are_those_of_all_values():
-    """Parts of 3, 5, 2 and 1 values with a mean far from 0 make groups of 8 and 3."""
+    """Pools parts of 3, 5, 2 and 1 values, with a mean far from 0, to groups of 8 and 3."""
     generator = np.random.default_rng(0)
     parts = [generator.normal(1000.0, 1.0, (n, 2)) for n in (3, 5, 2, 1)]
     group = np.array([0, 0, 1, 1])
@@ -42,7 +42,7 @@ def test_masked_moments():
 
 
 def test_plain_moments_and_their_first_and_second_derivatives():
-    """2 / n (x - mean), and 2 / n (1 - 1 / n), of which a constant mean would miss the 1 / n."""
+    """These are 2 / n (x - mean) and 2 / n (1 - 1 / n); a constant mean would miss the 1 / n."""
     x = np.random.default_rng(0).normal(100.0, 1.0, (1, 5, 1, 1)).astype("float32")
     with tf.GradientTape() as outer:
         variable = tf.constant(x)

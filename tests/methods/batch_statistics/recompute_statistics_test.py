@@ -18,7 +18,7 @@ def moving(layer):
 
 
 def check(layer, parts):
-    """Means and variances of the parts, weighted by their sizes."""
+    """Checks a layer's statistics: the parts' means and variances, weighted by their sizes."""
     parts = [part.astype("float64") for part in parts]
     sizes = [len(part) for part in parts]
     mean = np.average([part.mean(0) for part in parts], axis=0, weights=sizes)
@@ -33,10 +33,10 @@ def check(layer, parts):
         (lambda: GhostBatchNormalization(4, momentum=0.9), 2),
     ],
 )
-def test_average_of_a_pass(norm, ghosts):
+def test_averages_over_a_pass(norm, ghosts):
     x = data(20, 3)
     model = keras.Sequential([keras.Input((3,)), norm()])
-    model(data(8, 3, seed=1), training=True)  # statistics that must be gone
+    model(data(8, 3, seed=1), training=True)  # statistics that must disappear
     assert recompute_statistics(model, [x[:8], x[8:16], x[16:]]) == 20
     parts = [*np.split(x[:16], 2 * ghosts), x[16:]]  # the last batch is one ghost of 4
     check(model.layers[0], parts)
@@ -44,7 +44,7 @@ def test_average_of_a_pass(norm, ghosts):
     assert getattr(model.layers[0], "moving_statistics", "sequential") == "sequential"
 
 
-def test_deeper_layers_see_what_training_sees():
+def test_deeper_layers_get_the_inputs_of_training():
     x = data(8, 3)
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.BatchNormalization(epsilon=1e-3), keras.layers.ReLU()]
@@ -114,7 +114,7 @@ def test_a_mirrored_model(mirrored, in_scope):
         np.testing.assert_allclose(replica, x.mean(0), rtol=1e-5, atol=1e-6)
 
 
-def test_an_error_leaves_everything_as_it_was():
+def test_an_error_restores_everything():
     model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization(momentum=0.9)])
     before = model.get_weights()
 
@@ -139,7 +139,7 @@ def test_errors(norm):
 
 
 def test_before_each_evaluation_of_fit():
-    """As the docstring says it: what is evaluated has the statistics of the weights it has then."""
+    """As in the docstring: the model is evaluated with the statistics of its current weights."""
     norm = keras.layers.BatchNormalization()
     model = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(2), norm, keras.layers.Dense(1)]

@@ -23,7 +23,7 @@ def norms(model):
 
 
 def disturb(model):
-    """Other statistics than the initial ones, a different value each."""
+    """Changes all batch-norm variables from their initial values, each to another value."""
     generator = np.random.default_rng(0)
     for layer in norms(model):
         for variable in layer.variables:
@@ -71,7 +71,7 @@ def branch():
     "build, settings",
     [
         (models.cifar_resnet, dict(depth=8, width=4)),  # pads its shortcuts with keras.ops
-        # Its noise has states.
+        # Its noise layers have state.
         pytest.param(models.pyramidnet, dict(depth=20, widening=12), marks=pytest.mark.slow),
         (models.wide_resnet, dict(depth=10, width=1)),
         (models.small_cnn, dict(batch_normalization=True)),
@@ -107,7 +107,7 @@ def test_nested_models_and_shared_layers():
     assert [len(each) for each in calls] == [2]
     inner = norms(ghost.get_layer("branch"))[0]
     assert (inner.momentum, inner.epsilon, inner.ghost_batch_size) == (0.8, 1e-4, 4)
-    # Weights are copies: what happens to one model leaves the other alone.
+    # Weights are copies: changes to one model do not affect the other.
     before = [v.numpy() for v in model.variables]
     ghost(x, training=True)
     for variable, value in zip(model.variables, before, strict=True):
@@ -181,18 +181,18 @@ def sequential(*layers):
         ),
         (
             lambda: sequential(keras.layers.Dense(2)),
-            "model: expected one with batch normalisation, received 'sequential.*' without",
+            "model: expected one with batch normalization, received 'sequential.*' without",
         ),
         (
             lambda: sequential(GhostBatchNormalization(4)),
-            "model: expected one with batch normalisation, received 'sequential.*' without",
+            "model: expected one with batch normalization, received 'sequential.*' without",
         ),
         pytest.param(
             lambda: sequential(keras.layers.BatchNormalization(renorm=True, name="norm")),
             "model: .* without renorm, received 'norm'",
             marks=pytest.mark.skipif(
                 "renorm" not in inspect.signature(keras.layers.BatchNormalization).parameters,
-                reason="Keras has it from 3.14 on",
+                reason="in Keras since 3.14",
             ),
         ),
         (

@@ -1,4 +1,4 @@
-"""The accuracy under FGSM against the same in NumPy, for softmax regression."""
+"""The accuracy under FGSM agrees with NumPy for softmax regression."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def a_model(*outputs, loss=None):
 
 
 @pytest.mark.parametrize("one_hot", [False, pytest.param(True, marks=pytest.mark.release)])
-def test_it_is_that_of_examples_moved_along_the_gradients_sign(one_hot):
+def test_equals_the_accuracy_on_examples_moved_along_the_gradients_sign(one_hot):
     losses = keras.losses
     kind = losses.CategoricalCrossentropy if one_hot else losses.SparseCategoricalCrossentropy
     model = a_model(loss=kind(from_logits=True))
@@ -62,7 +62,7 @@ def test_what_cannot_be_measured_is_refused():
     ):
         measure = AdversarialAccuracy(test, 1.0)
         measure.set_model(model)
-        with pytest.raises(UserError, match="model: expected one output of a value for each class"):
+        with pytest.raises(UserError, match="model: expected one output with a value for each"):
             measure.measure()
     with pytest.raises(UserError, match="AdversarialAccuracy: expected a model, from `fit`"):
         AdversarialAccuracy(test, 1.0).measure()
@@ -73,7 +73,7 @@ class OwnLoss(keras.Model):
         return keras.ops.mean(super().compute_loss(x, y, y_pred, sample_weight))
 
 
-def test_a_loss_of_ones_own_need_not_take_training():
+def test_a_custom_loss_need_not_take_training():
     inputs = keras.Input((4,))
     model = OwnLoss(inputs, keras.layers.Dense(CLASSES)(inputs))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -1,4 +1,4 @@
-"""Concurrent adversarial learning through `fit`, against a restatement in plain tensors."""
+"""Concurrent adversarial learning through `fit` agrees with a restatement in plain tensors."""
 
 import contextlib
 import functools
@@ -101,7 +101,7 @@ def assert_same_fit(found, expected, tolerance=2e-6):
 
 
 def test_each_step_is_the_restatements_whose_copies_are_one_step_old():
-    """And not that of copies made with the present weights, nor with those two steps before."""
+    """Copies from the current weights, or from those two steps before, give other steps."""
     fit = undivided()
     expected = {age: restatement.train(fit.start, fit.batches(), age) for age in (0, 1, 2)}
     steps, moving, losses = expected[1]
@@ -111,9 +111,9 @@ def test_each_step_is_the_restatements_whose_copies_are_one_step_old():
     for found, restated in ((arrays(fit.model.layers[1].non_trainable_variables), moving[0]),
                             (fit.statistics(), moving[1])):  # fmt: skip
         assert_alike(found, restated, 1e-6)
-    assert np.abs(moving[0][1] - moving[1][1]).max() > 1e-2  # the copies' statistics are others
+    assert np.abs(moving[0][1] - moving[1][1]).max() > 1e-2  # the copies' statistics differ
     np.testing.assert_allclose(fit.history["loss"], np.mean(np.reshape(losses, (2, 3)), 1), 1e-6)
-    # The first step's copies are of its own weights whatever the age, the second's not.
+    # At any age the first step's copies come from its own weights; the second step's do not.
     for age in (0, 2):
         away = [
             max(np.abs(a - b).max() for a, b in zip(found, other, strict=True))
@@ -139,8 +139,8 @@ def test_the_saved_model_is_plain_keras_with_the_clean_statistics(tmp_path):
     np.testing.assert_array_equal(fit.model.predict(x, verbose=0), clean)
 
 
-@pytest.mark.release  # that of a `fit` which ended, with the saved model, stands for it
-def test_a_fit_that_broke_off_leaves_nothing_behind():
+@pytest.mark.release  # the gate runs a `fit` that ends, with the saved model
+def test_an_interrupted_fit_leaves_nothing_behind():
     def breaks_off(batch, logs):
         raise KeyboardInterrupt
 
@@ -158,9 +158,9 @@ def test_a_fit_that_broke_off_leaves_nothing_behind():
     assert_alike(arrays(again.model.variables), arrays(expected.model.variables), 0)
 
 
-@pytest.mark.release  # the first step of the restatement stands for it
-def test_a_second_fit_begins_anew():
-    """Its first copies are of its own first weights: the steps are those of a new callback."""
+@pytest.mark.release  # the gate runs the first step of the restatement
+def test_a_second_fit_starts_over():
+    """Its first copies come from its own first weights; its steps are those of a new callback."""
     model = a_model()
     first = Fit(model, epochs=1)
     weights = model.get_weights()
@@ -175,24 +175,24 @@ def test_a_second_fit_begins_anew():
 
 
 def test_micro_batches():
-    """Pieces of 4 and 4 add up to the batch of ghosts of 4, also of copies."""
+    """Two micro-batches of 4 equal a batch with ghosts of 4, for the copies too."""
     ghosts = functools.partial(GhostBatchNormalization, ghost_batch_size=4)
     assert_same_fit(Fit(a_model(), micro=4), Fit(a_model(ghosts)))
 
 
-@pytest.mark.release  # those with batch norm stand for it
-def test_micro_batches_that_are_not_normalized():
+@pytest.mark.release  # the gate runs those with batch norm
+def test_micro_batches_without_batch_norm():
     assert_same_fit(Fit(a_model(None), micro=5), Fit(a_model(None)))
 
 
 @pytest.mark.slow
-def test_replicas_are_one_device(mirrored):
+def test_replicas_equal_one_device(mirrored):
     synchronized = functools.partial(keras.layers.BatchNormalization, synchronized=True)
     assert_same_fit(Fit(a_model(synchronized, mirrored)), undivided())
 
 
-@pytest.mark.release  # synchronized and undivided ones stand for it
-def test_replicas_with_statistics_of_their_own_and_in_micro_batches(mirrored):
+@pytest.mark.release  # the gate runs synchronized replicas with undivided batches
+def test_replicas_with_their_own_statistics_and_with_micro_batches(mirrored):
     own = Fit(a_model(strategy=mirrored), callbacks=[lambda train: AverageStatistics()])
     ghosts = functools.partial(GhostBatchNormalization, ghost_batch_size=4)
     ghosts = Fit(a_model(functools.partial(ghosts, moving_statistics="mean")))
@@ -202,8 +202,8 @@ def test_replicas_with_statistics_of_their_own_and_in_micro_batches(mirrored):
 
 
 @pytest.mark.parametrize("inside_epochs", [False, pytest.param(True, marks=pytest.mark.release)])
-def test_resumed_it_is_the_same_bit_for_bit(tmp_path, inside_epochs):
-    """After every epoch, or every update: the model and what the callback keeps."""
+def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, inside_epochs):
+    """Resumes after an epoch, or inside one; compares the model and what the callback keeps."""
 
     def run(folder, minutes, epochs):
         model = a_model()
@@ -234,10 +234,10 @@ def _stop_at(update, model):
     return stop
 
 
-def test_images_of_whole_numbers_and_inputs_that_have_no_gradient():
-    """uint8 is moved by parts of a pixel, as the same numbers in floats are; other integers stay.
+def test_uint8_images_and_inputs_without_a_gradient():
+    """uint8 is moved by fractions of a pixel, like the same numbers as floats; other integers stay.
 
-    Also where the model is made of others, and the copies of one are made in the middle of it.
+    This also holds if the model contains another model that gets the images.
     """
     generator = np.random.default_rng(1)
     images = generator.integers(0, 256, (16, 3, 3, 1)).astype("uint8")
@@ -261,7 +261,7 @@ def test_images_of_whole_numbers_and_inputs_that_have_no_gradient():
     assert_alike(*ends, 0)
 
 
-@pytest.mark.release  # its refusal stands for it
+@pytest.mark.release  # the gate runs its refusal
 def test_gradient_noise_of_both_losses():
     fit = Fit(a_model(None), micro=4, callbacks=[GradientNoiseScale])
     assert fit.history["gradient_variance"][-1] > 0
@@ -274,8 +274,8 @@ def test_gradient_noise_needs_pieces():
         Fit(model, callbacks=[GradientNoiseScale])
     assert str(error.value) == (
         "callbacks: expected MicroBatches with a micro_batch_size or several replicas beside "
-        "ConcurrentAdversarial and what measures gradients, as a probe makes no copies, received "
-        "undivided batches"
+        "ConcurrentAdversarial and a callback that measures gradients, as a probe makes no "
+        "adversarial copies, received undivided batches"
     )
     assert int(model.optimizer.iterations) == 0
 
@@ -289,7 +289,7 @@ def refused(model, *callbacks, source=None, epsilon=0.1):
     return str(error.value)
 
 
-def test_what_cannot_work_is_refused_before_the_first_update(tmp_path):
+def test_whatever_cannot_work_is_refused_before_the_first_update(tmp_path):
     words = keras.Sequential(
         [keras.Input((4,), dtype="int32"), keras.layers.Embedding(9, 3),
          keras.layers.Flatten(), keras.layers.Dense(3)]
@@ -297,8 +297,8 @@ def test_what_cannot_work_is_refused_before_the_first_update(tmp_path):
     words.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     source = np.zeros((N, 4), "int32"), examples()[1]
     assert refused(words, source=source) == (
-        "x: expected inputs with respect to which the loss has a gradient (floating-point numbers "
-        "or uint8 images), to make adversarial copies of, received int32"
+        "x: expected inputs for which the loss has a gradient (floating-point numbers or uint8 "
+        "images), to make adversarial copies of them, received int32"
     )
     nodes = StackedNodes(a_model(None), 2)
     nodes.compile(optimizers.DmSGD(0.1, mixing.complete(2)), "mse")
@@ -317,16 +317,16 @@ def test_what_cannot_work_is_refused_before_the_first_update(tmp_path):
     assert refused(model).startswith("gradient_accumulation_steps: expected none")
 
 
-@pytest.mark.release  # beside one step a call in a graph, which the restatement above stands for
+@pytest.mark.release  # the gate runs one step per call in a graph, in the restatement above
 @pytest.mark.parametrize(
     "arguments", [dict(steps_per_execution=2), dict(jit_compile=True), dict(run_eagerly=True)]
 )
-def test_however_steps_are_run(arguments):
+def test_other_ways_to_run_steps(arguments):
     fit = Fit(a_model(**arguments))
     assert_alike(arrays(fit.model.variables), arrays(undivided().model.variables), 1e-5)
 
 
-@pytest.mark.release  # a restatement of whole steps stands for it, of weights in float32
+@pytest.mark.release  # the gate runs the restatement in float32
 def test_mixed_precision():
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -338,15 +338,15 @@ def test_mixed_precision():
     assert_alike(fit.steps[-1], undivided().steps[-1], 0.2)
 
 
-def test_an_input_whose_gradient_is_no_number_stays():
-    """In float16 they overflow; the optimizer's scale falls, but statistics would keep the NaN."""
+def test_an_input_whose_gradient_is_nan_stays():
+    """If float16 overflows, the loss scale falls, but the statistics would keep the NaN."""
 
     x = tf.constant([[3.0, 3.0, 3.0]])
     moved = perturbed(x, 0.5, lambda x: tf.reduce_sum(x * [np.nan, 1.0, -np.inf]))
     np.testing.assert_array_equal(moved, [[3.0, 3.5, 2.5]])
 
 
-def test_statistics_that_are_trained_from_the_second_fit_on_have_copies():
+def test_statistics_that_a_second_fit_trains_get_copies():
     norm = keras.layers.BatchNormalization(center=False, scale=False)  # no weights of its own
     norm.trainable = False
     model = a_model(lambda **settings: norm)

@@ -1,4 +1,4 @@
-"""Concurrent adversarial learning of a small network, in plain tensors and without Keras."""
+"""Concurrent adversarial learning of a small network in plain tensors, without Keras."""
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +7,7 @@ EPSILON, RATE, MOMENTUM, MOVING, TINY = 0.3, 0.3, 0.9, 0.8, 1e-3
 
 
 def forward(weights, x):
-    """Logits of Dense, batch norm by the batch's statistics, tanh, Dense; and those statistics."""
+    """Returns the logits of Dense, batch norm, tanh and Dense, and the batch's statistics."""
     kernel, gamma, beta, last, bias = weights
     z = x @ kernel
     mean = tf.reduce_mean(z, 0)
@@ -29,11 +29,11 @@ def copies_of(weights, x, y):
 
 
 def train(weights, batches, age: int):
-    """Momentum SGD on the mean of both losses, the copies made with weights of `age` steps before.
+    """Runs momentum SGD on the mean of both losses; copies use the weights from `age` steps before.
 
     Returns:
-        After each step the weights, and at the end both moving statistics `(mean, variance)`, of
-        clean examples and of copies, and the losses of all steps.
+        The weights after each step; the final moving statistics `(mean, variance)` of the clean
+        examples and of the copies; the losses of all steps.
     """
     weights = [np.asarray(w, "float32") for w in weights]
     steps, velocity, losses = [weights], [np.zeros_like(w) for w in weights], []

@@ -1,4 +1,4 @@
-"""Decentralized optimizers against NumPy restatements, and their bias."""
+"""Decentralized optimizers agree with NumPy restatements; their inconsistency bias."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ DECAY = 0.05
 
 
 def make_nodes(num_nodes, seed=0):
-    """Weights `[variable][node]`, gradients `[step][variable][node]`, rates that change."""
+    """Returns weights `[variable][node]`, gradients `[step][variable][node]`, changing rates."""
     generator = np.random.default_rng(seed)
     weights = [generator.standard_normal((num_nodes, *shape)) for shape in SHAPES]
     gradients = [
@@ -38,7 +38,7 @@ def dmsgd(x, g, state, rate, step, w, momentum):
 
 
 def decentlam(x, g, state, rate, step, w, momentum):
-    """Algorithm 2; a rate of 0 and one that changes with u = rate * m instead of m."""
+    """Algorithm 2, with u = rate * m instead of m so that the rate may be 0 and may change."""
     u = state.setdefault("u", [0.0] * len(x))
     n = range(len(x))
     decayed = [g[j] + DECAY * x[j] for j in n]
@@ -98,7 +98,7 @@ CASES = [
 
 
 def starts(name, weights):
-    """Elastic averaging begins with equal nodes."""
+    """Returns the initial weights; elastic averaging starts with equal nodes."""
     if name != "ElasticAveragingSGD":
         return weights
     return [np.repeat(w[:1], len(w), axis=0) for w in weights]
@@ -134,7 +134,7 @@ def stacked(name, topology, num_nodes, momentum=0.9):
 
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 @pytest.mark.parametrize("name, topology", CASES)
-def test_four_stacked_nodes_do_what_the_paper_says(name, topology, momentum, relative_difference):
+def test_four_stacked_nodes_follow_the_paper(name, topology, momentum, relative_difference):
     ours = stacked(name, topology, 4, momentum)
     assert relative_difference(ours, restated(name, topology, 4, momentum)) < 1e-5
 
@@ -142,8 +142,8 @@ def test_four_stacked_nodes_do_what_the_paper_says(name, topology, momentum, rel
 @pytest.mark.parametrize("clipping", [{}, {"clipnorm": 1.0}], ids=["", "clipped"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", RULES)
-def test_half_precision_is_float32_whose_weights_are_rounded(name, dtype, clipping):
-    """In float16 the first moves are 0, and the squares that clipping sums overflow."""
+def test_half_precision_is_float32_with_rounded_weights(name, dtype, clipping):
+    """In float16 the first moves would be 0, and the squares for clipping would overflow."""
     weights, gradients, _ = make_nodes(4)
     begin = [tf.cast(w, dtype) for w in starts(name, weights)]
     half = [keras.Variable(w, dtype=dtype) for w in begin]
@@ -200,7 +200,7 @@ def test_exchanging_keeps_the_mean_and_brings_the_nodes_together(name):
     assert np.ptp(variable.numpy(), axis=0).max() < 0.1 * np.ptp(start, axis=0).max()
 
 
-def test_clipping_goes_by_each_nodes_norms(relative_difference):
+def test_clipping_uses_each_nodes_norms(relative_difference):
     weights, gradients, _ = make_nodes(4)
     gradients[0][0][1] *= 100
     matrix = mixing.ring(4)
@@ -218,11 +218,11 @@ def test_clipping_goes_by_each_nodes_norms(relative_difference):
             assert relative_difference([variables[i].numpy()], [expected]) < 1e-5
 
 
-# The inconsistency bias: linear regression without noise, each node with a target of its own.
+# The inconsistency bias: linear regression without noise; each node has its own target.
 
 
 def bias(name, momentum, rate, topology="ring", num_nodes=8):
-    """Mean squared distance of the nodes from the common optimum after all steps, over `steps`."""
+    """Returns the mean squared distance of the nodes from the common optimum after training."""
     generator = np.random.default_rng(0)
     a = generator.standard_normal((num_nodes, 12, 4))
     target = np.einsum("nij,nj->ni", a, 1 + generator.standard_normal((num_nodes, 4)))
@@ -245,7 +245,7 @@ def bias(name, momentum, rate, topology="ring", num_nodes=8):
 
 @pytest.mark.slow
 def test_decentlams_bias_is_that_of_decentralized_sgd_and_dmsgds_grows_with_momentum():
-    """Of equal learning rates: DmSGD's grows towards 1 / (1 - momentum)^2, here 25."""
+    """At equal learning rates DmSGD's bias grows like 1 / (1 - momentum)^2, here to 25 times."""
     plain = bias("DmSGD", 0.0, 0.002)
     assert bias("DecentLaM", 0.8, 0.002) == pytest.approx(plain, rel=1e-3)
     ratios = [bias("DmSGD", momentum, 0.002) / plain for momentum in (0.5, 0.8)]

@@ -1,4 +1,4 @@
-"""The steps that the other optimizers' tests do too."""
+"""Fixtures shared with the other optimizers' tests."""
 
 from tests.optimizers.conftest import (  # noqa: F401
     make_variables,

@@ -1,4 +1,4 @@
-"""The consensus distance against NumPy."""
+"""The consensus distance agrees with NumPy."""
 
 import keras
 import numpy as np
@@ -26,12 +26,12 @@ def network():
 
 
 def distance(nodes):
-    """`nodes`: arrays with the nodes in the leading axis."""
+    """Returns the consensus distance; `nodes` are arrays with the nodes in the leading axis."""
     flat = np.concatenate([w.reshape(len(w), -1) for w in nodes], axis=1)
     return np.sqrt(np.mean(np.sum(np.square(flat - flat.mean(axis=0)), axis=1)))
 
 
-def test_of_stacked_nodes(data):
+def test_distance_of_stacked_nodes(data):
     model = StackedNodes(network(), 4)
     model.compile(optimizers.DecentLaM(0.05, mixing.ring(4)), "mse")
     history = model.fit(*data, batch_size=8, epochs=2, verbose=0, callbacks=[ConsensusDistance()])

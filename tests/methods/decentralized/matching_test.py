@@ -1,4 +1,4 @@
-"""Random pairs: a matching each step, pure, and all pairs equally often."""
+"""Random pairs: a matching in each step, a pure function, all pairs equally often."""
 
 import numpy as np
 import pytest

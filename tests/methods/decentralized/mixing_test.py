@@ -1,4 +1,4 @@
-"""Mixing matrices: stochastic, their spectra against closed forms, what is sent."""
+"""Mixing matrices: doubly stochastic, spectra as in closed form, bytes sent."""
 
 import math
 
@@ -36,7 +36,7 @@ def test_the_rings_spectrum(num_nodes):
 
 @pytest.mark.parametrize("num_nodes", [4, 8, 16, 32])
 def test_the_exponential_graphs_spectrum(num_nodes):
-    """A circulant matrix: the eigenvalues are the Fourier transform of its first row."""
+    """The matrix is circulant: its eigenvalues are the Fourier transform of its first row."""
     hops = {sign * 2**k % num_nodes for k in range(int(math.log2(num_nodes))) for sign in (1, -1)}
     k = np.arange(num_nodes)
     waves = sum(np.cos(2 * np.pi * k * hop / num_nodes) for hop in hops)
@@ -52,14 +52,14 @@ def test_a_complete_graph_averages_at_once(num_nodes):
 
 
 @pytest.mark.parametrize("num_nodes", [16, 36, 64])
-def test_gaps_in_the_order_of_the_degrees(num_nodes):
+def test_a_larger_degree_gives_a_larger_spectral_gap(num_nodes):
     names = ["ring", "grid", "exponential", "complete"]
     gaps = [mixing.spectral_gap(mixing.mixing_matrix(name, num_nodes)) for name in names]
     assert gaps == sorted(gaps) and gaps[0] < gaps[1]
 
 
 def test_metropolis_hastings_on_a_grid_of_two_rows():
-    """0 1 2 / 3 4 5: corners have two neighbours, 1 and 4 have three."""
+    """The grid is 0 1 2 / 3 4 5: corners have two neighbors, 1 and 4 have three."""
     third, quarter = 1 / 3, 1 / 4
     matrix = mixing.grid(6)
     np.testing.assert_allclose(

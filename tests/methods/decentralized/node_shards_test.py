@@ -1,4 +1,4 @@
-"""Parts of nodes: every example once, shares as drawn, and pipelines that keep to them."""
+"""Node shards: every example once, label shares as drawn, and pipelines that respect them."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_equal_parts_without_overlap(concentration, num_nodes):
 
 
 def labels_of_a_node(concentration):
-    """The effective number of labels in a node, exp(entropy), on average."""
+    """Returns the effective number of labels per node, exp(entropy), on average."""
     numbers = []
     for part in shard_by_label(LABELS, 10, concentration):
         shares = np.bincount(LABELS[part], minlength=10) / len(part)
@@ -52,8 +52,8 @@ def test_a_batch_has_each_nodes_rows_in_its_place(batch_size):
     np.testing.assert_array_equal(seen[0], order_of_parts(parts, batch_size, 1, 0))
 
 
-def test_each_node_is_shuffled_by_itself():
-    """Where node i puts its k-th row says nothing of where node j puts its own."""
+def test_each_node_is_shuffled_independently():
+    """The places of node i's rows say nothing about the places of node j's rows."""
     parts = np.arange(4 * 25).reshape(4, 25)
     of_node = order_of_parts(parts, 4, seed=1, epoch=0).reshape(25, 4).T % 25
     np.testing.assert_array_equal(np.sort(of_node), np.tile(np.arange(25), (4, 1)))
@@ -63,7 +63,7 @@ def test_each_node_is_shuffled_by_itself():
             assert same < 7, (i, j, same)  # Poisson of mean 1: 8e-5 for 7 or more
 
 
-def test_a_pipeline_keeps_to_the_parts():
+def test_a_pipeline_respects_the_parts():
     x = np.arange(103)
     train = Pipeline((x, x % 10), 20)
     parts = shard_by_label(train.labels(), 4, concentration=0.1)
@@ -76,7 +76,7 @@ def test_a_pipeline_keeps_to_the_parts():
     np.testing.assert_array_equal(np.concatenate(later), np.concatenate(batches[3:]).ravel())
 
 
-def test_parts_that_are_set_anew_replace_the_old():
+def test_new_parts_replace_the_old():
     x = np.arange(40)
     train = Pipeline((x, x), 8)
     parts = x.reshape(4, 10)

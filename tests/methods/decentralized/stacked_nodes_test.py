@@ -1,4 +1,4 @@
-"""Stacked nodes against single models trained one by one, with the exchange in NumPy."""
+"""Stacked nodes equal single models trained one by one, with the exchange in NumPy."""
 
 import functools
 
@@ -51,12 +51,12 @@ def compiled(model, optimizer, **arguments):
 
 @functools.cache
 def expected_nodes(normalization):
-    """Each node trained alone by Keras' SGD a batch at a time, then averaged by the ring.
+    """Trains each node alone with Keras' SGD, one batch at a time, and averages on the ring.
 
-    One model takes the nodes' weights in turn: SGD keeps nothing else.
+    A single model takes the nodes' weights in turn, as SGD has no other state.
 
     Returns:
-        The weights of each node at the end, the losses of the steps, and which weights are trained.
+        The final weights of each node, the losses of the steps, and which weights are trained.
     """
     model = compiled(convolutional(normalization), keras.optimizers.SGD(0.1))
     trained = [any(w is v for v in model.trainable_weights) for w in model.weights]
@@ -97,7 +97,7 @@ def fitted(make, x, y, rate=0.1, **arguments):
         pytest.param(True, True, marks=pytest.mark.release),
     ],
 )
-def test_every_node_trains_on_its_rows_alone(normalization, jit_compile, batches):
+def test_every_node_trains_on_its_own_rows_only(normalization, jit_compile, batches):
     def make():
         return convolutional(normalization)
 
@@ -115,7 +115,7 @@ def test_every_node_trains_on_its_rows_alone(normalization, jit_compile, batches
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-def test_eagerly_the_nodes_step_one_by_one_to_the_same_weights(batches):
+def test_eager_steps_of_single_nodes_give_the_same_weights(batches):
     def make():
         return convolutional(normalization=False)
 
@@ -152,7 +152,7 @@ def test_dropout_differs_between_nodes_and_steps():
 
 
 @pytest.mark.release
-def test_a_saved_model_goes_on_as_if_it_had_not_stopped(batches, tmp_path):
+def test_a_saved_model_continues_as_if_it_had_not_stopped(batches, tmp_path):
     x, y = batches
     model, _ = fitted(lambda: convolutional(normalization=True, dropout=0.5), x, y)
     model.save(tmp_path / "model.keras")
@@ -197,7 +197,7 @@ def test_messages(batches, mirrored):
     x, y = batches
     model = StackedNodes(convolutional(), NODES)
     compiled(model, keras.optimizers.SGD())
-    with pytest.raises(UserError, match="^optimizer: expected a decentralized one of 4 .* SGD"):
+    with pytest.raises(UserError, match="^optimizer: expected a decentralized one with 4 .* SG"):
         model.train_on_batch(x[0], y[0])
     compiled(model, optimizers.DmSGD(0.1, mixing.ring(8)))
     with pytest.raises(UserError, match="^(optimizer|variables): expected .*8"):
