@@ -1,1 +1,1 @@
-"""Each method of the literature that has more than two files: a folder with all that it has."""
+"""Methods from the literature that need more than two files, each in a folder of its own."""

@@ -81,7 +81,7 @@ def test_messages():
     optimizer = LARS(0.1)
     optimizer.exclude_from_weight_decay(var_names=["kernal"])
     with pytest.raises(
-        UserError, match="expected a pattern that fits a variable, received 'kernal"
+        UserError, match="expected a pattern that matches a variable, received 'kernal"
     ):
         optimizer.build([kernel])
     with pytest.raises(UserError, match=r"var_names: expected regular expressions, received '\('"):

@@ -54,7 +54,7 @@ def test_too_many_segments_in_one_epoch():
     with pytest.raises(UserError) as raised:
         steered.set_curve(curve, 0, 0, 100)
     assert str(raised.value) == (
-        "curve: expected at most 16 segments an epoch, received more in epoch 0"
+        "curve: expected at most 16 segments per epoch, received more in epoch 0"
     )
     steered.set_curve(curve, 100, 1, 100)
     assert float(steered(150)) == 2
