@@ -355,7 +355,7 @@ def check_memory_of_which_nothing_is_known(folder):
     tried, size, said = fit_within(None)
     assert size is None and not said
     assert_close(tried, expected, tolerance=0)
-    with pytest.raises(UserError, match="^micro_batch_size: even one example a replica"):
+    with pytest.raises(UserError, match="^micro_batch_size: even one example per replica"):
         fit_within(1000)
 
 
@@ -389,8 +389,8 @@ def check_memory_that_runs_out_later_ends_in_one_line(folder):
     with pytest.raises(UserError) as raised:
         model.fit(train, verbose=0, callbacks=[RunsOutOfMemory(), pieces])
     assert str(raised.value) == (
-        "out of memory at batch size 16, and on JAX a step cannot be repeated, since it has given "
-        f"the weights away: {folder / 'file.json'} keeps micro_batch_size 8; run again from the "
+        "out of memory at batch size 16, and on JAX a step cannot be repeated, since it has "
+        f"donated the weights: {folder / 'file.json'} keeps micro_batch_size 8; run again from the "
         "last checkpoint"
     )
     assert callbacks.MicroBatches(train, file=folder / "file.json").micro_batch_size == 8

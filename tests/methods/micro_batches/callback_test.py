@@ -197,7 +197,7 @@ def test_a_step_out_of_memory_is_repeated(shortage, steps_per_execution, capsys)
     assert sum(run.memory.passed, []) == in_order(run, [p.batch_size for p in plan.phases])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("out of memory: batch size ")
-    assert lines[-1].endswith(f" on 1 replica goes on with micro_batch_size {size}")
+    assert lines[-1].endswith(f" on 1 replica continues with micro_batch_size {size}")
 
 
 @pytest.mark.slow
@@ -271,7 +271,7 @@ def test_errors_of_the_user(tmp_path):
     run, uneven = Run(24), Pipeline(examples(), 50, shuffle=False)
     with pytest.raises(UserError, match="expected batches of one known size, received x of shape"):
         run.model.fit(uneven, verbose=0, callbacks=[MicroBatches(uneven, 8)])
-    with pytest.raises(UserError, match="even one example a replica does not fit"):
+    with pytest.raises(UserError, match="even one example per replica does not fit"):
         Run(a_plan(24), limits=lambda calls: 0)
 
 
