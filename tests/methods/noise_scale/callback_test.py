@@ -195,7 +195,7 @@ def test_a_probe(few, capsys):
     measured, history = fit(a_model(), train, epochs=1, verbose=2, probe_examples=256)
     assert measured.source == "probe"
     assert [len(history[key]) for key in KEYS] == [1] * 4
-    line = "gradient noise scale: from 256 examples probed per epoch (no pieces)"
+    line = "gradient noise scale: from 256 examples probed per epoch (no micro-batches or replicas)"
     assert line in capsys.readouterr().out.splitlines()
     model = a_model()
     rule = Momentum()
