@@ -44,8 +44,8 @@ class Sharpness(PipelineCallback):
         epsilons: half-widths of the box, positive.
         subspace_dimensions: numbers of random directions; None for the full space.
         examples: number of examples to use, from the start of the training data; None: all.
-        every_epochs: also measure whenever this number of epochs has passed. 0: only at the end,
-            after the last epoch of `fit` or the epoch after which an earlier callback has set
+        every_epochs: also measure every `every_epochs` epochs. 0: only at the end, after the last
+            epoch of `fit` or the epoch after which an earlier callback has set
             `model.stop_training`.
         iterations: iterations of L-BFGS-B.
         batch_size: examples per forward and backward pass; it affects only memory.

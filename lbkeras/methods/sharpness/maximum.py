@@ -48,8 +48,8 @@ def sharpness(
         value: f(x), if it is already known.
 
     Returns:
-        The sharpness, at least 0. Infinite if f is not finite somewhere in the box; nan if f(x) is
-        not finite.
+        The sharpness, at least 0. Infinite if f is not finite at a point of the search; nan if f(x)
+        is not finite.
 
     Raises:
         UserError: an argument is out of range, or f(x) <= -1, where the ratio has no meaning.

@@ -45,11 +45,11 @@ class RandomSubspace:
         self._stored = list(self._make_blocks()) if small else None
 
     def expand(self, z: np.ndarray) -> np.ndarray:
-        """Returns A z: shape (dimensions,) to (size,), float64."""
+        """Returns A z: (dimensions,) to (size,), float64."""
         return np.concatenate([block @ z for block in self._blocks()])
 
     def project(self, y: np.ndarray) -> np.ndarray:
-        """Returns A' y, such as a gradient in the coordinates: (size,) to (dimensions,), float64."""
+        """Returns A' y, for example a gradient in the coordinates: (size,) to (dimensions,)."""
         total, row = np.zeros(self.dimensions), 0
         for block in self._blocks():
             total += y[row : row + len(block)] @ block
