@@ -1,4 +1,4 @@
-"""The steered learning rate equals the curve at each update, whatever it was set to before."""
+"""The steered learning rate equals the curve at each update, whatever curve was set before."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ CURVE = Curve(
 )
 
 
-def test_it_follows_the_curve_right_across_batch_sizes_without_a_new_trace():
+def test_it_follows_the_curve_across_batch_sizes_without_retracing():
     steered = SteeredLearningRate()
     rate = tf.function(steered)
     update = 0
@@ -40,7 +40,7 @@ def test_a_curve_may_change_between_epochs():
     assert float(steered(39)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_before_follow_it_is_zero_and_saved_it_is_the_same():
+def test_it_is_zero_before_set_curve_and_survives_serialization():
     steered = SteeredLearningRate()
     assert float(steered(0)) == 0
     steered.set_curve(CURVE, 30, 5, 6)
