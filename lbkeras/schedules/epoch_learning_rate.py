@@ -1,4 +1,4 @@
-"""A learning-rate curve over epochs, computed in the graph also when the batch size changes."""
+"""Computes a learning-rate curve over epochs in the graph, for any batch-size schedule."""
 
 import math
 from bisect import bisect_right
@@ -22,7 +22,7 @@ _ALL_SHAPES = tuple(range(len(SHAPES)))
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class EpochLearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A `Curve` over epochs as a Keras schedule over updates, with or without batch-size changes.
+    """A `Curve` over epochs as a Keras schedule over updates, correct when the batch size changes.
 
     In the phase that contains update `step`,
 
