@@ -140,7 +140,7 @@ class _Step:
         return gradients, values, losses
 
     def _divisors(self, data, size: int, whole: int) -> list:
-        """Returns the sums of weights of the compiled losses over the batch.
+        """Returns each compiled loss's sum of weights over the batch.
 
         Keras divides by the sums of masks, which result from the forward pass. The compiler keeps
         only the part of this forward pass that the masks need.

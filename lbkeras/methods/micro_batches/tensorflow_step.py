@@ -65,7 +65,7 @@ class TrainStep:
             ready = with_dependencies(results, tf.zeros(()))
         else:
             ready = self._progress.mark_update(results)
-        with tf.control_dependencies([ready]):  # also for `iterations`
+        with tf.control_dependencies([ready]):  # also for changes without gradients: `iterations`
             return self._update(data, *results)
 
     def _prepare(self, data) -> None:
@@ -144,7 +144,7 @@ class TrainStep:
         return gradients, state, losses
 
     def _divisors(self, data, size: int) -> list:
-        """Returns the sums of weights of the compiled losses over the batch, replicas averaged.
+        """Returns each compiled loss's sum of weights over the batch, averaged over replicas.
 
         Keras divides by the sums of masks, which result from the forward pass. The graph keeps only
         the part of this forward pass that the masks need.

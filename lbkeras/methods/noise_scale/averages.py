@@ -21,9 +21,10 @@ class GradientNoiseAverages:
 
         error² = (e_v² − 2 r e_vg + r² e_g²) / |G|⁴,    r = tr(Σ) / |G|²
 
-    This assumes that the updates' values are independent and identically distributed. The error is
-    too small because weights hardly move between updates, and too large because the drift of both
-    means within the window counts as noise. Terms beyond the first order are neglected.
+    This assumes that the updates' values are independent and identically distributed. In fact,
+    weights hardly move between updates, which makes the error too small, and the drift of both
+    means within the window counts as noise, which makes it too large. Terms beyond the first order
+    are neglected.
 
     >>> averages = GradientNoiseAverages()
     >>> for variance, squared_norm in [(7.0, 0.6), (9.0, 0.4), (8.0, 0.5)]:

@@ -122,7 +122,7 @@ class GradientNoiseScale(PipelineCallback):
         self.gradient_variance = self.gradient_squared_norm = None
         self.layers = {}
         self.source = None
-        self.updates_before = 0  # number of estimates in the means at the epoch's begin
+        self.updates_before = 0  # number of estimates at the start of the epoch
 
     @property
     def variables(self) -> list:

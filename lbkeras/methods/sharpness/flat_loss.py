@@ -41,8 +41,8 @@ class FlatLoss:
         weights: x at the time when the object was created, float64 of shape (weights,).
 
     Raises:
-        UserError: the model is a `StackedNodes` or has no trainable weights, the data has fewer
-            than `examples` examples, or Keras' backend is not TensorFlow.
+        UserError: the model is a `StackedNodes` or has no trainable weights, `examples` is not
+            between 1 and the number of examples, or Keras' backend is not TensorFlow.
 
     Example:
 
