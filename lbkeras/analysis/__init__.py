@@ -1,4 +1,4 @@
-"""What a run shows: gradient noise scale, sharpness. No TensorFlow, no Keras."""
+"""Analysis of training runs: gradient noise scale and sharpness, without TensorFlow and Keras."""
 
 from lbkeras.lazy import load_names_when_touched
 

@@ -1,4 +1,4 @@
-"""Optimizers of the large-batch literature, as ordinary Keras optimizers."""
+"""Optimizers from the large-batch literature, as ordinary Keras optimizers."""
 
 from lbkeras.lazy import load_names_when_touched
 

@@ -1,4 +1,4 @@
-"""AdamP: Adam without the growth of scale-invariant weights."""
+"""AdamP: Adam that does not let scale-invariant weights grow."""
 
 from typing import Any
 
@@ -14,19 +14,20 @@ from lbkeras.optimizers.projection import ProjectedRule
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class AdamP(ProjectedRule):
-    """Adam with decoupled weight decay whose step leaves out the direction of the weights.
+    """Adam with decoupled weight decay and no step along scale-invariant weights.
 
-    Momentum lets the weights of layers before a normalisation grow, which shrinks their effective
-    learning rate. With m̂ and v̂ the corrected moments of Adam:
+    With momentum, the weights of a layer that is followed by normalization grow, which shrinks
+    their effective learning rate. AdamP removes the part of the step that points along the weights
+    w. With m̂ and v̂, Adam's bias-corrected moments:
 
         p = m̂ / (sqrt(v̂) + epsilon)
-        p <- p - (p . ŵ) ŵ           where |cos(g, w)| < delta / sqrt(n): scale-invariant weights
+        p <- p - (p . ŵ) ŵ           if |cos(g, w)| < delta / sqrt(n): w is scale-invariant
         w <- (1 - learning_rate * weight_decay * ratio) * w - learning_rate * p
 
-    ratio is weight_decay_ratio where p was projected and 1 elsewhere. The test is made for output
-    channels (the last axis), then for the whole layer, each with n weights a row; variables of rank
-    <= 1 are never projected. Weight decay acts on every variable that `exclude_from_weight_decay`
-    does not name.
+    ratio is weight_decay_ratio if p was projected, otherwise 1. The condition is checked first for
+    the output channels (the last axis), then for the whole layer; n is the number of weights in a
+    channel or in the layer. Variables of rank <= 1 are never projected. Weight decay applies to all
+    variables except those excluded with `exclude_from_weight_decay`.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -34,17 +35,17 @@ class AdamP(ProjectedRule):
         beta_2: decay of the second moment, in [0, 1).
         epsilon: added to the root of the second moment and to norms, above 0.
         weight_decay: decoupled decay, at least 0.
-        delta: threshold of the cosine, at least 0; 0 gives AdamW.
-        weight_decay_ratio: factor on the decay of projected variables, at least 0.
-        nesterov: p from beta_1 * m + (1 - beta_1) * g in the place of m.
+        delta: threshold for the cosine, at least 0; with 0 the rule is AdamW.
+        weight_decay_ratio: factor for the weight decay of projected variables, at least 0.
+        nesterov: whether p uses beta_1 * m + (1 - beta_1) * g in place of m.
         name: name of the optimizer.
-        **kwargs: of `keras.optimizers.Optimizer`.
+        **kwargs: other arguments of `keras.optimizers.Optimizer`.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Differs from the paper: a channel is the last axis, as Keras stores kernels (in a depthwise
-    kernel that is the multiplier, so there the view is nearly the whole layer's).
+    Differs from the paper: channels are on the last axis, as in Keras kernels. In a depthwise
+    kernel that axis is the depth multiplier, so a channel is nearly the whole layer.
 
     Example:
 
@@ -54,7 +55,7 @@ class AdamP(ProjectedRule):
     >>> history = model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 2)), verbose=0)
 
     Reference: Heo et al., "AdamP: Slowing Down the Slowdown for Momentum Optimizers on
-    Scale-invariant Weights", arXiv 2006.08217, Algorithm 2.
+    Scale-invariant Weights", arXiv:2006.08217, Algorithm 2.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class AdamP(ProjectedRule):
         )
 
     def update_step(self, gradient, variable, learning_rate):
-        """One update of one variable."""
+        """Updates one variable."""
         index = variable_index(self, variable)
         gradient = wide(dense(gradient, variable))
         dtype = gradient.dtype

@@ -1,4 +1,4 @@
-"""What the optimizers here share: weight decay inside the rule, and exclusions that are saved."""
+"""Shared by the optimizers: weight decay inside the update rule, and exclusions that are saved."""
 
 import re
 from typing import Any
@@ -16,15 +16,16 @@ _NO_EXCLUSIONS: dict[str, Any] = {"names": [], "paths": [], "positions": [], "nu
 class RuleWithWeightDecay(OwnWeightDecay):
     """A Keras optimizer whose update rule applies the weight decay itself.
 
-    Keras' base class would apply `weight_decay` before the rule, outside of trust ratios and
-    momentum, and forgets what was excluded from it when a model is saved. Here `update_step` asks
-    `decay_of(index)`, and exclusions are part of the config.
+    Keras' base class applies `weight_decay` before the rule, so trust ratios and momentum do not
+    see it, and loses the exclusions when a model is saved. Here `update_step` gets the decay from
+    `decay_of(index)`, and the exclusions are part of the config.
 
-    A subclass calls `build` before it makes its own variables and writes `update_step`.
+    A subclass implements `update_step` and calls `super().build` before it creates its own
+    variables.
     """
 
     _EXCLUSIONS = ("weight_decay",)  # what variables can be excluded from
-    _EXCLUDED_RANK = -1  # variables up to this rank are excluded from all of it by default
+    _EXCLUDED_RANK = -1  # by default, variables up to this rank are excluded from all of these
 
     def __init__(self, learning_rate, weight_decay=0.0, **kwargs):
         weight_decay = 0.0 if weight_decay is None else weight_decay
@@ -37,25 +38,26 @@ class RuleWithWeightDecay(OwnWeightDecay):
         self._exclusions = {what: dict(_NO_EXCLUSIONS) for what in self._EXCLUSIONS}
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
-        """Excludes variables from weight decay, beside those that are excluded by default.
+        """Excludes variables from weight decay, in addition to those excluded by default.
 
-        Without a variable and a name it drops every exclusion from weight decay, the default too.
+        A call without arguments removes all exclusions from weight decay, including the default.
 
         Args:
             var_list: Keras variables.
-            var_names: regular expressions, searched in `variable.path`, for example "head/kernel".
+            var_names: regular expressions to search for in `variable.path`, such as
+                "head/kernel".
 
         Raises:
-            UserError: after `build`, or not variables or regular expressions; at `build`: a
-                pattern that fits no variable.
+            UserError: it is called after `build`, or an argument is not a list of variables or of
+                regular expressions. `build` raises it if a pattern matches no variable.
         """
         self._exclude("weight_decay", var_list, var_names)
 
     def build(self, variables):
-        """Makes the slot variables; called by `fit`, `apply` and when a model is loaded.
+        """Creates the slot variables. Called by `fit`, `apply` and when a model is loaded.
 
         Raises:
-            UserError: a pattern of an exclusion fits none of the variables.
+            UserError: an exclusion's pattern matches none of the variables.
         """
         if self.built:
             return
@@ -63,7 +65,7 @@ class RuleWithWeightDecay(OwnWeightDecay):
         self._decayed = self._not_excluded("weight_decay", variables)
 
     def decay_of(self, index: int) -> float:
-        """The weight decay of variable `index`: `weight_decay`, or 0 where it is excluded."""
+        """Returns the weight decay of variable `index`: `weight_decay`, or 0 if it is excluded."""
         return self.weight_decay if self._decayed[index] else 0.0
 
     def get_config(self):
@@ -105,11 +107,11 @@ class RuleWithWeightDecay(OwnWeightDecay):
         self._exclusions = self._exclusions | {what: new}
 
     def _not_excluded(self, what: str, variables) -> tuple[bool, ...]:
-        """For each variable whether it takes part in `what`.
+        """Returns for each variable whether `what` applies to it.
 
-        A loaded model's paths can lack the names of the models around a layer, so that two
-        variables have the same one. So the config of an optimizer that was built holds positions,
-        and a loaded one goes by them.
+        In a loaded model the paths may lack the names of the enclosing models, so that two
+        variables have the same path. Therefore the config of a built optimizer stores the positions
+        of the excluded variables, and a loaded optimizer uses them.
         """
         exclusions = self._exclusions[what]
         if exclusions is None:
@@ -124,7 +126,7 @@ class RuleWithWeightDecay(OwnWeightDecay):
         )
 
     def _positions(self, what: str, exclusions: dict, variables) -> list[int]:
-        """Where in `variables` those stand that the names and paths of an exclusion fit."""
+        """Returns the positions of the variables that an exclusion's names and paths match."""
         paths = [variable_path(variable) for variable in variables]
         found = set()
         for key, fits in (("names", re.search), ("paths", str.__eq__)):
@@ -132,42 +134,42 @@ class RuleWithWeightDecay(OwnWeightDecay):
                 hits = {position for position, path in enumerate(paths) if fits(wanted, path)}
                 if not hits and not exclusions["num_variables"]:
                     raise UserError(
-                        f"exclude_from_{what}: expected a pattern that fits a variable, received "
-                        f"{wanted!r}; the variables are {_listed(paths)}"
+                        f"exclude_from_{what}: expected a pattern that matches a variable, "
+                        f"received {wanted!r}; the variables are {_listed(paths)}"
                     )
                 found |= hits
         return sorted(found)
 
 
 class WideRule(RuleWithWeightDecay):
-    """A rule that computes in at least float32, with its slots, whatever the variable's dtype.
+    """A rule that computes and keeps its slots in at least float32, whatever the variable's dtype.
 
-    float16 has no 1e-8, and rounds the squares of small gradients to 0; a float64 variable stays in
-    float64.
+    float16 cannot represent 1e-8 and rounds the squares of small gradients to 0. float64 variables
+    are computed in float64.
     """
 
     def add_variable(self, shape, initializer="zeros", dtype=None, *arguments, **keywords):
-        """Keras' slot variable, float32 for a variable of half precision."""
+        """Creates a slot variable as Keras does, in float32 for a half-precision variable."""
         if dtype is not None and keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
             dtype = "float32"
         return super().add_variable(shape, initializer, dtype, *arguments, **keywords)
 
 
 def wide_dtype(x) -> str:
-    """float64 for what is float64, else float32."""
+    """Returns "float64" if `x` is float64, otherwise "float32"."""
     return "float64" if keras.backend.standardize_dtype(x.dtype) == "float64" else "float32"
 
 
 def wide(x):
-    """A variable or tensor in `wide_dtype`."""
+    """Casts a variable or tensor to its `wide_dtype`."""
     return ops.cast(ops.convert_to_tensor(x), wide_dtype(x))
 
 
 def dense(gradient, variable):
-    """The gradient as a dense tensor of the variable's dtype.
+    """Returns the gradient as a dense tensor of the variable's dtype.
 
-    An embedding's gradient comes as `tf.IndexedSlices`, in which a row can stand several times;
-    norms and squares want the rows' sums.
+    An embedding's gradient is a `tf.IndexedSlices`, which may contain a row several times. Norms
+    and squares need the sum of these entries.
     """
     if hasattr(gradient, "indices") and hasattr(gradient, "values"):
         rows = ops.expand_dims(gradient.indices, -1)
@@ -176,7 +178,7 @@ def dense(gradient, variable):
 
 
 def variable_path(variable) -> str:
-    """Its path in the model; its name, if it is no Keras variable."""
+    """Returns the variable's path in the model, or its name if it is not a Keras variable."""
     return getattr(variable, "path", variable.name)
 
 

@@ -15,7 +15,7 @@ _NORMS = ("separate", "joint")
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class LARS(LayerAdaptation):
-    """SGD with momentum whose learning rate is scaled for each layer by its own norms.
+    """Momentum SGD whose learning rate is scaled per layer by the norms of weights and gradient.
 
     For a weight tensor w with gradient g, in the paper's form (the default):
 
@@ -23,48 +23,54 @@ class LARS(LayerAdaptation):
         v <- momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)
         w <- w - v
 
-    So without momentum and weight decay a step has the length learning_rate * trust_coefficient *
-    |w|, whatever the gradient's scale. |.| is the L2 norm over the whole tensor. Where |w| or |g|
-    (with norm="joint" |g + weight_decay * w|) is 0, the trust ratio is 1. Variables of rank <= 1
-    (biases, scales and offsets of batch normalisation) take plain momentum SGD without weight
-    decay, unless `exclude_from_...` is told otherwise; further variables are excluded with
-    `exclude_from_layer_adaptation` and `exclude_from_weight_decay`. Both are saved with the model.
+    |.| is the L2 norm of the whole tensor. Without momentum and weight decay a step has the length
+    learning_rate * trust_coefficient * |w|, whatever the gradient's scale. If |w| or |g| is 0 (with
+    norm="joint", |w| or |g + weight_decay * w|), the trust ratio is 1.
 
-    `trust_ratios()` gives each layer's current ratio; `lbkeras.callbacks.TrainingStatistics` logs
-    them. Keras' clipping acts on g before the norms are taken. The update reads weights and
-    gradients once more than momentum SGD does: in bytes 1.4 times its cost. On an NVIDIA H200 with
-    JAX it took 1.24 times as long as Keras' SGD (ResNet-50's variables).
+    By default, variables of rank <= 1 (biases, and the scales and offsets of batch norm) are
+    updated by plain momentum SGD without weight decay. Exclude further variables with
+    `exclude_from_layer_adaptation` and `exclude_from_weight_decay`; called without arguments, these
+    remove all exclusions. Exclusions are saved with the model.
+
+    `trust_ratios()` returns each layer's current ratio; `lbkeras.callbacks.TrainingStatistics` logs
+    them. Keras' gradient clipping is applied to g before the norms are computed. An update reads
+    the weights and gradients once more than momentum SGD, so it moves 1.4 times as many bytes. On
+    an NVIDIA H200 with JAX, an update of ResNet-50's variables took 1.24 times as long as with
+    Keras' SGD.
 
     Args:
         learning_rate: float, schedule or callable. Scaled layers see only its product with the
-            trust coefficient; excluded variables take it as it is. With the default coefficient it
-            is of the order of 1 to 30, which the biases of a small network do not bear: give that
-            a trust coefficient of about 0.1 and a learning rate like SGD's.
+            trust coefficient; excluded variables use it unscaled. With the default coefficient it
+            is of the order of 1 to 30, which is too large for the biases of a small network: there,
+            use a trust coefficient of about 0.1 and a learning rate as for SGD.
         momentum: in [0, 1).
-        weight_decay: coupled decay, counted in the trust ratio. Give the model no L2 besides.
+        weight_decay: coupled weight decay, counted in the trust ratio. Use no L2 regularization in
+            the model with it.
         trust_coefficient: relative length of a step, above 0.
         epsilon: added to the ratio's denominator, at least 0.
         nesterov: w <- w - (momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)),
             with the new v.
-        clip: LARC: the layer's rate never exceeds the plain one, trust_ratio <- min(trust_ratio /
-            learning_rate, 1), so that learning_rate * trust_ratio = min(trust_ratio of above,
-            learning_rate). Wants a trust coefficient of about 0.02.
-        norm: "separate", as above, or "joint": the denominator is |g + weight_decay * w| + epsilon
-            (tensorflow/models, optax).
-        learning_rate_in_momentum: whether v holds learning rate and ratio (above) or only the
-            ratio, v <- momentum * v + trust_ratio * (g + weight_decay * w),
-            w <- w - learning_rate * v (timm, apex). Both are the same until the learning rate
-            changes; a warm-up or decay acts at once only in the second.
+        clip: whether to use LARC, in which a layer's learning rate never exceeds `learning_rate`:
+            trust_ratio <- min(trust_ratio / learning_rate, 1), so the layer's learning rate is
+            min(trust_ratio, learning_rate) with the trust ratio from above. Needs a trust
+            coefficient of about 0.02.
+        norm: "separate", as above, or "joint", with the denominator |g + weight_decay * w| +
+            epsilon (as in tensorflow/models and optax).
+        learning_rate_in_momentum: True: v contains the learning rate, as above. False: v contains
+            only the trust ratio, v <- momentum * v + trust_ratio * (g + weight_decay * w),
+            w <- w - learning_rate * v (as in timm and apex). The two are equal while the learning
+            rate is constant; a warm-up or decay takes full effect at once only with False.
         name: name of the optimizer.
-        **kwargs: of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm, clipvalue, use_ema,
-            ema_momentum, ema_overwrite_frequency, loss_scale_factor, gradient_accumulation_steps.
+        **kwargs: other arguments of `keras.optimizers.Optimizer`: clipnorm, global_clipnorm,
+            clipvalue, use_ema, ema_momentum, ema_overwrite_frequency, loss_scale_factor,
+            gradient_accumulation_steps.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Differs from the paper: biases and batch-norm variables are excluded, and zero norms give 1, as
-    in every public implementation; the paper names neither. Nesterov, "joint" and clipping are
-    others' additions.
+    Differs from the paper: biases and batch-norm variables are excluded, and the trust ratio is 1
+    where a norm is 0, as in every public implementation; the paper mentions neither. Nesterov
+    momentum, the joint norm and clipping are not from the paper.
 
     Example:
 
@@ -75,8 +81,8 @@ class LARS(LayerAdaptation):
     >>> list(model.optimizer.trust_ratios()) == [model.layers[0].kernel.path]
     True
 
-    Reference: You, Gitman, Ginsburg, "Large Batch Training of Convolutional Networks", arXiv
-    1708.03888, Algorithm 1. LARC: You et al., NVIDIA apex.
+    Reference: You, Gitman, Ginsburg, "Large Batch Training of Convolutional Networks",
+    arXiv:1708.03888, Algorithm 1. LARC: You et al., NVIDIA apex.
     """
 
     def __init__(
@@ -104,7 +110,9 @@ class LARS(LayerAdaptation):
             "learning_rate_in_momentum", learning_rate_in_momentum
         )
         if self.nesterov and not self.momentum:
-            raise UserError("nesterov: expected a momentum above 0 with it, received momentum=0.0")
+            raise UserError(
+                "nesterov: expected a momentum above 0 with nesterov=True, received momentum=0.0"
+            )
 
     def build(self, variables):
         if self.built:
@@ -115,18 +123,18 @@ class LARS(LayerAdaptation):
         )
 
     def direction(self, index, gradient, variable):
-        """The gradient; weight decay comes in with the step."""
+        """Returns the gradient; `take_step` adds the weight decay."""
         return gradient
 
     def compared_with_weights(self, index, direction, variable):
-        """The gradient, with norm="joint" with the decay in it."""
+        """Returns the gradient, with norm="joint" including the weight decay."""
         decay = self.decay_of(index)
         if self.norm == "joint" and decay:
             return direction + wide(variable) * decay
         return direction
 
     def take_step(self, index, variable, direction, lengths, learning_rate):
-        """Updates velocity and variable."""
+        """Updates the velocity and the variable."""
         dtype = direction.dtype
         decay = self.decay_of(index)
         learning_rate = ops.cast(learning_rate, dtype)

@@ -1,4 +1,4 @@
-"""What LARS and LAMB share: a trust ratio for each layer, where it applies, and how to read it."""
+"""Shared by LARS and LAMB: trust ratios per layer, what is excluded from them, reading them."""
 
 import collections
 
@@ -10,31 +10,32 @@ from lbkeras.optimizers.base import WideRule, dense, variable_path, wide
 
 
 class LayerAdaptation(WideRule, OwnLoop):
-    """A rule whose step is scaled by a trust ratio for each variable.
+    """A rule that scales the step of each variable by a trust ratio.
 
-    A subclass says what a variable's step is before it is scaled (`direction`), and takes it
-    (`take_step`).
+    A subclass implements `direction`, which returns a variable's unscaled step, and `take_step`,
+    which scales the step and updates the variable.
 
-    Excluded by default, from scaling and from weight decay: variables of rank <= 1, which are
-    biases and the scales and offsets of batch normalisation.
+    Variables of rank <= 1 (biases, and the scales and offsets of batch norm) are excluded from
+    scaling and from weight decay by default.
     """
 
     _EXCLUSIONS = ("weight_decay", "layer_adaptation")
     _EXCLUDED_RANK = 1
 
     def exclude_from_layer_adaptation(self, var_list=None, var_names=None):
-        """Excludes variables from the trust ratio, beside those of rank <= 1.
+        """Excludes variables from layer adaptation, in addition to those of rank <= 1.
 
-        Without a variable and a name it drops every exclusion from layer adaptation, that of rank
-        <= 1 too.
+        A call without arguments removes all exclusions from layer adaptation, including that of
+        rank <= 1.
 
         Args:
             var_list: Keras variables.
-            var_names: regular expressions, searched in `variable.path`, for example "head/kernel".
+            var_names: regular expressions to search for in `variable.path`, such as
+                "head/kernel".
 
         Raises:
-            UserError: after `build`, or not variables or regular expressions; at `build`: a
-                pattern that fits no variable.
+            UserError: it is called after `build`, or an argument is not a list of variables or of
+                regular expressions. `build` raises it if a pattern matches no variable.
         """
         self._exclude("layer_adaptation", var_list, var_names)
 
@@ -56,7 +57,7 @@ class LayerAdaptation(WideRule, OwnLoop):
         ]
 
     def update_step(self, gradient, variable, learning_rate):
-        """One update of one variable."""
+        """Updates one variable."""
         index, direction = self._direction(gradient, variable)
         lengths = None
         if self._adapted[index]:
@@ -64,7 +65,7 @@ class LayerAdaptation(WideRule, OwnLoop):
         self.take_step(index, variable, direction, lengths, learning_rate)
 
     def update_variables(self, gradients, variables, learning_rate):
-        """One update of all variables, on a GPU the norms of all of them together."""
+        """Updates all variables; on a GPU the norms of all of them are computed together."""
         if not norms.on_gpu():
             super().update_variables(gradients, variables, learning_rate)
             return
@@ -80,23 +81,26 @@ class LayerAdaptation(WideRule, OwnLoop):
             self.take_step(index, variable, direction, two, learning_rate)
 
     def direction(self, index: int, gradient, variable):
-        """The step of variable `index` before it is scaled, from its dense gradient."""
+        """Returns the unscaled step of variable `index`, from its dense gradient."""
         raise NotImplementedError
 
     def compared_with_weights(self, index: int, direction, variable):
-        """What the trust ratio compares with the weights: as it is, the direction."""
+        """Returns the tensor whose norm the trust ratio uses with that of the weights.
+
+        By default this is the direction.
+        """
         return direction
 
     def take_step(self, index: int, variable, direction, lengths, learning_rate) -> None:
         """Updates a variable along its direction.
 
         Args:
-            index: of the variable.
+            index: index of the variable.
             variable: the variable.
-            direction: what `direction` returned.
-            lengths: the norms of the weights and of what is compared with them; None where the
-                variable is excluded from layer adaptation.
-            learning_rate: of this update.
+            direction: return value of `direction`.
+            lengths: the norms of the weights and of what `compared_with_weights` returned; None if
+                the variable is excluded from layer adaptation.
+            learning_rate: learning rate of this update.
         """
         raise NotImplementedError
 
@@ -108,13 +112,12 @@ class LayerAdaptation(WideRule, OwnLoop):
         return wide(variable), self.compared_with_weights(index, direction, variable)
 
     def trust_ratios(self) -> dict[str, float]:
-        """The trust ratio of the latest update by variable path, 1.0 before the first.
+        """Returns the trust ratios of the latest update by variable path, 1.0 before the first.
 
-        Of variables with the same path (Keras' loaded nested models have such) the second is
-        `path_2`, and so on.
+        Excluded variables are left out. If several variables have the same path, as can happen in
+        nested models that Keras has loaded, the second is named `path_2`, and so on.
 
-        Each is a scalar that the update stores anyway, so reading costs a copy of a few numbers.
-        Variables that are excluded have none.
+        Every update stores the ratios, so a call only copies one scalar per variable.
         """
         if not self.built:
             return {}
@@ -133,6 +136,6 @@ class LayerAdaptation(WideRule, OwnLoop):
 
 
 def trust_ratio(weight_norm, update_norm, ratio):
-    """`ratio`, or 1 where the weights or the update have no length to compare."""
+    """Returns `ratio`, or 1 where the norm of the weights or of the update is 0."""
     usable = ops.logical_and(weight_norm > 0, update_norm > 0)
     return ops.where(usable, ratio, ops.ones_like(ratio))

@@ -1,4 +1,4 @@
-"""The moments of Adam, which LAMB and AdamP share."""
+"""Adam's moments, shared by LAMB and AdamP."""
 
 import math
 
@@ -6,14 +6,14 @@ from keras import ops
 
 
 def update(optimizer, index: int, gradient):
-    """Updates both moments of variable `index` and returns them corrected for their start at 0.
+    """Updates both moments of variable `index` and returns them bias-corrected.
 
         m <- beta_1 * m + (1 - beta_1) * g,   v <- beta_2 * v + (1 - beta_2) * g^2
 
     Args:
-        optimizer: has `first_moments`, `second_moments`, `beta_1`, `beta_2`, `iterations`.
-        index: of the variable.
-        gradient: its dense gradient, in the dtype that the rule computes in.
+        optimizer: has `first_moments`, `second_moments`, `beta_1`, `beta_2` and `iterations`.
+        index: index of the variable.
+        gradient: its dense gradient, in the dtype in which the rule computes.
 
     Returns:
         `(m / (1 - beta_1^t), sqrt(v / (1 - beta_2^t)))` at update t = 1, 2, ..., in that dtype.
@@ -32,10 +32,10 @@ def update(optimizer, index: int, gradient):
 
 
 def corrections(optimizer, dtype):
-    """`1 - beta_1^t` and `1 - beta_2^t` as scalars of that dtype.
+    """Returns `1 - beta_1^t` and `1 - beta_2^t` as scalars of `dtype`.
 
-    Computed as -expm1(t log(beta)) with the logarithm in float64: at t = 1 and beta_2 = 0.999,
-    1 - beta^t in float32 is off by 1.3e-5 of itself.
+    They are computed as -expm1(t log(beta)) with the logarithm in float64: in float32, 1 - beta^t
+    has a relative error of 1.3e-5 at t = 1 and beta_2 = 0.999.
     """
     t = ops.cast(optimizer.iterations + 1, dtype)
     return tuple(

@@ -1,4 +1,4 @@
-"""The projection that AdamP and SGDP share: no step along the weights of scale-invariant layers."""
+"""The projection of AdamP and SGDP: removes the step along scale-invariant weights."""
 
 import math
 
@@ -10,7 +10,7 @@ from lbkeras.optimizers.norms import column_sums
 
 
 class ProjectedRule(WideRule):
-    """A rule whose step is projected before it is taken, with decoupled weight decay."""
+    """A rule with decoupled weight decay that projects its step before it takes it."""
 
     def __init__(
         self, learning_rate, *, epsilon, weight_decay, delta, weight_decay_ratio, **kwargs
@@ -21,7 +21,7 @@ class ProjectedRule(WideRule):
         self.weight_decay_ratio = checks.not_negative("weight_decay_ratio", weight_decay_ratio)
 
     def apply_step(self, gradient, variable, step, learning_rate, decay):
-        """w <- (1 - learning_rate * decay * ratio) * w - learning_rate * projected step."""
+        """Updates w <- (1 - learning_rate * decay * ratio) * w - learning_rate * projected step."""
         rate = ops.cast(learning_rate, step.dtype)
         shrink = rate * decay
         if len(variable.shape) > 1:
@@ -48,30 +48,30 @@ class ProjectedRule(WideRule):
 
 
 def project(weights, gradient, step, delta, weight_decay_ratio, epsilon):
-    """The step without its part along the weights, where the weights look scale-invariant.
+    """Removes the part of the step along the weights, where the weights look scale-invariant.
 
-    The variable is looked at in two views: its output channels (the last axis in Keras) as rows,
-    then the whole layer as one row of length n. The first view in which
+    Two views of the variable are tried: first one row per output channel (the last axis in Keras),
+    then the whole layer as one row. With n the length of a row, the first view in which
 
         max over rows of |cos(gradient, weights)| < delta / sqrt(n)
 
-    is projected row by row, step <- step - (step . ŵ) ŵ with ŵ = w / (|w| + epsilon).
+    is projected row by row: step <- step - (step . ŵ) ŵ with ŵ = w / (|w| + epsilon).
 
     Args:
         weights: tensor of rank >= 2.
-        gradient: raw gradient, of the same shape; the cosine is taken with it.
+        gradient: raw gradient of the same shape, for the cosine.
         step: the direction to project, of the same shape.
-        delta: threshold of the cosine.
-        weight_decay_ratio: what the weight decay is multiplied with where a view is projected.
+        delta: threshold for the cosine.
+        weight_decay_ratio: factor for the weight decay if a view is projected.
         epsilon: added to norms.
 
     Returns:
         `(step, ratio)`: the projected step, and weight_decay_ratio or 1.0 as a scalar. No
-        branch depends on data, so it compiles with XLA.
+        branch depends on data, so XLA can compile it.
     """
     dtype, shape = step.dtype, tuple(weights.shape)
     size, channels = math.prod(shape), shape[-1]
-    # One row of the channel view is a column here; the layer's sums are those of its channels.
+    # A row of the channel view is a column here. The layer's sums add up those of its channels.
     w, g, p = (
         ops.reshape(ops.cast(x, wide_dtype(step)), (-1, channels))
         for x in (weights, gradient, step)
@@ -86,8 +86,10 @@ def project(weights, gradient, step, delta, weight_decay_ratio, epsilon):
 
 
 def _view(ww, gg, wg, wp, row_length, delta, epsilon):
-    """Whether a view is projected, and what of the weights is then taken from the step, from the
-    sums of w^2, g^2, w g and w p over each of its rows."""
+    """Returns whether a view is projected, and the multiple of the weights to subtract if so.
+
+    Computed from the sums of w^2, g^2, w g and w p over each row of the view.
+    """
     weight_norm = ops.sqrt(ww) + epsilon
     cosine = ops.abs(wg) / weight_norm / (ops.sqrt(gg) + epsilon)
     fires = ops.max(cosine) < delta / row_length**0.5

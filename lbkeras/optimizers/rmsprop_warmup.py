@@ -1,4 +1,4 @@
-"""RMSprop warm-up: from RMSprop to momentum SGD, as a large batch needs it at the start."""
+"""RMSprop warm-up: a transition from RMSprop to momentum SGD for the start of training."""
 
 from typing import Any
 
@@ -12,39 +12,41 @@ from lbkeras.optimizers.base import dense, wide
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class RMSpropWarmup(keras.optimizers.Optimizer):
-    """Momentum SGD that begins as RMSprop and turns into SGD over a transition.
+    """Momentum SGD that starts as RMSprop and gradually turns into SGD.
 
         m <- rho * m + (1 - rho) * g^2
         v <- momentum * v - (a + (1 - a) * rmsprop_learning_rate / learning_rate / (sqrt(m) +
             epsilon)) * g
         w <- w + learning_rate * v
 
-    a, the share of SGD at update t = 0, 1, ..., is an exponential that ends in a straight line,
-    with c = transition_center_steps and p = transition_period_steps:
+    a is the share of SGD at update t = 0, 1, .... It first grows exponentially, then linearly; with
+    c = transition_center_steps and p = transition_period_steps:
 
         a = 1/2 * exp(2 (t - c) / p)    before c
         a = 1/2 + (t - c) / p           from c to c + p/2
-        a = 1                           after it
+        a = 1                           after c + p/2
 
-    Where the learning rate is 0, the RMSprop part is left out.
+    If the learning rate is 0, the RMSprop part is left out.
 
     Args:
-        learning_rate: float, schedule or callable: that of SGD.
-        transition_center_steps: the update where both have half a share; the paper's is epoch 10.
-        transition_period_steps: length of the transition, above 0; the paper's is 5 epochs.
+        learning_rate: learning rate of SGD; float, schedule or callable.
+        transition_center_steps: the update at which the share of SGD is 1/2, at least 0; epoch 10
+            in the paper.
+        transition_period_steps: length of the transition, above 0; 5 epochs in the paper.
         momentum: in [0, 1).
         rho: decay of the mean square, in [0, 1).
-        epsilon: added to its root, above 0.
-        rmsprop_learning_rate: that of RMSprop, above 0.
+        epsilon: added to the root of the mean square, above 0.
+        rmsprop_learning_rate: learning rate of RMSprop, above 0.
         name: name of the optimizer.
-        **kwargs: of `keras.optimizers.Optimizer`. Its `weight_decay` is decoupled; the paper's is
-            L2 in the loss.
+        **kwargs: other arguments of `keras.optimizers.Optimizer`. Its `weight_decay` is decoupled;
+            the paper has L2 regularization in the loss.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Differs from the paper: the straight part is the continuous one. As printed, with 2 (t - c) / p,
-    it would rise to 1.5 and fall back to 1. The mean square starts at 0, uncorrected, as printed.
+    Differs from the paper: the linear part is chosen so that a is continuous. As printed, with
+    2 (t - c) / p, a would rise to 1.5 and drop back to 1. As in the paper, the mean square starts
+    at 0 without bias correction.
 
     Example:
 
@@ -55,7 +57,7 @@ class RMSpropWarmup(keras.optimizers.Optimizer):
     >>> history = model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 2)), verbose=0)
 
     Reference: Akiba, Suzuki, Fukuda, "Extremely Large Minibatch SGD: Training ResNet-50 on ImageNet
-    in 15 Minutes", arXiv 1711.04325, section 3.1.
+    in 15 Minutes", arXiv:1711.04325, section 3.1.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class RMSpropWarmup(keras.optimizers.Optimizer):
         )
 
     def update_step(self, gradient, variable, learning_rate):
-        """One update of one variable."""
+        """Updates one variable."""
         index = variable_index(self, variable)
         gradient = wide(dense(gradient, variable))
         dtype = gradient.dtype

@@ -1,4 +1,4 @@
-"""SGDP: momentum SGD without the growth of scale-invariant weights."""
+"""SGDP: momentum SGD that does not let scale-invariant weights grow."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ from lbkeras.optimizers.projection import ProjectedRule
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class SGDP(ProjectedRule):
-    """Momentum SGD whose step leaves out the direction of scale-invariant weights.
+    """Momentum SGD with no step along scale-invariant weights.
 
         v <- momentum * v + (1 - dampening) * g
         p = v, or g + momentum * v with nesterov
-        p <- p - (p . ŵ) ŵ           where |cos(g, w)| < delta / sqrt(n): scale-invariant weights
+        p <- p - (p . ŵ) ŵ           if |cos(g, w)| < delta / sqrt(n): w is scale-invariant
         w <- (1 - learning_rate * weight_decay * ratio / (1 - momentum)) * w - learning_rate * p
 
-    ratio is weight_decay_ratio where p was projected and 1 elsewhere; the test is that of `AdamP`.
-    Weight decay acts on every variable that `exclude_from_weight_decay` does not name.
+    ratio is weight_decay_ratio if p was projected, otherwise 1. The condition is that of `AdamP`.
+    Weight decay applies to all variables except those excluded with `exclude_from_weight_decay`.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -29,17 +29,17 @@ class SGDP(ProjectedRule):
         dampening: in [0, 1).
         epsilon: added to norms, above 0.
         weight_decay: decoupled decay, at least 0.
-        delta: threshold of the cosine, at least 0; 0 gives momentum SGD.
-        weight_decay_ratio: factor on the decay of projected variables, at least 0.
-        nesterov: whether to look ahead.
+        delta: threshold for the cosine, at least 0; with 0 the rule is momentum SGD.
+        weight_decay_ratio: factor for the weight decay of projected variables, at least 0.
+        nesterov: whether to use Nesterov momentum, as above.
         name: name of the optimizer.
-        **kwargs: of `keras.optimizers.Optimizer`.
+        **kwargs: other arguments of `keras.optimizers.Optimizer`.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Differs from the paper: a channel is the last axis, as Keras stores kernels. The decay is
-    divided by (1 - momentum), as in the authors' code.
+    Differs from the paper: channels are on the last axis, as in Keras kernels. The weight decay
+    is divided by (1 - momentum), as in the authors' code.
 
     Example:
 
@@ -49,7 +49,7 @@ class SGDP(ProjectedRule):
     >>> history = model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 2)), verbose=0)
 
     Reference: Heo et al., "AdamP: Slowing Down the Slowdown for Momentum Optimizers on
-    Scale-invariant Weights", arXiv 2006.08217, Algorithm 1.
+    Scale-invariant Weights", arXiv:2006.08217, Algorithm 1.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class SGDP(ProjectedRule):
         )
 
     def update_step(self, gradient, variable, learning_rate):
-        """One update of one variable."""
+        """Updates one variable."""
         index = variable_index(self, variable)
         gradient = wide(dense(gradient, variable))
         dtype = gradient.dtype

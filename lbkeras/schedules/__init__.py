@@ -1,7 +1,7 @@
-"""Learning-rate curves over epochs, scaling rules, and the Keras schedule made of them.
+"""Learning-rate curves over epochs, scaling rules, and the Keras schedules made of them.
 
-All but `EpochLearningRateSchedule`, `SteeredLearningRate` and `AdaScaleLearningRate`, which load
-when first touched, works without Keras.
+Only `EpochLearningRateSchedule`, `SteeredLearningRate` and `AdaScaleLearningRate` need Keras; they
+are imported on first use.
 """
 
 from lbkeras.lazy import load_names_when_touched

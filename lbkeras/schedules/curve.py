@@ -1,7 +1,7 @@
-"""Learning-rate curves over epochs: pure arithmetic, piecewise, and plain data.
+"""Piecewise learning-rate curves over epochs: pure arithmetic on plain data.
 
-A curve is counted in epochs, not updates, so it does not change when the batch size does. On the
-way into the optimizer it becomes an `EpochLearningRateSchedule`, which counts updates.
+A curve is a function of epochs, not updates, so it does not change with the batch size. For the
+optimizer it is converted to an `EpochLearningRateSchedule`, which counts updates.
 """
 
 import dataclasses
@@ -15,14 +15,14 @@ from lbkeras.errors import UserError
 
 SHAPES = ("constant", "linear", "polynomial", "cosine", "exponential")
 
-# An epoch computed as first_epoch + update/steps_per_epoch may fall short of a boundary by a
-# rounding error: that near (one update is longer, up to 10^9 an epoch), it is at the boundary.
+# first_epoch + update / steps_per_epoch may fall short of a boundary by a rounding error. An epoch
+# this close counts as at the boundary. One update is longer, up to 10^9 updates per epoch.
 EPOCH_TOLERANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """A learning rate that goes from `initial` to `final` in one shape.
+    """Part of a `Curve`: a learning rate that goes from `initial` to `final` in one shape.
 
     With t = (epoch − origin) / (stop − origin), the value is
 
@@ -42,8 +42,8 @@ class Segment:
         final: learning rate at `stop`, at least 0 (exponential: above 0; constant: `initial`).
         shape: `"constant"`, `"linear"`, `"polynomial"`, `"cosine"` or `"exponential"`.
         power: exponent of the polynomial, above 0.
-        origin: epoch where the shape begins, `start` unless its first part was cut off, as
-            `warm_up` does.
+        origin: epoch where the shape begins; None: `start`. It is before `start` if the first part
+            of the shape was cut off, as by `warm_up`.
 
     Raises:
         UserError: an argument is out of its range.
@@ -81,13 +81,13 @@ class Segment:
                             f"received {self.final:g}")  # fmt: skip
 
     def value(self, epoch: float) -> float:
-        """Learning rate at `epoch`; outside the segment, that at its nearer end."""
+        """Returns the learning rate at `epoch`, or at the nearer end if outside the segment."""
         if self.shape == "constant":
             return self.initial
         length = self.stop - self.origin
         epoch = min(max(epoch, self.start), self.stop)
         done, rest = (epoch - self.origin) / length, (self.stop - epoch) / length
-        # Weights instead of differences: exact at both ends, and near a learning rate of 0.
+        # Weighting both ends, rather than adding a difference, is exact at the ends and near 0.
         if self.shape == "linear":
             return self.initial * rest + self.final * done
         if self.shape == "polynomial":
@@ -101,7 +101,7 @@ class Segment:
         return self.initial**rest * self.final**done
 
     def to_dict(self) -> dict:
-        """Plain data, without what is at its default."""
+        """Returns the segment as plain data; `power` and `origin` only where they matter."""
         data = {"start": self.start, "stop": self.stop, "initial": self.initial,
                 "final": self.final, "shape": self.shape}  # fmt: skip
         if self.shape == "polynomial":
@@ -113,19 +113,20 @@ class Segment:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A learning rate over the epochs from 0 to `end`: segments one after the other.
+    """A learning rate over the epochs from 0 to `end`, made of consecutive segments.
 
-    At a boundary the later segment counts; beyond the end the last segment's final value.
+    At a boundary the later segment applies. After `end` the last segment's final value is kept.
 
     >>> curve = Curve([Segment(0, 5, 0.1, 3.2, "linear"), Segment(5, 30, 3.2, 3.2)])
     >>> round(curve(2.5), 9), curve(5), curve(100)
     (1.65, 3.2, 3.2)
 
     Args:
-        segments: `Segment` objects, the first from epoch 0, each from where the last one stops.
+        segments: `Segment` objects. The first starts at epoch 0, each other where the one before
+            it stops.
 
     Raises:
-        UserError: no segments, or they leave a gap or overlap.
+        UserError: there are no segments, or they leave a gap or overlap.
     """
 
     segments: tuple[Segment, ...]
@@ -150,13 +151,13 @@ class Curve:
         return self.segments[-1].stop
 
     def __call__(self, epoch: float) -> float:
-        """Learning rate at `epoch`, a float of at least 0."""
+        """Returns the learning rate at `epoch`, a float of at least 0."""
         epoch = checks.not_negative("epoch", epoch)
         after = bisect_right(self.segments, epoch + EPOCH_TOLERANCE, key=lambda s: s.start)
         return self.segments[after - 1].value(epoch)
 
     def scaled(self, factor: float) -> "Curve":
-        """The curve with all learning rates multiplied by `factor`, above 0."""
+        """Returns the curve with all learning rates multiplied by `factor`, above 0."""
         factor = checks.positive("factor", factor)
         return Curve(
             tuple(
@@ -166,12 +167,12 @@ class Curve:
         )
 
     def to_list(self) -> list[dict]:
-        """The segments as plain JSON data."""
+        """Returns the segments as plain JSON data."""
         return [segment.to_dict() for segment in self.segments]
 
     @classmethod
     def from_list(cls, data: Sequence[Mapping[str, Any]]) -> "Curve":
-        """The curve that `to_list` described."""
+        """Creates a curve from what `to_list` returned."""
         segments = []
         for index, item in enumerate(checks.sequence("segments", data)):
             try:

@@ -1,4 +1,4 @@
-"""Curves of one shape: steps, and decays from a learning rate to another."""
+"""Curves of one shape: steps, and polynomial, cosine and linear decay."""
 
 from collections.abc import Sequence
 
@@ -8,20 +8,20 @@ from lbkeras.schedules.curve import Curve, Segment
 
 
 def steps(values: Sequence[float], boundaries: Sequence[float], epochs: float) -> Curve:
-    """Constant learning rates with jumps at epochs.
+    """Returns a piecewise constant curve: the learning rate changes at the given epochs.
 
     >>> curve = steps([0.1, 0.02, 0.004], boundaries=[60, 120], epochs=200)
     >>> curve(59.9), curve(60), curve(200)
     (0.1, 0.02, 0.004)
 
     Args:
-        values: learning rates, one more than boundaries.
+        values: learning rates, one more than there are boundaries.
         boundaries: epochs where the next value starts, increasing, inside (0, epochs).
         epochs: end of the curve.
 
     Raises:
-        UserError: the numbers of values and boundaries do not match, or boundaries are not in
-            order.
+        UserError: the numbers of values and boundaries do not match, or the boundaries are not
+            increasing.
     """
     values = checks.sequence("values", values)
     boundaries = tuple(
@@ -45,7 +45,9 @@ def steps(values: Sequence[float], boundaries: Sequence[float], epochs: float) -
 
 
 def polynomial(initial: float, final: float, power: float, epochs: float) -> Curve:
-    """Polynomial decay, final + (initial − final) (1 − epoch/epochs)^power; power 2 is LARS'.
+    """Returns polynomial decay: final + (initial − final) (1 − epoch/epochs)^power.
+
+    The LARS paper uses power 2.
 
     >>> polynomial(29.0, 0.0, power=2, epochs=90)(45)
     7.25
@@ -56,14 +58,14 @@ def polynomial(initial: float, final: float, power: float, epochs: float) -> Cur
         power: exponent, above 0.
         epochs: end of the curve.
 
-    Reference: You, Gitman, Ginsburg, arXiv 1708.03888, section 6.
+    Reference: You, Gitman, Ginsburg, arXiv:1708.03888, section 6.
     """
     epochs = checks.positive("epochs", epochs)
     return Curve((Segment(0, epochs, initial, final, "polynomial", power),))
 
 
 def cosine(initial: float, final: float, epochs: float) -> Curve:
-    """Half a cosine wave, final + (initial − final) (1 + cos(π epoch/epochs)) / 2.
+    """Returns cosine decay (half a wave): final + (initial − final) (1 + cos(π epoch/epochs)) / 2.
 
     >>> round(cosine(1.0, 0.0, epochs=90)(45), 12)
     0.5
@@ -73,14 +75,14 @@ def cosine(initial: float, final: float, epochs: float) -> Curve:
         final: learning rate at `epochs`.
         epochs: end of the curve.
 
-    Reference: Loshchilov, Hutter, arXiv 1608.03983, section 3.
+    Reference: Loshchilov, Hutter, arXiv:1608.03983, section 3.
     """
     epochs = checks.positive("epochs", epochs)
     return Curve((Segment(0, epochs, initial, final, "cosine"),))
 
 
 def linear_to_zero(initial: float, epochs: float) -> Curve:
-    """Linear decay to zero, initial (1 − epoch/epochs).
+    """Returns linear decay to zero: initial (1 − epoch/epochs).
 
     >>> linear_to_zero(2.0, epochs=10)(5)
     1.0

@@ -1,4 +1,4 @@
-"""A learning-rate curve over epochs inside the graph, whatever the batch size does."""
+"""Computes a learning-rate curve over epochs in the graph, for any batch-size schedule."""
 
 import math
 from bisect import bisect_right
@@ -14,7 +14,7 @@ from lbkeras import checks
 from lbkeras.errors import UserError
 from lbkeras.schedules.curve import EPOCH_TOLERANCE, SHAPES, Curve
 
-# The columns of a table: a row for each stretch of updates in one segment and one phase.
+# The columns of a table with one row per range of updates within one segment and one phase.
 INTEGERS = ("first_update", "start_update", "stop_update")
 FLOATS = ("start_fraction", "stop_fraction", "scale", "initial", "final", "power", "shape")
 _ALL_SHAPES = tuple(range(len(SHAPES)))
@@ -22,18 +22,18 @@ _ALL_SHAPES = tuple(range(len(SHAPES)))
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class EpochLearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A `Curve` over epochs as a Keras schedule over updates, right across batch-size changes.
+    """A `Curve` over epochs as a Keras schedule over updates, correct when the batch size changes.
 
-    In the phase that update `step` falls in,
+    In the phase that contains update `step`,
 
         epoch = first_epoch + (step − first_update) / steps_per_epoch
 
-    Steps are subtracted and compared as integers before anything becomes a float (float32 does
-    not count above 2^24), so each segment starts at exactly its first update. After the last
-    update it keeps the curve's final value.
+    Steps are subtracted and compared as integers before the result is cast to float, since float32
+    cannot count above 2^24. So each segment starts exactly at its first update. After the curve's
+    end the learning rate keeps the final value.
 
-    Cost: one comparison and one lookup in a small table an update while all segments are
-    constant, about 40 scalar operations otherwise.
+    Cost per update: one comparison and one lookup in a small table if all segments are constant,
+    otherwise about 40 scalar operations.
 
     >>> from lbkeras.schedules import steps
     >>> schedule = EpochLearningRateSchedule(steps([0.5, 0.25], [2], 4), [(0, 0, 10), (20, 2, 5)])
@@ -42,11 +42,12 @@ class EpochLearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule)
 
     Args:
         curve: `Curve`, or what its `to_list` returned.
-        phases: `(first_update, first_epoch, steps_per_epoch)` for each batch size, in order, the
-            first `(0, 0, ...)`; `Plan.learning_rate_schedule` fills them in.
+        phases: `(first_update, first_epoch, steps_per_epoch)` of each phase (epochs with one batch
+            size), in order; the first is `(0, 0, ...)`. `Plan.learning_rate_schedule` fills them
+            in.
 
     Raises:
-        UserError: the phases are not in order, or an epoch has no step.
+        UserError: the phases are not in order, or one has no steps per epoch.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class EpochLearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule)
         self._table = _table(self.curve, self.phases)
 
     def __call__(self, step):
-        """Learning rate, a float32 scalar, of the update number `step` (from 0)."""
+        """Returns the learning rate of update number `step` (from 0), a float32 scalar."""
         step = _as_integer(step)
         table = self._table
         integer = keras.backend.standardize_dtype(step.dtype)
@@ -74,14 +75,14 @@ class EpochLearningRateSchedule(keras.optimizers.schedules.LearningRateSchedule)
 
 
 def learning_rate_at(step, integers, floats, shapes=_ALL_SHAPES):
-    """The learning rate of an update, looked up in a table (`learning_rate_table`).
+    """Computes the learning rate of an update from the tables of `learning_rate_table`.
 
     Args:
         step: the update's number, an integer scalar.
-        integers: columns `INTEGERS`, shape (rows, 3), in the step's own integer type: TensorFlow
-            counts in int64 (its int32 lives on the host, a round trip from a GPU), JAX in int32.
+        integers: columns `INTEGERS`, shape (rows, 3), in the integer type of the step: int64 on
+            TensorFlow (whose int32 tensors are on the host, a round trip from a GPU), int32 on JAX.
         floats: columns `FLOATS`, shape (rows, 7), float32.
-        shapes: indices in `SHAPES` of those that the table may have.
+        shapes: indices in `SHAPES` of the shapes that may occur in the table.
 
     Returns:
         A float32 scalar.
@@ -110,7 +111,7 @@ def _as_integer(step):
 
 
 def _row(step, first_updates):
-    """The number of the row that the step falls in: the last one that has begun."""
+    """Returns the number of the row that contains the step: the last row that has begun."""
     if first_updates.shape[0] == 1:
         return ops.zeros((), step.dtype)
     return ops.sum(ops.cast(step >= ops.convert_to_tensor(first_updates[1:]), step.dtype))
@@ -121,10 +122,10 @@ def _columns(table: dict[str, list], names, dtype) -> np.ndarray:
 
 
 def learning_rate_table(curve: Curve, phases) -> tuple[np.ndarray, np.ndarray]:
-    """What `learning_rate_at` looks a rate up in: int64 `INTEGERS` and float32 `FLOATS`.
+    """Returns the tables for `learning_rate_at`: `INTEGERS` as int64 and `FLOATS` as float32.
 
     Args:
-        curve: over epochs.
+        curve: `Curve` over epochs.
         phases: `(first_update, first_epoch, steps_per_epoch)`, in order.
     """
     table = _table(curve, phases)
@@ -132,20 +133,20 @@ def learning_rate_table(curve: Curve, phases) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _value(shape, initial, final, done, rest, power):
-    """`Segment.value` with keras.ops: weights of both ends, each exact where it is small."""
+    """`Segment.value` with keras.ops: weights both ends; each weight is accurate where small."""
     if shape == "constant":
         return initial
     if shape == "linear":
         return initial * rest + final * done
     if shape == "polynomial":
-        # 1 − rest^power, without cancellation where `done` is small.
+        # 1 − rest^power, without cancellation if `done` is small.
         complement = -ops.expm1(power * ops.log1p(-done))
         return initial * ops.power(rest, power) + final * complement
     if shape == "cosine":
         half_pi = math.pi / 2
         return initial * ops.sin(half_pi * rest) ** 2 + final * ops.sin(half_pi * done) ** 2
-    # Exponential, from the nearer end: the exponent's rounding error grows with its size.
-    # Rows of other shapes may have a rate of 0 there, and their branch is not taken.
+    # Exponential, from the nearer end, since the exponent's rounding error grows with its size.
+    # Rows of other shapes may have a rate of 0; for them this branch is computed but not used.
     tiny = float(np.finfo(np.float32).tiny)
     initial, final = ops.maximum(initial, tiny), ops.maximum(final, tiny)
     growth = ops.log(final / initial)
@@ -177,10 +178,13 @@ def _checked_phases(phases) -> tuple[tuple[int, int, int], ...]:
 
 
 def _table(curve: Curve, phases) -> dict[str, list]:
-    """Columns with one row for each stretch of updates in one segment and one phase, computed
-    exactly: done = (step − start) · scale, rest = (stop − step) · scale, start and stop being the
-    updates where the segment would begin and end if all of it were in that phase, split into an
-    integer and a fraction in [0, 1) that is added."""
+    """Returns the columns of the table with one row per range of updates in one segment and phase.
+
+    A row gives done = (step − start) · scale and rest = (stop − step) · scale. start and stop are
+    the updates at which the segment would begin and end if it were entirely in that phase. They are
+    computed exactly and split into an integer and a fraction in [0, 1) that is added to `done` or
+    `rest` before scaling.
+    """
     segment_starts = [_first_update(segment.start, phases) for segment in curve.segments]
     rows = set(segment_starts)
     if any(segment.shape != "constant" for segment in curve.segments):
@@ -188,7 +192,7 @@ def _table(curve: Curve, phases) -> dict[str, list]:
     table = {name: [] for name in (*INTEGERS, *FLOATS)}
     begins = [phase[0] for phase in phases]
     for update in sorted(rows):
-        # The last that has begun: a segment shorter than an update may have none of its own.
+        # The last segment that has begun. A segment shorter than an update may contain none.
         segment = curve.segments[bisect_right(segment_starts, update) - 1]
         first_update, first_epoch, steps_per_epoch = phases[bisect_right(begins, update) - 1]
         start, stop = (
@@ -213,7 +217,7 @@ def _table(curve: Curve, phases) -> dict[str, list]:
 
 
 def _first_update(epoch: float, phases) -> int:
-    """The first update at or after `epoch`, by the same tolerance as `Curve`."""
+    """Returns the first update at or after `epoch`, with the same tolerance as `Curve`."""
     index = max(bisect_right(phases, epoch, key=lambda phase: phase[1]) - 1, 0)
     first_update, first_epoch, steps_per_epoch = phases[index]
     elapsed = (Fraction(epoch) - Fraction(EPOCH_TOLERANCE) - first_epoch) * steps_per_epoch

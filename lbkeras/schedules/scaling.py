@@ -1,4 +1,4 @@
-"""How the learning rate follows the batch size."""
+"""Rules that scale the learning rate with the batch size."""
 
 import math
 
@@ -12,14 +12,14 @@ def linear_scaling(learning_rate: float, batch_size: int, base_batch_size: int) 
     3.2
 
     Args:
-        learning_rate: good learning rate at `base_batch_size`.
-        batch_size: global batch size, examples an update.
-        base_batch_size: batch size that `learning_rate` belongs to.
+        learning_rate: learning rate that works well at `base_batch_size`.
+        batch_size: global batch size, in examples per update.
+        base_batch_size: batch size that `learning_rate` was tuned for.
 
     Raises:
         UserError: an argument is not positive.
 
-    Reference: Goyal et al., arXiv 1706.02677, section 2.1.
+    Reference: Goyal et al., arXiv:1706.02677, section 2.1.
     """
     return checks.positive("learning_rate", learning_rate) * _ratio(batch_size, base_batch_size)
 
@@ -31,29 +31,29 @@ def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: 
     0.2
 
     Args:
-        learning_rate: good learning rate at `base_batch_size`.
-        batch_size: global batch size, examples an update.
-        base_batch_size: batch size that `learning_rate` belongs to.
+        learning_rate: learning rate that works well at `base_batch_size`.
+        batch_size: global batch size, in examples per update.
+        base_batch_size: batch size that `learning_rate` was tuned for.
 
     Raises:
         UserError: an argument is not positive.
 
-    Reference: You et al., arXiv 1901.08256 (LEGW); Krizhevsky, arXiv 1404.5997, section 5.
+    Reference: You et al., arXiv:1901.08256 (LEGW); Krizhevsky, arXiv:1404.5997, section 5.
     """
     learning_rate = checks.positive("learning_rate", learning_rate)
     return learning_rate * math.sqrt(_ratio(batch_size, base_batch_size))
 
 
 def no_scaling(learning_rate: float, batch_size: int, base_batch_size: int) -> float:
-    """The learning rate as it is, whatever the batch size: what the rules are compared with.
+    """Returns the learning rate unchanged, as a baseline for the scaling rules.
 
     >>> no_scaling(0.1, batch_size=1024, base_batch_size=256)
     0.1
 
     Args:
-        learning_rate: good learning rate at `base_batch_size`.
-        batch_size: global batch size, examples an update.
-        base_batch_size: batch size that `learning_rate` belongs to.
+        learning_rate: learning rate that works well at `base_batch_size`.
+        batch_size: global batch size, in examples per update.
+        base_batch_size: batch size that `learning_rate` was tuned for.
 
     Raises:
         UserError: an argument is not positive.
@@ -70,13 +70,13 @@ SCALING_RULES = {
 
 
 def scaling_rule(name: str):
-    """The function of a rule's name, `"square_root"`, `"linear"` or `"none"`.
+    """Returns the scaling rule with the name `"square_root"`, `"linear"` or `"none"`.
 
     >>> scaling_rule("linear")(0.1, batch_size=1024, base_batch_size=256)
     0.4
 
     Raises:
-        UserError: another name.
+        UserError: the name is another one.
     """
     return SCALING_RULES[checks.choice("scaling", name, tuple(SCALING_RULES))]
 

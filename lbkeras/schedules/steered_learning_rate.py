@@ -1,4 +1,4 @@
-"""A learning rate inside the graph whose curve a callback may change between epochs."""
+"""A learning rate computed in the graph, whose curve a callback may change between epochs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,24 +23,26 @@ _ROWS = 16
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """A `Curve` over epochs, evaluated at each update, that `set_curve` sets for the coming epoch.
+    """A `Curve` over epochs, evaluated at each update, which `set_curve` can replace.
 
-    In the epoch for which `set_curve` was called last,
+    With the arguments of the latest call of `set_curve`,
 
         epoch = first_epoch + (step − first_update) / steps_per_epoch
 
-    exactly as in `EpochLearningRateSchedule`, whose table it holds in variables, so that a new
-    curve or batch size needs no new trace. Make it under the model's strategy. On JAX, which counts
-    updates in int32, the optimizer's update has to get its `variables` with the optimizer's own.
+    as in `EpochLearningRateSchedule`. The table of that schedule is kept in variables, so that a
+    new curve or batch size causes no retracing. Create the schedule under the model's strategy. On
+    JAX, which counts updates in int32, pass its `variables` to the optimizer's update together with
+    the optimizer's own.
 
-    Costs about 40 scalar operations an update.
+    Cost: about 40 scalar operations per update.
 
     Args:
-        curve: `Curve`, or what its `to_list` returned; None: 0 until `set_curve` is called.
+        curve: `Curve`, or what its `to_list` returned. None: the learning rate is 0 until
+            `set_curve` is called.
         first_update: as for `set_curve`.
         first_epoch: as for `set_curve`.
         steps_per_epoch: as for `set_curve`.
-        owner: who calls `set_curve`, for messages.
+        owner: name of the callback that calls `set_curve`, for messages.
 
     >>> from lbkeras.schedules import linear_to_zero
     >>> rate = SteeredLearningRate()
@@ -75,16 +77,17 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     def set_curve(
         self, curve: Curve, first_update: int, first_epoch: float, steps_per_epoch: int
     ) -> None:
-        """Sets the learning rates of the updates from `first_update` on.
+        """Sets the curve for the updates from `first_update` on.
 
         Args:
-            curve: over epochs.
+            curve: `Curve` over epochs.
             first_update: number of the update (from 0) that begins at `first_epoch`.
-            first_epoch: where on the curve that is.
-            steps_per_epoch: updates an epoch, at least 1.
+            first_epoch: epoch on the curve at `first_update`.
+            steps_per_epoch: updates per epoch, at least 1.
 
         Raises:
-            UserError: the curve has more segments in the coming epoch than the table has rows.
+            UserError: the curve has more segments within one epoch of `first_update` than the table
+                has rows.
         """
         if not isinstance(curve, Curve):
             raise UserError(f"curve: expected a Curve, received {curve!r}")
@@ -97,7 +100,7 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         integers, floats = learning_rate_table(curve, [self._followed[1:]])
         if len(integers) > _ROWS and integers[_ROWS, 0] < first_update + steps_per_epoch:
             raise UserError(
-                f"curve: expected at most {_ROWS} segments an epoch, received more in epoch "
+                f"curve: expected at most {_ROWS} segments per epoch, received more in epoch "
                 f"{first_epoch:g}"
             )
         integers, floats = integers[:_ROWS], floats[:_ROWS]
@@ -108,13 +111,13 @@ class SteeredLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self._floats.assign(np.pad(floats, padding, mode="edge"))
 
     def __call__(self, step):
-        """Learning rate, a float32 scalar, of the update number `step` (from 0)."""
+        """Returns the learning rate of update number `step` (from 0), a float32 scalar."""
         step = ops.cast(step, self._counts_in)
         return learning_rate_at(step, self._integers.value, self._floats.value)
 
     @property
     def variables(self) -> list:
-        """The table."""
+        """The variables that hold the table."""
         return [self._integers, self._floats]
 
     def get_config(self):

@@ -1,4 +1,4 @@
-"""A ramp at the start of a learning-rate curve."""
+"""Warm-up: a ramp at the start of a learning-rate curve."""
 
 import dataclasses
 import math
@@ -9,7 +9,7 @@ from lbkeras.schedules.curve import Curve, Segment
 
 
 def warm_up(curve: Curve, warmup_epochs: float, initial: float, shape: str = "linear") -> Curve:
-    """Replace a curve's first epochs by a ramp up to its own value there; the rest stays in place.
+    """Replaces a curve's first epochs by a ramp up to the curve's value at the end of the ramp.
 
     >>> from lbkeras.schedules import steps
     >>> curve = warm_up(steps([3.2, 0.32], [30], epochs=90), warmup_epochs=5, initial=0.1)
@@ -17,16 +17,16 @@ def warm_up(curve: Curve, warmup_epochs: float, initial: float, shape: str = "li
     (0.1, 1.65, 3.2, 0.32)
 
     Args:
-        curve: the curve to start gently.
-        warmup_epochs: length of the ramp in epochs, may be fractional, below the curve's end;
-            0 returns the curve unchanged.
+        curve: `Curve` whose first epochs are replaced; the rest stays in place.
+        warmup_epochs: length of the ramp in epochs, may be fractional, below the curve's end.
+            With 0 the curve is returned unchanged.
         initial: learning rate at epoch 0.
-        shape: shape of the ramp, as in `Segment`; `"constant"` holds `initial` and then jumps.
+        shape: shape of the ramp, as in `Segment`; `"constant"` keeps `initial` and then jumps.
 
     Raises:
         UserError: the ramp is as long as the curve, or an argument is out of its range.
 
-    Reference: Goyal et al., arXiv 1706.02677, section 2.2 (gradual and constant warm-up).
+    Reference: Goyal et al., arXiv:1706.02677, section 2.2 (gradual and constant warm-up).
     """
     _check_curve(curve)
     warmup_epochs = _warmup_epochs(warmup_epochs, curve.end)
@@ -43,10 +43,10 @@ def warm_up(curve: Curve, warmup_epochs: float, initial: float, shape: str = "li
 def prepend_warm_up(
     curve: Curve, warmup_epochs: float, initial: float, shape: str = "linear"
 ) -> Curve:
-    """Put a ramp before a curve, which then starts, whole, `warmup_epochs` later.
+    """Puts a ramp before a curve, which is shifted by `warmup_epochs` as a whole.
 
-    The decay so begins at its full initial value when the ramp ends, where `warm_up` cuts off the
-    decay's first part.
+    A decay thus starts from its full initial value when the ramp ends, whereas `warm_up` cuts off
+    the first part of the decay.
 
     >>> from lbkeras.schedules import linear_to_zero
     >>> curve = prepend_warm_up(linear_to_zero(2.0, epochs=85), warmup_epochs=5, initial=0.0)
@@ -54,9 +54,9 @@ def prepend_warm_up(
     (1.0, 2.0, 0.0)
 
     Args:
-        curve: the curve that follows the ramp.
-        warmup_epochs: length of the ramp in epochs, may be fractional; 0 returns the curve
-            unchanged.
+        curve: `Curve` that follows the ramp.
+        warmup_epochs: length of the ramp in epochs, may be fractional. With 0 the curve is
+            returned unchanged.
         initial: learning rate at epoch 0.
         shape: shape of the ramp, as in `Segment`.
     """

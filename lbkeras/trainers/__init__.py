@@ -1,4 +1,4 @@
-"""What replaces a train step or works inside it: micro-batches, nodes, gradient statistics."""
+"""Changes to the train step: micro-batches, decentralized nodes, gradient statistics."""
 
 from lbkeras.lazy import load_names_when_touched
 

@@ -1,6 +1,6 @@
-"""What the methods that change the train step do on Keras' JAX backend, on two CPU devices.
+"""Checks of the methods that change the train step, on Keras' JAX backend with two CPU devices.
 
-Run with the names of checks; prints a line for each: its name and "passed", or what was raised.
+Run with names of checks; prints a line for each, with its name and "passed" or the traceback.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ WEIGHTS = DRAWN.uniform(0.2, 2.0, 80).astype("float32")
 
 
 def with_weights(model):
-    """The model with weights that do not depend on the backend's random numbers."""
+    """Gives the model weights that do not depend on the backend's random numbers."""
     drawn = np.random.default_rng(1)
     for variable in model.trainable_variables:
         variable.assign(drawn.normal(0, 0.3, variable.shape))
@@ -59,7 +59,7 @@ def assert_close(ours, expected, tolerance=1e-6):
 
 
 def after_updates(make, data, micro_batch_size, updates=2):
-    """Variables and logs after some updates on one batch."""
+    """Returns variables and logs after some updates on one batch."""
     model = make()
     if micro_batch_size is not None:
         build(model, data)
@@ -200,7 +200,7 @@ def check_a_fit_on_two_devices_and_smaller_batches(folder):
 
 
 def gradient(rows, kernel, bias):
-    """Of softmax regression, in NumPy: all weights in one row."""
+    """Returns the gradient of softmax regression, in NumPy, with all weights in one row."""
     logits = X[rows].astype(float) @ kernel + bias
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     error = (p - np.eye(4)[Y[rows]]) / len(rows)
@@ -215,7 +215,7 @@ def estimates(pieces, weights):
 
 
 def check_the_noise_scale_of_pieces_and_of_a_probe(folder):
-    """Against gradients in NumPy: the weights stand still, and the rows tell which they are."""
+    """Against gradients in NumPy, at constant weights; the rows are numbered to identify them."""
     numbered = Pipeline((np.arange(80), Y), 16)  # in the order of the Pipeline that trains
     for size in (6, None):
         model = softmax_model(keras.optimizers.SGD(0.0), layers.Dropout(0.0))
@@ -245,7 +245,7 @@ def check_adams_noise_scale_waits_for_its_moments(folder):
     model, train = softmax_model(keras.optimizers.Adam(0.01)), Pipeline((X, Y), 10)
     noise = callbacks.GradientNoiseScale(train, per_layer=True)
     model.fit(train, verbose=0, callbacks=[noise, callbacks.MicroBatches(train, 5)])
-    assert arrays(noise.variables)[0][0].tolist() == [3.0] * 2  # of 8 updates, 5 are left out
+    assert arrays(noise.variables)[0][0].tolist() == [3.0] * 2  # 5 of 8 updates are skipped
     assert noise.gradient_variance > 100  # divided by small numbers
 
 
@@ -258,12 +258,12 @@ def check_the_batch_grows_and_the_learning_rate_with_it(folder):
     assert sizes[0] == 4 and sizes[-1] > 4
     assert history["updates"] == np.cumsum([80 // size for size in sizes]).tolist()
     assert history["learning_rate"] == pytest.approx([0.05 * size / 4 for size in sizes])
-    assert len(model.optimizer.variables) == 4  # what the fit lent it is gone
+    assert len(model.optimizer.variables) == 4  # those added by `fit` are gone
     assert float(model.optimizer.learning_rate) == pytest.approx(0.05)
 
 
 class LossOfEachUpdate(keras.callbacks.Callback):
-    """From Keras' running means."""
+    """Computes the loss of each update from Keras' running means."""
 
     def __init__(self):
         super().__init__()
@@ -309,7 +309,7 @@ def check_auto_wu_takes_the_state_back(folder):
 
 
 def check_trust_ratios(folder):
-    """LARS': trust_coefficient |w| / |g|, of the last update."""
+    """LARS: trust_coefficient |w| / |g| of the last update."""
     model = softmax_model(lbkeras.optimizers.LARS(0.1, momentum=0.0, trust_coefficient=0.5))
     kernel, bias = arrays(model.trainable_variables)
     train = Pipeline((X, Y), 80)
@@ -322,13 +322,13 @@ def check_trust_ratios(folder):
 
 
 def long_model():
-    """4 MB of activations in each of its layers, for a batch of 64."""
+    """A model with 4 MB of activations per layer for a batch of 64."""
     hidden = layers.RepeatVector(2000), layers.Dense(8, "tanh"), layers.GlobalAveragePooling1D()
     return softmax_model(keras.optimizers.SGD(0.1), *hidden)
 
 
 def fit_within(free, file=None):
-    """A fit for which so many bytes are free, and what it prints."""
+    """Trains with `free` bytes of memory; returns weights, micro-batch size and output."""
     model, train = long_model(), Pipeline((X, Y), 64)
     pieces = callbacks.MicroBatches(train, file=file)
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
@@ -350,12 +350,12 @@ def check_the_piece_is_chosen_from_the_steps_memory(folder):
 
 
 def check_memory_of_which_nothing_is_known(folder):
-    """A trial on copies changes nothing; nor is there a piece where one example is too much."""
+    """A trial on zeros changes nothing; an example that does not fit is an error."""
     expected, *_ = fit_within(10**12)
     tried, size, said = fit_within(None)
     assert size is None and not said
     assert_close(tried, expected, tolerance=0)
-    with pytest.raises(UserError, match="^micro_batch_size: even one example a replica"):
+    with pytest.raises(UserError, match="^micro_batch_size: even one example per replica"):
         fit_within(1000)
 
 
@@ -372,7 +372,7 @@ def check_a_trial_that_fails_says_so(folder):
 
 
 class RunsOutOfMemory(keras.callbacks.Callback):
-    """From the second step on an allocation really fails, when the state is given away."""
+    """From the second step on, an allocation really fails after the state was donated."""
 
     def on_train_batch_begin(self, batch, logs=None):
         def fails(state, iterator):
@@ -389,8 +389,8 @@ def check_memory_that_runs_out_later_ends_in_one_line(folder):
     with pytest.raises(UserError) as raised:
         model.fit(train, verbose=0, callbacks=[RunsOutOfMemory(), pieces])
     assert str(raised.value) == (
-        "out of memory at batch size 16, and on JAX a step cannot be repeated, since it has given "
-        f"the weights away: {folder / 'file.json'} keeps micro_batch_size 8; run again from the "
+        "out of memory at batch size 16, and on JAX a step cannot be repeated, since it has "
+        f"donated the weights: {folder / 'file.json'} keeps micro_batch_size 8; run again from the "
         "last checkpoint"
     )
     assert callbacks.MicroBatches(train, file=folder / "file.json").micro_batch_size == 8

@@ -1,4 +1,4 @@
-"""Methods that change the train step, on Keras' JAX backend: one process for all."""
+"""Methods that change the train step, on Keras' JAX backend, in one process."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests import jax_checks
 SCRIPT = jax_checks.script(__file__, "jax_steps_script.py")
 pytestmark = jax_checks.MARKS
 
-# Compilation is most of what they cost: of each kind the gate has one.
+# Compilation takes most of the time, so the gate runs one of each kind.
 RELEASE = {
     "check_several_losses_one_of_a_layer": "sample weights, regularizers",
     "check_half_precision_with_a_scaled_loss": "sample weights, regularizers",

@@ -1,4 +1,4 @@
-"""AdamP against its restatement, its projection and its messages."""
+"""AdamP: comparison with the NumPy restatement, the projection, and error messages."""
 
 import keras
 import numpy as np
@@ -21,13 +21,15 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_steps_of_each_kind_with_a_growing_rate(variant, run_optimizer, relative_difference):
+def test_steps_of_each_kind_with_increasing_learning_rate(
+    variant, run_optimizer, relative_difference
+):
     *case, expected = projection_cases.make_case(restatements.adamp, **variant)
     ours = run_optimizer(AdamP(0.1, **variant), *case)
     assert relative_difference(ours, expected) < 1e-6
 
 
-def test_the_cases_are_what_they_say():
+def test_the_gradients_of_each_kind_are_projected_as_intended():
     generator = np.random.default_rng(0)
     for shape in ((6, 4), (3, 3, 2, 4)):
         w, p = generator.standard_normal((2, *shape))
@@ -62,8 +64,8 @@ def test_a_projected_step_is_orthogonal_to_each_channel(seed, shape, nesterov):
 
 
 def test_without_projection_it_is_adamw(run_optimizer, problem, relative_difference):
-    """delta = 0 never projects; Keras' AdamW decays before its step too. With these betas
-    Keras' bias correction, `1 - beta^t` in float32, is exact."""
+    """delta = 0 never projects, and Keras' AdamW also decays before its step. With these betas,
+    Keras' bias correction `1 - beta^t` is exact in float32."""
     given = dict(weight_decay=0.1, beta_1=0.5, beta_2=0.75, epsilon=1e-8)
     theirs = run_optimizer(keras.optimizers.AdamW(0.1, **given), *problem)
     ours = run_optimizer(AdamP(0.1, delta=0.0, **given), *problem)

@@ -1,4 +1,4 @@
-"""Exclusions: who is excluded, what is refused, and that a saved model keeps them."""
+"""Exclusions: which variables are excluded, invalid arguments, and saved models."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def two_towers():
 
 
 def test_a_variable_stays_excluded_in_a_loaded_model(tmp_path):
-    """There both kernels have the same path in Keras up to 3.15."""
+    """Up to Keras 3.15 both kernels have the same path in the loaded model."""
     model = two_towers()
     optimizer = LARS(0.1, weight_decay=0.1)
     optimizer.exclude_from_layer_adaptation(var_list=[model.get_layer("left").layers[0].kernel])
@@ -45,8 +45,8 @@ def test_ratios_of_variables_with_the_same_path():
     assert optimizer.trust_ratios() == pytest.approx({"kernel": 0.5, "kernel_2": 1.0})
 
 
-def test_a_path_that_loses_the_models_name_is_found_again(tmp_path):
-    """Keras up to 3.15 names a sequential model's variables without the model once it is loaded."""
+def test_an_exclusion_survives_the_loss_of_the_models_name_in_paths(tmp_path):
+    """Up to Keras 3.15, variables of a loaded sequential model lack its name in their paths."""
     model = keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(3, name="a"), keras.layers.Dense(3, name="b")]
     )
@@ -59,18 +59,18 @@ def test_a_path_that_loses_the_models_name_is_found_again(tmp_path):
     assert [path.split("/")[-2] for path in loaded.optimizer.trust_ratios()] == ["b"]
 
 
-def test_exclusions_add_up_and_can_be_dropped():
+def test_exclusions_add_up_and_can_be_removed():
     model = two_towers()
     optimizer = LARS(0.1, weight_decay=0.1)
     optimizer.exclude_from_layer_adaptation(var_names=["left"])
     optimizer.exclude_from_layer_adaptation(var_names=["right"])
-    optimizer.exclude_from_weight_decay()  # nothing is excluded, biases neither
+    optimizer.exclude_from_weight_decay()  # nothing is excluded, not even biases
     optimizer.build(model.trainable_variables)
     assert optimizer.trust_ratios() == {}
     assert [optimizer.decay_of(index) for index in range(4)] == [0.1] * 4
 
 
-def test_all_variables_decay_where_the_rule_has_no_default():
+def test_all_variables_decay_if_the_rule_has_no_default_exclusion():
     optimizer = SGDP(0.1, weight_decay=0.1)
     optimizer.build([keras.Variable(np.ones(3), name="gamma")])
     assert optimizer.decay_of(0) == 0.1
@@ -81,7 +81,7 @@ def test_messages():
     optimizer = LARS(0.1)
     optimizer.exclude_from_weight_decay(var_names=["kernal"])
     with pytest.raises(
-        UserError, match="expected a pattern that fits a variable, received 'kernal"
+        UserError, match="expected a pattern that matches a variable, received 'kernal"
     ):
         optimizer.build([kernel])
     with pytest.raises(UserError, match=r"var_names: expected regular expressions, received '\('"):

@@ -1,4 +1,4 @@
-"""The part of the battery that runs in a process of its own, with Keras on JAX."""
+"""The part of the battery that runs in a separate process, with Keras on JAX."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ def main(path):
 
 
 def stateless(optimizer, names, weights, gradients, rates):
-    """As Keras' JAX trainer does it: `stateless_apply` under `jax.jit`."""
+    """Runs the steps as Keras' JAX trainer does: `stateless_apply` under `jax.jit`."""
     import jax
 
     variables = make_variables(names, weights)

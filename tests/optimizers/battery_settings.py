@@ -1,12 +1,12 @@
-"""The battery's table: a row for each optimizer that lbkeras exports."""
+"""Settings of the battery: one row for each optimizer that lbkeras exports."""
 
-# Settings away from the defaults, with every part of the rule at work.
+# Settings other than the defaults, which use every part of the rule.
 SETTINGS = {
     "LARS": dict(learning_rate=0.1, weight_decay=0.01, trust_coefficient=0.05, nesterov=True),
     "LAMB": dict(learning_rate=0.1, weight_decay=0.01, beta_2=0.99),
     "AdamP": dict(learning_rate=0.1, weight_decay=0.01, delta=0.5, nesterov=True),
     "SGDP": dict(learning_rate=0.1, weight_decay=0.01, momentum=0.9, delta=0.5, nesterov=True),
-    # One node, which leaves the rule and Keras' part; decentralized_test.py has several.
+    # With one node only the rule and Keras' part are tested; decentralized_test.py has several.
     "DmSGD": dict(learning_rate=0.1, weight_decay=0.01, mixing=[[1.0]]),
     "DecentLaM": dict(learning_rate=0.1, weight_decay=0.01, mixing=[[1.0]]),
     "GossipSGD": dict(learning_rate=0.1, weight_decay=0.01, num_nodes=1, momentum=0.9, seed=3),
@@ -20,7 +20,7 @@ SETTINGS = {
         rmsprop_learning_rate=0.01,
     ),
 }
-# The first rate of a cosine decay to 0 over 300 steps of the quadratic.
+# Initial learning rates of a cosine decay to 0 over 300 steps of the quadratic.
 QUADRATIC_RATES = {
     "LARS": 1.0,
     "LAMB": 0.1,
@@ -32,5 +32,5 @@ QUADRATIC_RATES = {
     "GossipSGD": 0.01,
     "ElasticAveragingSGD": 0.03,
 }
-# Their nodes are stacked in one model: several replicas are refused.
+# Nodes are stacked in one model, so several replicas are not allowed.
 DECENTRALIZED = ("DmSGD", "DecentLaM", "GossipSGD", "ElasticAveragingSGD")

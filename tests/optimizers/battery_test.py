@@ -1,4 +1,4 @@
-"""What every optimizer must do: one battery over a table with a row for each that is exported."""
+"""Tests that every exported optimizer must pass, parametrized by a table of settings."""
 
 import importlib.util
 import os
@@ -32,7 +32,7 @@ every_optimizer = pytest.mark.parametrize("name", SETTINGS)
 
 
 def one_quickly(later, names=SETTINGS):
-    """LARS for all in the quick tests and AdamP in the gate; the others with that mark."""
+    """Runs LARS in the quick tests and AdamP in the gate; marks the others with `later`."""
     marks = {"LARS": (), "AdamP": pytest.mark.slow}
     names = [pytest.param(each, marks=marks.get(each, later)) for each in names]
     return pytest.mark.parametrize("name", names)
@@ -73,7 +73,7 @@ def fit(model, digits, examples=192):
 
 
 @one_quickly(pytest.mark.release)
-def test_a_saved_model_goes_on_as_if_it_had_not_stopped(name, digits, tmp_path):
+def test_a_saved_model_continues_as_if_uninterrupted(name, digits, tmp_path):
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)
     optimizer = make(name, learning_rate=schedule)
     if hasattr(optimizer, "exclude_from_layer_adaptation"):
@@ -92,7 +92,7 @@ def test_a_saved_model_goes_on_as_if_it_had_not_stopped(name, digits, tmp_path):
 
 @every_optimizer
 def test_it_converges_on_an_ill_conditioned_quadratic(name):
-    """`1/2 sum c (w - t)^2` with curvatures from 0.1 to 10, condition 100: a thousandth is left."""
+    """The loss `1/2 sum c (w - t)^2` with curvatures c from 0.1 to 10 falls to a thousandth."""
     steps = 300
     generator = np.random.default_rng(0)
     target = tf.constant(generator.standard_normal((4, 3)), tf.float32)
@@ -132,14 +132,14 @@ def test_dtypes_are_kept(name, dtype, problem, run_optimizer, relative_differenc
     assert {keras.backend.standardize_dtype(v.dtype) for v in slots} <= {dtype, "float32"}
     expected = run_optimizer(make(name), names, weights, gradients[:3], rates[:3])
     ours = [tf.cast(variable.value, "float32").numpy() for variable in variables]
-    # bfloat16 has 8 bits: 0.4 % a rounding, on weights that begin at 0 on the whole movement
+    # bfloat16 has 8 bits: each rounding is 0.4 %, for weights that start at 0 of all their change
     assert relative_difference(ours, expected) < (1e-6 if dtype == "float32" else 0.05)
 
 
 @every_optimizer
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_gradients_of_zero_leave_half_precision_as_it_is(name, dtype):
-    """float16 has no epsilon of 1e-8."""
+def test_zero_gradients_do_not_change_half_precision_weights(name, dtype):
+    """float16 cannot represent an epsilon of 1e-8."""
     start = np.array([[1, -2], [0.5, 3]] if name not in DECENTRALIZED else [[1, 2]] * 4, dtype="f")
     optimizer, variable = make(name), keras.Variable(start, dtype=dtype)
     if "weight_decay" in optimizer.get_config():
@@ -152,7 +152,7 @@ def test_gradients_of_zero_leave_half_precision_as_it_is(name, dtype):
 
 @every_optimizer
 def test_float64_variables_are_computed_in_float64(name, problem):
-    """The slope with the first weights, on both sides: rounding to float32 would make steps."""
+    """Slopes on both sides of the initial weights agree; float32 rounding would break this."""
     names, weights, gradients, _ = problem
 
     def after(change):
@@ -186,7 +186,7 @@ def test_it_stays_finite(name, weight, gradient, learning_rate):
 
 
 @one_quickly(pytest.mark.release)
-def test_jit_compile_changes_nothing_and_nothing_is_traced_twice(
+def test_jit_compile_changes_nothing_and_causes_no_retracing(
     name, problem, make_variables, relative_difference
 ):
     names, weights, gradients, rates = problem
@@ -211,8 +211,8 @@ def test_jit_compile_changes_nothing_and_nothing_is_traced_twice(
 
 
 @one_quickly(pytest.mark.release, [name for name in SETTINGS if name not in DECENTRALIZED])
-def test_two_replicas_do_what_one_device_does(name, mirrored, digits):
-    """Without batch normalisation, which takes its statistics a replica at a time."""
+def test_two_replicas_equal_one_device(name, mirrored, digits):
+    """Without batch norm, whose statistics are per replica."""
     one = small_model(make(name), normalization=False)
     with mirrored.scope():
         two = small_model(make(name), normalization=False)
@@ -227,8 +227,8 @@ def test_two_replicas_do_what_one_device_does(name, mirrored, digits):
 
 
 @every_optimizer
-def test_gradients_of_embeddings_are_taken_as_dense_ones(name):
-    """`tf.IndexedSlices`, with a row that is named twice."""
+def test_embedding_gradients_equal_dense_ones(name):
+    """`tf.IndexedSlices` with a row that occurs twice."""
     weight = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
     rows, values = np.array([1, 3, 1]), np.ones((3, 3), np.float32)
     dense = np.zeros((5, 3), np.float32)
@@ -253,7 +253,7 @@ def by_global_norm(gradients, limit):
     return [g * min(1, limit / norm) for g in gradients]
 
 
-# option -> what it makes of a step's gradients, or what gradients it undoes
+# option -> function that clips a step's gradients
 CLIPPING = {
     "clipvalue": lambda gradients: [np.clip(g, -0.2, 0.2) for g in gradients],
     "clipnorm": lambda gradients: by_norm(gradients, 0.2),
@@ -315,7 +315,7 @@ def test_a_moving_average_of_the_weights(
 
 
 @one_quickly(pytest.mark.slow)
-def test_a_loss_scale_optimizer_may_wrap_it(
+def test_a_loss_scale_optimizer_can_wrap_it(
     name, problem, run_optimizer, make_variables, relative_difference
 ):
     names, weights, gradients, rates = problem
@@ -361,7 +361,7 @@ battery_on_jax.main(sys.argv[1])
 
 @pytest.fixture(scope="module")
 def weights_on_jax(tmp_path_factory):
-    """Weights after the problem's steps by optimizer, computed by one process on JAX."""
+    """Each optimizer's weights after the problem's steps, computed in one process on JAX."""
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed")
     path = tmp_path_factory.mktemp("jax") / "weights.npz"
@@ -385,7 +385,7 @@ def weights_on_jax(tmp_path_factory):
 @every_optimizer
 @pytest.mark.parametrize("way", ["eager", "stateless"])
 @pytest.mark.release
-def test_jax_does_what_tensorflow_does(
+def test_jax_equals_tensorflow(
     name, way, problem, run_optimizer, weights_on_jax, relative_difference
 ):
     expected = run_optimizer(make(name), *problem)

@@ -1,4 +1,4 @@
-"""The steps that the optimizers' tests do, as fixtures; `restatements` and others by import."""
+"""Fixtures for the steps of the optimizers' tests; other helpers are imported."""
 
 import numpy as np
 import pytest
@@ -8,25 +8,25 @@ from tests.optimizers import problem as problems
 
 @pytest.fixture(scope="session")
 def problem():
-    """`(names, weights, gradients, learning rates)`: 20 steps with a growing learning rate."""
+    """`(names, weights, gradients, learning_rates)` of 20 steps with increasing learning rate."""
     return problems.make_problem()
 
 
 @pytest.fixture(scope="session")
 def run_optimizer():
-    """A function: the weights after an optimizer's steps on given gradients."""
+    """A function that returns the weights after an optimizer's steps on given gradients."""
     return problems.run
 
 
 @pytest.fixture(scope="session")
 def make_variables():
-    """A function: Keras variables with the given paths and values."""
+    """A function that creates Keras variables with the given paths and values."""
     return problems.make_variables
 
 
 @pytest.fixture(scope="session")
 def relative_difference():
-    """A function: the largest of `|a - b| / |b|` over pairs of tensors, norms over each tensor."""
+    """A function that returns the largest `|a - b| / |b|` over pairs of tensors."""
 
     def difference(ours, expected):
         return max(

@@ -1,4 +1,4 @@
-"""LAMB against its restatement, its invariances, its exclusions and its messages."""
+"""LAMB: comparison with the NumPy restatement, invariances, exclusions and error messages."""
 
 import math
 
@@ -22,7 +22,9 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_twenty_steps_with_a_growing_rate(variant, problem, run_optimizer, relative_difference):
+def test_twenty_steps_with_increasing_learning_rate(
+    variant, problem, run_optimizer, relative_difference
+):
     ours = run_optimizer(LAMB(0.1, **variant), *problem)
     expected = restatements.trajectory(restatements.lamb, *problem[1:], **variant)
     assert relative_difference(ours, expected) < 1e-6
@@ -35,7 +37,7 @@ def test_defaults():
 
 
 def test_decay_is_inside_the_ratio(problem, run_optimizer, relative_difference):
-    """Keras' own Lamb decays outside it (keras#19981): with a decay the two part."""
+    """Keras' own Lamb decays outside the ratio (keras#19981), so the two differ with decay."""
     names, weights, gradients, rates = (part[:2] for part in problem)
     gradients = [step[:2] for step in problem[2]]
     rates = problem[3]
@@ -51,7 +53,7 @@ def test_decay_is_inside_the_ratio(problem, run_optimizer, relative_difference):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(-3, 10))
-def test_a_step_is_as_long_as_rate_times_weight(seed, weight_decay, exponent):
+def test_the_step_norm_is_learning_rate_times_weight_norm(seed, weight_decay, exponent):
     weight, gradient = np.random.default_rng(seed).standard_normal((2, 4, 3)).astype(np.float32)
     variable = keras.Variable(weight, name="kernel")
     optimizer = LAMB(0.1, weight_decay=weight_decay)
@@ -63,7 +65,7 @@ def test_a_step_is_as_long_as_rate_times_weight(seed, weight_decay, exponent):
 
 
 @pytest.mark.parametrize("zero", ["weight", "gradient"])
-def test_the_ratio_is_1_where_a_norm_is_0(zero):
+def test_the_trust_ratio_is_1_if_a_norm_is_0(zero):
     weight = np.full((3, 2), 0.0 if zero == "weight" else 2.0, np.float32)
     gradient = np.full((3, 2), 0.0 if zero == "gradient" else 0.5, np.float32)
     variable = keras.Variable(weight, name="kernel")
@@ -95,7 +97,7 @@ def test_exclusions(problem, run_optimizer, relative_difference):
     assert relative_difference(run_optimizer(restored, *problem), ours) == 0
 
 
-def test_an_empty_call_drops_every_exclusion(problem, run_optimizer, relative_difference):
+def test_an_empty_call_removes_all_exclusions(problem, run_optimizer, relative_difference):
     optimizer = LAMB(0.1, weight_decay=0.1)
     optimizer.exclude_from_layer_adaptation()
     optimizer.exclude_from_weight_decay()

@@ -1,4 +1,4 @@
-"""LARS against its restatement, its invariances, its exclusions and its messages."""
+"""LARS: comparison with the NumPy restatement, invariances, exclusions and error messages."""
 
 import math
 
@@ -35,14 +35,18 @@ def tag(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=tag)
-def test_twenty_steps_with_a_growing_rate(variant, problem, run_optimizer, relative_difference):
+def test_twenty_steps_with_increasing_learning_rate(
+    variant, problem, run_optimizer, relative_difference
+):
     given = {"weight_decay": 0.01, "trust_coefficient": 0.05, **variant}
     ours = run_optimizer(LARS(0.1, **given), *problem)
     expected = restatements.trajectory(restatements.lars, *problem[1:], **given)
     assert relative_difference(ours, expected) < 1e-6
 
 
-def test_variants_differ_while_the_rate_grows(problem, run_optimizer, relative_difference):
+def test_variants_differ_if_the_learning_rate_increases(
+    problem, run_optimizer, relative_difference
+):
     given = {"weight_decay": 0.01, "trust_coefficient": 0.05}
     separate = run_optimizer(LARS(0.1, **given), *problem)
     for variant in ({"norm": "joint"}, {"learning_rate_in_momentum": False}, {"nesterov": True}):
@@ -50,7 +54,7 @@ def test_variants_differ_while_the_rate_grows(problem, run_optimizer, relative_d
         assert relative_difference(other, separate) > 1e-3, variant
 
 
-def test_learning_rate_inside_and_outside_agree_while_it_is_constant(
+def test_a_constant_learning_rate_inside_and_outside_momentum_agrees(
     problem, run_optimizer, relative_difference
 ):
     names, weights, gradients, _ = problem
@@ -67,7 +71,7 @@ matrices = st.integers(0, 2**32 - 1).map(
 
 
 def one_step(optimizer, weight, gradient):
-    """The change of one kernel in one step, in float64."""
+    """Returns the change of one kernel in one step, in float64."""
     variable = keras.Variable(weight, name="kernel")
     optimizer.build([variable])
     optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
@@ -77,13 +81,13 @@ def one_step(optimizer, weight, gradient):
 
 @settings(max_examples=25, deadline=None)
 @given(matrices, st.floats(-15, 15), st.sampled_from(["separate", "joint"]))
-def test_a_step_is_as_long_as_rate_times_trust_times_weight(pair, exponent, norm):
-    """As far as float32 can hold the square of the gradient's norm."""
+def test_the_step_norm_is_learning_rate_times_trust_times_weight_norm(pair, exponent, norm):
+    """Holds as long as float32 can represent the square of the gradient's norm."""
     weight, gradient = pair
     gradient = gradient * np.float32(10.0**exponent / np.linalg.norm(gradient))
     change = one_step(LARS(0.5, trust_coefficient=0.1, norm=norm), weight, gradient)
     expected = 0.5 * 0.1 * np.linalg.norm(weight.astype(np.float64))
-    # the new weight is rounded to float32, 6e-8 of it, and the step is a twentieth of it
+    # rounding to float32 changes the new weight by 6e-8, and the step is a twentieth of the weight
     assert math.isclose(np.linalg.norm(change), expected, rel_tol=5e-6)
 
 
@@ -101,7 +105,7 @@ def test_weight_decay_alone_never_lengthens_a_step(pair, exponent, weight_decay)
 @settings(max_examples=25, deadline=None)
 @given(matrices, st.floats(-3, 3), st.floats(1e-3, 0.9))
 def test_a_clipped_rate_never_exceeds_the_plain_one(pair, exponent, learning_rate):
-    """LARC: the layer's rate is the smaller of its own, `trust |w| / |g|`, and the given one."""
+    """LARC: the layer's learning rate is min(trust |w| / |g|, learning rate)."""
     weight, gradient = pair
     gradient = gradient * np.float32(10.0**exponent)
     change = one_step(LARS(learning_rate, trust_coefficient=0.1, clip=True), weight, gradient)
@@ -114,8 +118,8 @@ def test_a_clipped_rate_never_exceeds_the_plain_one(pair, exponent, learning_rat
 
 @pytest.mark.parametrize("learning_rate", [1e-2, 1e-4, 1e-6, 1e-8])
 @pytest.mark.parametrize("own", [0.5, 2.0])
-def test_clipping_has_no_floor_of_the_learning_rate(learning_rate, own):
-    """LARC's factor is min(trust |w| / |g| / learning rate, 1), also early in a warm-up."""
+def test_clipping_works_for_small_learning_rates(learning_rate, own):
+    """LARC's factor is min(trust |w| / |g| / learning rate, 1), even early in a warm-up."""
     weight = np.full((3, 2), 2.0, np.float32)
     gradient = weight * np.float32(0.1 / (own * learning_rate))  # trust |w| / |g| = own x rate
     optimizer = LARS(learning_rate, trust_coefficient=0.1, clip=True)
@@ -126,7 +130,7 @@ def test_clipping_has_no_floor_of_the_learning_rate(learning_rate, own):
 
 @pytest.mark.parametrize("norm", ["separate", "joint"])
 @pytest.mark.parametrize("zero", ["weight", "gradient"])
-def test_the_ratio_is_1_where_a_norm_is_0(zero, norm):
+def test_the_trust_ratio_is_1_if_a_norm_is_0(zero, norm):
     weight = np.full((3, 2), 0.0 if zero == "weight" else 2.0, np.float32)
     gradient = np.full((3, 2), 0.0 if zero == "gradient" else 0.5, np.float32)
     # joint: the decayed weight keeps the norm of g + weight_decay * w above 0
@@ -153,7 +157,7 @@ def test_trust_ratios_are_those_of_the_last_step(problem, run_optimizer):
 
 
 def excluded(optimizer, problem, run_optimizer, relative_difference, settings_of):
-    """Whether twenty steps are those of the restatement with each tensor's settings."""
+    """Whether twenty steps equal the restatement with each tensor's settings."""
     given = {"weight_decay": 0.01, "trust_coefficient": 0.05}
     ours = run_optimizer(optimizer, *problem)
     expected = restatements.trajectory(
@@ -210,7 +214,7 @@ def test_exclusion_by_variable(problem, relative_difference):
 
 
 @pytest.mark.parametrize("empty", [{}, {"var_names": []}, {"var_list": [], "var_names": []}])
-def test_an_empty_call_drops_every_exclusion(empty, problem, run_optimizer, relative_difference):
+def test_an_empty_call_removes_all_exclusions(empty, problem, run_optimizer, relative_difference):
     optimizer = make()
     optimizer.exclude_from_layer_adaptation(var_names=["dense"])
     optimizer.exclude_from_layer_adaptation(**empty)

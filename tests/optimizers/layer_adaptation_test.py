@@ -1,4 +1,4 @@
-"""The form of LARS and LAMB that a GPU gets, here on the CPU: all norms together."""
+"""The form of LARS and LAMB for GPUs, with all norms together, tested on the CPU."""
 
 import importlib.util
 import os
@@ -82,8 +82,10 @@ def test_norms_together_compiled_with_an_exclusion(
     assert our_ratios == pytest.approx(ratios, rel=1e-5)
 
 
-def test_norms_together_of_a_sparse_gradient_and_of_nothing(as_on_gpu, make_variables):
-    """`tf.IndexedSlices` with a row that is named twice; biases alone have no norms."""
+def test_norms_together_with_a_sparse_gradient_and_without_adapted_variables(
+    as_on_gpu, make_variables
+):
+    """`tf.IndexedSlices` with a row that occurs twice; a model with only biases has no norms."""
     values, rows = tf.ones((3, 2)), tf.constant([0, 3, 0])
     dense = np.array([[2, 2], [0, 0], [0, 0], [1, 1]], np.float32)
     results = []

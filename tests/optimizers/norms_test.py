@@ -11,14 +11,14 @@ from lbkeras.optimizers.norms import column_sums, l2_norm, l2_norms
     [(1,), (7,), (3, 5), (64, 2), (3, 3, 16, 16), (3, 3, 128, 128), (256, 256), (257, 257)],
 )
 def test_the_norm_of_all_elements(shape):
-    """Shapes on each side of the limits at which the reduction takes more steps."""
+    """Shapes on both sides of the limits at which the reduction uses more steps."""
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     expected = np.linalg.norm(x.astype(np.float64))
     assert float(l2_norm(ops.convert_to_tensor(x))) == pytest.approx(expected, rel=3e-7)
 
 
 def test_half_precision_is_summed_as_float32():
-    """In float16 the sum of these squares, 9e6, would overflow, and in bfloat16 stop at 256."""
+    """The sum of these squares, 9e5, would overflow in float16 and get stuck in bfloat16."""
     for dtype in ("float16", "bfloat16"):
         x = ops.full((100_000,), 3.0, dtype=dtype)
         norm = l2_norm(x)
@@ -27,7 +27,7 @@ def test_half_precision_is_summed_as_float32():
 
 
 def test_norms_of_pairs_as_on_a_gpu(monkeypatch):
-    """One kernel for all: sizes on each side of the number of parts, and no multiples of it."""
+    """One kernel for all; sizes below and above the number of parts, most not multiples of it."""
     monkeypatch.setattr(norms, "on_gpu", lambda: True)
     shapes = [(1,), (7,), (255,), (16, 16), (257,), (3, 1, 5), (7, 7, 3, 64), (1000, 301)]
     shapes += [(3, 3, 128, 128), (65_537,), (1731, 1733), (3_000_000,)]
@@ -43,7 +43,7 @@ def test_norms_of_pairs_as_on_a_gpu(monkeypatch):
 
 
 def test_norms_of_pairs_of_other_types_as_on_a_gpu(monkeypatch):
-    """float64 stays so beside others; what is half as wide is summed as float32."""
+    """float64 stays float64 next to other types; half precision is summed as float32."""
     monkeypatch.setattr(norms, "on_gpu", lambda: True)
     x = np.random.default_rng(0).standard_normal((40, 70))
     double = ops.convert_to_tensor(x)
@@ -71,7 +71,7 @@ def test_column_sums(shape):
     np.testing.assert_allclose(sums, expected, rtol=0, atol=2e-7 * np.abs(x).sum(0).max())
 
 
-def test_column_sums_keep_what_is_not_finite():
+def test_column_sums_keep_values_that_are_not_finite():
     for value in (np.nan, -np.inf):
         x = np.ones((4608, 16), np.float32)
         x[7, 3] = value

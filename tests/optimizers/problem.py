@@ -1,4 +1,4 @@
-"""Twenty steps on given gradients, with a growing learning rate, and a way to do them."""
+"""Gradients for twenty steps with increasing learning rate, and a function that runs them."""
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def _start(name, shape, generator):
 
 
 def run(optimizer, names, weights, gradients, learning_rates, variables=None):
-    """Steps `optimizer` through `gradients`, its learning rate set before each; arrays."""
+    """Runs one step per entry of `gradients` at its learning rate; returns the weights."""
     import keras
 
     variables = variables or make_variables(names, weights)

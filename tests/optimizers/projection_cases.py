@@ -1,4 +1,4 @@
-"""Gradients that make AdamP and SGDP project by channel, by layer, and not at all, in turn."""
+"""Gradients for which AdamP and SGDP project by channel, by layer and not at all, in turn."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ KINDS = ("channel", "layer", "none")
 
 
 def make_case(rule, steps=21, **settings):
-    """`(names, weights, gradients, learning rates, expected)` with steps of each of `KINDS`.
+    """Returns `(names, weights, gradients, learning_rates, expected)`, with steps of all `KINDS`.
 
-    Each gradient is made for the float64 weights of its step, so the cosines are far from the
-    bound: about 1e-8 where they shall be below it, 0.5 and more where not.
+    Each gradient is made for the float64 weights of its step, so that the cosines are far from the
+    bound: about 1e-8 if they should be below it, otherwise at least 0.5.
     """
     generator = np.random.default_rng(1)
     start = [generator.standard_normal(shape).astype(np.float32) for shape in SHAPES.values()]
@@ -28,7 +28,7 @@ def make_case(rule, steps=21, **settings):
 
 
 def gradient_for(w, kind, generator):
-    """A float32 gradient at right angles to each channel of w, to w as a whole only, or to none."""
+    """Returns a float32 gradient orthogonal to each channel of w, only to w as a whole, or not."""
     g = generator.standard_normal(w.shape)
     if w.ndim > 1:
         rows, columns = w.reshape(-1, w.shape[-1]), g.reshape(-1, w.shape[-1])

@@ -1,6 +1,9 @@
-"""Values that other people's code computed, by version: tools/check_optimizer_references.py
-compares live. Three steps on a 3 x 2 kernel, in float64, with a growing learning rate; the first
-gradient is at right angles to each column of the kernel."""
+"""Values computed by other libraries, named with their versions.
+
+tools/check_optimizer_references.py compares with the installed libraries. There are three steps on
+a 3 x 2 kernel in float64 with increasing learning rate; the first gradient is orthogonal to each
+column of the kernel.
+"""
 
 import numpy as np
 import pytest
@@ -70,7 +73,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("source", VALUES)
-def test_the_restatement_gives_these_values(source):
+def test_the_restatement_equals_the_references(source):
     name, settings, expected = VALUES[source]
     rule = getattr(restatements, name.lower())
     gradients = [[g] for g in GRADIENTS]
@@ -79,7 +82,7 @@ def test_the_restatement_gives_these_values(source):
 
 
 @pytest.mark.parametrize("source", VALUES)
-def test_the_optimizer_gives_these_values(source, run_optimizer, relative_difference):
+def test_the_optimizer_equals_the_references(source, run_optimizer, relative_difference):
     name, settings, expected = VALUES[source]
     optimizer = getattr(optimizers, name)(LEARNING_RATES[0], **settings)
     gradients = [[g] for g in GRADIENTS]

@@ -1,10 +1,10 @@
-"""Update rules in plain NumPy, written from the papers and from the reference codes' formulas.
+"""Update rules in plain NumPy, from the formulas of the papers and of the reference codes.
 
-A rule is a function `(w, g, state, learning_rate, **settings)` that returns the new weights; it
-keeps its slots in the dictionary `state`, empty before the first step, where `state["step"]` counts
-the steps done. Everything is computed in the dtype of `w`: float64 for expected values, float32 to
-see what rounding alone does. `adapt` and `decay` tell whether the tensor is scaled and decayed: by
-default only those of rank 2 and more.
+A rule is a function `(w, g, state, learning_rate, **settings)` that returns the new weights. It
+keeps its slots in the dictionary `state`, which is empty before the first step; `state["step"]`
+counts the steps done. Everything is computed in the dtype of `w`: float64 for expected values,
+float32 to see the effect of rounding alone. `adapt` and `decay` say whether the tensor is scaled
+and decayed; by default only tensors of rank 2 and more are.
 
     lars            arXiv:1708.03888 algorithm 1; "joint" norm as tensorflow/models 2.20 and optax
                     0.2.8; learning rate outside the buffer and clip as timm 1.0.31 and apex' LARC
@@ -23,7 +23,7 @@ def norm(x):
 
 
 def lars_ratio(w, g, *, weight_decay, trust_coefficient=0.001, epsilon=0.0, norm_kind="separate"):
-    """A tensor's trust ratio; 1 where it would be 0 or infinite."""
+    """Returns a tensor's trust ratio, or 1 if it would be 0 or infinite."""
     w_norm = norm(w)
     if norm_kind == "separate":
         g_norm = norm(g)
@@ -140,8 +140,10 @@ def sgdp(
 
 
 def project(w, g, p, delta=0.1, epsilon=1e-8):
-    """`(p, whether it was projected)`: p without its part along w, an output channel (last axis)
-    at a time, else the layer at once, where weight and gradient are nearly at right angles."""
+    """Returns `(p, projected)`: p without its part along w if w and g are nearly orthogonal.
+
+    This is checked for each output channel (last axis), then for the whole layer.
+    """
     if w.ndim < 2:
         return p, False
     for columns in (w.shape[-1], 1):
@@ -182,7 +184,7 @@ def rmsprop_warmup(
 
 
 def alpha_sgd(step, center, period):
-    """The share of SGD at an update: 1/2 at the centre, 1 half a period later and after that."""
+    """Returns the share of SGD at an update: 1/2 at the center, 1 from half a period later on."""
     x = (step - center) / period
     if x < 0:
         return 0.5 * math.exp(2 * x)
@@ -192,9 +194,9 @@ def alpha_sgd(step, center, period):
 def trajectory(
     rule, weights, gradients, learning_rates, dtype=np.float64, settings_of=None, **given
 ):
-    """The weights after all steps: `gradients[step][i]` is that of `weights[i]`.
+    """Returns the weights after all steps; `gradients[step][i]` belongs to `weights[i]`.
 
-    `settings_of(i)` may give the settings of one tensor beside those `given` for all.
+    `settings_of(i)` may return settings of one tensor in addition to those `given` for all.
     """
     weights = [w.astype(dtype) for w in weights]
     states = [{} for _ in weights]
@@ -208,7 +210,7 @@ def trajectory(
 
 
 def _moments(w, g, state, beta_1, beta_2):
-    """Adam's two moments after this step, and what their bias correction divides them by."""
+    """Returns Adam's two moments after this step, and the divisors of their bias correction."""
     step = state["step"] = state.get("step", 0) + 1
     m = beta_1 * state.get("m", np.zeros_like(w)) + (1 - beta_1) * g
     v = beta_2 * state.get("v", np.zeros_like(w)) + (1 - beta_2) * np.square(g)

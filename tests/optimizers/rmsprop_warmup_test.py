@@ -1,4 +1,4 @@
-"""RMSpropWarmup against its restatement, its two ends and its messages."""
+"""RMSpropWarmup: comparison with the NumPy restatement, both ends, and error messages."""
 
 import math
 
@@ -21,8 +21,10 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_twenty_steps_with_a_growing_rate(variant, problem, run_optimizer, relative_difference):
-    """The transition lies within the steps: exponential to 8, linear to 11, then SGD alone."""
+def test_twenty_steps_with_increasing_learning_rate(
+    variant, problem, run_optimizer, relative_difference
+):
+    """The transition is within the steps: exponential to 8, linear to 11, then only SGD."""
     given = {"transition_center_steps": 8, "transition_period_steps": 6, **variant}
     ours = run_optimizer(RMSpropWarmup(0.1, **given), *problem)
     expected = restatements.trajectory(restatements.rmsprop_warmup, *problem[1:], **given)
@@ -30,7 +32,7 @@ def test_twenty_steps_with_a_growing_rate(variant, problem, run_optimizer, relat
 
 
 def test_the_share_of_sgd_is_continuous_with_a_continuous_slope():
-    """At the centre 1/2 with slope 1 / period from both sides, 1 half a period later."""
+    """1/2 at the center, with slope 1 / period on both sides, and 1 half a period later."""
     center, period, h = 10.0, 5.0, 1e-6
     share = restatements.alpha_sgd
     assert share(center, center, period) == 0.5
@@ -47,7 +49,7 @@ def test_after_the_transition_it_is_sgd_with_momentum(problem, run_optimizer, re
     rates = [0.1] * len(gradients)
     optimizer = RMSpropWarmup(0.1, transition_center_steps=0, transition_period_steps=1e-3)
     theirs = keras.optimizers.SGD(0.1, momentum=0.9)
-    nothing = [0 * g for g in gradients[0]]  # update 0 is at the centre, the others are past it
+    nothing = [0 * g for g in gradients[0]]  # update 0 is at the center, the others are past it
     ours = run_optimizer(optimizer, names, weights, [nothing, *gradients], [0.1, *rates])
     theirs = run_optimizer(theirs, names, weights, gradients, rates)
     assert relative_difference(ours, theirs) < 2e-6

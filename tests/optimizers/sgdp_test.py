@@ -1,4 +1,4 @@
-"""SGDP against its restatement, its projection and its messages."""
+"""SGDP: comparison with the NumPy restatement, the projection, and error messages."""
 
 import keras
 import numpy as np
@@ -20,13 +20,15 @@ VARIANTS = [
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
-def test_steps_of_each_kind_with_a_growing_rate(variant, run_optimizer, relative_difference):
+def test_steps_of_each_kind_with_increasing_learning_rate(
+    variant, run_optimizer, relative_difference
+):
     *case, expected = projection_cases.make_case(restatements.sgdp, **variant)
     ours = run_optimizer(SGDP(0.1, **variant), *case)
     assert relative_difference(ours, expected) < 1e-6
 
 
-def test_a_projected_step_leaves_the_inner_product_with_the_weight():
+def test_a_projected_step_is_orthogonal_to_the_weights():
     generator = np.random.default_rng(3)
     weight = generator.standard_normal((8, 3)).astype(np.float32)
     gradient = projection_cases.gradient_for(weight.astype(np.float64), "channel", generator)
@@ -41,7 +43,7 @@ def test_a_projected_step_leaves_the_inner_product_with_the_weight():
 
 def test_without_projection_it_is_sgd_with_momentum(run_optimizer, problem, relative_difference):
     names, weights, gradients, _ = problem
-    rates = [0.1] * len(gradients)  # Keras has the rate inside the buffer, SGDP outside
+    rates = [0.1] * len(gradients)  # Keras has the learning rate inside the momentum, SGDP outside
     theirs = keras.optimizers.SGD(0.1, momentum=0.9)
     theirs = run_optimizer(theirs, names, weights, gradients, rates)
     ours = SGDP(0.1, momentum=0.9, delta=0.0)

@@ -11,7 +11,7 @@ from tests.schedules.curves import CURVES
 @pytest.mark.parametrize(
     ("shape", "power", "expected"),
     [
-        # A quarter of the way from 8 to 2: the textbook formulas.
+        # Textbook formulas at a quarter of the way from 8 to 2.
         ("linear", 1, 8 + (2 - 8) * 0.25),
         ("polynomial", 2, (8 - 2) * (1 - 0.25) ** 2 + 2),
         ("polynomial", 0.5, (8 - 2) * math.sqrt(1 - 0.25) + 2),
@@ -26,7 +26,7 @@ def test_shapes(shape, power, expected):
     assert segment.value(7) == segment.value(9) == 2
 
 
-def test_before_its_start_a_cut_off_segment_has_the_value_there():
+def test_a_cut_off_segment_keeps_its_start_value_before_its_start():
     segment = Segment(2, 10, 1.0, 0.0, "linear", origin=0)
     assert segment.value(2) == pytest.approx(0.8, rel=1e-14)
     assert segment.value(0) == segment.value(1.5) == segment.value(2)
@@ -39,7 +39,7 @@ def test_a_boundary_belongs_to_the_later_segment():
     ]  # fmt: skip
 
 
-def test_an_epoch_that_misses_a_boundary_by_rounding_is_at_it():
+def test_an_epoch_that_misses_a_boundary_by_rounding_counts_as_at_it():
     boundary = 5 / 3
     assert 1 + 2 / 3 < boundary
     assert steps([1, 2], [boundary], 3)(1 + 2 / 3) == 2

@@ -1,4 +1,4 @@
-"""A curve of each shape, over ten epochs."""
+"""Curves of all shapes over ten epochs."""
 
 from lbkeras.schedules import Curve, Segment, cosine, linear_to_zero, polynomial, steps
 

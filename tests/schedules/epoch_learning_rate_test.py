@@ -22,7 +22,7 @@ from lbkeras.schedules import Curve, EpochLearningRateSchedule, Segment, steps, 
 
 
 def _phases(*sizes):
-    """A phase of 7 epochs for each batch size."""
+    """Returns a phase of 7 epochs for each batch size."""
     return [Phase(7 * i, 7, size, 0.1, 0.9) for i, size in enumerate(sizes)]
 
 
@@ -65,7 +65,7 @@ PLANS = {
 
 
 def _planned(plan: Plan) -> np.ndarray:
-    """The plan's own learning rate at every update, epoch by epoch."""
+    """Returns the plan's learning rate at every update."""
     return np.array(
         [
             plan.learning_rate(epoch + step / plan.steps_per_epoch(epoch))
@@ -84,7 +84,7 @@ def test_every_update_has_the_plans_learning_rate(name, jit_compile):
     assert len(expected) == updates
 
     @tf.function(jit_compile=jit_compile)
-    def every_update():  # A while_loop.
+    def every_update():  # a while_loop
         return tf.map_fn(schedule, tf.range(updates, dtype="int64"), fn_output_signature="float32")
 
     np.testing.assert_allclose(every_update().numpy(), expected, rtol=1e-6)
@@ -160,7 +160,7 @@ def _mean_output(y, output):
 
 
 def _one_weight_model(schedule, **compile_arguments):
-    """Its output is its weight, its loss too: each SGD update takes the learning rate off."""
+    """A model whose loss is its weight, so each SGD update subtracts the learning rate."""
     model = keras.Sequential(
         [keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")]
     )
@@ -239,7 +239,7 @@ def test_message(phases, message):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX")
-@pytest.mark.release  # in the gate a run on JAX: tests/callbacks/batch_size_scheduler_test.py
+@pytest.mark.release  # the gate has tests/callbacks/batch_size_scheduler_test.py on JAX
 def test_jax_backend():
     code = """
 import jax, numpy as np

@@ -17,7 +17,7 @@ def test_square_root():
 
 
 @pytest.mark.parametrize("rule", [linear_scaling, square_root_scaling])
-def test_scaling_there_and_back(rule):
+def test_scaling_up_and_down_again(rule):
     assert rule(rule(0.3, 96, 32), 32, 96) == pytest.approx(0.3)
 
 

@@ -1,4 +1,4 @@
-"""The steered learning rate equals the curve at each update, whatever it was set to before."""
+"""The steered learning rate equals the curve at each update, whatever curve was set before."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ CURVE = Curve(
 )
 
 
-def test_it_follows_the_curve_right_across_batch_sizes_without_a_new_trace():
+def test_it_follows_the_curve_across_batch_sizes_without_retracing():
     steered = SteeredLearningRate()
     rate = tf.function(steered)
     update = 0
@@ -40,7 +40,7 @@ def test_a_curve_may_change_between_epochs():
     assert float(steered(39)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_before_follow_it_is_zero_and_saved_it_is_the_same():
+def test_it_is_zero_before_set_curve_and_survives_serialization():
     steered = SteeredLearningRate()
     assert float(steered(0)) == 0
     steered.set_curve(CURVE, 30, 5, 6)
@@ -54,7 +54,7 @@ def test_too_many_segments_in_one_epoch():
     with pytest.raises(UserError) as raised:
         steered.set_curve(curve, 0, 0, 100)
     assert str(raised.value) == (
-        "curve: expected at most 16 segments an epoch, received more in epoch 0"
+        "curve: expected at most 16 segments per epoch, received more in epoch 0"
     )
     steered.set_curve(curve, 100, 1, 100)
     assert float(steered(150)) == 2

@@ -9,7 +9,7 @@ from tests.schedules.curves import CURVES
 
 @pytest.mark.parametrize("name", CURVES)
 @given(warmup_epochs=st.floats(0.01, 9.9))
-def test_warm_up_is_continuous_and_leaves_the_rest_alone(name, warmup_epochs):
+def test_warm_up_is_continuous_and_does_not_change_the_rest(name, warmup_epochs):
     curve = CURVES[name]
     ramped = warm_up(curve, warmup_epochs, 0.001)
     assert ramped(0) == 0.001 and ramped.end == curve.end
@@ -22,7 +22,7 @@ def test_warm_up_is_continuous_and_leaves_the_rest_alone(name, warmup_epochs):
     assert ramped(warmup_epochs / 2) == pytest.approx(half, rel=1e-12)
 
 
-def test_warm_up_over_a_jump_climbs_to_the_later_value():
+def test_warm_up_over_a_jump_rises_to_the_later_value():
     assert warm_up(steps([0.4, 0.04], [2], 10), 3, 0.01)(2.999999) == pytest.approx(0.04, rel=1e-5)
 
 
@@ -36,7 +36,7 @@ def test_warm_up_shapes():
 @pytest.mark.parametrize("cut_off", [0, 3])
 @pytest.mark.parametrize("name", CURVES)
 def test_prepended_warm_up_shifts_the_whole_curve(name, cut_off):
-    """Also one whose first part has been cut off: its shape begins before it does."""
+    """Also a curve whose first part has been cut off, so that its shape begins before its start."""
     curve = warm_up(CURVES[name], cut_off, 0.001)
     shifted = prepend_warm_up(curve, 2.5, 0.0)
     assert shifted.end == 12.5 and shifted(0) == 0

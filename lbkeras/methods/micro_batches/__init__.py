@@ -1,1 +1,1 @@
-"""A batch in pieces that fit into memory, with one update."""
+"""Batches computed in micro-batches that fit into memory, with one update per batch."""

@@ -1,4 +1,4 @@
-"""Batches larger than a device's memory, in micro-batches; smaller ones when memory runs out."""
+"""Trains with batches larger than a device's memory by computing them in micro-batches."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,43 +17,46 @@ if TYPE_CHECKING:
 
 
 class MicroBatches(PipelineCallback):
-    """Computes each batch of a replica in micro-batches, and in smaller ones when memory runs out.
+    """Computes each replica's batch in micro-batches, and in smaller ones when memory runs out.
 
-    `batch_size` stays what it is: gradients add up to one update, and one `optimizer.iterations`,
-    one tick of a schedule and one call of a callback is a global batch, as
-    `lbkeras.trainers.micro_batch_train_step` describes. A step that fails with RESOURCE_EXHAUSTED
-    is repeated on the same data with half the micro-batch, again until it fits, and one line says
-    so; nothing is lost or applied twice. It works with any `steps_per_execution`, `jit_compile`,
-    strategy and batch-size schedule, wherever it stands in the list of callbacks.
+    `batch_size` does not change: the gradients of the micro-batches add up to one update, as
+    described in `lbkeras.trainers.micro_batch_train_step`. `optimizer.iterations`, schedules and
+    callbacks count global batches. A step that fails with RESOURCE_EXHAUSTED is repeated on the
+    same data with the micro-batch size halved until it fits, and one line is printed. No example is
+    lost or applied twice. It works with any `steps_per_execution`, `jit_compile`, strategy and
+    batch-size schedule, at any position in the list of callbacks.
 
-    Costs one trace of the model for each batch size that is divided (undivided ones share theirs);
-    a step of two pieces takes about as long as an undivided one. An attempt that fails takes some
-    10 s, for which TensorFlow waits for memory; `lbkeras plan --probe` finds the size beforehand.
+    Cost: one trace of the model for each batch size that is divided (all undivided ones share a
+    trace). A step of two micro-batches takes about as long as an undivided one. A failed attempt
+    takes about 10 s, while TensorFlow waits for memory; `lbkeras plan --probe` finds the size in
+    advance.
 
-    With several workers a failed step cannot be repeated, since the others wait for its gradients:
-    the size is stored in `file`, and the run ends with an error that asks to start it again.
+    With several workers a failed step cannot be repeated, since the other workers wait for its
+    gradients: the size is stored in `file`, and the run ends with an error that asks to start it
+    again.
 
-    On Keras' JAX backend a failed step has given its weights away. There the size is chosen before
-    the first update at each new batch size, from the memory that the compiled step needs and the
-    device has; where the device does not say it, by a trial on copies. A line says so. Memory that
-    runs out all the same ends the run in one line, with half the size in `file`. Under
-    `keras.distribution.DataParallel` a device counts as a replica.
+    On Keras' JAX backend a failed step cannot be repeated either, since it has donated the memory
+    of its weights. There the size is chosen before the first update at each new batch size: from
+    the memory that the compiled step needs and the device has, or by a trial on zeros if the device
+    does not report its memory. If the size is reduced, a line is printed. If memory runs out
+    nevertheless, the run ends with a one-line error, and half the size is stored in `file`. With
+    `keras.distribution.DataParallel` each device counts as a replica.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
-        micro_batch_size: examples of a replica in one piece, 1 to the largest batch of a replica;
-            smaller batches run undivided. None: undivided, until memory runs out.
-        file: a path; a size found by halving is written there as JSON `{"micro_batch_size": n}`,
-            and a later run starts with it. None: not kept.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
+        micro_batch_size: examples per replica in a micro-batch, from 1 to the largest replica batch
+            size; smaller batches are not divided. None: undivided until memory runs out.
+        file: path of a JSON file `{"micro_batch_size": n}` that keeps a size that was reduced for
+            lack of memory; a later run starts with it. None: the size is not stored.
 
     Attributes:
-        micro_batch_size: the size now in use, or None.
+        micro_batch_size: the size in use, or None.
 
     Raises:
-        UserError: what `micro_batch_train_step` raises; a size above the replica's batch; a file
-            with other content; in `fit`, a loss over pairs of the batch, such as Keras'
-            `Circle`, memory that one example exceeds, memory that runs out in the middle of an
-            update, with several workers, or on JAX after the choice.
+        UserError: as for `micro_batch_train_step`; `micro_batch_size` exceeds the replica's batch;
+            `file` has other content. In `fit`: the loss is over pairs of examples of the batch,
+            such as Keras' `Circle`; one example does not fit into memory; memory runs out in the
+            middle of an update, with several workers, or on JAX after the size was chosen.
 
     >>> import keras
     >>> import numpy as np
@@ -65,7 +68,7 @@ class MicroBatches(PipelineCallback):
     >>> int(model.optimizer.iterations)
     2
 
-    Reference: Hoffer, Hubara and Soudry 2017, arXiv:1705.08741, Section 4, for batch normalization
+    Reference: Hoffer, Hubara and Soudry 2017, arXiv:1705.08741, section 4, for batch normalization
     over parts of a batch.
     """
 
@@ -100,14 +103,14 @@ class MicroBatches(PipelineCallback):
         self._division.end()
 
     def keep_size(self) -> None:
-        """Writes the size into `file`, if there is one."""
+        """Writes the size to `file`, if there is one."""
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.file, {"micro_batch_size": self.micro_batch_size})
 
 
 def _division(callback: MicroBatches, model):
-    """What divides the batches of one `fit` on the backend that runs."""
+    """Returns the object that divides the batches of one `fit` on the current backend."""
     if on_jax():
         from lbkeras.methods.micro_batches.jax_choice import Choice
 

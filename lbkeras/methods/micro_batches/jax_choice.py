@@ -1,4 +1,4 @@
-"""On JAX the micro-batch is chosen before the first update at each new batch size."""
+"""Chooses the micro-batch size on JAX, before the first update at each new batch size."""
 
 import functools
 import math
@@ -19,24 +19,25 @@ _STEP = "train step in micro-batches"
 
 
 class Choice:
-    """The part of `MicroBatches` on JAX: it stands in for the model's train step in one `fit`.
+    """The JAX part of `MicroBatches`: replaces the model's train step during one `fit`.
 
-    A step that fails for want of memory may have given its state away: it cannot be repeated. So
-    the step is looked at when it is traced, by whoever compiles it and however many steps are put
-    into one function. Where all that its operations give, taken twice, fits into memory (which the
-    trace says), nothing more is asked. Otherwise it is compiled, and the compiler's count is
-    compared with what is free; a backend that does not count makes a trial on zeros.
+    A step that runs out of memory may have donated its state, so it cannot be repeated. The size
+    is therefore chosen when the step is traced, which works whoever compiles the step and however
+    many steps one function has. If twice the size of all results of the step's operations (known
+    from the trace) fits into memory, the size is accepted. Otherwise the step is compiled, and the
+    memory that the compiler reports is compared with what is free; if either is unknown, the
+    compiled step is tried on zeros.
 
     Args:
-        callback: the `MicroBatches`.
-        model: the model of the `fit` that begins.
+        callback: the `MicroBatches` callback.
+        model: the model whose `fit` begins.
     """
 
     def __init__(self, callback, model):
         self._callback, self._model = callback, model
-        activity_losses_are_sums()  # which cannot be found out inside a trace
-        self._chosen = {}  # shapes of a batch -> its micro-batch size
-        give_back(model, _STEP)  # of a `fit` that broke off
+        activity_losses_are_sums()  # cannot be determined inside a trace
+        self._chosen = {}  # shapes of a batch -> micro-batch size
+        give_back(model, _STEP)  # left by a `fit` that was interrupted
         vars(model)["train_step"] = self._run
         model.train_function = None
         attributes = vars(model)
@@ -48,14 +49,15 @@ class Choice:
         borrow(model, _STEP, put_back)
 
     def end(self) -> None:
-        """Gives the model its own train step again."""
+        """Restores the model's own train step."""
         give_back(self._model, _STEP)
         self._model.train_function = None
 
     def begin_step(self) -> None:
-        """Before each step: has the train function say in one line that memory ran out.
+        """Wraps the train function, before each step, so that running out of memory is one line.
 
-        What was chosen for this batch size while an earlier one trained holds from now on.
+        If a size was chosen for this batch size while an earlier one was in training, it applies
+        from now on.
         """
         batch_size = self._callback.pipeline.batch_size
         for shapes, fitting in self._chosen.items():
@@ -72,7 +74,7 @@ class Choice:
     def replicas(self) -> int:
         return count_devices()
 
-    # While a step is traced.
+    # Called while a step is traced.
 
     def _run(self, state, data):
         shapes = tuple(part.shape for part in jax.tree.leaves(data))
@@ -91,7 +93,7 @@ class Choice:
         return self._of_size(self._chosen[shapes], size)(state, data)
 
     def _of_size(self, wanted: int, size: int):
-        """The step in pieces of `wanted` of the `size` examples; undivided it is Keras' own."""
+        """Returns a step in micro-batches of `wanted` of `size` examples; undivided, Keras' own."""
         if wanted < size:
             return TrainStep(self._model, wanted)
         return functools.partial(type(self._model).train_step, self._model)
@@ -99,7 +101,7 @@ class Choice:
     def _divide(self, fitting: int, size: int) -> None:
         callback = self._callback
         if callback.micro_batch_size is None:
-            with jax.ensure_compile_time_eval():  # a step may be being traced
+            with jax.ensure_compile_time_eval():  # a step may be under trace
                 check_losses(self._model, callback.pipeline, "micro-batches, as memory runs out")
         callback.micro_batch_size = fitting
         callback.keep_size()
@@ -111,7 +113,7 @@ class Choice:
         )
 
     def _largest(self, state, data, start: int, size: int) -> tuple:
-        """The step with the largest micro-batch, at most `start`, that fits, and this size."""
+        """Returns the step with the largest micro-batch up to `start` that fits, and its size."""
         free, wanted, arguments = jax_memory.free_bytes(), start, described(state, data)
         while True:
             function = jax.jit(self._of_size(wanted, size), donate_argnums=0)
@@ -130,10 +132,10 @@ class Choice:
                 raise _even_one(self._callback.pipeline)
             wanted = _next_smaller(wanted, size, ratio)
 
-    # When memory runs out all the same.
+    # Called when memory runs out nevertheless.
 
     def failed(self, state, error) -> UserError:
-        """The error of a step that ran out of memory."""
+        """Returns the error for a step that ran out of memory."""
         callback = self._callback
         size = callback.pipeline.batch_size // self.replicas()
         size = min(callback.micro_batch_size or size, size)
@@ -146,23 +148,23 @@ class Choice:
         again = "run again from the last checkpoint" + ("" if callback.file else " with it")
         return UserError(
             f"out of memory at batch size {callback.pipeline.batch_size}, and on JAX a step cannot "
-            f"be repeated{', since it has given the weights away' * lost}: {kept} micro_batch_size "
+            f"be repeated{', since it has donated the weights' * lost}: {kept} micro_batch_size "
             f"{callback.micro_batch_size}; {again}"
         )
 
 
 class _OneLine:
-    """A train function whose failure for want of memory is one line."""
+    """Wraps a train function: when memory runs out, it raises a one-line error."""
 
     def __init__(self, function, choice: Choice):
         self.__wrapped__, self._choice = function, choice
-        self._sizes = set()  # at which a step has been waited for
+        self._sizes = set()  # batch sizes at which a step was awaited
 
     def __call__(self, state, iterator):
         size = self._choice._callback.pipeline.batch_size
         try:
             result = self.__wrapped__(state, iterator)
-            if size not in self._sizes:  # else an error comes when somebody looks at the result
+            if size not in self._sizes:  # else errors appear when a result is read
                 jax.block_until_ready(result)
                 self._sizes.add(size)
         except jax.errors.JaxRuntimeError as error:
@@ -173,15 +175,15 @@ class _OneLine:
 
 
 def _next_smaller(piece: int, size: int, ratio: float) -> int:
-    """The next micro-batch to try, of those that divide the batch where one is near.
+    """Returns the next micro-batch size to try; if one is near, a divisor of the batch size.
 
     >>> [_next_smaller(96, 96, ratio) for ratio in (0.9, 0.4, 0.001)]
     [48, 32, 1]
 
     Args:
-        piece: what does not fit.
+        piece: micro-batch size that does not fit.
         size: examples in the batch.
-        ratio: of what is free to what is needed.
+        ratio: free memory divided by needed memory.
     """
     pieces = math.ceil(size / max(min(piece * ratio, piece - 1), 1))
     most = -(-size // pieces)
@@ -191,7 +193,7 @@ def _next_smaller(piece: int, size: int, ratio: float) -> int:
 
 def _even_one(pipeline) -> UserError:
     return UserError(
-        "micro_batch_size: even one example a replica does not fit into memory; expected a "
+        "micro_batch_size: even one example per replica does not fit into memory; expected a "
         "smaller model, smaller examples or more memory, received out of memory at batch size "
         f"{pipeline.batch_size}"
     )

@@ -1,4 +1,4 @@
-"""What a step needs of a device's memory on JAX, and what is free."""
+"""The memory that a step needs on JAX, and the memory that is free."""
 
 from typing import Any
 
@@ -8,13 +8,14 @@ from jax import numpy as jnp
 
 from lbkeras.devices import free_memory_mb
 
-_SHARE = 0.9  # of what is free: fragments, and what compiled functions of others need
+_SHARE = 0.9  # of the free memory; the rest is for fragmentation and other compiled functions
 
 
 def free_bytes() -> int | None:
-    """What the first device has left beside the arrays that are now on it; None: it does not say.
+    """Returns nine tenths of the first device's free memory; None if it does not report its limit.
 
-    On a CPU nine tenths of what Linux says is free.
+    Free memory is the device's limit minus the arrays that are on it now; on a CPU, what Linux
+    reports as free.
     """
     device = jax.local_devices()[0]
     if device.platform == "cpu":
@@ -32,10 +33,12 @@ def free_bytes() -> int | None:
 
 
 def bytes_needed(compiled) -> int | None:
-    """What a compiled step needs beside its state, its batch included; None: unknown.
+    """Returns the memory that a compiled step needs besides its state; None if unknown.
+
+    Its batch is included.
 
     Args:
-        compiled: `jax.stages.Compiled`, of a step that gives its state away.
+        compiled: `jax.stages.Compiled` of a step that donates its state.
     """
     analysis = compiled.memory_analysis()
     if analysis is None:
@@ -46,10 +49,10 @@ def bytes_needed(compiled) -> int | None:
 
 
 def most_bytes(jaxpr) -> int:
-    """All that a step's operations give, were nothing of it ever released.
+    """Returns the total size of the results of all operations of a step, as if none were freed.
 
     Args:
-        jaxpr: `jax.core.ClosedJaxpr` or what is inside one.
+        jaxpr: `jax.core.ClosedJaxpr`, or a jaxpr inside one.
     """
     jaxpr = getattr(jaxpr, "jaxpr", jaxpr)
     total = 0
@@ -62,11 +65,13 @@ def most_bytes(jaxpr) -> int:
 
 
 def fits_by_trial(compiled, arguments: Any) -> bool:
-    """Whether a compiled step runs, on zeros: it may give away what it gets.
+    """Whether a compiled step runs without running out of memory.
+
+    It is tried on zeros, since it may donate its arguments.
 
     Args:
         compiled: `jax.stages.Compiled`.
-        arguments: their shapes and dtypes.
+        arguments: shapes and dtypes of its arguments.
     """
     try:
         with jax.ensure_compile_time_eval():  # may be called while another step is traced
@@ -80,7 +85,7 @@ def fits_by_trial(compiled, arguments: Any) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that an allocation on a device has failed."""
+    """Whether an error reports that an allocation on a device failed."""
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 

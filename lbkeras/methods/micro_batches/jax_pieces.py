@@ -1,4 +1,4 @@
-"""What a batch on JAX is divided into."""
+"""Division of a batch into micro-batches on JAX."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from lbkeras.keras_internals.backend import count_devices
 
 
 def described(state: Any, data: Any) -> tuple[Any, Any]:
-    """Shapes, dtypes and places of a step's arguments, for the compiler.
+    """Returns the shapes, dtypes and shardings of a step's arguments, for the compiler.
 
     Args:
-        state: the model's, which every device of Keras' distribution has.
-        data: the batch, of which each has its rows.
+        state: the model's state, replicated on every device of Keras' distribution.
+        data: the batch, of which each device has its own rows.
     """
     distribution = keras.distribution.distribution()
 
@@ -36,24 +36,26 @@ def described(state: Any, data: Any) -> tuple[Any, Any]:
 
 
 def examples_of(data: Any) -> int:
-    """The examples in a batch or piece, on all devices."""
+    """Returns the number of examples in a batch or micro-batch, on all devices together."""
     return jax.tree.leaves(data)[0].shape[0]
 
 
 def stacked_and_rest(data: Any, size: int) -> tuple[Any, Any]:
-    """The equal pieces of a batch, stacked along a new first axis, and the smaller last one.
+    """Divides a batch into equal micro-batches, stacked on a new first axis, and a smaller rest.
 
-    With several devices, each of which has as many rows in a stretch, a piece has rows of each.
+    With several devices, each has an equal number of consecutive rows of the batch, and each
+    micro-batch has rows of every device.
 
     Args:
-        data: arrays, None where there is none, in any structure.
-        size: examples in a piece, on all devices.
+        data: arrays, or None in place of one, in any structure.
+        size: examples per micro-batch, on all devices together.
 
     Returns:
-        Arrays of shape (pieces, size, ...), and those of the rest or None without one.
+        Arrays of shape (micro-batches, size, ...), and the arrays of the rest, or None if there is
+        no rest.
 
     Raises:
-        UserError: sparse data.
+        UserError: the data is sparse.
     """
     for part in jax.tree.leaves(data):
         if not hasattr(part, "reshape") or not hasattr(part, "shape"):

@@ -1,4 +1,4 @@
-"""The train step in pieces for JAX."""
+"""The train step in micro-batches for JAX."""
 
 import operator
 from typing import Any
@@ -23,21 +23,21 @@ from lbkeras.methods.micro_batches.losses import (
 )
 from lbkeras.methods.noise_scale.pieces_statistics import statistics_of
 
-# Inside a loop XLA computes the gradients of convolutions on a CPU about 25 times slower.
+# On a CPU, XLA computes the gradients of convolutions about 25 times slower inside a loop.
 _MOST_UNROLLED = 16
 
 
 class TrainStep:
-    """A pure function `(state, data) -> (logs, state)`, as Keras' own train step on JAX.
+    """A pure function `(state, data) -> (logs, state)`, like Keras' own train step on JAX.
 
-    The pieces go through a `lax.scan`, which holds one at a time; a smaller last one comes after
-    it. On a CPU up to 16 pieces follow each other without a loop, which XLA compiles badly there.
-    Under `keras.distribution.DataParallel` a piece has `micro_batch_size` examples of each
-    device, which no example leaves.
+    The micro-batches go through a `lax.scan`, so that only one is in memory at a time; a smaller
+    last one follows the scan. On a CPU, up to 16 micro-batches are unrolled, since XLA compiles
+    loops badly there. With `keras.distribution.DataParallel` a micro-batch has `micro_batch_size`
+    examples of each device, and no example leaves its device.
 
     Args:
-        model: a compiled and built `keras.Model` that trains as Keras does.
-        micro_batch_size: examples of a device in one piece; None: undivided.
+        model: a compiled and built `keras.Model` with Keras' own train step.
+        micro_batch_size: examples per device in a micro-batch; None: undivided.
     """
 
     def __init__(self, model, micro_batch_size: int | None):
@@ -51,7 +51,7 @@ class TrainStep:
 
 
 class _Step:
-    """One step, while it is traced: the model's variables and what they hold at its begin."""
+    """One step while it is traced: the model's variables and their values before the step."""
 
     def __init__(self, model, state: tuple, activity_losses_are_sums: bool):
         self._model, self._activity_losses_are_sums = model, activity_losses_are_sums
@@ -67,7 +67,7 @@ class _Step:
         self._every = [variable for variable, _ in pairs]
         loss_metrics = [internals.loss_metric(model), *compiled_loss.loss_metrics(model)]
         of_losses = {id(v) for metric in loss_metrics for v in metric.variables}
-        # What goes from piece to piece.
+        # These are passed from one micro-batch to the next.
         self._variables = [
             v
             for v in [*model.non_trainable_variables, *model.metrics_variables]
@@ -76,7 +76,7 @@ class _Step:
         self._statistics = statistics_of(model)
 
     def run(self, data, micro_batch_size: int | None) -> tuple:
-        """The logs and the state after the update."""
+        """Returns the logs and the state after the update."""
         devices, whole = count_devices(), examples_of(data)
         size = None if micro_batch_size is None else micro_batch_size * devices
         if self._statistics is not None:
@@ -102,16 +102,17 @@ class _Step:
         return [self._values[id(v)] for v in variables]
 
     def _scope(self, variables=(), values=()) -> keras.StatelessScope:
-        """All variables as they are when the step begins, and some with other values.
+        """Returns a scope in which variables have their values from before the step.
 
-        It holds back what is assigned in it, and collects what layers add to the loss.
+        Only `variables` have `values` instead. Assignments stay within the scope, and losses that
+        layers add are collected.
         """
         present = self._values | {id(v): value for v, value in zip(variables, values, strict=True)}
         mapping = [(v, present[id(v)]) for v in self._every]
         return keras.StatelessScope(mapping, collect_losses=True)
 
     def _accumulated(self, data, size: int, whole: int, divisors):
-        """Gradients, new state and losses of the batch, summed over its pieces."""
+        """Returns gradients, new state and losses of the batch, summed over its micro-batches."""
         statistics, weights = self._statistics, self._weights
 
         def add(totals, part):
@@ -139,10 +140,10 @@ class _Step:
         return gradients, values, losses
 
     def _divisors(self, data, size: int, whole: int) -> list:
-        """The sums of weights of the compiled losses over the batch.
+        """Returns each compiled loss's sum of weights over the batch.
 
-        Keras divides by masks that come out of the forward pass; of this one the compiler keeps
-        only what the masks need.
+        Keras divides by the sums of masks, which result from the forward pass. The compiler keeps
+        only the part of this forward pass that the masks need.
         """
         ones = [jnp.ones(())] * self._num_losses()
 
@@ -159,14 +160,14 @@ class _Step:
         return len(compiled_loss.losses(self._model))
 
     def _piece(self, data, size: int, whole: int, values, divisors):
-        """Gradients, new state and [loss, compiled losses...] that one piece adds."""
+        """Returns gradients, new state and [loss, compiled losses...] of one micro-batch."""
         model, share = self._model, size / whole
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def loss_of(weights):
             variables = [*self._weights, *self._variables]
             with self._scope(variables, [*weights, *values]) as scope:
-                # Sums over the batch must not be weighted by the piece's share, as means are below.
+                # Cancels the weighting by the micro-batch's share below, which is for means only.
                 factor = whole / size if self._activity_losses_are_sums else 1.0
                 with internals.activity_losses_scaled(model, factor):
                     y_pred = internals.call_for_training(model, x)
@@ -181,7 +182,7 @@ class _Step:
                 scaled = model.optimizer.scale_loss(loss)
                 parts = [sum((scalar(each, share) for each in losses), jnp.zeros(()))]
                 after = [scope.get_current_value(v) for v in self._variables]
-            # As Keras' gradient does of a loss without reduction.
+            # Keras also differentiates the sum of a loss without reduction.
             return jnp.sum(scaled), (y_pred, after, [*parts, *compiled.values])
 
         gradients, (y_pred, after, losses) = jax.grad(loss_of, has_aux=True)(
@@ -198,7 +199,7 @@ class _Step:
         return gradients, after, losses
 
     def _regularized(self, gradients):
-        """The gradients with those of the weights' regularizers, and the regularizers' loss."""
+        """Adds the gradients of the weights' regularizers; also returns the regularizers' loss."""
         model = self._model
         regularized = [v for v in self._weights if v.regularizer is not None]
         if not regularized:
@@ -226,10 +227,10 @@ class _Step:
         with self._scope(self._variables, values) as scope:
             loss_metric = internals.loss_metric(model)
             loss_metric.update_state(total + regularization, sample_weight=examples)
-            # Keras has such metrics where there are several losses.
+            # Keras has these metrics if there are several losses.
             for metric, value in zip(compiled_loss.loss_metrics(model), each, strict=False):
                 metric.update_state(value, sample_weight=examples)
-            if self._statistics is not None:  # as the weights were when the gradients were made
+            if self._statistics is not None:  # with the weights before the update
                 self._statistics.add_update(gradients, self._weights)
             logs = model.get_metrics_result()
             non_trainable, metrics = (
@@ -240,7 +241,7 @@ class _Step:
 
 
 def _fold(add, totals, data, size: int):
-    """`add(totals, piece)` over the pieces, one after the other."""
+    """Applies `totals = add(totals, micro_batch)` to the micro-batches one after the other."""
     stacked, rest = stacked_and_rest(data, size)
     totals = _typed(totals)
     pieces = jax.tree.leaves(stacked)[0].shape[0]
@@ -257,10 +258,10 @@ def _fold(add, totals, data, size: int):
 
 
 def _zero_after(totals):
-    """The integer 0, which the compiler cannot have before all of the totals are there.
+    """Returns the integer 0, with a data dependency on all totals.
 
-    XLA forgets `optimization_barrier` on a CPU before it orders operations, and would hold the
-    activations of several pieces at a time.
+    Without this dependency XLA would keep the activations of several micro-batches at once, since
+    on a CPU it drops `optimization_barrier` before it schedules operations.
     """
     first = [jnp.ravel(each)[0] for each in jax.tree.leaves(totals) if each.size]
     witness = sum((each.astype("float32") for each in first), jnp.zeros(()))
@@ -268,10 +269,10 @@ def _zero_after(totals):
 
 
 def _typed(totals):
-    """Without the weak types of Python's numbers, which a loop would have to keep."""
+    """Removes weak types, which come from Python numbers and which a loop would have to keep."""
     return jax.tree.map(lambda each: jax.lax.convert_element_type(each, each.dtype), totals)
 
 
 def _accumulator_dtype(dtype):
-    """float32 for half precision, whose sums would lose the later pieces."""
+    """Returns float32 for half precision, in which later micro-batches would be rounded away."""
     return "float32" if dtype in ("float16", "bfloat16") else dtype

@@ -1,4 +1,4 @@
-"""What a piece of a batch adds to the compiled loss of the whole batch."""
+"""The contribution of a micro-batch to the compiled loss of the whole batch."""
 
 import keras
 from keras import ops
@@ -10,31 +10,34 @@ from lbkeras.keras_internals.backend import num_replicas
 
 
 class WholeBatchNeeded(Exception):
-    """A loss divides by weights or a mask whose sum over the whole batch is not known yet."""
+    """Raised if a loss divides by a sum of weights over the whole batch that is not yet known.
+
+    The weights are sample weights or a mask.
+    """
 
 
 class PieceLosses:
-    """The losses of `model.compile`, weighted so that those of the pieces add up to the batch's.
+    """The losses of `model.compile`, weighted so that those of the micro-batches add up.
 
-    A loss that is a mean over examples counts by the piece's share of the examples; one that
-    divides by the sum of its weights or of its mask by the piece's share of that sum; a sum counts
-    as it is.
+    Their sum is the loss of the batch. A loss that is a mean over examples is weighted by the
+    micro-batch's share of the examples. A loss that divides by the sum of its weights or of its
+    mask is weighted by the micro-batch's share of that sum. A loss that is a sum is not weighted.
 
     Args:
-        model: built and compiled.
-        size: examples in the piece.
+        model: a built and compiled model.
+        size: examples in the micro-batch.
         whole_size: examples in the batch.
-        divisors: the sum of weights of each loss over the whole batch, as `counts` gives it, the
-            mean over replicas; None while it is unknown.
+        divisors: the sum of weights of each loss over the whole batch, as in `counts`, averaged
+            over the replicas; None while it is unknown.
 
     Attributes:
-        values: after a call, what the piece adds to each loss, one scalar a loss.
-        counts: after a call, the piece's sum of weights of each loss; 0 where its share is that of
-            the examples.
+        values: after a call, the micro-batch's contribution to each loss, one scalar per loss.
+        counts: after a call, the micro-batch's sum of weights for each loss; 0 for a loss that is
+            weighted by the share of the examples.
 
     Raises:
-        WholeBatchNeeded: when called without `divisors`, and a loss needs them.
-        UserError: when called, and the weight of a piece cannot be known.
+        WholeBatchNeeded: in a call without `divisors`, if a loss needs them.
+        UserError: in a call, if it cannot be known how a loss of micro-batches adds up.
     """
 
     def __init__(self, model, size: int, whole_size: int, divisors=None):
@@ -50,7 +53,7 @@ class PieceLosses:
         self._compiled = compiled_loss.with_losses(model, self._parts)
 
     def __call__(self, y, y_pred, sample_weight):
-        """The piece's part of the compiled loss as the optimizer takes it, or None without one."""
+        """Returns the micro-batch's part of the compiled loss, or None if there is no loss."""
         if self._compiled is None:
             return None
         return self._compiled(y, y_pred, sample_weight)
@@ -65,14 +68,14 @@ class PieceLosses:
 
 
 class _PieceLoss(keras.losses.Loss):
-    """Stands for a compiled loss and weights its value."""
+    """Replaces a compiled loss and weights its value by the micro-batch's share."""
 
     def __init__(self, loss, size: int, share: float, divisor):
         super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
         if share < 1 and type(loss).__call__ is not keras.losses.Loss.__call__:
             raise UserError(
                 f"loss: expected losses that define call() for micro-batches, received "
-                f"{type(loss).__name__}, which defines __call__(): how its pieces add up is unknown"
+                f"{type(loss).__name__}, which defines __call__(): how it adds up is unknown"
             )
         self._loss, self._size, self._share, self._divisor = loss, size, share, divisor
         self.count = ops.zeros(())
@@ -89,7 +92,7 @@ class _PieceLoss(keras.losses.Loss):
             value = super().__call__(y_true, y_pred, sample_weight)
         if not len(self._each.shape) or self._each.shape[0] != self._size:
             raise UserError(
-                f"loss: expected one value an example for micro-batches, received {self.name}, "
+                f"loss: expected one value per example for micro-batches, received {self.name}, "
                 f"which gives shape {tuple(self._each.shape)} for {self._size} examples; let it "
                 "return the values before their mean"
             )
@@ -111,7 +114,7 @@ class _PieceLoss(keras.losses.Loss):
 
 
 class _SumOfWeights(keras.losses.Loss):
-    """The sum of weights and mask as Keras puts them on values: the sum of weighted ones."""
+    """The sum of weights and mask as Keras applies them: the weighted sum of ones."""
 
     def __init__(self, values, dtype):
         super().__init__(reduction="sum", dtype=dtype)
@@ -124,9 +127,10 @@ class _SumOfWeights(keras.losses.Loss):
 
 
 def scalar(loss, share: float):
-    """A loss as its metric takes it: of one without reduction the mean, by the piece's share.
+    """Returns a loss as a scalar for its metric.
 
-    It is divided by the replicas, as Keras divides every mean.
+    A loss without reduction is averaged, multiplied by the micro-batch's share and divided by the
+    number of replicas, as Keras does with every mean.
     """
     loss = ops.cast(loss, keras.backend.floatx())
     if not len(loss.shape):
@@ -135,7 +139,7 @@ def scalar(loss, share: float):
 
 
 def share_of_additional_loss(loss, size: int, whole_size: int):
-    """What a piece's loss of a layer, a mean over its examples, adds to the batch's."""
+    """Weights a loss that a layer adds, a mean over its examples, by the micro-batch's share."""
     if size == whole_size:
         return loss
     if len(loss.shape):

@@ -1,45 +1,46 @@
-"""What a method makes of the one pass over each piece of a batch that training needs."""
+"""Lets a method replace the forward and backward pass over each micro-batch."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
-_KEY = "lbkeras.passes"  # under which a model holds it
+_KEY = "lbkeras.passes"  # attribute of the model
 
 
 class Passes(Protocol):
-    """Stands between `micro_batch_train_step` and its pass over a piece; `set_passes` attaches it.
+    """Wraps the pass of `micro_batch_train_step` over each micro-batch; attached by `set_passes`.
 
     Attributes:
-        variables: Keras variables that go from piece to piece, as the model's own state does, and
-            are assigned with it when the update is made.
+        variables: Keras variables whose values are passed from one micro-batch to the next, like
+            the model's own state, and are assigned with it at the update.
     """
 
     variables: list
 
     def __call__(self, one_pass: Callable, data: Any, variables: list, state: list) -> tuple:
-        """In a replica: what the piece adds to an update, of which nothing is changed yet.
+        """Computes, in a replica, a micro-batch's part of an update; changes no variable.
 
         Args:
-            one_pass: `(data, state) -> (gradients, state, losses)`, the pass that there would be.
-            data: the piece, `(x, y)` or `(x, y, sample_weight)`.
-            variables: the model's that are not trained, its metrics' and those above.
-            state: their values, in that order.
+            one_pass: `(data, state) -> (gradients, state, losses)`, the pass that is replaced.
+            data: the micro-batch, `(x, y)` or `(x, y, sample_weight)`.
+            variables: the model's non-trainable variables, the variables of its metrics, and
+                `variables` from above.
+            state: the values of `variables`, in that order.
 
         Returns:
-            What `one_pass` returns.
+            `(gradients, state, losses)`, as `one_pass` does.
         """
 
     def before_update(self, variables: list, state: list) -> list:
-        """In a replica: the state to be assigned, before the optimizer changes the weights."""
+        """Returns, in a replica, the state to assign before the optimizer changes the weights."""
 
 
 def passes_of(model) -> Passes | None:
-    """What the model's pieces go through, or None."""
+    """Returns the `Passes` attached to the model, or None."""
     return vars(model).get(_KEY)
 
 
 def set_passes(model, passes: Passes | None) -> None:
-    """Lets the train steps traced from now on go through `passes`, or none of them."""
+    """Attaches `passes` to the train steps traced from now on; None removes them."""
     vars(model).pop(_KEY, None)
     if passes is not None:
         vars(model)[_KEY] = passes

@@ -1,4 +1,4 @@
-"""What a batch is divided into, and how gradients of its pieces add up."""
+"""Division of a batch into micro-batches, and sums of their gradients."""
 
 import tensorflow as tf
 
@@ -7,7 +7,7 @@ from lbkeras.keras_internals import compiled_loss
 
 
 def as_tensor(part):
-    """A part of a batch as a dense tensor; None stays None."""
+    """Converts a part of a batch to a dense tensor; None stays None."""
     if part is None or isinstance(part, tf.Tensor):
         return part
     if isinstance(part, tf.RaggedTensor | tf.SparseTensor):
@@ -16,12 +16,12 @@ def as_tensor(part):
 
 
 def first_tensor(data):
-    """The first tensor of a batch, whose leading axis has the examples."""
+    """Returns the first tensor of a batch; its first axis counts the examples."""
     return next(part for part in tf.nest.flatten(data) if part is not None)
 
 
 def rows_of(data, start, count: int):
-    """The examples from `start` on of all tensors of a batch."""
+    """Returns `count` examples from `start` on, of all tensors of a batch."""
 
     def rows(part):
         if part is None:
@@ -34,9 +34,9 @@ def rows_of(data, start, count: int):
 
 
 def with_size(outputs, size: int):
-    """Outputs that say how many examples they have, which a layer on strings forgets.
+    """Sets the static number of examples in outputs, which layers on strings lose.
 
-    A piece of one example is otherwise not told from a value for all.
+    Without it, a micro-batch of one example cannot be told from a value for the whole batch.
     """
 
     def known(output):
@@ -50,13 +50,13 @@ def with_size(outputs, size: int):
 
 
 def accumulator_dtype(dtype):
-    """float32 for half precision, whose sums would lose the later pieces."""
+    """Returns float32 for half precision, in which later micro-batches would be rounded away."""
     dtype = tf.as_dtype(dtype)
     return tf.float32 if dtype in (tf.float16, tf.bfloat16) else dtype
 
 
 def add_gradient(total, gradient):
-    """The dense sum of both, in the dtype of `total`."""
+    """Returns the dense sum of both, in the dtype of `total`."""
     if isinstance(gradient, tf.IndexedSlices):
         values = tf.cast(gradient.values, total.dtype)
         indices = tf.expand_dims(gradient.indices, 1)
@@ -65,7 +65,7 @@ def add_gradient(total, gradient):
 
 
 def sum_of_gradients(gradient, other):
-    """The sum of two gradients of one weight, of which either may be None."""
+    """Returns the sum of two gradients of one weight, either of which may be None."""
     if gradient is None or other is None:
         return other if gradient is None else gradient
     return tf.convert_to_tensor(gradient) + tf.convert_to_tensor(other)

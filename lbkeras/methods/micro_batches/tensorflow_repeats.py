@@ -1,4 +1,4 @@
-"""On TensorFlow a step that runs out of memory is repeated in smaller pieces."""
+"""Repeats a step that runs out of memory in smaller micro-batches, on TensorFlow."""
 
 import inspect
 
@@ -13,33 +13,33 @@ from lbkeras.methods.micro_batches.update_progress import UpdateProgress
 
 
 class Repeats:
-    """The part of `MicroBatches` on TensorFlow: it makes the train function of one `fit`.
+    """The TensorFlow part of `MicroBatches`: makes the model's train function for one `fit`.
 
     Args:
-        callback: the `MicroBatches`.
-        model: the model of the `fit` that begins.
+        callback: the `MicroBatches` callback.
+        model: the model whose `fit` begins.
     """
 
     def __init__(self, callback, model):
         self._callback, self.model, self.pipeline = callback, model, callback.pipeline
         self._strategy = model.distribute_strategy
         self._progress = None if self._several_workers() else UpdateProgress(self._strategy)
-        micro_batch_train_step(model, callback.micro_batch_size)  # its errors come first
+        micro_batch_train_step(model, callback.micro_batch_size)  # raises errors early
         model.train_function = None
         model.make_train_function = self._make_train_function
         self._fit_begins = True
 
     def end(self) -> None:
-        """Gives the model its own train function again."""
+        """Restores the model's own train function."""
         self._leave()
 
     def begin_step(self) -> None:
-        """Before each step."""
+        """Does nothing; called before each step."""
 
     def replicas(self) -> int:
         return self._strategy.num_replicas_in_sync
 
-    # What takes the place of the model's `make_train_function` and `train_function`.
+    # These replace the model's `make_train_function` and `train_function`.
 
     def _make_train_function(self, force: bool = False):
         model = self.model
@@ -64,8 +64,8 @@ class Repeats:
         self._given = self._iterator = self._function = self._own = None
 
     def _train(self, iterator):
-        """The next steps of the epoch, repeated in smaller pieces until they fit into memory."""
-        if inspect.isgenerator(iterator):  # the one batch of `train_on_batch` is not the epoch's
+        """Runs the next steps of the epoch, in smaller micro-batches if they do not fit."""
+        if inspect.isgenerator(iterator):  # `train_on_batch`, outside the epoch
             self._own = self._own or train_function(self.model, self.model.train_step)
             return self._own(iterator)
         if iterator is not self._given:  # a new pass over the data
@@ -77,7 +77,7 @@ class Repeats:
         first, last = self._done, self._done + self.model.steps_per_execution
         before = self._callback.micro_batch_size
         while (logs := self._attempt()) is None:
-            # Here, where the error and what it refers to are gone.
+            # Not inside `_attempt`: here the error and what it references are freed.
             self._iterator = self._batches(self._done, last if self._done > first else None)
         if self._done > first:
             self._iterator = self._batches(last)
@@ -85,14 +85,14 @@ class Repeats:
         if self._callback.micro_batch_size != before:
             print(
                 f"out of memory: batch size {self.pipeline.batch_size} on "
-                f"{self.replicas()} replica{'s' * (self.replicas() > 1)} goes on with "
+                f"{self.replicas()} replica{'s' * (self.replicas() > 1)} continues with "
                 f"micro_batch_size {self._callback.micro_batch_size}",
                 flush=True,
             )
         return logs
 
     def _attempt(self):
-        """The logs of the next steps, or None where memory ran out and the pieces are smaller."""
+        """Returns the logs of the next steps; if memory runs out, halves the size, returns None."""
         try:
             return self._current_function()(self._iterator)
         except tf.errors.ResourceExhaustedError as error:
@@ -100,9 +100,10 @@ class Repeats:
         return None
 
     def _current_function(self):
-        """Keras' train function with our step, for the present batch size.
+        """Returns Keras' train function with our step, for the current batch size.
 
-        Pieces need static shapes, and Keras' functions give them up for a second batch size.
+        Micro-batches need static shapes, which Keras' train functions drop when a second batch size
+        comes.
         """
         size = self._replica_batch_size()
         divided = (
@@ -113,7 +114,7 @@ class Repeats:
             step = micro_batch_train_step(
                 self.model, self._callback.micro_batch_size if divided else None, self._progress
             )
-            if divided and self.pipeline.shuffle:  # all its batches have the same size
+            if divided and self.pipeline.shuffle:  # all batches have the same size
                 step = _of_known_size(step, size)
             self._function, self._function_key = train_function(self.model, step), key
         return self._function
@@ -125,7 +126,7 @@ class Repeats:
         size = min(self._callback.micro_batch_size or size, size)
         if size == 1:
             raise UserError(
-                "micro_batch_size: even one example a replica does not fit into memory; expected "
+                "micro_batch_size: even one example per replica does not fit into memory; expected "
                 "a smaller model, smaller examples or more memory, received out of memory at "
                 f"batch size {self.pipeline.batch_size}"
             ) from error
@@ -133,7 +134,7 @@ class Repeats:
             done = self._progress.steps_done(self._done, atomic=bool(self.model.jit_compile))
             if done is None:
                 raise UserError(
-                    "memory ran out in the middle of an update, which leaves half of the weights "
+                    "memory ran out in the middle of an update, so only some of the weights are "
                     "changed: run again from the last checkpoint, with a smaller model or more "
                     "memory"
                 ) from error
@@ -152,7 +153,7 @@ class Repeats:
         self._function = None
 
     def _batches(self, first: int, last: int | None = None):
-        """The running pass from its step `first` to the one before `last`, on the replicas."""
+        """Returns the current pass over the data from step `first` up to, not including, `last`."""
         epoch, start = self._pass
         if start + first >= self.pipeline.steps_per_epoch:
             return self._iterator  # the pass is over
@@ -169,7 +170,7 @@ class Repeats:
 
 
 def _of_known_size(step, size: int):
-    """The step, told the batch size that tf.distribute's iterators forget."""
+    """Sets the static batch size, which tf.distribute's iterators lose, in the step's data."""
 
     def known(tensor):
         if tensor is None or tensor.shape.rank == 0 or tensor.shape[0] is not None:

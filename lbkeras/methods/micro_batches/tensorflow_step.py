@@ -1,4 +1,4 @@
-"""The train step in pieces for TensorFlow."""
+"""The train step in micro-batches for TensorFlow."""
 
 import warnings
 
@@ -29,11 +29,11 @@ from lbkeras.methods.noise_scale.pieces_statistics import statistics_of
 
 
 class TrainStep:
-    """What `micro_batch_train_step` returns: called once a trace, in each replica.
+    """The step that `micro_batch_train_step` returns; called once per trace in each replica.
 
     Args:
-        model: a compiled `keras.Model` that trains as Keras does.
-        micro_batch_size: examples of a replica in one piece; None: undivided.
+        model: a compiled `keras.Model` with Keras' own train step.
+        micro_batch_size: examples per replica in a micro-batch; None: undivided.
         progress: an `UpdateProgress`, or None.
     """
 
@@ -52,7 +52,7 @@ class TrainStep:
         size = self._size(data)
         if self._statistics is not None:
             self._statistics.begin(tf.shape(first_tensor(data))[0])
-        if size is None:  # undivided, and only known when it runs
+        if size is None:  # undivided, and known only at run time
             gradients, state, losses = self._piece(data, 1, 1, self._state(), None)
         else:
             gradients, state, losses = self._over_pieces(data, size)
@@ -65,11 +65,11 @@ class TrainStep:
             ready = with_dependencies(results, tf.zeros(()))
         else:
             ready = self._progress.mark_update(results)
-        with tf.control_dependencies([ready]):  # also what needs no gradient, like `iterations`
+        with tf.control_dependencies([ready]):  # also for changes without gradients: `iterations`
             return self._update(data, *results)
 
     def _prepare(self, data) -> None:
-        """Builds what Keras builds in the first step, and sorts the variables."""
+        """Builds what Keras builds in the first step, and groups the variables."""
         model = self._model
         if not internals.is_built(model):
             internals.build(model, data)
@@ -89,7 +89,7 @@ class TrainStep:
         )
 
     def _size(self, data) -> int | None:
-        """Examples in the replica's batch; None where they are unknown and needn't be known."""
+        """Returns the size of the replica's batch; None if it is unknown and not needed."""
         shape = first_tensor(data).shape
         if shape[0] is None and self._micro_batch_size is not None:
             raise UserError(
@@ -103,7 +103,7 @@ class TrainStep:
         return [tf.convert_to_tensor(v.value) for v in self._variables]
 
     def _over_pieces(self, data, size: int):
-        """Gradients, new state and losses of the batch, summed over its pieces."""
+        """Returns gradients, new state and losses of the batch, summed over its micro-batches."""
         step = self._micro_batch_size
         if step is None or step >= size:
             return self._piece(data, size, size, self._state(), None)
@@ -127,8 +127,8 @@ class TrainStep:
                     sums = [*sums[:index], add_gradient(sums[index], gradient), *sums[index + 1 :]]
             return sums, state, [a + b for a, b in zip(losses, new, strict=True)], norms
 
-        # No constant: TensorFlow would compute zeros as large as the weights while it optimizes the
-        # graph, where an allocation that fails ends the process.
+        # Not a constant: TensorFlow would fold it to zeros as large as the weights while it
+        # optimizes the graph, and there a failed allocation ends the process.
         zero = tf.minimum(self._model.optimizer.iterations.value, 0)
         zeros = [tf.fill(v.shape, tf.cast(zero, accumulator_dtype(v.dtype))) for v in self._weights]
         losses = [tf.zeros((), keras.backend.floatx()) for _ in range(1 + self._num_losses())]
@@ -144,10 +144,10 @@ class TrainStep:
         return gradients, state, losses
 
     def _divisors(self, data, size: int) -> list:
-        """The sums of weights of the compiled losses over the batch, the mean over replicas.
+        """Returns each compiled loss's sum of weights over the batch, averaged over replicas.
 
-        Keras divides by masks that come out of the forward pass; of this one the graph keeps only
-        what the masks need.
+        Keras divides by the sums of masks, which result from the forward pass. The graph keeps only
+        the part of this forward pass that the masks need.
         """
         ones = [tf.ones(())] * self._num_losses()
 
@@ -167,7 +167,7 @@ class TrainStep:
         return len(compiled_loss.losses(self._model))
 
     def _fold(self, data, size: int, add, totals):
-        """`add(piece, its size, totals)` over the pieces, one after the other."""
+        """Applies `totals = add(part, size of the part, totals)` to one micro-batch at a time."""
         step = self._micro_batch_size
         full = size // step * step
         if not self._replicas_meet:
@@ -185,7 +185,7 @@ class TrainStep:
                 if "merge_call" not in str(error):
                     raise
                 self._replicas_meet = True
-        if self._replicas_meet:  # in the forward pass, which they cannot inside a loop
+        if self._replicas_meet:  # the forward pass communicates, which a loop does not allow
             sums = totals
             for start in range(0, full, step):
                 sums = add(rows_of(with_dependencies(sums, data), start, step), step, sums)
@@ -194,7 +194,7 @@ class TrainStep:
         return sums
 
     def _piece(self, data, size: int, whole_size: int, state, divisors):
-        """Gradients, new state and [loss, compiled losses...] that one piece adds."""
+        """Returns gradients, new state and [loss, compiled losses...] of one micro-batch."""
 
         def one_pass(data, state):
             return self._pass(data, size, whole_size, state, divisors)
@@ -204,13 +204,13 @@ class TrainStep:
         return self._passes(one_pass, data, self._variables, state)
 
     def _pass(self, data, size: int, whole_size: int, state, divisors):
-        """What `_piece` returns, of one forward and backward pass."""
+        """Returns the same as `_piece`, from one forward and backward pass."""
         model = self._model
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         mapping = zip(self._variables, state, strict=True)
         with _PieceScope(mapping, self._loss_metrics) as scope:
             with tf.GradientTape() as tape:
-                # Sums over the batch must not be weighted by the piece's share, as means are below.
+                # Cancels the weighting by the micro-batch's share below, which is for means only.
                 factor = whole_size / size if self._activity_losses_are_sums else 1.0
                 with internals.activity_losses_scaled(model, factor):
                     y_pred = internals.call_for_training(model, x)
@@ -237,7 +237,7 @@ class TrainStep:
         return gradients, [scope.get_current_value(v) for v in self._variables], values
 
     def _regularized(self, gradients):
-        """The gradients with those of the weights' regularizers, and the regularizers' loss."""
+        """Adds the gradients of the weights' regularizers; also returns the regularizers' loss."""
         model = self._model
         weights = [v for v in self._weights if v.regularizer is not None]
         if not weights:
@@ -264,7 +264,7 @@ class TrainStep:
         total, *each = losses
         loss_metric = internals.loss_metric(model)
         loss_metric.update_state((total + regularization) * replicas, sample_weight=count)
-        # Keras has such metrics where there are several losses.
+        # Keras has these metrics if there are several losses.
         for metric, value in zip(compiled_loss.loss_metrics(model), each, strict=False):
             metric.update_state(value * replicas, sample_weight=count)
         if self._weights:
@@ -275,9 +275,9 @@ class TrainStep:
 
 
 class _PieceScope(keras.StatelessScope):
-    """Holds back the updates of the model's state; drops those of the loss's metrics.
+    """Holds back updates of the model's state, and drops those of the loss's metrics.
 
-    Other variables, such as Keras' global random generator, are not the model's: they change.
+    Variables outside the model, such as Keras' global seed generator, are updated directly.
     """
 
     def __init__(self, mapping, dropped: set):

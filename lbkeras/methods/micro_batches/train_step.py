@@ -1,4 +1,4 @@
-"""A train step that computes its batch in pieces and updates once."""
+"""A train step that computes its batch in micro-batches and makes one update."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -17,42 +17,43 @@ _OF_KERAS = ("train_step", "compute_loss", "make_train_function")
 def micro_batch_train_step(
     model: keras.Model, micro_batch_size: int | None, progress: "UpdateProgress | None" = None
 ) -> Callable[..., Any]:
-    """A train step in pieces of `micro_batch_size` examples whose gradients add up to one update.
+    """Returns a train step in micro-batches whose gradients add up to one update.
 
-    The memory of a step is that of one piece and one copy of the gradients. With g_i the gradient
-    of an example, B the replica's batch and M its pieces, the update is that of
+    A step needs the memory of one micro-batch and of one copy of the gradients. With g_i the
+    gradient of an example, B the replica's batch and M its micro-batches, the update uses
 
         1/B · sum over i in B of g_i = sum over M of |M|/B · (1/|M| · sum over i in M of g_i)
 
-    and equals the undivided batch's, for every loss reduction of Keras, sample weights, masks,
-    regularizers, losses that layers add (taken as means over the batch) and a smaller last piece;
-    so do the metrics. Layers that look at the whole batch see a piece: with batch normalization
-    each piece has its own statistics, which is ghost batch normalization with the micro-batch as
-    ghost, and the moving statistics take a step a piece; dropout draws anew for each piece. A
-    metric function that gives one number a batch is averaged over the pieces.
+    and equals that of the undivided batch for every loss reduction of Keras, sample weights, masks,
+    regularizers, losses that layers add (taken as means over the batch) and a smaller last
+    micro-batch; so do the metrics. Layers that look at the whole batch see one micro-batch. Batch
+    normalization normalizes each micro-batch by itself, which is ghost batch normalization with the
+    micro-batch as ghost batch, and updates its moving statistics once per micro-batch. Dropout
+    draws a new mask for each micro-batch. A metric function that returns one number per batch is
+    averaged over the micro-batches.
 
-    A step changes variables only after all its gradients are there: one that runs out of memory
-    in its forward or backward pass has changed nothing of the model's.
+    A step changes variables only after all its gradients are computed. If it runs out of memory in
+    the forward or backward pass, the model is unchanged.
 
     Args:
         model: a compiled functional, sequential or subclassed model with Keras' own train step,
             built or not.
-        micro_batch_size: examples of a replica in one piece, at least 1; the last may be smaller.
-            None, or no less than the replica's batch: one piece.
-        progress: counts steps and updates, for a caller who repeats a step that failed
-            (TensorFlow).
+        micro_batch_size: examples per replica in a micro-batch, at least 1; the last one may be
+            smaller. None, or at least the replica's batch size: undivided.
+        progress: an `UpdateProgress` that counts steps and updates, for a caller that repeats
+            failed steps (TensorFlow only).
 
     Returns:
-        What `model.train_step` is: on TensorFlow a function from a replica's batch, `(x, y)` or
-        `(x, y, sample_weight)`, to the logs, whose pieces need batches of one known size; on JAX a
-        pure function `(state, data) -> (logs, state)` of a built model.
+        A replacement for `model.train_step`. On TensorFlow: a function from a replica's batch,
+        `(x, y)` or `(x, y, sample_weight)`, to the logs; to be divided, batches must have a static
+        size. On JAX: a pure function `(state, data) -> (logs, state)` for a built model.
 
     Raises:
-        UserError: a size that is no integer of at least 1; a model with a train step or loss
-            computation of its own; in the first step, a loss that does not say how pieces add up,
-            batches of unknown size.
+        UserError: the size is not an integer of at least 1; the model has a train step or loss
+            computation of its own. In the first step: it is unknown how the loss of micro-batches
+            adds up, or batches have no static size.
 
-    Reference: Hoffer, Hubara and Soudry 2017, arXiv:1705.08741, Section 4, for batch normalization
+    Reference: Hoffer, Hubara and Soudry 2017, arXiv:1705.08741, section 4, for batch normalization
     over parts of a batch.
 
     >>> x, y = keras.ops.reshape(keras.ops.arange(12.0), (6, 2)), keras.ops.ones((6, 1))
@@ -79,11 +80,11 @@ def check_micro_batch_size(
     """Checks a micro-batch size: an integer from 1 to the largest replica batch, or None.
 
     Args:
-        micro_batch_size: examples of a replica in one piece, or None.
-        replica_batch_size: the largest batch of a replica in the run, where it is known.
+        micro_batch_size: examples per replica in a micro-batch, or None.
+        replica_batch_size: the largest replica batch size in the run, if known.
 
     Raises:
-        UserError: a size that is none of these.
+        UserError: the size is none of these.
     """
     if micro_batch_size is None:
         return
@@ -99,15 +100,16 @@ def check_micro_batch_size(
 
 
 def check_model(key: str, model: keras.Model, *backends: str) -> None:
-    """Checks that a model trains as Keras does, which this train step repeats.
+    """Checks that a model uses Keras' own train step, which this one reproduces.
 
     Args:
-        key: what needs it, for the message.
+        key: name of the setting that needs it, for the message.
         model: any model.
-        backends: on which `key` works; none: "tensorflow".
+        backends: the backends on which `key` works; none: "tensorflow".
 
     Raises:
-        UserError: a train step or loss computation of its own, or another backend.
+        UserError: the model has a train step or loss computation of its own, or the backend is
+            another one.
     """
     check_backend(key, *backends)
     for name in _OF_KERAS:

@@ -1,4 +1,4 @@
-"""Where a train step was when it failed."""
+"""Records how far a train step got before it failed."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import tensorflow as tf
 
 
 class UpdateProgress:
-    """Counts, in the graph, the steps that have begun and the updates that have begun.
+    """Counts, in the graph, the steps and the updates that have begun.
 
-    A step computes first and then changes variables. When it runs out of memory, these counts tell
-    how many steps are done and whether variables were being changed, also where one call makes
-    several steps (`steps_per_execution`), and for optimizers whose `iterations` stand still when
-    they skip an update. One local integer a replica; it costs two additions a step.
+    A step first computes and then changes variables. If it runs out of memory, the counts tell how
+    many steps are done and whether variables were being changed. This also works if one call makes
+    several steps (`steps_per_execution`), and for optimizers that do not count a skipped update in
+    `iterations`. Cost: one local integer per replica and two additions per step.
 
     Args:
         strategy: the model's `tf.distribute.Strategy`.
@@ -28,18 +28,18 @@ class UpdateProgress:
             )
 
     def reset(self, steps: int = 0) -> None:
-        """Says, between two calls, that `steps` steps are done."""
+        """Sets the number of steps that are done, between two calls."""
         for marks in self._strategy.experimental_local_results(self._marks):
             marks.assign(2 * steps)
 
     def mark_step(self, tensors: Any) -> Any:
-        """In a replica: the tensors, once it is marked that the step has begun."""
+        """Marks, in a replica, that a step begins, and returns the tensors."""
         return with_dependencies(self._marks.assign_add(1), tensors)
 
     def mark_update(self, tensors: Any) -> Any:
-        """In a replica: what to wait for before variables may change.
+        """Marks, in a replica, that the update begins, once every replica has its `tensors`.
 
-        That is the mark that the update begins, made when every replica has its `tensors`.
+        Variables may change only after the returned tensor is computed.
         """
         context = tf.distribute.get_replica_context()
         everywhere = with_dependencies(tensors, tf.zeros(()))
@@ -49,14 +49,14 @@ class UpdateProgress:
             return self._marks.assign_add(1)
 
     def steps_done(self, known: int, atomic: bool = False) -> int | None:
-        """After a failed call: the steps that are done; None where one broke off in its update.
+        """Returns the steps done after a failed call; None if one failed during its update.
 
         Args:
-            known: the steps that were done before that call.
-            atomic: True where a step changes all its variables or none (compiled by XLA).
+            known: number of steps done before that call.
+            atomic: whether a step changes either all variables or none (compiled by XLA).
         """
         local = self._strategy.experimental_local_results(self._marks)
-        # A replica marks its update when every replica has marked its step, so the furthest tells.
+        # A replica marks its update after every replica has marked its step, so the maximum tells.
         marks = max(int(each) for each in local)
         if marks % 2 or marks == 2 * known or atomic:
             return marks // 2
@@ -64,7 +64,7 @@ class UpdateProgress:
 
 
 def with_dependencies(first, tensors):
-    """The tensors of a structure (None stays None), held back until those of `first` are there."""
+    """Returns a structure of tensors (None stays None) with a control dependency on `first`."""
     first = [each for each in tf.nest.flatten(first, expand_composites=True) if each is not None]
     with tf.control_dependencies(first):
         return tf.nest.map_structure(

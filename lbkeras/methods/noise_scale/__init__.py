@@ -1,1 +1,1 @@
-"""The gradient noise scale tr(Σ)/|G|² (McCandlish 2018), estimated while training."""
+"""The gradient noise scale tr(Σ)/|G|² (McCandlish 2018), estimated during training."""

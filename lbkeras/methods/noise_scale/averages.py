@@ -1,4 +1,4 @@
-"""Running means of an update's estimates, and the noise scale with its error from them."""
+"""Running means of the updates' estimates, and the gradient noise scale with its error."""
 
 import math
 
@@ -9,20 +9,22 @@ from lbkeras.methods.noise_scale.estimates import gradient_noise_scale
 
 
 class GradientNoiseAverages:
-    """Running means of tr(Σ) and |G|² over updates, each for itself; their ratio comes last.
+    """Running means of tr(Σ) and |G|² over updates, and the ratio of these means.
 
-    With weights falling by `decay` an update, m <- decay · m + (1 − decay) · value, divided by the
-    sum of weights (so that the start at 0 does not count). A mean of ratios would be biased, and
-    clamping single estimates at 0 would be too: only the means are looked at.
+    Each mean is m <- decay · m + (1 − decay) · value, divided by the sum of weights, which corrects
+    for the start at 0. The ratio is taken of the means, since a mean of ratios would be biased;
+    single estimates are not clamped at 0, which would also add a bias.
 
-    The standard error of a mean is s √(sum w_t²), s² the weighted variance of the updates' values
-    (with the correction for few); that of the ratio follows by the delta method:
+    The standard error of a mean is s √(sum w_t²), with s² the weighted variance of the updates'
+    values, corrected for the number of values. The error of the ratio follows from the delta
+    method:
 
         error² = (e_v² − 2 r e_vg + r² e_g²) / |G|⁴,    r = tr(Σ) / |G|²
 
-    It takes the updates' values as independent and of one distribution: it ignores that weights
-    hardly move between updates (too small an error), the drift of both means within the window,
-    which counts as noise (too large), and terms beyond the first order.
+    This assumes that the updates' values are independent and identically distributed. In fact,
+    weights hardly move between updates, which makes the error too small, and the drift of both
+    means within the window counts as noise, which makes it too large. Terms beyond the first order
+    are neglected.
 
     >>> averages = GradientNoiseAverages()
     >>> for variance, squared_norm in [(7.0, 0.6), (9.0, 0.4), (8.0, 0.5)]:
@@ -31,13 +33,14 @@ class GradientNoiseAverages:
     (16.2, 3.0)
 
     Args:
-        state: what the attribute was; None: no update yet.
+        state: the attribute `state` of earlier averages; None: no updates yet.
 
     Attributes:
-        state: float64, shape (8, columns) for estimates of that many groups of weights: the
-            updates, sum of weights w_t, sum of w_t², and the running sums of v, g, v², v g, g².
+        state: float64 of shape (8, columns), one column for each group of weights. The rows are the
+            number of updates, the sums of the weights w_t and of w_t², and the running sums of v,
+            g, v², v g and g², with v = tr(Σ) and g = |G|².
 
-    Reference: arXiv 1812.06162, appendix A.1; the delta method: any text on statistics.
+    Reference: arXiv:1812.06162, appendix A.1; the delta method: any text on statistics.
     """
 
     def __init__(self, state: ArrayLike | None = None):
@@ -48,8 +51,8 @@ class GradientNoiseAverages:
 
         Args:
             variance: tr(Σ), a number or of shape (columns,).
-            squared_norm: |G|², likewise.
-            decay: what the weights of all updates before are multiplied by, in [0, 1).
+            squared_norm: |G|², a number or of shape (columns,).
+            decay: factor for the weights of all earlier updates, in [0, 1).
         """
         v, g = np.broadcast_arrays(np.atleast_1d(variance), np.atleast_1d(squared_norm))
         v, g = v.astype(np.float64), g.astype(np.float64)
@@ -64,35 +67,35 @@ class GradientNoiseAverages:
 
     @property
     def updates(self) -> int:
-        """How many updates' estimates are in the means."""
+        """The number of updates in the means."""
         return int(self.state[0, 0])
 
     @property
     def variance(self) -> float:
-        """The mean of tr(Σ), of the last column (that of all weights); nan without updates."""
+        """The mean of tr(Σ) in the last column (all weights); nan without updates."""
         return float(self.columns()["variance"][-1])
 
     @property
     def squared_norm(self) -> float:
-        """The mean of |G|², of the last column; nan without updates."""
+        """The mean of |G|² in the last column; nan without updates."""
         return float(self.columns()["squared_norm"][-1])
 
     @property
     def noise_scale(self) -> float:
-        """tr(Σ) / |G|² in examples, of the last column, as `columns` describes."""
+        """tr(Σ) / |G|² in examples, in the last column; see `columns`."""
         return float(self.columns()["noise_scale"][-1])
 
     @property
     def error(self) -> float:
-        """The noise scale's standard error, of the last column, as `columns` describes."""
+        """The standard error of the noise scale in the last column; see `columns`."""
         return float(self.columns()["error"][-1])
 
     def columns(self) -> dict[str, np.ndarray]:
-        """`variance`, `squared_norm`, `noise_scale` and `error`, each of shape (columns,).
+        """Returns `variance`, `squared_norm`, `noise_scale` and `error`, each of shape (columns,).
 
-        Where the mean of |G|² is not above its own standard error, it may as well be 0 and the
-        noise scale infinite: it is then the lower bound tr(Σ) / (error of |G|²), and its error is
-        the same number. Both are nan before the second update.
+        If the mean of |G|² is not above its own standard error, |G|² may be 0 and the noise scale
+        infinite. Then `noise_scale` is the lower bound tr(Σ) / (error of |G|²), and `error` is the
+        same number. Both are nan before the second update.
         """
         v, g, e_vv, e_vg, e_gg = self._means()
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -110,11 +113,11 @@ class GradientNoiseAverages:
         }
 
     def bounds(self) -> tuple[float, float]:
-        """What the noise scale is between, within the standard errors e of both means.
+        """Returns bounds of the noise scale from the standard errors e of both means.
 
-        (tr(Σ) − e_v) / (|G|² + e_g) and (tr(Σ) + e_v) / (|G|² − e_g), of the last column: defined
-        also where |G|² may be 0 and the upper bound is infinite. Both nan before the second update,
-        and where there is no gradient at all.
+        The bounds are (tr(Σ) − e_v) / (|G|² + e_g) and (tr(Σ) + e_v) / (|G|² − e_g) in the last
+        column. If |G|² may be 0, the upper bound is infinite. Both are nan before the second update
+        and if there is no gradient at all.
         """
         v, g, e_vv, _, e_gg = (float(each[-1]) for each in self._means())
         if not math.isfinite(e_vv) or max(v, g) <= 0:
@@ -124,11 +127,11 @@ class GradientNoiseAverages:
         return lower, gradient_noise_scale(v + e_v, g - e_g)
 
     def _means(self):
-        """Means of v and g, and the variances and covariance of these means; (columns,) each."""
+        """Returns the means of v and g, and these means' variances and covariance, per column."""
         with np.errstate(divide="ignore", invalid="ignore"):
             _, weight, squares, *sums = self.state
             v, g, vv, vg, gg = (each / weight for each in sums)
-            squares = squares / weight**2  # of weights that add up to 1
+            squares = squares / weight**2  # for weights that add up to 1
             share = np.where(squares < 1, squares / (1 - squares), np.nan)
             e_vv = share * np.maximum(vv - v * v, 0)
             e_gg = share * np.maximum(gg - g * g, 0)

@@ -1,4 +1,4 @@
-"""How large a batch still pays, measured while training."""
+"""Measures the gradient noise scale during training."""
 
 import math
 from typing import TYPE_CHECKING
@@ -20,54 +20,61 @@ from lbkeras.methods.noise_scale.statistics import GradientStatistics
 if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
 
-_PROBED_BATCHES = 4  # of a probe, each an estimate: their spread gives the error
-_PROBED_PIECES = 8  # of each of them
+_PROBED_BATCHES = 4  # per probe; each gives an estimate, and their spread gives the error
+_PROBED_PIECES = 8  # per probed batch
 
 
 class GradientNoiseScale(PipelineCallback):
-    """Measures McCandlish's gradient noise scale, about the critical batch size, as `fit` goes on.
-
-    With Σ the covariance of the examples' gradients and G the gradient of the loss, estimated
-    without bias from the pieces of each update's gradient (`GradientStatistics`),
+    """Measures McCandlish's gradient noise scale, about the critical batch size, during `fit`.
 
         gradient_noise_scale = mean of tr(Σ) / mean of |G|²
 
-    Batches well below it can grow without needing more examples; those well above it waste them.
+    with Σ the covariance of the examples' gradients and G the gradient of the loss. tr(Σ) and |G|²
+    are estimated without bias from the pieces of each update's gradient (`GradientStatistics`).
+    Batch sizes well below the gradient noise scale can grow without training on more examples;
+    those well above it waste examples.
 
-    The pieces are what training computes anyway: micro-batches (with `MicroBatches`, anywhere in
-    the list of callbacks), the parts of TensorFlow's replicas, or both. Epochs without either end
-    with a probe: gradients of examples from the coming epoch, in 4 batches of 8 pieces, without an
-    update; a line says so. Training is bit for bit as without this callback (compiled by XLA: to
-    rounding).
+    The pieces are parts that training computes anyway: micro-batches (with `MicroBatches` at any
+    position in the list of callbacks), the replicas' parts of a batch on TensorFlow, or both.
+    Without these, each epoch ends with a probe, and a line is printed: gradients of examples from
+    the next epoch are computed in 4 batches of 8 pieces, without an update. The callback does not
+    change training: weights are bit for bit the same, or equal up to rounding if compiled by XLA.
 
-    Logs at each epoch's end `gradient_noise_scale` in examples, `gradient_noise_scale_error`, its
-    standard error, `gradient_variance`, tr(Σ), `gradient_squared_norm`, |G|², and on request
-    `gradient_noise_scale/LAYER`. Where |G|² is not above its own error the noise scale is the lower
-    bound tr(Σ) / error of |G|², and its error the same number; before there are two estimates
-    there are no logs (`GradientNoiseAverages`).
+    Logs at the end of each epoch:
 
-    Costs a pass over each piece's gradients, under 2 % of a step; a probe, whose pieces are small,
-    1.5 to 1.9 times what training on its examples takes.
+    - `gradient_noise_scale`, in examples
+    - `gradient_noise_scale_error`: its standard error
+    - `gradient_variance`: tr(Σ)
+    - `gradient_squared_norm`: |G|²
+    - `gradient_noise_scale/LAYER` with `per_layer`
+
+    If |G|² is not above its own error, the noise scale is the lower bound tr(Σ) / error of |G|²,
+    and its error is the same number (see `GradientNoiseAverages`). Nothing is logged before there
+    are two estimates.
+
+    Cost: one pass over each piece's gradients, below 2 % of a step. A probe has small pieces and
+    takes 1.5 to 1.9 times as long as training on its examples.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
-        window_epochs: epochs after which an update's weight in the means has fallen to 1/e, above
-            0; counted in examples, so it holds for every batch size.
-        probe_examples: of a probe, at least 64; None: a tenth of the data, at least 1,024 and at
-            most 8,192, or all where there are fewer.
-        per_layer: logs the noise scale of each layer too.
-        preconditioned: gradients are divided by √v̂ + epsilon of Adam's second moment, which is the
-            noise scale of the direction that Adam takes. None: for optimizers like Adam.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
+        window_epochs: epochs until an update's weight in the means has fallen to 1/e, above 0;
+            counted in examples, so it does not depend on the batch size.
+        probe_examples: examples per probe, at least 64. None: a tenth of the data, but at least
+            1,024 and at most 8,192, or all examples if there are fewer.
+        per_layer: whether to log the noise scale of each layer too.
+        preconditioned: whether to divide gradients by √v̂ + epsilon, with v̂ Adam's second moment.
+            This gives the noise scale of the direction of Adam's step. None: yes for optimizers
+            like Adam.
 
     Attributes:
         gradient_noise_scale, gradient_noise_scale_error, gradient_variance, gradient_squared_norm:
-            the latest of the logs, or None.
-        layers: the noise scale of each layer, where asked for.
-        source: `"training"` or `"probe"`: where the last epoch's estimates came from; None before.
+            the latest logged values, or None.
+        layers: the noise scale of each layer with `per_layer`, otherwise empty.
+        source: `"training"` or `"probe"`, the source of the last epoch's estimates; None before.
 
     Raises:
-        UserError: an argument out of its range; in `fit`, what `GradientStatistics` raises, a
-            second callback of this kind.
+        UserError: an argument is out of its range. In `fit`: as for `GradientStatistics`, or there
+            is a second callback of this kind.
 
     >>> import keras
     >>> from lbkeras.callbacks import MicroBatches
@@ -79,7 +86,7 @@ class GradientNoiseScale(PipelineCallback):
     >>> 0 < model.fit(train, verbose=0, callbacks=measured).history["gradient_noise_scale"][0] < 64
     True
 
-    Differs from the paper: all pieces of an update count, instead of one small batch.
+    Differs from the paper: the estimates use all pieces of an update instead of one small batch.
 
     Reference: McCandlish et al., arXiv:1812.06162, appendix A.1; for Adam, Qiao et al. 2021
     (Pollux), arXiv:2008.12260, and its code.
@@ -115,11 +122,11 @@ class GradientNoiseScale(PipelineCallback):
         self.gradient_variance = self.gradient_squared_norm = None
         self.layers = {}
         self.source = None
-        self.updates_before = 0  # estimates that the means held when the epoch began
+        self.updates_before = 0  # number of estimates at the start of the epoch
 
     @property
     def variables(self) -> list:
-        """What a checkpoint has to hold beside the public attributes."""
+        """State to save in a checkpoint, in addition to the public attributes."""
         return [] if self._statistics is None else self._statistics.variables
 
     def set_model(self, model):
@@ -130,12 +137,12 @@ class GradientNoiseScale(PipelineCallback):
             preconditioned = has_second_moments(base_optimizer(model.optimizer))
         other = statistics_of(model)
         if other is not None:
-            other.detach()  # of a `fit` that broke off, or of another callback: see on_train_begin
+            other.detach()  # of an interrupted `fit` or another callback: see on_train_begin
         if not all(layer.built for layer in internals.layers(model)):
             internals.build(model, next(iter(self.pipeline.dataset())))
         self._statistics = GradientStatistics(model, self.per_layer, preconditioned)
         if state is not None and state.shape == self._statistics.read().shape:
-            self._statistics.write(state)  # a `fit` from a later epoch on
+            self._statistics.write(state)  # this `fit` continues an earlier one
         self._statistics.attach()
         self._probe = None
         self._epoch_begins = False
@@ -157,7 +164,7 @@ class GradientNoiseScale(PipelineCallback):
         self.updates_before = self._averages().updates
 
     def on_train_batch_begin(self, batch, logs=None):
-        if self._epoch_begins:  # every callback has done its part: the batch size is this epoch's
+        if self._epoch_begins:  # now every callback has run, and the batch size is this epoch's
             self._epoch_begins = False
             self._statistics.set_decay(self._decay())
 
@@ -177,14 +184,14 @@ class GradientNoiseScale(PipelineCallback):
             self._statistics.detach()
 
     def bounds(self) -> tuple[float, float]:
-        """`GradientNoiseAverages.bounds`, now."""
+        """Returns the current `GradientNoiseAverages.bounds`."""
         return self._averages().bounds()
 
     def _averages(self) -> GradientNoiseAverages:
         return GradientNoiseAverages(self._statistics.read())
 
     def _decay(self) -> float:
-        """What an update of this epoch leaves of the weights of those before it."""
+        """Returns the factor by which an update of this epoch reduces earlier updates' weights."""
         epochs = self.pipeline.batch_size / self.pipeline.num_examples
         return math.exp(-epochs / self.window_epochs)
 
@@ -213,27 +220,28 @@ class GradientNoiseScale(PipelineCallback):
             **{f"gradient_noise_scale/{layer}": value for layer, value in self.layers.items()},
         }
 
-    # The probe, where training has no pieces.
+    # The probe, for training without pieces.
 
     def _may_probe(self) -> bool:
         return on_jax() or self.model.distribute_strategy.num_replicas_in_sync == 1
 
     def _add_probe(self, averages: GradientNoiseAverages, epoch: int) -> None:
-        """Adds the estimates of a probe of the epoch that comes."""
+        """Adds the estimates of a probe of the next epoch's examples."""
         examples, pipeline = self._probed_examples(), self.pipeline
         size = max(examples // (_PROBED_BATCHES * _PROBED_PIECES), 1)
-        size = min(size, pipeline.batch_size)  # what fits into memory
+        size = min(size, pipeline.batch_size)  # which fits into memory
         pieces = max(min(examples // (_PROBED_BATCHES * size), examples // size // 2), 2)
         if self.source != "probe" and self._speaks():
             probed = _PROBED_BATCHES * pieces * size
             self._say(
-                f"gradient noise scale: from {probed:,} examples probed per epoch (no pieces)"
+                f"gradient noise scale: from {probed:,} examples probed per epoch "
+                "(no micro-batches or replicas)"
             )
         self.source = "probe"
         probe, batches_in_pieces = _probing()
         if self._probe is None:
             self._probe = probe(self.model, self._statistics)
-        # A probe stands for the epoch since the last one.
+        # A probe represents the epoch since the previous probe.
         decay = math.exp(-1 / self.window_epochs / _PROBED_BATCHES)
         dataset = pipeline.dataset(epoch)
         for parts in batches_in_pieces(dataset, pieces, size, _PROBED_BATCHES):
@@ -250,7 +258,7 @@ class GradientNoiseScale(PipelineCallback):
 
 
 def _probing():
-    """On the backend that runs, the class of the probe, and what makes its batches."""
+    """Returns the probe class and the function that makes its batches, for the current backend."""
     if on_jax():
         from lbkeras.methods.noise_scale import jax_probe
 

@@ -1,4 +1,4 @@
-"""The gradients of a few batches in pieces on JAX, without an update."""
+"""Computes the gradients of the pieces of a few batches on JAX, without an update."""
 
 import jax
 import keras
@@ -10,18 +10,18 @@ from lbkeras.keras_internals.model import call_for_training, compute_loss
 
 
 class GradientProbe:
-    """Gradients of pieces of data at the model's present weights, which change nothing.
+    """Computes gradients of pieces of data at the model's current weights; changes nothing.
 
-    Forward passes are those of training. What they would change (moving statistics, the states of
-    random generators, metrics) goes on from piece to piece within the probe and is then forgotten.
-    The loss is `model.compute_loss`, of each piece by itself.
+    Forward passes run in training mode. State that they change (moving statistics, the states of
+    random generators, metrics) is passed from piece to piece within the probe and then discarded.
+    The loss is `model.compute_loss` of each piece separately.
 
-    Costs the forward and backward passes of the examples, two copies of the gradients, and one
+    Cost: the forward and backward passes of the examples, two copies of the gradients, and one
     compilation.
 
     Args:
-        model: compiled and built.
-        statistics: its `GradientStatistics`, for the columns of the norms.
+        model: a compiled and built model.
+        statistics: its `GradientStatistics`, which defines the columns of the norms.
     """
 
     def __init__(self, model, statistics):
@@ -33,11 +33,11 @@ class GradientProbe:
         """Probes one batch.
 
         Args:
-            pieces: its pieces, each what `fit` takes as a batch.
+            pieces: the pieces of the batch, each in the form in which `fit` takes a batch.
 
         Returns:
-            `lbkeras.analysis.piece_estimates`' arguments: examples of each piece, shape (1, k),
-            |g_i|², shape (columns, k), and |mean gradient|², shape (columns,).
+            The arguments of `lbkeras.analysis.piece_estimates`: the examples in each piece, shape
+            (1, k); |g_i|², shape (columns, k); and |mean gradient|², shape (columns,).
         """
         jax_state.synchronize(self._model)
         fixed = [v.value for v in self._fixed()]
@@ -63,14 +63,14 @@ class GradientProbe:
             return self._statistics.squared_norms(gradients, self._model.trainable_variables)
 
     def _added(self, sums, state, fixed, data):
-        """The sum of gradients with a piece's, the state after it, and its squared norms."""
+        """Adds a piece's gradients to the sums; also returns the new state and squared norms."""
         model = self._model
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         weights, variables = model.trainable_variables, self._state_variables()
         pairs = [*zip(self._fixed(), fixed, strict=True), *zip(variables, state, strict=True)]
 
         def loss_of(values):
-            mapping = [*pairs, *zip(weights, values, strict=True)]  # the latter count
+            mapping = [*pairs, *zip(weights, values, strict=True)]  # the latter take precedence
             with keras.StatelessScope(mapping, collect_losses=True) as scope:
                 y_pred = call_for_training(model, x)
                 loss = compute_loss(model, x, y, y_pred, sample_weight)
@@ -87,13 +87,13 @@ class GradientProbe:
 
 
 def batches_in_pieces(dataset, pieces: int, size: int, most: int):
-    """Batches of so many pieces, from the examples of a pass in order.
+    """Yields batches divided into pieces, from the examples of a pass in their order.
 
     Args:
         dataset: the batches of the pass, arrays in any structure.
-        pieces: of each batch.
-        size: examples in a piece.
-        most: batches.
+        pieces: pieces per batch.
+        size: examples per piece.
+        most: largest number of batches.
 
     Yields:
         Lists of pieces.

@@ -1,4 +1,4 @@
-"""How noisy the gradient is, from the pieces of one replica; which statistics a model has."""
+"""Gradient statistics from the pieces of one replica, and the statistics attached to a model."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from lbkeras.keras_internals import optimizer as optimizer_internals
 from lbkeras.keras_internals.backend import check_backend
 from lbkeras.methods.noise_scale.second_moments import has_second_moments, inverse_roots
 
-FIRST_UPDATE = 5  # (from 0) with second moments worth dividing by
-_KEY = "lbkeras.gradient_statistics"  # under which a model holds them
+FIRST_UPDATE = 5  # first update (from 0) whose second moments are usable as divisors
+_KEY = "lbkeras.gradient_statistics"  # attribute of the model
 
 
 class PiecesStatistics:
-    """`GradientStatistics` where one replica computes all pieces, and what others share of it.
+    """Base of `GradientStatistics`, complete if one replica computes all pieces.
 
     Args:
-        model: as there.
-        per_layer: as there.
-        preconditioned: as there.
+        model: as for `GradientStatistics`.
+        per_layer: as for `GradientStatistics`.
+        preconditioned: as for `GradientStatistics`.
     """
 
     def __init__(self, model: keras.Model, per_layer: bool = False, preconditioned: bool = False):
@@ -34,7 +34,7 @@ class PiecesStatistics:
         layers = list(dict.fromkeys(paths)) if per_layer else []
         self.columns = [*layers, ""]
         self._column = {path: layers.index(path) for path in paths} if per_layer else {}
-        self._pieces, self._inverses = {}, {}  # by replica, while it is traced
+        self._pieces, self._inverses = {}, {}  # by replica, during tracing
         self.on_update = None
         self.undivided_error = ""
         self._make_variables()
@@ -63,10 +63,10 @@ class PiecesStatistics:
             )
         )
 
-    # What the callback does.
+    # Called by the callback.
 
     def attach(self) -> None:
-        """Lets the model's train step tell what it computes, until `detach`."""
+        """Makes the model's train step report its gradients, until `detach`."""
         self.detach()
         model = self._model
         if not model.optimizer.built:
@@ -76,7 +76,7 @@ class PiecesStatistics:
         model.train_function = None
 
     def detach(self) -> None:
-        """Leaves the model as it was."""
+        """Restores the model as it was before `attach`."""
         set_statistics(self._model, None)
         jax_state.drop(self._model, _KEY)
         self._model.train_function = None
@@ -87,34 +87,34 @@ class PiecesStatistics:
 
     @property
     def variables(self) -> list:
-        """What a checkpoint has to hold."""
+        """State to save in a checkpoint."""
         return [self._averages]
 
     def set_decay(self, decay: float) -> None:
-        """Sets what an update multiplies the weights of those before by, in [0, 1)."""
+        """Sets the factor by which an update reduces earlier updates' weights, in [0, 1)."""
         jax_state.synchronize(self._model)
         self._decay.assign(decay)
 
     def read(self) -> np.ndarray:
-        """The state of `lbkeras.analysis.GradientNoiseAverages`, shape (8, columns)."""
+        """Returns the state for `lbkeras.analysis.GradientNoiseAverages`, shape (8, columns)."""
         jax_state.synchronize(self._model)
         return np.asarray(ops.convert_to_numpy(self._averages))
 
     def write(self, state: np.ndarray) -> None:
-        """Sets that state."""
+        """Sets the state that `read` returns."""
         jax_state.synchronize(self._model)
         self._averages.assign(state)
 
-    # What the train step does, in a replica.
+    # Called by the train step, in a replica.
 
     def begin(self, examples: Any) -> None:
-        """An update begins, of so many examples in this replica."""
+        """Begins an update with this number of examples in this replica."""
         replica = self._replica()
         self._pieces.pop(replica, None)
         self._inverses[replica] = inverse_roots(self._optimizer) if self._preconditioned else None
 
     def squared_norms(self, gradients: Any, variables: Any) -> Any:
-        """|gradient|² by column, float32; None counts as 0."""
+        """Returns |gradient|² by column, float32; a gradient of None counts as 0."""
         inverses = self._inverses.get(self._replica())
         norms: list[list[Any]] = [[] for _ in self.columns]
         for gradient, variable in zip(gradients, variables, strict=True):
@@ -130,20 +130,20 @@ class PiecesStatistics:
         return ops.stack(sums)
 
     def pieces(self, norms: Any, examples: int, pieces: int) -> None:
-        """A replica's micro-batches have been computed.
+        """Stores the squared norms of a replica's micro-batches.
 
         Args:
-            norms: sum over pieces of |c|² / (examples of the piece), shape (columns,), c being what
-                the piece adds to the replica's gradient, scaled as the loss is.
-            examples: of the replica.
-            pieces: how many.
+            norms: sum over pieces of |c|² / (examples of the piece), shape (columns,), with c the
+                piece's contribution to the replica's gradient, scaled like the loss.
+            examples: number of examples in the replica.
+            pieces: number of pieces.
         """
-        weight = 1 / self._replicas()  # of the replica
+        weight = 1 / self._replicas()  # of this replica
         norms *= self._unscaled((examples / weight) ** 2)
         self._pieces[self._replica()] = [norms, examples, pieces, weight**2 / examples]
 
     def regularized(self, before: Any, after: Any, variables: Any) -> None:
-        """The micro-batches' sum `before` got the regularizers' gradients, which makes `after`."""
+        """Accounts for the regularizers' gradients, which turn the sum `before` into `after`."""
         replica = self._replica()
         changed = [
             each for each in zip(before, after, variables, strict=True) if each[0] is not each[1]
@@ -158,7 +158,7 @@ class PiecesStatistics:
         self._pieces[replica] = [norms, examples, *others]
 
     def add_update(self, gradients: Any, variables: Any) -> None:
-        """The update's gradient has been computed: what its pieces say goes into the means."""
+        """Adds the estimates of the update's pieces to the means, given the update's gradient."""
         pieces = self._pieces.pop(self._replica(), None)
         if pieces is not None:
             norms, *others = pieces
@@ -166,7 +166,7 @@ class PiecesStatistics:
             self._add(norms, others, self.squared_norms(gradients, variables), usable)
 
     def _add(self, norms, others, total, usable) -> None:
-        """Adds an update: sums over its pieces, and |G|² by column."""
+        """Adds an update to the means, from sums over its pieces and |G|² by column."""
         dtype = self._averages.dtype
         total, norms = ops.cast(total, dtype), ops.cast(norms, dtype)
         examples, number, spread = (ops.cast(each, dtype) for each in others)
@@ -183,10 +183,10 @@ class PiecesStatistics:
         self._averages.assign(ops.where(usable, after, before))
 
     def _unscaled(self, value: float):
-        """A squared norm's factor, without the scale of the loss."""
+        """Returns the factor of a squared norm, with the loss scale divided out."""
         return value / ops.cast(self._model.optimizer.scale_loss(ops.ones(())), "float32") ** 2
 
-    # What is otherwise with several replicas.
+    # Overridden for several replicas.
 
     def _replica(self) -> int:
         return 0
@@ -208,12 +208,12 @@ class PiecesStatistics:
 
 
 def statistics_of(model) -> PiecesStatistics | None:
-    """The statistics that a model's train step is asked for, if any are."""
+    """Returns the statistics attached to a model, or None."""
     return vars(model).get(_KEY)
 
 
 def set_statistics(model, statistics: PiecesStatistics | None) -> None:
-    """Lets a model's train step be asked for statistics, or for none."""
+    """Attaches statistics to a model; None removes them."""
     vars(model).pop(_KEY, None)
     if statistics is not None:
         vars(model)[_KEY] = statistics

@@ -1,4 +1,4 @@
-"""What Adam and its kin divide gradients by."""
+"""The divisors of gradients in Adam and similar optimizers."""
 
 import keras
 import numpy as np
@@ -8,17 +8,17 @@ from lbkeras.keras_internals import optimizer as optimizer_internals
 
 
 def has_second_moments(optimizer) -> bool:
-    """Whether it divides gradients as Adam does, so that they can be preconditioned."""
-    without = keras.optimizers.Lion, keras.optimizers.Adamax  # one moment; a maximum
+    """Whether an optimizer divides gradients as Adam does, so that they can be preconditioned."""
+    without = keras.optimizers.Lion, keras.optimizers.Adamax  # these have one moment, or a maximum
     return hasattr(optimizer, "beta_2") and not isinstance(optimizer, without)
 
 
 def inverse_roots(optimizer) -> list:
-    """1 / (√v̂ + epsilon) of each of the optimizer's variables.
+    """Returns 1 / (√v̂ + epsilon) for each of the optimizer's variables.
 
-    v̂ is that of the updates before. What this one's squared gradient will add to it is taken at
-    the variable's mean: without, a weight whose gradient has hardly ever differed from 0 (of a
-    pixel that is nearly always black) would outweigh all others.
+    v̂ comes from the earlier updates. For the squared gradient that the current update will add to
+    it, the variable's mean of v̂ is used: otherwise a weight whose gradient has almost always been
+    0, such as that of a pixel that is nearly always black, would outweigh all others.
     """
     beta = optimizer.beta_2
     t = ops.cast(ops.maximum(optimizer.iterations.value, 1), "float32")

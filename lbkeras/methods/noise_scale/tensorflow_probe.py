@@ -1,4 +1,4 @@
-"""The gradients of a few batches in pieces on TensorFlow, without an update."""
+"""Computes the gradients of the pieces of a few batches on TensorFlow, without an update."""
 
 import keras
 import numpy as np
@@ -8,19 +8,19 @@ from lbkeras.keras_internals.model import call_for_training, compute_loss
 
 
 class GradientProbe:
-    """Gradients of pieces of data at the model's present weights, which change nothing.
+    """Computes gradients of pieces of data at the model's current weights; changes nothing.
 
-    Forward passes are those of training. What they would change (moving statistics, the states of
-    random generators, metrics) goes on from piece to piece within the probe and is then forgotten:
-    the model, its optimizer and the next random numbers are as if there had been no probe. The loss
-    is `model.compute_loss`, of each piece by itself. For a model on one device.
+    Forward passes run in training mode. State that they change (moving statistics, the states of
+    random generators, metrics) is passed from piece to piece within the probe and then discarded:
+    the model, its optimizer and the next random numbers are the same as without the probe. The loss
+    is `model.compute_loss` of each piece separately. The model must be on one device.
 
-    Costs the forward and backward passes of the examples, two copies of the gradients, and one
+    Cost: the forward and backward passes of the examples, two copies of the gradients, and one
     trace.
 
     Args:
-        model: compiled and built.
-        statistics: its `GradientStatistics`, for the columns of the norms.
+        model: a compiled and built model.
+        statistics: its `GradientStatistics`, which defines the columns of the norms.
     """
 
     def __init__(self, model, statistics):
@@ -32,11 +32,11 @@ class GradientProbe:
         """Probes one batch.
 
         Args:
-            pieces: its pieces, each what `fit` takes as a batch.
+            pieces: the pieces of the batch, each in the form in which `fit` takes a batch.
 
         Returns:
-            `lbkeras.analysis.piece_estimates`' arguments: examples of each piece, shape (1, k),
-            |g_i|², shape (columns, k), and |mean gradient|², shape (columns,).
+            The arguments of `lbkeras.analysis.piece_estimates`: the examples in each piece, shape
+            (1, k); |g_i|², shape (columns, k); and |mean gradient|², shape (columns,).
         """
         weights = self._model.trainable_variables
         state = [tf.convert_to_tensor(v.value) for v in self._state_variables()]
@@ -84,13 +84,13 @@ def _first(data):
 
 
 def batches_in_pieces(dataset, pieces: int, size: int, most: int):
-    """Batches of so many pieces, from the examples of a pass in order.
+    """Yields batches divided into pieces, from the examples of a pass in their order.
 
     Args:
         dataset: the batches of the pass, a `tf.data.Dataset`.
-        pieces: of each batch.
-        size: examples in a piece.
-        most: batches.
+        pieces: pieces per batch.
+        size: examples per piece.
+        most: largest number of batches.
 
     Yields:
         Lists of pieces.

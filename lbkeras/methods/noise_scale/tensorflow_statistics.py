@@ -1,4 +1,4 @@
-"""The statistics of gradients with the replicas of `tf.distribute`."""
+"""Gradient statistics with the replicas of `tf.distribute`."""
 
 from typing import Any
 
@@ -15,11 +15,11 @@ from lbkeras.methods.noise_scale.pieces_statistics import (
 
 
 class ReplicaStatistics(PiecesStatistics):
-    """`GradientStatistics` for TensorFlow, where the replicas' parts are pieces too."""
+    """`GradientStatistics` for TensorFlow, where replicas' parts of a batch are pieces too."""
 
     def __init__(self, model, per_layer: bool = False, preconditioned: bool = False):
         self._strategy = model.distribute_strategy
-        self._examples, self._totals, self._summed = {}, {}, {}  # by replica, while it is traced
+        self._examples, self._totals, self._summed = {}, {}, {}  # by replica, during tracing
         self._train_step = None
         super().__init__(model, per_layer, preconditioned)
 
@@ -51,10 +51,10 @@ class ReplicaStatistics(PiecesStatistics):
                 "of each replica's own"
             )
 
-    # What the callback does.
+    # Called by the callback.
 
     def attach(self) -> None:
-        """Lets the model's train step and optimizer tell what they compute, until `detach`."""
+        """Makes the model's train step and optimizer report their gradients, until `detach`."""
         self.detach()
         model, optimizer = self._model, self._optimizer
         if not model.optimizer.built:
@@ -74,10 +74,10 @@ class ReplicaStatistics(PiecesStatistics):
         model.train_function = None
 
     def detach(self) -> None:
-        """Leaves model and optimizer as they were."""
+        """Restores the model and the optimizer as they were before `attach`."""
         attributes = vars(self._model)
         set_statistics(self._model, None)
-        if attributes.get("train_step") is self._train_step:  # another may have taken its place
+        if attributes.get("train_step") is self._train_step:  # unless another has replaced it
             attributes.pop("train_step", None)
         optimizer_internals.restore_apply_and_sum(self._optimizer)
         self._model.train_function = None
@@ -91,10 +91,10 @@ class ReplicaStatistics(PiecesStatistics):
     def write(self, state: np.ndarray) -> None:
         self._averages.assign(state)
 
-    # What the train step does, in a replica.
+    # Called by the train step, in a replica.
 
     def means(self) -> Any:
-        """In a replica: the means of tr(Σ) and |G|² now, and whether there are any; scalars."""
+        """Returns, in a replica, the means of tr(Σ) and |G|² and whether they exist, as scalars."""
         _, weight, _, variance, squared_norm = tf.unstack(
             tf.cast(self._averages, tf.float64)[:5, -1]
         )
@@ -106,7 +106,7 @@ class ReplicaStatistics(PiecesStatistics):
         self._examples[self._replica()] = tf.cast(examples, tf.float32)
         super().begin(examples)
 
-    # What takes the place of the optimizer's methods.
+    # These replace the optimizer's methods.
 
     def _apply(self, gradients, variables):
         replica = self._replica()
@@ -137,12 +137,12 @@ class ReplicaStatistics(PiecesStatistics):
                 "gradient statistics: expected an optimizer that sums the replicas' gradients, "
                 f"received {type(self._optimizer).__name__}"
             )
-        # Last, so that the learning rate of this update does not depend on its own gradient.
+        # After the update, so that its learning rate does not depend on its own gradient.
         self._add_everywhere(pieces, self._totals.pop(replica), usable)
         self._updated()
 
     def _sum(self, gradients_and_variables):
-        """Keras' sum over the replicas, and its clipping of the sum where that is mended."""
+        """Sums gradients over the replicas and clips the sum, as patched Keras does."""
         gradients_and_variables = list(gradients_and_variables)
         context = tf.distribute.get_replica_context()
         gradients = [gradient for gradient, _ in gradients_and_variables]
@@ -164,10 +164,10 @@ class ReplicaStatistics(PiecesStatistics):
         if self.on_update is not None:
             self.on_update()
 
-    # What is otherwise than with one replica.
+    # These differ from the case of one replica.
 
     def _replica(self) -> int:
-        # Each replica has its own thread while it is traced, not always the same.
+        # Each replica is traced in a thread of its own, which is not always the same.
         context = tf.distribute.get_replica_context()
         number = tf.get_static_value(context.replica_id_in_sync_group) if context else 0
         return 0 if number is None else int(number)

@@ -1,1 +1,1 @@
-"""Keskar's sharpness: how much the loss rises in a box around the weights."""
+"""Keskar's sharpness: how far the loss rises in a box around the weights."""

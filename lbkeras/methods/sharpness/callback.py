@@ -1,4 +1,4 @@
-"""Keskar's sharpness of the minimum that a training ends in."""
+"""Measures Keskar's sharpness of the minimum that training reaches."""
 
 import time
 from typing import TYPE_CHECKING
@@ -26,41 +26,42 @@ class Sharpness(PipelineCallback):
         sharpness = 100 (max_{z in C} f(x + A z) - f(x)) / (1 + f(x))
         C = {z: |z_i| <= epsilon (|(A+ x)_i| + 1) for all i}
 
-    f is the training loss with its regularisation over the training data, not augmented, as
-    `lbkeras.trainers.FlatLoss` computes it: in inference mode, with the moving statistics of
-    batch normalisation and without dropout. That is the function that predicts; in training mode it
-    would be another one for each division of the data into batches. L-BFGS-B looks for the maximum
-    as `lbkeras.analysis.sharpness` says. Weights and states stay as they are, bit for bit.
+    f is the training loss with regularization over the training data without augmentation, as
+    computed by `lbkeras.trainers.FlatLoss`: in inference mode, with the moving statistics of batch
+    norm and without dropout. This is the function used for prediction; in training mode, f would
+    depend on how the data is divided into batches. L-BFGS-B searches for the maximum, as described
+    in `lbkeras.analysis.sharpness`. Weights and states do not change, bit for bit.
 
-    Logs, only at the end of epochs that are measured, in per cent of 1 + f: for each of
-    `subspace_dimensions`, `sharpness` (None, the full space) or `sharpness_subspace_DIMENSIONS`,
-    and for each other of `epsilons` than 1e-3 the same with `_EPSILON` at its end:
-    `sharpness_5e-4`, `sharpness_subspace_100_5e-4`. Infinite where the loss is, somewhere in the
-    box. Put it before callbacks that store logs. Where several workers train together, each of them
-    computes the same.
+    Logs at the end of each measured epoch, in percent of 1 + f, for each of `subspace_dimensions`
+    and `epsilons`: `sharpness` (for None, the full space) or `sharpness_subspace_DIMENSIONS`. For
+    an epsilon other than 1e-3 the name ends in `_EPSILON`: `sharpness_5e-4`,
+    `sharpness_subspace_100_5e-4`. The value is infinite if the search finds a point in the box
+    where the loss is not finite. Put this callback before callbacks that store logs. With several
+    workers, each of them computes the same.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
         epsilons: half-widths of the box, positive.
-        subspace_dimensions: numbers of random directions, None for the full space.
-        examples: the first so many of the training data; None: all.
-        every_epochs: measure after each so many epochs too; 0: only at the end, after `fit`'s last
-            epoch or the one after which an earlier callback has set `model.stop_training`.
-        iterations: of L-BFGS-B.
-        batch_size: examples in one forward and backward pass; memory is all that depends on it.
-        seed: of the random directions, which are those of every epoch, and of the search.
+        subspace_dimensions: numbers of random directions; None for the full space.
+        examples: number of examples to use, from the start of the training data; None: all.
+        every_epochs: also measure every `every_epochs` epochs. 0: only at the end, after the last
+            epoch of `fit` or the epoch after which an earlier callback has set
+            `model.stop_training`.
+        iterations: iterations of L-BFGS-B.
+        batch_size: examples per forward and backward pass; it affects only memory.
+        seed: seed of the random directions, which are the same in every epoch, and of the search.
 
     Raises:
-        UserError: an argument out of range; in `fit`: `lbkeras.trainers.StackedNodes`, or more
-            dimensions than weights.
+        UserError: an argument is out of range. In `fit`: the model is a
+            `lbkeras.trainers.StackedNodes`, or there are more dimensions than weights.
 
     Cost: for each epsilon and each of `subspace_dimensions` about `iterations` + 1 forward and
     backward passes over the examples on one device, 45 by default; memory for 25 float64 vectors of
-    the size of the weights, and up to 1 GiB for random directions. Unless `fit` is told
-    `verbose=0`, a line of progress comes every 30 seconds.
+    the size of the weights, and up to 1 GiB for the random directions. Unless `fit` is called with
+    `verbose=0`, a progress line is printed every 30 seconds.
 
-    Differs from the paper: as `lbkeras.analysis.sharpness`; which statistics batch normalisation
-    had there is not said.
+    Differs from the paper: as described in `lbkeras.analysis.sharpness`. The paper does not say
+    which statistics batch norm used.
 
     Example:
 
@@ -130,13 +131,13 @@ class Sharpness(PipelineCallback):
     def on_epoch_end(self, epoch, logs=None):
         if logs is None:
             return
-        # BatchSizeScheduler stops each epoch by another truthy value.
+        # BatchSizeScheduler ends each epoch by setting another truthy value.
         last = epoch + 1 == self.params.get("epochs") or self.model.stop_training is True
         if last or self.every_epochs and (epoch + 1) % self.every_epochs == 0:
             logs.update(self.measure())
 
     def measure(self) -> dict[str, float]:
-        """What the callback logs, of the model as it is now."""
+        """Measures the model as it is now and returns what the callback logs."""
         from lbkeras.methods.sharpness.flat_loss import FlatLoss
 
         loss = FlatLoss(self.model, self.pipeline, self.examples, self.batch_size)
@@ -164,7 +165,7 @@ class Sharpness(PipelineCallback):
 
 
 class _Progress:
-    """The loss, which says now and then how many passes it has made of about how many."""
+    """Wraps the loss and prints from time to time how many passes it has made."""
 
     def __init__(self, loss: "FlatLoss", passes: int | None):
         self._loss = loss

@@ -1,4 +1,4 @@
-"""The loss over a data set as a function of the weights, all of them in one vector."""
+"""The loss over a data set as a function of one vector of all weights."""
 
 from typing import TYPE_CHECKING
 
@@ -15,32 +15,34 @@ if TYPE_CHECKING:
 
 
 class FlatLoss:
-    """The compiled loss f(x) over a data set and its gradient, x the trainable weights as a vector.
+    """The compiled loss f(x) over a data set and its gradient, with x the trainable weights.
 
         f(x) = sum_b n_b / N * f_b(x)
 
-    over batches b of n_b examples, N in all: the loss that training minimises, with regularisation,
-    in inference mode (batch normalisation with its moving statistics, no dropout), so that f is one
-    function of x however the data are divided. The model is left as it is: weights and statistics
-    are read once, when this object is made, and a forward pass gets them as tensors. So f stays the
-    same function while the model is trained on.
+    over batches b of n_b of N examples. f is the loss that training minimizes, with regularization,
+    but in inference mode (batch norm with moving statistics, no dropout), so it does not depend on
+    how the data is divided into batches. The loss must be a mean over examples.
 
-    Each pass runs on one device, also of a model under a strategy with several replicas or workers,
-    where every worker computes the same. The loss has to be a mean over examples.
+    Weights and statistics are read once, when the object is created, and passed to the forward pass
+    as tensors. So the model is not changed, and f stays the same function if the model is trained
+    further.
+
+    Each pass runs on one device, even for a model under a strategy with several replicas or
+    workers; there every worker computes the same.
 
     Args:
-        model: built and compiled.
-        pipeline: an `lbkeras.data.Pipeline`; its examples are taken in the source's order and not
-            augmented.
-        examples: the first so many of them; None: all.
-        batch_size: examples in one forward and backward pass; memory is all that depends on it.
+        model: a built and compiled model.
+        pipeline: an `lbkeras.data.Pipeline`. Its examples are read in the order of its source,
+            without augmentation.
+        examples: number of examples to use, from the start; None: all.
+        batch_size: examples per forward and backward pass; it affects only memory.
 
     Attributes:
-        weights: x as it was when this object was made, float64 of shape (weights,).
+        weights: x at the time when the object was created, float64 of shape (weights,).
 
     Raises:
-        UserError: nodes that are stacked in one model, no trainable weights, a number of examples
-            that the data do not have, or Keras on another backend than TensorFlow.
+        UserError: the model is a `StackedNodes` or has no trainable weights, `examples` is not
+            between 1 and the number of examples, or Keras' backend is not TensorFlow.
 
     Example:
 
@@ -76,7 +78,7 @@ class FlatLoss:
 
     @staticmethod
     def check(model: keras.Model) -> None:
-        """Whether a model has one loss of its weights: raises what making this object would."""
+        """Raises the `UserError` that the constructor would raise for this model."""
         check_backend("backend")
         if isinstance(model, StackedNodes):
             raise UserError(
@@ -87,10 +89,11 @@ class FlatLoss:
             raise UserError(f"model: expected trainable weights, received {model.name!r} without")
 
     def value_and_gradient(self, weights: np.ndarray) -> tuple[float, np.ndarray]:
-        """f and its gradient: one forward and backward pass over the data.
+        """Returns f and its gradient, from one forward and backward pass over the data.
 
         Args:
-            weights: of the shape of `self.weights`; taken as float32, summed in float64.
+            weights: array of the shape of `self.weights`. It is cast to float32; batches are
+                summed in float64.
         """
         weights = tf.convert_to_tensor(np.asarray(weights, np.float32))
         loss, gradient = 0.0, np.zeros(len(self.weights))

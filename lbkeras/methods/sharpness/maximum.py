@@ -8,8 +8,8 @@ import numpy as np
 from lbkeras.errors import UserError
 from lbkeras.methods.sharpness.random_subspace import RandomSubspace
 
-_START = 1e-6  # of the box, where the search begins
-_SCALE = 2.0**100  # of the loss, so that the first step reaches the box
+_START = 1e-6  # fraction of the box in which the first search begins
+_SCALE = 2.0**100  # factor on the loss, so that the first step reaches the boundary of the box
 
 
 def sharpness(
@@ -23,46 +23,48 @@ def sharpness(
     seed: int = 0,
     value: float | None = None,
 ) -> float:
-    """The largest rise of a loss in a box around x, in per cent of 1 + the loss.
+    """Returns the largest rise of a loss in a box around x, in percent of 1 + the loss.
 
         sharpness = 100 (max_{z in C} f(x + A z) - f(x)) / (1 + f(x))
         C = {z: |z_i| <= epsilon (|(A+ x)_i| + 1) for all i}
 
     with A the identity (the full space) or a random matrix of a few columns, A+ its pseudo-inverse.
-    SciPy's L-BFGS-B looks for the maximum, which in general it only approaches; the largest value
-    that it met counts. Where f is convex a maximum lies in a corner of the box; L-BFGS-B then goes
-    from corner to corner, each higher, as the signs of the gradient say, and where f is a sum of
-    convex functions of one coordinate each, the first corner is the maximum.
+    SciPy's L-BFGS-B searches for the maximum, which it generally only approaches; the largest value
+    that it evaluated is used. If f is convex, a maximum is at a corner of the box. Then L-BFGS-B
+    moves from corner to corner, each with a larger f, by the signs of the gradient. If f is a sum
+    of convex functions of one coordinate each, the first corner is the maximum.
 
     Args:
-        value_and_gradient: f(x) and its gradient, for float64 vectors of the shape of `x`.
-        x: where to measure, float64 of shape (weights,): at a minimum, as the method means it.
+        value_and_gradient: function that returns f and its gradient for a float64 vector of the
+            shape of `x`.
+        x: the point to measure at, float64 of shape (weights,). The method assumes a minimum.
         epsilon: half-width of the box, relative to |x_i| + 1; positive.
-        subspace: None: the full space; the number of random directions; or a `RandomSubspace`, to
-            measure several times in the same one.
-        iterations: of L-BFGS-B, at least 1; each takes one or, seldom, a few evaluations.
-        starts: how many times it searches, at least 1: first from x, then from random points of the
-            box. In a subspace of few directions more of them find a higher corner.
-        seed: of a subspace given by its number of directions, and of the starts.
-        value: f(x), if it is known already.
+        subspace: None for the full space, the number of random directions, or a `RandomSubspace`
+            for repeated measurements in the same one.
+        iterations: iterations of L-BFGS-B, at least 1. Each takes one evaluation, rarely a few.
+        starts: number of searches, at least 1: the first from x, the others from random points in
+            the box. In a subspace of few directions, more searches find a higher corner.
+        seed: seed of a subspace given by its number of directions, and of the searches' starts.
+        value: f(x), if it is already known.
 
     Returns:
-        The sharpness, 0 or more. Not finite where f is not, in the box or at x.
+        The sharpness, at least 0. Infinite if f is not finite at a point of the search; nan if f(x)
+        is not finite.
 
     Raises:
-        UserError: an argument out of range, or f(x) <= -1, where the ratio means nothing.
+        UserError: an argument is out of range, or f(x) <= -1, where the ratio has no meaning.
 
     Differs from the paper: the search begins at a random point within a millionth of the box around
-    x, not at x, where a gradient of zero would end it at once; and it runs in units of the box, on
-    the loss times a large constant and without SciPy's tolerances, which would end it where the
-    gradient is below 1e-5 in all coordinates, as it may be at a good minimum. On F1 after training
-    on MNIST the results were within 2 % of those without these changes. The paper does not say how
-    A is drawn; here its entries are standard normal.
+    x. At x itself a gradient of zero would end it at once. The search uses units of the box and the
+    loss times a large constant, without SciPy's tolerances, which would end it where all components
+    of the gradient are below 1e-5, as may be the case at a good minimum. On F1 after training on
+    MNIST the results were within 2 % of those without these changes. The paper does not say how A
+    is drawn; here its entries are standard normal.
 
-    Cost: one evaluation of f(x), then for each start `iterations` + 1, seldom a few more; memory
+    Cost: one evaluation of f(x), then `iterations` + 1 for each start, rarely a few more; memory
     for 25 float64 vectors of the size of z.
 
-    Example, f(x) = 3 x^2 at its minimum 0:
+    Example with f(x) = 3 x^2 at its minimum 0:
 
     >>> round(sharpness(lambda x: (3 * x @ x, 6 * x), np.zeros(1), epsilon=0.1), 6)
     3.0
@@ -85,7 +87,7 @@ def sharpness(
     half_width = epsilon * (np.abs(x if subspace is None else subspace.coordinates(x)) + 1)
 
     def rise(u):
-        """f and its gradient where u, of the box [-1, 1]^n, leads."""
+        """Returns f and its gradient with respect to u at the point u of the box [-1, 1]^n."""
         z = half_width * u
         step = z if subspace is None else subspace.expand(z)
         reached, gradient = value_and_gradient(x + step)
@@ -103,7 +105,7 @@ def sharpness(
 
 
 def _largest(function, start: np.ndarray, iterations: int) -> float:
-    """The largest value that L-BFGS-B meets in [-1, 1]^n; infinite if one is not finite."""
+    """Returns the largest value that L-BFGS-B finds in [-1, 1]^n; inf if one is not finite."""
     from scipy.optimize import Bounds, minimize
 
     best = -math.inf
@@ -127,4 +129,4 @@ def _largest(function, start: np.ndarray, iterations: int) -> float:
 
 
 class _NotFiniteError(Exception):
-    """The loss left the numbers."""
+    """Raised if the loss is not finite."""

@@ -7,28 +7,28 @@ import numpy as np
 
 from lbkeras.errors import UserError
 
-_ROWS = 2**16  # of a block
+_ROWS = 2**16  # per block
 _MOST_STORED = 2**30  # bytes
 
 
 class RandomSubspace:
-    """The columns of a random matrix A of shape (size, dimensions), and products with it.
+    """The column space of a random matrix A of shape (size, dimensions), and products with A.
 
-    Entries are independent standard normal numbers, so all subspaces are equally likely. A step of
-    1 in one coordinate moves each weight by about 1, in all of them by about sqrt(dimensions), so
-    that a box in the subspace reaches beyond the same box around the weights.
+    The entries of A are independent and standard normal, so all subspaces are equally likely. A
+    step of 1 in one coordinate moves each weight by about 1, a step of 1 in all coordinates by
+    about sqrt(dimensions). So a box in the subspace extends beyond the same box around the weights.
 
-    A is made of blocks of rows, each a pure function of (seed, block), as float32. Up to 1 GiB they
-    are kept (2.7 million weights in 100 dimensions); of a larger A each product makes them anew,
-    which takes about 2 s for 100 million entries.
+    A consists of float32 blocks of rows; each block is a pure function of (seed, block number). An
+    A of up to 1 GiB is kept in memory (2.7 million weights in 100 dimensions). The blocks of a
+    larger A are generated again for each product, which takes about 2 s for 100 million entries.
 
     Args:
-        size: rows: the number of weights.
-        dimensions: columns, 1 to `size`.
+        size: number of rows, which is the number of weights.
+        dimensions: number of columns, 1 to `size`.
         seed: integer that determines A.
 
     Raises:
-        UserError: `dimensions` out of range.
+        UserError: `dimensions` is out of range.
 
     >>> subspace = RandomSubspace(size=1000, dimensions=3, seed=0)
     >>> subspace.coordinates(subspace.expand(np.array([1.0, 2.0, 3.0]))).round(9).tolist()
@@ -45,11 +45,11 @@ class RandomSubspace:
         self._stored = list(self._make_blocks()) if small else None
 
     def expand(self, z: np.ndarray) -> np.ndarray:
-        """A z, from (dimensions,) to (size,), float64."""
+        """Returns A z: (dimensions,) to (size,), float64."""
         return np.concatenate([block @ z for block in self._blocks()])
 
     def project(self, y: np.ndarray) -> np.ndarray:
-        """A' y, from (size,) to (dimensions,), float64: a gradient's part in the coordinates."""
+        """Returns A' y, for example a gradient in the coordinates: (size,) to (dimensions,)."""
         total, row = np.zeros(self.dimensions), 0
         for block in self._blocks():
             total += y[row : row + len(block)] @ block
@@ -57,10 +57,10 @@ class RandomSubspace:
         return total
 
     def coordinates(self, x: np.ndarray) -> np.ndarray:
-        """A+ x, A+ the pseudo-inverse: the coordinates of the point of the subspace nearest to x.
+        """Returns A+ x, the coordinates of the point in the subspace that is nearest to x.
 
-        From the normal equations, (A'A) z = A'x; A is well conditioned where it has far more rows
-        than columns.
+        A+ is the pseudo-inverse. The coordinates are solved from the normal equations,
+        (A'A) z = A'x. A is well conditioned if it has far more rows than columns.
         """
         return np.linalg.solve(self._gram, self.project(x))
 

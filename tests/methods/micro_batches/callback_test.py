@@ -1,4 +1,4 @@
-"""Micro-batches through `fit`, and steps that run out of memory."""
+"""Micro-batches in `fit`, and steps that run out of memory."""
 
 import contextlib
 import functools
@@ -22,9 +22,9 @@ EXAMPLES = 72
 
 
 class Memory(keras.layers.Layer):
-    """Fails as if out of memory on more than `limits[c]` examples, c counting its calls before.
+    """Fails as if out of memory on more than `limits(c)` examples, with c its calls so far.
 
-    Remembers the examples it has let pass, by their first feature.
+    Records the examples that have passed, by their first feature.
     """
 
     def __init__(self, limits):
@@ -35,7 +35,7 @@ class Memory(keras.layers.Layer):
         def look(examples):
             if len(examples) > self.limits(len(self.passed)):
                 self.failures += 1
-                raise MemoryError  # RESOURCE_EXHAUSTED for whoever runs the graph
+                raise MemoryError  # is RESOURCE_EXHAUSTED outside the graph
             self.passed.append(np.rint(examples[:, 0] * EXAMPLES).astype(int).tolist())
             return np.float32(0)
 
@@ -63,7 +63,7 @@ def a_plan(*batch_sizes, momentum=(0.9,) * 3):
 
 
 class Run:
-    """One `fit` from a fixed start; `plan` is a Plan or one batch size for two epochs."""
+    """One `fit` from fixed initial weights; `plan` is a Plan or a batch size for two epochs."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Run:
 
 @functools.cache
 def undisturbed(plan):
-    """The same `fit` by Keras alone, undivided, on one device."""
+    """Runs the same `fit` by Keras alone, undivided, on one device."""
     return Run(plan, micro=False)
 
 
@@ -129,7 +129,7 @@ def assert_equal(run, expected, tolerance=1e-6, histories=True):
 
 
 def in_order(run, batch_sizes):
-    """The examples of every step in the pipeline's order."""
+    """Returns the examples of every step in the pipeline's order."""
     pipeline, order = Pipeline(examples(), 1, seed=5), []
     for epoch, size in enumerate(batch_sizes):
         pipeline.batch_size = size
@@ -139,7 +139,7 @@ def in_order(run, batch_sizes):
 
 
 @pytest.mark.slow
-def test_a_schedule_with_another_size_and_momentum_each_epoch():
+def test_a_schedule_that_changes_batch_size_and_momentum():
     plan = a_plan(6, 24, 36, momentum=(0.9, 0.9, 0.8))
     expected = undisturbed(plan)
     for first_last in (True, False):
@@ -157,8 +157,8 @@ def test_pipelines_without_a_schedule():
     assert_equal(Run(24), expected)
 
 
-# Memory for fewer examples from some call on: the first step, in the middle of an epoch, more than
-# once, at a larger batch in a later epoch.
+# Plan, memory as examples per call, final micro-batch size, number of halvings. Memory runs out in
+# the first step, in the middle of an epoch, more than once, or at a larger batch in a later epoch.
 SHORTAGES = {
     "first step": (a_plan(24, 24), lambda calls: 12, 12, 1),
     "twice at once": (a_plan(24, 24), lambda calls: 6, 6, 2),
@@ -197,7 +197,7 @@ def test_a_step_out_of_memory_is_repeated(shortage, steps_per_execution, capsys)
     assert sum(run.memory.passed, []) == in_order(run, [p.batch_size for p in plan.phases])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("out of memory: batch size ")
-    assert lines[-1].endswith(f" on 1 replica goes on with micro_batch_size {size}")
+    assert lines[-1].endswith(f" on 1 replica continues with micro_batch_size {size}")
 
 
 @pytest.mark.slow
@@ -211,8 +211,8 @@ def test_without_a_schedule_inside_an_epoch():
         assert sum(run.memory.passed, []) == in_order(run, (12, 12))
 
 
-def test_random_numbers_go_on_where_the_step_left_them():
-    """Each piece draws once: 4 undivided steps, then 8 of two pieces, none for the failed one."""
+def test_random_numbers_continue_where_the_step_stopped():
+    """One draw per micro-batch: 4 undivided steps, then 8 of two; none for the failed step."""
     run = Run(a_plan(12, 12), limits=lambda calls: 12 if calls < 4 else 6, dropout=0.5)
     seeds = [layer for layer in run.model.layers if isinstance(layer, keras.layers.Dropout)]
     assert seeds[0].seed_generator.state.numpy().tolist() == [3, 4 + 8 * 2]
@@ -225,7 +225,7 @@ def test_run_eagerly():
     def limits(calls):
         if calls == 2 and not failed:
             failed.append(calls)
-            raise tf.errors.ResourceExhaustedError(None, None, "as outside of a graph")
+            raise tf.errors.ResourceExhaustedError(None, None, "as outside a graph")
         return EXAMPLES
 
     run = Run(a_plan(24), limits=limits, run_eagerly=True)
@@ -233,7 +233,7 @@ def test_run_eagerly():
 
 
 def test_an_optimizer_that_skips_updates():
-    """Loss scaling: `iterations` stands still at a step whose gradients are not finite."""
+    """Loss scaling: a step whose gradients are not finite does not count in `iterations`."""
 
     def optimizer():
         return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1, momentum=0.9))
@@ -248,7 +248,7 @@ def test_an_optimizer_that_skips_updates():
 
 
 @pytest.mark.slow
-def test_the_size_is_kept_for_the_next_run(tmp_path):
+def test_the_size_is_stored_for_the_next_run(tmp_path):
     file = tmp_path / "run" / "micro_batch_size.json"
     Run(a_plan(24), limits=lambda calls: 6, file=file)
     assert json.loads(file.read_text()) == {"micro_batch_size": 6}
@@ -261,7 +261,7 @@ def test_the_size_is_kept_for_the_next_run(tmp_path):
             MicroBatches(Pipeline(examples(), 24), file=file)
 
 
-def test_errors_of_the_user(tmp_path):
+def test_user_errors(tmp_path):
     with pytest.raises(UserError, match="micro_batch_size: expected at least 1, received 0"):
         MicroBatches(Pipeline(examples(), 24), 0)
     with pytest.raises(UserError, match="expected at most 24 .*, received 25"):
@@ -271,7 +271,7 @@ def test_errors_of_the_user(tmp_path):
     run, uneven = Run(24), Pipeline(examples(), 50, shuffle=False)
     with pytest.raises(UserError, match="expected batches of one known size, received x of shape"):
         run.model.fit(uneven, verbose=0, callbacks=[MicroBatches(uneven, 8)])
-    with pytest.raises(UserError, match="even one example a replica does not fit"):
+    with pytest.raises(UserError, match="even one example per replica does not fit"):
         Run(a_plan(24), limits=lambda calls: 0)
 
 
@@ -315,7 +315,7 @@ class TrainsOnABatch(keras.callbacks.Callback):
 
 
 @pytest.mark.slow
-def test_train_on_batch_in_a_callback_leaves_the_pieces_alone():
+def test_train_on_batch_in_a_callback_does_not_disturb_micro_batches():
     run, callback = Run(24, 8), TrainsOnABatch()
     pieces = len(run.memory.passed)
     callback.batch = next(run.pipeline.dataset().as_numpy_iterator())[:2]
@@ -326,7 +326,7 @@ def test_train_on_batch_in_a_callback_leaves_the_pieces_alone():
     assert "make_train_function" not in vars(run.model)
 
 
-def test_a_model_is_keras_own_again_after_fit():
+def test_the_models_own_train_function_is_restored_after_fit():
     run = Run(24, 8)
     pieces = len(run.memory.passed)
     assert "make_train_function" not in vars(run.model) and run.model.train_function is None
@@ -347,7 +347,7 @@ def test_a_model_is_keras_own_again_after_fit():
 )
 @pytest.mark.slow
 def test_replicas(mirrored, shortage):
-    """Half of each batch, so half of the memory; Keras alone, undivided, is what is expected."""
+    """Each replica has half of the batch and of the memory; compared with Keras, undivided."""
     plan, limits, size, _ = SHORTAGES[shortage]
     run = Run(plan, limits=lambda calls: limits(calls // 2) // 2, strategy=mirrored)
     assert run.micro_batches.micro_batch_size == max(size // 2, 1)
@@ -356,8 +356,8 @@ def test_replicas(mirrored, shortage):
 
 
 @pytest.mark.slow
-def test_one_replica_alone_out_of_memory(mirrored):
-    """The other has all its gradients by then, and must not have changed anything."""
+def test_one_of_two_replicas_runs_out_of_memory(mirrored):
+    """The other replica has all its gradients by then, but must not have changed anything."""
 
     def make(**arguments):
         return Run(a_plan(24, 24), strategy=mirrored, **arguments)
@@ -365,7 +365,7 @@ def test_one_replica_alone_out_of_memory(mirrored):
     failed = []
 
     def limits(calls):
-        if calls == 4 and not failed:  # the first replica to come in the third step
+        if calls == 4 and not failed:  # the first replica to arrive in the third step
             failed.append(calls)
             return 1
         return 12
@@ -376,8 +376,8 @@ def test_one_replica_alone_out_of_memory(mirrored):
 
 
 @pytest.mark.release
-def test_synchronized_batch_normalization_over_the_replicas_pieces(mirrored):
-    """Piece i of all replicas together is a ghost: one device with its examples in that order."""
+def test_synchronized_batch_normalization_over_the_replicas_micro_batches(mirrored):
+    """Micro-batches i of all replicas form a ghost batch, as on one device with this order."""
 
     def batch_norm():
         return keras.layers.BatchNormalization(synchronized=True)
@@ -399,8 +399,8 @@ def test_synchronized_batch_normalization_over_the_replicas_pieces(mirrored):
 
 
 @pytest.mark.slow
-def test_layers_whose_replicas_meet_outside_of_a_loop(mirrored):
-    """Statistics that the replicas average: Keras' plain batch norm trains to the same weights."""
+def test_layers_that_communicate_between_replicas_outside_a_loop(mirrored):
+    """Replicas average their statistics, which does not change the weights of Keras' batch norm."""
 
     class Averaged(keras.layers.BatchNormalization):
         def call(self, inputs, training=None, mask=None):
@@ -419,7 +419,7 @@ def test_layers_whose_replicas_meet_outside_of_a_loop(mirrored):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-6)
 
 
-def test_accumulation_of_gradients_by_keras():
+def test_gradient_accumulation_by_keras_is_an_error():
     run = Run(24)
     run.model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")
     train = Pipeline(examples(), 24)

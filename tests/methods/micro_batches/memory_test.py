@@ -1,6 +1,6 @@
-"""Batches that need four times the memory there is, against the same run with enough of it.
+"""Trains with a quarter of the memory that the batch needs; compares with enough memory.
 
-Run as a script it is one case: `python memory_test.py CASE` prints its curves.
+As a script, `python memory_test.py CASE` runs one case and prints its curves.
 """
 
 import functools
@@ -17,17 +17,17 @@ BUDGET = 52  # MB, for the data, the weights and the step
 LARGE, SMALL, EXAMPLES = 768, 64, 1536
 ROOT = Path(__file__).parents[3]
 
-# Batch size of each epoch, and steps_per_execution. TensorFlow waits 10 s in each attempt that
-# fails, so there are few. The first step is large: memory that was taken in small regions has no
-# place for a large tensor.
+# Batch size of each epoch, and steps_per_execution. There are few runs, since TensorFlow waits 10 s
+# in each failed attempt. The first step is large, since memory that was allocated in small regions
+# has no room for a large tensor.
 RUNS = {
     "first step": ((LARGE, LARGE), 1),
-    "grown batch, several steps a call": ((SMALL, LARGE), 3),
+    "grown batch, several steps per call": ((SMALL, LARGE), 3),
 }
 CASES = {  # replicas, and the runs of one process
     "enough": (1, list(RUNS)),
     "first step": (1, ["first step"]),
-    "grown batch": (1, ["grown batch, several steps a call"]),
+    "grown batch": (1, ["grown batch, several steps per call"]),
     "two replicas": (2, ["first step"]),
 }
 
@@ -95,7 +95,7 @@ def start(case: str, megabytes: int):
     limit = {
         "TF_CPU_ALLOCATOR_USE_BFC": "1",
         "TF_CPU_BFC_MEM_LIMIT_IN_MB": str(megabytes),
-        "TF_ENABLE_ONEDNN_OPTS": "0",  # its convolutions crash where memory ends
+        "TF_ENABLE_ONEDNN_OPTS": "0",  # its convolutions crash when memory runs out
         "PYTHONPATH": str(ROOT),
     }
     return subprocess.Popen(
@@ -116,7 +116,7 @@ def result(process):
 
 @pytest.fixture(scope="module")
 def started():
-    """A function: the process of a case, which goes on beside others."""
+    """A function that returns the process of a case, which runs in parallel with the others."""
     processes = {}
 
     def of(case):
@@ -133,18 +133,18 @@ def started():
 
 @pytest.fixture(scope="module")
 def undivided(started):
-    """A function: the same on one device that has enough memory."""
+    """A function that returns the result on one device with enough memory."""
     return functools.cache(lambda: result(started("enough")))
 
 
-@pytest.mark.release  # in the gate callback_test.py, whose allocator says when there is no room
+@pytest.mark.release  # the gate has callback_test.py, which simulates the lack of memory
 @pytest.mark.parametrize("case", ["first step", "grown batch", "two replicas"])
 def test_the_same_curve_in_a_quarter_of_the_memory(case, started, undivided):
     process, replicas = started(case), CASES[case][0]
     (expected, nothing), (ours, lines) = undivided(), result(process)
     # Two logical CPUs share one allocator.
     assert expected["peak"] > 4 * BUDGET >= 4 * ours.pop("peak")
-    # Replicas share the memory and peak at other moments each time: a later step may halve again.
+    # Replicas share the memory and peak at varying moments, so a later step may halve again.
     assert nothing == [] and len(lines) >= len(ours)
     assert all(line.startswith(f"out of memory: batch size {LARGE} on") for line in lines)
     for name in ours:
@@ -152,7 +152,7 @@ def test_the_same_curve_in_a_quarter_of_the_memory(case, started, undivided):
         assert ours[name]["micro_batch_size"] < LARGE // replicas / 2
         assert ours[name]["updates"] == expected[name]["updates"]
         np.testing.assert_allclose(ours[name]["losses"], expected[name]["losses"], rtol=1e-5)
-        # Biases near zero: undivided runs with one thread and with two differ by 5e-5 as well.
+        # Biases are near zero; undivided runs with one and with two threads also differ by 5e-5.
         a, b = ours[name]["weights"], expected[name]["weights"]
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)
 

@@ -1,6 +1,6 @@
-"""Training computed piece by piece with `tf.GradientTape`, for comparison with `fit`.
+"""Computes training piece by piece with `tf.GradientTape`, for comparison with `fit`.
 
-Models without batch normalization and dropout: each piece's gradient is that of its own mean loss.
+For models without batch norm and dropout: each piece's gradient is that of its own mean loss.
 """
 
 import keras
@@ -9,13 +9,13 @@ import tensorflow as tf
 
 
 def divided(size, piece):
-    """Bounds of the pieces of a batch."""
+    """Returns the bounds of the pieces of a batch."""
     starts = [*range(0, size, piece), size]
     return list(zip(starts[:-1], starts[1:], strict=True))
 
 
 def gradients(model, batch, bounds):
-    """The flat float64 gradient of each piece's mean loss with regularizers, shape (k, weights)."""
+    """Returns each piece's gradient of its mean loss with regularizers, float64 (k, weights)."""
     rows = []
     for start, stop in bounds:
         x, y = (part[start:stop] for part in batch)
@@ -39,7 +39,7 @@ def update(model, change):
 
 
 def estimates(pieces, sizes):
-    """tr(Σ) and |G|² by the textbook: the weighted scatter of the pieces around their mean."""
+    """Returns tr(Σ) and |G|² from the weighted scatter of the pieces around their mean."""
     sizes = np.asarray(sizes, float)
     mean = sizes @ pieces / sizes.sum()
     trace = (sizes * ((pieces - mean) ** 2).sum(-1)).sum() / (len(sizes) - 1)
@@ -47,7 +47,7 @@ def estimates(pieces, sizes):
 
 
 def means(rows, decay):
-    """Weighted means of the rows' two columns, their ratio and its standard error."""
+    """Returns the weighted means of the rows' columns, their ratio and its standard error."""
     rows = np.array(rows)
     weights = np.array([decay ** (len(rows) - 1 - i) for i in range(len(rows))])
     weights /= weights.sum()

@@ -1,4 +1,4 @@
-"""A batch in pieces against the same batch undivided, by Keras' own train step."""
+"""Compares a batch in micro-batches with the undivided batch in Keras' own train step."""
 
 import keras
 import numpy as np
@@ -53,7 +53,7 @@ class AddsLoss(keras.layers.Layer):
 
 
 class Subclassed(keras.Model):
-    """A model that is not built before it sees data; None gradients for one of its weights."""
+    """A model that is built when it sees data, with a gradient of None for one weight."""
 
     def build(self, shape):
         self.unused = self.add_weight((2,))
@@ -78,7 +78,7 @@ def batches(data, batch_size=BATCH):
 
 
 def trained(make, data, micro_batch_size="of Keras", epochs=2, seed=3):
-    """Weights, slots, statistics and metrics after training, from the same start."""
+    """Returns weights, slots, statistics and metrics after training from fixed initial weights."""
     keras.utils.set_random_seed(seed)
     model = make()
     if micro_batch_size != "of Keras":
@@ -192,7 +192,7 @@ def test_a_class_that_the_loss_ignores():
     assert_equal(trained(make, (x, y), 4), trained(make, (x, y)))
 
 
-def test_sparse_gradients_reach_the_optimizer_as_they_are_when_undivided():
+def test_sparse_gradients_equal_those_of_keras():
     def make():
         layers = [keras.Input((5,), dtype="int32"), keras.layers.Embedding(7, 4)]
         model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(3)])
@@ -238,7 +238,7 @@ def test_a_subclassed_model_that_is_not_built():
     ],
 )
 def test_half_precision(policy):
-    """Keras scales the loss of float16; gradients of bfloat16 weights add up in float32."""
+    """Keras scales the loss for float16; gradients of bfloat16 weights are summed in float32."""
 
     def make():
         layers = [keras.Input((6,)), keras.layers.Dense(8, dtype=policy, activation="tanh")]
@@ -252,8 +252,8 @@ def test_half_precision(policy):
     assert type(make().optimizer) is scaled[policy != "mixed_float16"]
 
 
-def test_batch_normalization_has_the_statistics_of_each_piece():
-    """By formula: outputs normalized in each piece; moving statistics take a step a piece."""
+def test_batch_normalization_uses_the_statistics_of_each_micro_batch():
+    """Outputs are normalized in each micro-batch, which also updates the moving statistics."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((6,)), keras.layers.BatchNormalization(momentum=0.5)])
     model.compile(keras.optimizers.SGD(0.1), "mse")
@@ -271,7 +271,7 @@ def test_batch_normalization_has_the_statistics_of_each_piece():
     np.testing.assert_allclose(model.layers[0].gamma.numpy(), 1 - 0.1 * gradient, rtol=1e-5)
 
 
-def test_dropout_draws_anew_for_each_piece_and_goes_on():
+def test_dropout_draws_for_each_micro_batch_and_continues():
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.5, seed=1)])
     model.compile(keras.optimizers.SGD(0.1), "mse")
     step = micro_batch_train_step(model, 4)
@@ -282,7 +282,7 @@ def test_dropout_draws_anew_for_each_piece_and_goes_on():
     assert model.layers[0].seed_generator.state.numpy().tolist() == [1, 9]
 
 
-def test_a_random_generator_outside_of_the_model_goes_on():
+def test_a_random_generator_outside_the_model_continues():
     class Unseeded(keras.layers.Layer):
         def call(self, x):
             return keras.random.normal(keras.ops.shape(x))
@@ -297,7 +297,7 @@ def test_a_random_generator_outside_of_the_model_goes_on():
     assert len(set(losses)) == 3
 
 
-def test_errors_of_the_user():
+def test_user_errors():
     x, y, weights = examples(BATCH)
 
     class OwnTrainStep(keras.Sequential):
@@ -346,8 +346,8 @@ def test_errors_of_the_user():
         step.get_concrete_function()
 
 
-def test_strings_whose_number_the_graph_does_not_know():
-    """A last piece of one example is not taken for one value for all."""
+def test_strings_whose_number_is_unknown_in_the_graph():
+    """A last micro-batch of one example is not mistaken for one value for all examples."""
     texts = np.array(["a b", "b", "c", "a b c", "a", "b c", "b a", "c a", "c"])
     vectorize = keras.layers.TextVectorization(vocabulary=["a", "b", "c"], output_sequence_length=4)
 
@@ -368,7 +368,7 @@ def test_strings_whose_number_the_graph_does_not_know():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [None, 2])
-def test_a_loss_without_reduction_is_shown_as_on_one_device(mirrored, size):
+def test_a_loss_without_reduction_is_logged_as_on_one_device(mirrored, size):
     x, y = np.random.default_rng(0).normal(size=(2, 16, 3)).astype("float32")
 
     def history(strategy, size=None):
@@ -392,8 +392,8 @@ def test_a_loss_without_reduction_is_shown_as_on_one_device(mirrored, size):
     [lambda: keras.optimizers.Adam(0.1), lambda: keras.optimizers.SGD(0.1, clipnorm=0.01)],
     ids=["Adam", "clipnorm"],
 )
-def test_rows_of_an_embedding_that_occur_several_times_are_summed(optimizer):
-    """As in the product with one-hot vectors, which Keras' sparse gradients do not equal."""
+def test_repeated_rows_of_an_embedding_are_summed(optimizer):
+    """The same as a product with one-hot vectors, unlike Keras' own sparse gradients."""
     numbers, y = np.array([[1, 1], [1, 2], [0, 1], [2, 2]]), np.ones((4, 1), "float32")
     weights = []
     for layers, x in (

@@ -14,7 +14,7 @@ def test_averages_equal_weighted_means():
     averages = GradientNoiseAverages()
     for row in rows:
         averages.add(*row, decay)
-        averages.add(math.nan, row[1], decay)  # such an update is not there
+        averages.add(math.nan, row[1], decay)  # this update is ignored
         averages.add(row[0], math.inf, decay)
     weights = decay ** np.arange(11, -1, -1)
     weights /= weights.sum()
@@ -30,7 +30,7 @@ def test_averages_equal_weighted_means():
 
 
 @pytest.mark.slow
-def test_the_error_is_that_of_repeated_runs():
+def test_the_error_equals_the_spread_of_repeated_runs():
     examples = draws(400 * 50, 256, seed=5).reshape(400, 50, 8, 32, 4)
     norms = (examples.mean(3) ** 2).sum(-1)
     whole = (examples.mean((2, 3)) ** 2).sum(-1)
@@ -63,7 +63,7 @@ def test_a_gradient_lost_in_noise_gives_a_lower_bound():
     assert averages.noise_scale == pytest.approx(10 / error, rel=1e-12)
 
 
-def test_columns_are_averaged_each_for_itself():
+def test_columns_are_averaged_separately():
     averages, second = GradientNoiseAverages(np.zeros((8, 2))), GradientNoiseAverages()
     for v, g in [((1, 5), (3, 2)), ((2, 6), (4, 3))]:
         averages.add(np.array(v), np.array(g), 0.9)
@@ -73,7 +73,7 @@ def test_columns_are_averaged_each_for_itself():
     assert GradientNoiseAverages(averages.state).noise_scale == averages.noise_scale
 
 
-def test_bounds_hold_for_means_that_are_known_and_for_a_gradient_that_may_be_zero():
+def test_bounds_for_known_means_and_for_a_gradient_that_may_be_zero():
     generator = np.random.default_rng(0)
     for mean_squared_norm, unknown in ((0.5, False), (0.0, True)):
         averages, v, g = GradientNoiseAverages(), [], []

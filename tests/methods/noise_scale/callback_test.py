@@ -69,7 +69,7 @@ class Momentum:
 
 
 def expected_rows(model, train, bounds, rule, *, epochs=2, part=slice(None), factor=None):
-    """tr(Σ) and |G|² of each update, by tapes, numpy and an optimizer of our own."""
+    """Returns tr(Σ) and |G|² of each update, by tapes, NumPy and the optimizer `rule`."""
     rows = []
     for epoch in range(epochs):
         for batch in train.dataset(epoch):
@@ -87,7 +87,7 @@ def assert_logs(history, rows, decay, rtol=2e-4):
         assert history[key][-1] == pytest.approx(expected[key], rel=rtol), key
 
 
-# Pieces of one update: micro-batches of 16, 16 and 8; halves of two replicas; 16 and 4 of each.
+# Pieces of an update: micro-batches of 16, 16 and 8; two replicas; each of these in 16 and 4.
 MICRO = [(0, 16), (16, 32), (32, 40)]
 HALVES = [(0, 20), (20, 40)]
 BOTH = [(0, 16), (16, 20), (20, 36), (36, 40)]
@@ -118,7 +118,7 @@ def test_micro_batches(few, micro_first, rows_of_micro_batches):
 )
 @pytest.mark.slow
 def test_replicas_with_clipping(few, mirrored, bounds, micro_batch_size, steps_per_execution):
-    """The statistics are of the gradients before they are clipped."""
+    """The statistics are those of the gradients before clipping."""
 
     def optimizer():
         return keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.3)
@@ -169,7 +169,7 @@ class Adam:
         pieces.update(model, -0.01 * m / (np.sqrt(v) + 1e-7))
 
     def factor(self):
-        """1 / √v̂ of the updates before, this one's share of v̂ taken at the variable's mean."""
+        """1 / √v̂ of the earlier updates, with the variable's mean for this update's share."""
         v, t = self.v / (1 - 0.999 ** max(self.t, 1)), max(self.t, 1)
         share = 0.001 / (1 - 0.999 ** (t + 1))
         parts = np.split(v, np.cumsum([64 * 8, 8, 80]))
@@ -190,12 +190,12 @@ def test_preconditioned_by_adam(few):
 
 
 def test_a_probe(few, capsys):
-    """Where training has no pieces: at the weights after the epoch, of the coming epoch's data."""
+    """Training without pieces: probes the next epoch's data at the weights after the epoch."""
     train = Pipeline(few, 40, seed=1)
     measured, history = fit(a_model(), train, epochs=1, verbose=2, probe_examples=256)
     assert measured.source == "probe"
     assert [len(history[key]) for key in KEYS] == [1] * 4
-    line = "gradient noise scale: from 256 examples probed per epoch (no pieces)"
+    line = "gradient noise scale: from 256 examples probed per epoch (no micro-batches or replicas)"
     assert line in capsys.readouterr().out.splitlines()
     model = a_model()
     rule = Momentum()
@@ -228,7 +228,7 @@ def assert_same_weights(model, other):
     ],
 )
 def test_training_is_the_same_bit_for_bit(few, micro_batch_size, steps_per_execution):
-    """With batch normalization and dropout, beside a probe too."""
+    """With batch norm and dropout, also with a probe."""
     runs = []
     for measure in (True, False):
         train = Pipeline(few, 40, seed=1)
@@ -245,7 +245,7 @@ def test_training_is_the_same_bit_for_bit(few, micro_batch_size, steps_per_execu
 
 
 def test_the_batch_size_changes(few):
-    """Each update counts by its examples; undivided batches add nothing."""
+    """Updates are weighted by their examples; undivided batches add nothing."""
     train = Pipeline(few, 40, seed=1)
     scheduler = BatchSizeScheduler(train, lambda epoch, size: (40, 80, 16)[epoch])
     measured = GradientNoiseScale(train)
@@ -266,7 +266,7 @@ def test_the_batch_size_changes(few):
 
 
 def test_updates_that_are_not_finite_add_nothing(few):
-    """Such an example in the second update: loss scaling leaves it out, and so do the means."""
+    """Loss scaling skips the second update, which is not finite, and so do the means."""
     x, y = few[0].astype("float32"), few[1]
     x[45] = np.inf
 
@@ -303,7 +303,7 @@ class KillAt(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("micro_batch_size", [16, pytest.param(None, marks=pytest.mark.release)])
 @pytest.mark.slow
-def test_a_killed_run_goes_on(few, tmp_path, micro_batch_size):
+def test_a_killed_run_resumes(few, tmp_path, micro_batch_size):
     def run(folder, kill=None):
         keras.backend.clear_session(free_memory=False)
         train = Pipeline(few, 40, seed=1)
@@ -329,7 +329,7 @@ def test_a_killed_run_goes_on(few, tmp_path, micro_batch_size):
     assert resumed.layers == measured.layers
 
 
-def test_a_fit_from_a_later_epoch_goes_on_with_the_means(few, rows_of_micro_batches):
+def test_a_fit_from_a_later_epoch_continues_the_means(few, rows_of_micro_batches):
     train = Pipeline(few, 40, seed=1)
     model, measured = a_model(), GradientNoiseScale(train)
     callbacks = [measured, MicroBatches(train, 16)]
@@ -346,7 +346,7 @@ def test_compiled_by_xla(few, rows_of_micro_batches):
     assert_logs(history, rows_of_micro_batches, math.exp(-1 / 8))
 
 
-def test_errors_of_the_user(few):
+def test_user_errors(few):
     train = Pipeline(few, 40)
     with pytest.raises(UserError, match="probe_examples: expected .* at most 320, received 400"):
         GradientNoiseScale(train, probe_examples=400)
@@ -364,7 +364,7 @@ def test_errors_of_the_user(few):
 
 @pytest.mark.release
 def test_several_workers(tmp_path):
-    """Two workers measure, decide and end as two replicas of one process do."""
+    """Two workers measure, decide and end like two replicas in one process."""
     script = Path(__file__).with_name("gradient_noise_scale_script.py")
     expected = run_workers(script, tmp_path, "mirrored", "2")[0]
     for result in run_workers(script, tmp_path, "multi_worker", "1", num_workers=2):

@@ -16,7 +16,7 @@ from tests.methods.noise_scale.gaussian_gradients import SQUARED, TRACE, draws
 def within_3_standard_errors(values, expected):
     error = values.std(ddof=1) / math.sqrt(len(values))
     assert abs(values.mean() - expected) < 3 * error
-    assert error < 0.1 * expected  # the test can tell
+    assert error < 0.1 * expected  # otherwise the test has no power
 
 
 @pytest.mark.parametrize("sizes", [(16,) * 8, (40, 30, 30, 28), (64, 64), (100, 20, 7, 1)])
@@ -41,7 +41,7 @@ def test_pieces_of_one_example_give_the_sample_variance():
 
 def test_equal_pieces_are_a_small_and_a_big_batch():
     norms, whole = np.array([3.0, 5.0, 4.0]), 2.0
-    # The paper's, appendix A.1, of batches of 7 and 21.
+    # The paper's estimates, appendix A.1, from batches of 7 and 21.
     variance = (norms.mean() - whole) / (1 / 7 - 1 / 21)
     squared_norm = (21 * whole - 7 * norms.mean()) / (21 - 7)
     expected = pytest.approx((variance, squared_norm), rel=1e-12)
@@ -68,16 +68,16 @@ def test_gains_of_adaptdl(scale, expected):
     ],
 )
 def test_gains_of_fairscale(inputs, gain):
-    """The sum of two outputs of a dense layer with bias, a micro-batch of one example each."""
+    """The sum of two outputs of a dense layer with bias, in micro-batches of one example."""
     gradients = np.array([[*x, *x, 1, 1] for x in inputs], float)
     whole = (gradients.mean(0) ** 2).sum()
     variance, squared_norm = piece_estimates([1, 1], (gradients**2).sum(-1), whole)
-    # Its own comparison allows 1e-5: in the second case the least variance counts otherwise.
+    # fairscale itself compares to 1e-5; it uses the least variance differently in the second case.
     assert adascale_gain(variance, squared_norm, 2) == pytest.approx(gain, rel=1e-7)
 
 
 @pytest.mark.parametrize("scale", [4, 4 / 3, 2])
-def test_orthogonal_gradients_gain_the_whole_scale(scale):
+def test_the_gain_of_orthogonal_gradients_is_the_scale(scale):
     """fairscale: four one-hot examples; the base batch has 4 / scale of them."""
     variance, squared_norm = piece_estimates([1] * 4, [2.0] * 4, 2 / 4)
     assert adascale_gain(variance / (4 / scale), squared_norm, scale) == pytest.approx(scale)

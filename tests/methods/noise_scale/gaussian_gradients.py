@@ -1,8 +1,8 @@
-"""Gradients of examples whose covariance is known."""
+"""Gradients of examples with known covariance."""
 
 import numpy as np
 
-# Gradients of examples: Gaussians of mean MEAN and covariance ROOT ROOTᵀ.
+# Gradients of examples are Gaussian with mean MEAN and covariance ROOT ROOTᵀ.
 MEAN = np.array([0.5, -0.3, 0.4, 0.1])
 ROOT = np.array([[2.0, 0, 0, 0], [0.5, 1.5, 0, 0], [0, -1.0, 0.5, 0], [0.3, 0, 0, 0.2]])
 TRACE, SQUARED = float(np.sum(ROOT**2)), float(MEAN @ MEAN)

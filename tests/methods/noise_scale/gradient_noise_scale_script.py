@@ -1,4 +1,4 @@
-"""Trains under one strategy with AdaScale and writes down what it measured.
+"""Trains under one strategy with AdaScale and saves what it measured.
 
 python gradient_noise_scale_script.py STRATEGY NUM_LOGICAL_DEVICES RESULT
 """

@@ -14,7 +14,7 @@ WEIGHTS = np.array([1.0, 0.5, 2.0, 1.0, 0.2, 3.0], "float32")
 
 
 def an_embedding(dropout=0.0, **compile_arguments):
-    """The sum of its words' numbers; word i's is (i + 1) / 10."""
+    """A model that sums the numbers of its words; the number of word i is (i + 1) / 10."""
     layers = [keras.Input((2,), dtype="int32"), keras.layers.Embedding(4, 1, name="words")]
     layers += [keras.layers.Dropout(dropout, seed=1)] if dropout else []
     layers += [keras.layers.Lambda(lambda x: keras.ops.sum(x, 1))]
@@ -25,7 +25,7 @@ def an_embedding(dropout=0.0, **compile_arguments):
 
 
 def example_gradients(weighted):
-    """By hand: 2 w (sum of its words − y) times how often it has each word, shape (6, 4)."""
+    """Returns 2 w (sum of the words' numbers − y) times each word's count, shape (6, 4)."""
     counts = np.stack([np.bincount(words, minlength=4) for words in WORDS])
     errors = counts @ np.arange(1, 5) / 10 - TARGETS
     return 2 * ((WEIGHTS if weighted else 1) * errors)[:, None] * counts
@@ -41,8 +41,8 @@ def scatter(gradients, sizes):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("size", "sizes"), [(1, [1] * 6), (2, [2] * 3), (4, [4, 2])])
-def test_words_that_stand_several_times_in_a_piece(weighted, size, sizes):
-    """A sparse gradient has a row for each occurrence; norms are of the sums."""
+def test_words_that_occur_several_times_in_a_piece(weighted, size, sizes):
+    """A sparse gradient has a row per occurrence; norms are of the sums of these rows."""
     model = an_embedding()
     statistics = GradientStatistics(model)
     statistics.attach()
@@ -86,7 +86,7 @@ def test_a_probes_pieces():
     np.testing.assert_allclose(whole, [(gradients.mean(0) ** 2).sum()], rtol=1e-5)
 
 
-def test_dropout_draws_anew_for_each_piece():
+def test_dropout_draws_a_new_mask_for_each_piece():
     model = an_embedding(dropout=0.5)
     statistics = GradientStatistics(model)
     model.optimizer.build(model.trainable_variables)
@@ -95,7 +95,7 @@ def test_dropout_draws_anew_for_each_piece():
     assert len(set(norms[0].tolist())) > 4
 
 
-def test_an_update_from_elsewhere():
+def test_an_update_outside_the_train_step_is_an_error():
     model = an_embedding()
     statistics = GradientStatistics(model)
     statistics.attach()

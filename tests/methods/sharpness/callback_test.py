@@ -1,4 +1,4 @@
-"""Sharpness through `fit` on digits: what it logs and when, and that it changes nothing."""
+"""Sharpness in `fit` on digits: what it logs, when, and that it changes nothing."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def fit(model, train, callbacks, epochs=3):
 
 
 def test_the_rise_of_a_softmax_regression(train, digits, compiled):
-    """Its loss is convex: with 10 iterations about the highest of the corners found otherwise."""
+    """The loss is convex; 10 iterations come close to the highest corner of a longer search."""
     model = compiled()
     history = fit(model, train, [Sharpness(train, subspace_dimensions=(None, 2))])
     names = ["sharpness", "sharpness_5e-4", "sharpness_subspace_2", "sharpness_subspace_2_5e-4"]
@@ -56,8 +56,8 @@ def test_the_rise_of_a_softmax_regression(train, digits, compiled):
 
 
 @pytest.mark.slow
-def test_training_goes_on_as_without_it(train, compiled):
-    """Bit for bit, with batch norm's statistics, dropout's seeds and the optimizer's velocities."""
+def test_training_is_the_same_as_without_it(train, compiled):
+    """Bit for bit, including batch norm's statistics, dropout's seeds and optimizer's slots."""
     models = [compiled(hidden=8, dropout=0.3) for _ in range(2)]
     fit(models[0], train, [BatchSizeScheduler(train, lambda epoch, size: 50)])
     measure = Sharpness(train, every_epochs=1, **QUICK)
@@ -94,7 +94,7 @@ def test_training_that_is_stopped_early_is_measured_too(train, compiled):
     assert len(history["loss"]) == 2 and len(history["sharpness"]) == 1
 
 
-def test_under_several_replicas_it_is_that_of_one_device(train, compiled, mirrored):
+def test_several_replicas_equal_one_device(train, compiled, mirrored):
     with mirrored.scope():
         model = compiled(hidden=8)
     history = fit(model, train, [Sharpness(train, **QUICK)], epochs=1)
@@ -137,7 +137,7 @@ def test_arguments_out_of_range(train, arguments, message):
         Sharpness(train, **arguments)
 
 
-def test_models_that_it_refuses_before_the_first_step(train, compiled):
+def test_unsuitable_models_are_an_error_before_the_first_step(train, compiled):
     model = compiled()
     with pytest.raises(UserError, match="^subspace_dimensions: expected at most the model's 650 "):
         fit(model, train, [Sharpness(train, subspace_dimensions=(651,))])

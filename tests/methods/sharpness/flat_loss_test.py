@@ -1,4 +1,4 @@
-"""The loss of the weights against Keras' own evaluation and gradients."""
+"""FlatLoss against Keras' own evaluation and gradients."""
 
 import keras
 import numpy as np
@@ -21,8 +21,8 @@ def vector(model):
     return np.concatenate([np.ravel(v.numpy()) for v in model.trainable_variables])
 
 
-def test_value_is_what_evaluate_gives(train, digits, compiled):
-    """With batch norm, dropout and regularisation; the data neither shuffled nor augmented."""
+def test_the_value_equals_that_of_evaluate(train, digits, compiled):
+    """With batch norm, dropout and regularization; data is neither shuffled nor augmented."""
     model = compiled(hidden=8, dropout=0.5)
     model.fit(train, epochs=2, verbose=0)
     for layer in model.layers:
@@ -36,7 +36,7 @@ def test_value_is_what_evaluate_gives(train, digits, compiled):
     assert f.value_and_gradient(f.weights)[0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_gradient_is_that_of_one_batch(train, digits, compiled):
+def test_the_gradient_equals_that_of_one_batch(train, digits, compiled):
     model = compiled(hidden=8)
     x, y = (tf.constant(part[:70]) for part in digits)
     with tf.GradientTape() as tape:
@@ -50,7 +50,7 @@ def test_gradient_is_that_of_one_batch(train, digits, compiled):
     np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_other_weights_are_taken_and_the_models_stay(train, compiled):
+def test_other_weights_are_used_and_the_model_is_unchanged(train, compiled):
     model, other = compiled(hidden=8), compiled(hidden=8, seed=1)
     before = [v.numpy() for v in model.variables]
     f, g = (FlatLoss(each, train) for each in (model, other))
@@ -72,7 +72,7 @@ def test_it_stays_the_same_function_while_the_model_trains(train, compiled):
     np.testing.assert_array_equal(before[1], after[1])
 
 
-def test_a_stream_and_weights_of_examples(digits):
+def test_a_stream_with_sample_weights(digits):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
@@ -88,7 +88,7 @@ def test_a_stream_and_weights_of_examples(digits):
     assert f.value_and_gradient(f.weights)[0] == pytest.approx(expected, rel=1e-5)
 
 
-def test_under_several_replicas_it_is_that_of_one_device(train, compiled, mirrored):
+def test_several_replicas_equal_one_device(train, compiled, mirrored):
     with mirrored.scope():
         model = compiled(hidden=8)
     alone = compiled(hidden=8)
@@ -98,7 +98,7 @@ def test_under_several_replicas_it_is_that_of_one_device(train, compiled, mirror
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-4, atol=1e-7)
 
 
-def test_refusals(train, compiled):
+def test_messages(train, compiled):
     model = compiled()
     with pytest.raises(UserError, match="^examples: expected 1 to 100, received 101"):
         FlatLoss(model, train, examples=101)

@@ -1,4 +1,4 @@
-"""Sharpness of quadratics, whose largest value in a box has a closed form or stands in a corner."""
+"""Sharpness of quadratics, whose maximum in a box has a closed form or is in a corner."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from lbkeras.methods.sharpness.maximum import sharpness
 
 
 def quadratic(at, hessian, gradient, value=1.0):
-    """f(y) = value + gradient'(y - at) + (y - at)' hessian (y - at) / 2, with its gradient."""
+    """f(y) = value + gradient'(y - at) + (y - at)' hessian (y - at) / 2, and its gradient."""
 
     def value_and_gradient(y):
         step = y - at
@@ -55,7 +55,7 @@ def test_subspace_of_a_known_spectrum(seed):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_any_convex_quadratic_has_its_maximum_in_a_corner(seed):
+def test_the_maximum_of_a_convex_quadratic_is_in_a_corner(seed):
     generator = np.random.default_rng(seed)
     root = generator.standard_normal((30, 30))
     x, gradient = generator.standard_normal((2, 30))
@@ -88,7 +88,7 @@ def test_a_small_gradient_does_not_end_the_search(scale):
     assert sharpness(f, x, 1e-3, iterations=2) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_constant_loss_and_one_without_end():
+def test_a_constant_loss_and_losses_that_are_not_finite():
     x = np.zeros(3)
     assert sharpness(lambda y: (2.0, np.zeros(3)), x) == 0
     assert sharpness(lambda y: (0.0 if not y.any() else math.inf, np.ones(3)), x) == math.inf

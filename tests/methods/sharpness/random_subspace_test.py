@@ -10,7 +10,7 @@ def matrix(subspace):
     return np.stack([subspace.expand(row) for row in np.eye(subspace.dimensions)], axis=1)
 
 
-def test_products_are_those_of_the_matrix():
+def test_products_equal_those_of_the_matrix():
     subspace = RandomSubspace(50, 4, seed=3)
     a = matrix(subspace)
     generator = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def test_entries_are_standard_normal_and_a_function_of_the_seed():
     assert not np.any(a == matrix(RandomSubspace(5000, 10, seed=2)))
 
 
-def test_a_matrix_that_is_made_anew_is_the_one_that_is_kept(monkeypatch):
+def test_a_regenerated_matrix_equals_the_stored_one(monkeypatch):
     monkeypatch.setattr(random_subspace, "_ROWS", 7)
     kept = RandomSubspace(40, 3)
     monkeypatch.setattr(random_subspace, "_MOST_STORED", 0)
