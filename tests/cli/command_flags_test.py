@@ -81,12 +81,12 @@ def test_whole_number_flags(command, flag, expected, fails, smith):
 
 def test_config_file_that_is_not_there(fails):
     assert fails("plan", "--config=no/such.py:digits") == (
-        "--config: expected a Python file, received 'no/such.py', which is not there"
+        "--config: expected a Python file, received 'no/such.py', which does not exist"
     )
 
 
 def test_config_that_is_no_python_file(fails, tmp_path):
-    assert "which is no .py file" in fails("plan", f"--config={tmp_path}")
+    assert "which is not a .py file" in fails("plan", f"--config={tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_wrong_type(override, expected, fails, smith):
 def test_a_section_takes_no_value(fails, smith):
     message = fails("plan", f"--config={smith}:digits", "--config.optimizer=SGD")
     assert message == (
-        "config.optimizer: expected --config.optimizer.KEY=VALUE with a KEY of name, nesterov, "
+        "config.optimizer: expected --config.optimizer.KEY=VALUE with a KEY out of name, nesterov, "
         "received --config.optimizer=SGD"
     )
 

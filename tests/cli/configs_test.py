@@ -47,11 +47,11 @@ def test_a_config_that_is_not_there_lists_the_names(tmp_path, monkeypatch, fails
     monkeypatch.chdir(tmp_path)
     assert fails("plan", "--config=smth2018:digits") == (
         f"--config: expected a Python file or one of {', '.join(NAMES)}, received 'smth2018', "
-        "which is not there (did you mean 'smith2018'?)"
+        "which does not exist (did you mean 'smith2018'?)"
     )
     assert fails("plan", "--config=configs/papers/smith2018.py") == (
         "--config: expected a Python file, received 'configs/papers/smith2018.py', "
-        "which is not there (did you mean 'smith2018'?)"
+        "which does not exist (did you mean 'smith2018'?)"
     )
 
 

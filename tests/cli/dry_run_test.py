@@ -79,8 +79,8 @@ def test_an_arm_that_fails_is_a_line_and_the_others_are_tried(
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--fake_data", "--workdir=x"], "--fake_data: expected beside --dry_run, received"),
-        (["--format=json", "--workdir=x"], "--format: expected beside --dry_run, received"),
+        (["--fake_data", "--workdir=x"], "--fake_data: expected with --dry_run, received"),
+        (["--format=json", "--workdir=x"], "--format: expected with --dry_run, received"),
         ([], "--workdir: expected a folder, received none"),
         (["--dry_run", "--arm=gron"], "arm: expected one of grown, broken, received 'gron'"),
     ],

@@ -225,7 +225,7 @@ def test_sigterm_to_one_worker_saves_and_stops_both(workers, tmp_path):
     for index, (status, _, error) in enumerate(_finish(processes)):
         assert status == 143
         assert error.count("\n") == 1
-        assert "interrupted by SIGTERM, checkpoint saved; to go on, run the same" in error
+        assert "interrupted by SIGTERM, checkpoint saved; to resume, run the same" in error
         assert f"--worker_index={index}" in error
     assert _record(tmp_path / "run")["status"] == "interrupted"
     first, second = _finish(workers.start(*command, tf_config=True)[0])

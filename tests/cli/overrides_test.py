@@ -72,7 +72,7 @@ def test_it_says_where_a_value_takes_the_place_of_an_arms_own(tmp_path, capsys, 
 
     main(["plan", f"--config={tmp_path / 'three_arms.py'}", "--config.plan.epochs=9"])
     assert capsys.readouterr().err == (
-        "plan.epochs=9 in every arm, in the place of 20 of sets, 30 of whole\n"
+        "plan.epochs=9 in every arm, instead of 20 in sets, 30 in whole\n"
     )
 
 

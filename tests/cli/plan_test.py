@@ -166,11 +166,11 @@ def test_probe_finds_what_fits_into_the_memory_limit(probe):
 
 def test_flags_that_do_not_go_together(fails, smith, tmp_path):
     config = f"--config={smith}:digits"
-    assert "--auto: expected either it or --probe" in fails("plan", config, "--auto", "--probe")
-    assert (
-        fails("plan", config, "--write=x.py") == "--write: expected beside --auto, received without"
+    assert "--auto: expected --auto or --probe" in fails("plan", config, "--auto", "--probe")
+    assert fails("plan", config, "--write=x.py") == (
+        "--write: expected with --auto, received without it"
     )
-    assert fails("plan", config, "--arm=original").startswith("--arm: expected beside --auto")
+    assert fails("plan", config, "--arm=original").startswith("--arm: expected with --auto")
     there = tmp_path / "there.py"
     there.write_text("")
     message = fails("plan", config, "--auto", f"--write={there}")

@@ -227,7 +227,7 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, 
     second = second(*command)
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
-    assert "claims: one seed decides none of them" in output
+    assert "claims: one seed decides none;" in output
     assert "[1/3] original seed 10: finished before" in output
     assert (tmp_path / "w" / "report.md").exists()
 

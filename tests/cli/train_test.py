@@ -252,7 +252,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     _, error = first.communicate(timeout=120)
     assert first.returncode == status
     assert error.count("\n") == 1
-    assert f"interrupted by {number.name}, checkpoint saved; to go on, run the same" in error
+    assert f"interrupted by {number.name}, checkpoint saved; to resume, run the same" in error
     assert "lbkeras train --config=" in error and str(run) in error
     assert _record(run)["status"] == "interrupted"
 
