@@ -164,7 +164,7 @@ def test_a_killed_worker_ends_the_other_and_both_go_on(victim, workers, undistur
     processes, _ = workers.start(*command)
     first, second = _finish(processes)
     assert (first[0], first[2]) == (0, "") and second == (0, "", "")
-    assert "going on at epoch" in first[1]
+    assert "resuming at epoch" in first[1]
     assert (_record(tmp_path / "run")["status"], _record(tmp_path / "run")["sessions"]) == (
         "finished", 2
     )  # fmt: skip
@@ -193,7 +193,7 @@ def test_a_stopped_worker_ends_the_other_and_both_go_on(victim, workers, undistu
 
     first, second = _finish(workers.start(*command)[0])
     assert (first[0], first[2]) == (0, "") and second == (0, "", "")
-    assert "going on at epoch" in first[1]
+    assert "resuming at epoch" in first[1]
     assert _record(tmp_path / "run")["sessions"] == 2
     _assert_close(tmp_path / "run", undisturbed[0], 1e-6)
 
@@ -230,7 +230,7 @@ def test_sigterm_to_one_worker_saves_and_stops_both(workers, tmp_path):
     assert _record(tmp_path / "run")["status"] == "interrupted"
     first, second = _finish(workers.start(*command, tf_config=True)[0])
     assert (first[0], first[2]) == (0, "") and second == (0, "", "")
-    assert "going on at epoch" in first[1]
+    assert "resuming at epoch" in first[1]
 
 
 def test_what_stops_one_worker_is_said_by_all(workers, tmp_path):

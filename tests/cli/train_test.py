@@ -99,7 +99,7 @@ def test_a_truncated_checkpoint_is_passed_over(run_copy, finished_run, tiny, suc
     output = succeeds("train", *tiny, f"--workdir={run_copy}")
     assert output.count("is damaged and passed over") == 1
     assert f"checkpoint {newest} is damaged" in output
-    assert "going on at epoch 3 of 3" in output
+    assert "resuming at epoch 3 of 3" in output
     _assert_same_weights(run_copy, finished_run)
     timings = ("seconds", "examples_per_second")
     rows, expected = _rows(run_copy), _rows(finished_run)
@@ -259,7 +259,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     second = second(*command)
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
-    assert "going on at epoch" in output
+    assert "resuming at epoch" in output
     assert (_record(run)["status"], _record(run)["sessions"]) == ("finished", 2)
     _assert_same_weights(run, undisturbed)
 

@@ -53,7 +53,7 @@ def settings_with(optimizer=None, **train):
         ),
         (
             dict(ema_momentum=0.9, optimizer=dict(use_ema=True)),
-            "train.ema_momentum: expected none beside optimizer.use_ema, received 0.9",
+            "train.ema_momentum: expected none with optimizer.use_ema, received 0.9",
         ),
     ],
 )  # fmt: skip

@@ -93,7 +93,7 @@ def test_a_run_of_another_backend(trained, tmp_path):
         with pytest.raises(UserError) as raised:
             refuses(copy)
         assert str(raised.value) == (
-            f"workdir {copy.folder}: expected Keras' jax backend, on which its run was begun "
+            f"workdir {copy.folder}: expected Keras' jax backend, on which its run began "
             "(KERAS_BACKEND=jax), received tensorflow; use another --workdir"
         )
     write_record(copy.folder, {key: each for key, each in record.items() if key != "backend"})
