@@ -39,7 +39,7 @@ def check(config: ConfigDict, key: str, value: str | None) -> None:
             _add(config, section, parts[: depth + 1], place)
         section, place = section.get(name), f"{place}.{name}"
     if isinstance(section, ConfigDict):
-        raise UserError(f"{place}: expected --{place}.KEY=VALUE with a KEY out of "
+        raise UserError(f"{place}: expected --{place}.KEY=VALUE where KEY is one of "
                         f"{', '.join(section)}, received --{place}={value}")  # fmt: skip
     if isinstance(section, tuple) and not _is_tuple(value):
         example = section or (1, 2)

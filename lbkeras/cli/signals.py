@@ -44,7 +44,7 @@ def signals_as_exceptions():
 
 @contextlib.contextmanager
 def _lost_ones_sent_again():
-    """Sends a signal whose exception Python lost again a moment later, outside that code."""
+    """Sends a signal again a moment later, outside that code, if Python lost its exception."""
     timers = []
 
     def again(lost):

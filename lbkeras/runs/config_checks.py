@@ -106,7 +106,7 @@ def check_settings(settings: dict) -> None:
 
 
 def losses(settings: dict) -> dict[str, dict]:
-    """Returns each loss' entry by its place in the config; {} for the default loss."""
+    """Returns the entry of each loss by its place in the config; {} for the default loss."""
     section = settings.get(LOSS, {})
     if "name" in section or not section:
         return {LOSS: section} if section else {}
@@ -214,7 +214,7 @@ def check_arguments(section: str, function, arguments: dict) -> None:
         return
     for key in arguments:
         if not parameters:
-            raise UserError(f"{section}: expected no key beside its name, received {key!r}")
+            raise UserError(f"{section}: expected no key besides its name, received {key!r}")
         if key not in parameters:
             raise UserError(unknown_name(section, key, parameters))
     for key, parameter in parameters.items():

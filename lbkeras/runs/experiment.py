@@ -111,7 +111,7 @@ def _changes_kind(section: str, before: dict, values: dict) -> bool:
 
 
 def report_metric(config) -> tuple[str, str | None]:
-    """Returns the metric of a config's report, and "higher" or "lower", whichever is better.
+    """Returns the metric of a config's report, and whether "higher" or "lower" is better.
 
     The metric is `config.metric`, else the one that `metrics.of_report` chooses from the first arm.
     The direction is None if it is not known.
@@ -144,7 +144,7 @@ def report_targets(config) -> list[str]:
 
 
 def directions(config, arm: str | None = None) -> dict[str, str | None]:
-    """Returns in which direction each final value of an arm is better, without its costs.
+    """Returns for each final value of an arm, except costs, whether higher or lower is better.
 
     Args:
         config: a complete `ml_collections.ConfigDict`.
@@ -173,7 +173,7 @@ def check_metric(key: str, name: str, settings: dict) -> None:
 def seeds(config, number: int | None = None) -> list[int]:
     """Returns the consecutive seeds of a replication, from the config's `first_seed`, default 0.
 
-    A config that chooses a setting has another first seed than the one that reports with it.
+    A config that chooses a setting has a different first seed from the config that reports with it.
 
     Args:
         config: an `ml_collections.ConfigDict`.

@@ -44,7 +44,7 @@ def train_all(
     estimate = _TimeLeft(ended.count(None))
     for run, status in zip(runs, ended, strict=True):
         if status:
-            print(f"{run.title}: {status} before", flush=True)
+            print(f"{run.title}: already {status}", flush=True)
             continue
         before_each()
         begin = time.monotonic()

@@ -29,7 +29,7 @@ def check_place(key: str, place: str) -> None:
     """Refuses a key of `train` that is outside that section.
 
     Raises:
-        UserError: the key belongs into `train`; the message says where.
+        UserError: the key belongs in `train`; the message gives its full name there.
     """
     if key in DEFAULTS:
         raise UserError(f"{place}.{key}: expected it as {place}.{TRAIN}.{key}, received it here")

@@ -175,7 +175,7 @@ def _start_strategy(run: RunSpec, plan):
 
 
 def _go_on(run: RunSpec, plan, first_epoch: int) -> None:
-    """Truncates the history to the epoch at which the checkpoint resumes, and prints it."""
+    """Truncates the history to the epoch at which the run resumes, and prints that epoch."""
     history_file = run.folder / "history.jsonl"
     truncate_history(history_file, first_epoch)
     check_history(history_file, first_epoch)

@@ -161,7 +161,7 @@ def test_wrong_type(override, expected, fails, smith):
 def test_a_section_takes_no_value(fails, smith):
     message = fails("plan", f"--config={smith}:digits", "--config.optimizer=SGD")
     assert message == (
-        "config.optimizer: expected --config.optimizer.KEY=VALUE with a KEY out of name, nesterov, "
+        "config.optimizer: expected --config.optimizer.KEY=VALUE where KEY is one of name, nesterov, "
         "received --config.optimizer=SGD"
     )
 

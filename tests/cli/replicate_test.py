@@ -98,8 +98,8 @@ def test_arms_and_seeds_then_the_report(command, tmp_path, succeeds, monkeypatch
     # Again: nothing is trained, the report is the same.
     records = {path: path.stat().st_mtime_ns for path in workdir.glob("*/seed_*/record.json")}
     again = succeeds(*command)
-    assert sum("finished before" in line for line in again.splitlines()) == 4
-    assert sum("diverged before" in line for line in again.splitlines()) == 2
+    assert sum("already finished" in line for line in again.splitlines()) == 4
+    assert sum("already diverged" in line for line in again.splitlines()) == 2
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in records.items())
 
     # `lbkeras report` renders what was deleted.
@@ -228,7 +228,7 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, 
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
     assert "claims: one seed decides none;" in output
-    assert "[1/3] original seed 10: finished before" in output
+    assert "[1/3] original seed 10: already finished" in output
     assert (tmp_path / "w" / "report.md").exists()
 
 

@@ -126,7 +126,7 @@ def test_it_is_shown_as_text_and_in_a_notebook(compared):
 def test_again_it_trains_nothing(compared, capsys):
     arguments = dict(arms=ARMS, seeds=2, targets=TARGETS, workdir=compared.workdir)
     again = lbkeras.compare(make_model, data(), data(60, seed=1), **arguments)
-    assert capsys.readouterr().out.count("finished before") == 4
+    assert capsys.readouterr().out.count("already finished") == 4
     assert again.report == compared.report
 
 

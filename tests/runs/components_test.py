@@ -75,9 +75,7 @@ def test_an_installed_module_wins_and_a_file_of_its_name_is_refused(folder):
     write(folder, colorsys="def make(): return 1\n")
     with pytest.raises(UserError) as error:
         components.imported("model.name", "colorsys:make")
-    assert "expected a module whose name is unique, received 'colorsys:make': " in str(
-        error.value
-    )
+    assert "expected a module whose name is unique, received 'colorsys:make': " in str(error.value)
     assert str(error.value).endswith(f"colorsys.py hides {folder / 'colorsys.py'}; rename the file")
 
 
