@@ -1,4 +1,4 @@
-"""The flags of several workers: what is refused before TensorFlow starts a server."""
+"""The flags for several workers: what is refused before TensorFlow starts a server."""
 
 import json
 import socket
@@ -57,7 +57,7 @@ def no_cluster(monkeypatch):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["train", "replicate"])
-def test_flags_that_do_not_go_together(command, flags, expected, smith, fails, tmp_path):
+def test_flags_that_contradict_each_other(command, flags, expected, smith, fails, tmp_path):
     run = tmp_path / "run"
     assert fails(command, f"--config={smith}", f"--workdir={run}", *flags) == expected
     assert not run.exists()
@@ -177,7 +177,9 @@ def test_settings_are_compared_by_their_full_names():
         ("auto", "a:1,b:2", 2, "", "multi_worker"),
     ],
 )
-def test_what_auto_takes(strategy, workers, num_logical_devices, tf_config, expected, monkeypatch):
+def test_what_auto_chooses(
+    strategy, workers, num_logical_devices, tf_config, expected, monkeypatch
+):
     monkeypatch.setenv("TF_CONFIG", tf_config)
     flags = SimpleNamespace(
         strategy=strategy, workers=workers, num_logical_devices=num_logical_devices
