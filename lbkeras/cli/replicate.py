@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
     linear_interpolation.check_line(flags.config)
     module = config_module(flags["config"].config_filename)
     description = describe_replication(flags, arguments, module, arms, seeds)
-    runs = [(seed, arm) for seed in seeds for arm in arms]  # seed by seed: an early report has all
+    runs = [(seed, arm) for seed in seeds for arm in arms]  # so an early report has all arms
 
     for line in command.notes:
         print(line, flush=True)

@@ -196,8 +196,8 @@ def check_name(key: str, section: str, name) -> None:
 def arguments_taken(section: str, name) -> tuple[str, ...]:
     """Returns the arguments that a component of lbkeras or Keras takes; () if unknown.
 
-    An optimizer's learning rate and momentum and a model's input shape are left out, as the run
-    sets them.
+    An optimizer's learning rate, momentum and mixing matrix and a model's input shape are left out,
+    as the run sets them.
     """
     if not isinstance(name, str) or is_own(name):
         return ()

@@ -203,7 +203,7 @@ def parameters_of(function) -> dict:
 
 
 def check_arguments(section: str, function, arguments: dict) -> None:
-    """Refuses arguments that a function does not take, and the lack of one that it needs."""
+    """Refuses arguments that a function does not take, and missing ones that it needs."""
     parameters = parameters_of(function)
     for key, value in arguments.items():
         default = parameters[key].default if key in parameters else None
