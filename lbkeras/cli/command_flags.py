@@ -1,4 +1,4 @@
-"""The flags of a command: absl flags of its own, the config through ml_collections."""
+"""A command's flags: its own absl flags, and the config through ml_collections."""
 
 import copy
 import dataclasses
@@ -15,16 +15,18 @@ from lbkeras.runs import config_checks, experiment
 
 
 class HelpShown(Exception):
-    """`--help` was answered."""
+    """Raised after `--help` has printed the help."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ListedFlag:
-    """A flag: its text up to the first stop, and what it takes.
+    """A flag as shell completion shows it.
 
     Attributes:
-        kind: `switch` (nothing), `config` (FILE[:VARIANT]), `path` (a file or folder) or `value`.
-        choices: its valid values, if they are listed.
+        text: the first clause of its help.
+        kind: what it takes: `switch` (nothing), `config` (FILE[:VARIANT]), `path` (a file or
+            folder) or `value`.
+        choices: its valid values; empty if they are not listed.
     """
 
     name: str
@@ -46,30 +48,30 @@ class CommandFlags:
         self._arguments = arguments
         self._flags = flags.FlagValues()
         self._required = {}  # flag -> what is expected
-        self._unless = {}  # required flag -> a switch with which it is not
+        self._unless = {}  # required flag -> the switch that makes it optional
         self._choices = {}  # flag -> valid values
         self._expected = {}  # flag -> the type in words
         self._paths = set()  # flags that take a file or folder
-        self._words = None  # what may stand beside the flags
-        self.given = None  # what does
-        self.notes = []  # lines about what the flags replace in a config's arms
+        self._words = None  # the valid words beside the flags; None: no word is allowed
+        self.given = None  # the word given beside the flags
+        self.notes = []  # a line for each value of an arm that a flag replaces
 
     def string(self, name: str, default: str | None, text: str) -> None:
         flags.DEFINE_string(name, default, text, flag_values=self._flags)
 
     def path(self, name: str, text: str) -> None:
-        """A file or folder."""
+        """Defines a flag that takes a file or folder."""
         self.string(name, None, text)
         self._paths.add(name)
 
     def folder(self, name: str, text: str, unless: str | None = None) -> None:
-        """A folder that must be given, unless a switch is on."""
-        self.path(name, f"{text} Required{f', unless --{unless} is given' if unless else ''}.")
+        """Defines a folder's flag, which is required unless the switch `unless` is on."""
+        self.path(name, f"{text} Required{f' unless --{unless} is given' if unless else ''}.")
         self._required[name] = "a folder"
         self._unless[name] = unless
 
     def word(self, valid) -> None:
-        """Lets a word, such as one of the valid ones, stand beside the flags: `given`."""
+        """Allows one word beside the flags, kept in `given`; completion offers the valid ones."""
         self._words = list(valid)
 
     def choice(self, name: str, default: str, values, text: str) -> None:
@@ -78,7 +80,7 @@ class CommandFlags:
         self._choices[name] = values
 
     def boolean(self, name: str, text: str) -> None:
-        """A switch that is off unless it is given."""
+        """Defines a switch that is off by default."""
         flags.DEFINE_boolean(name, False, text, flag_values=self._flags)
         self._expected[name] = "true or false"
 
@@ -94,18 +96,19 @@ class CommandFlags:
             "config",
             None,
             "FILE[:VARIANT], a Python file with get_config(), or the name of a paper's config, "
-            "which `lbkeras configs` lists. Required. --config.KEY=VALUE sets a value of it, "
-            "--config.SECTION.KEY=VALUE one of a section in every arm, also one that the file "
-            "lacks and the component takes, --config.arms.ARM.SECTION.KEY=VALUE in one.",
+            "which `lbkeras configs` lists. Required. --config.KEY=VALUE sets one of its values. "
+            "--config.SECTION.KEY=VALUE sets a section's value in every arm, even if the file "
+            "lacks it but the component takes it. --config.arms.ARM.SECTION.KEY=VALUE sets it in "
+            "one arm.",
             flag_values=self._flags,
-            # Without --flagfile, which it would open here; `parse` refuses it.
+            # --flagfile is left out, as it would be opened here; `parse` refuses it.
             sys_argv=[a for a in self._arguments if not a.lstrip("-").startswith("flagfile")],
         )
         self._flags["config"].parser = self._loaded = _Loaded()
         self._required["config"] = "FILE[:VARIANT]"
 
     def parse(self) -> flags.FlagValues:
-        """The parsed flags.
+        """Returns the parsed flags.
 
         Raises:
             HelpShown: after printing the help for `--help`.
@@ -147,20 +150,20 @@ class CommandFlags:
         return self._flags
 
     def _check_config_is_named(self) -> None:
-        """Says how a config is named to who has only typed its name."""
+        """Refuses a config's name without its flag, and says what to type."""
         named = [each for each in self._arguments[1:] if not each.startswith("-")]
         if self._value("config") is None and named:
             raise UserError(
                 f"--config: expected --config=FILE[:VARIANT], received {named[0]!r} without the "
-                f"flag's name; --config={named[0]}"
+                f"flag's name; use --config={named[0]}"
             )
 
     def words(self) -> list[str]:
-        """What `word` allows."""
+        """Returns the valid words beside the flags."""
         return self._words or []
 
     def listed(self) -> list["ListedFlag"]:
-        """The flags in their order, for the completion of a shell."""
+        """Returns the flags in the order of their definition, for shell completion."""
         return [self._listed(name) for name in self._flags]
 
     def _listed(self, name: str) -> "ListedFlag":
@@ -171,7 +174,7 @@ class CommandFlags:
         return ListedFlag(name, text, kind, tuple(self._choices.get(name, ())))
 
     def _check_boundaries(self, config: ConfigDict, before: ConfigDict) -> None:
-        """Names the command that works where the boundaries of a plan no longer fit its epochs."""
+        """Refuses boundaries that no longer fit the epochs, with a command that works if any."""
         arms = experiment.arm_names(config)
         if self._arguments[0] == "train":
             arms = [arm for arm in arms if arm == (self._value("arm") or arms[0])]
@@ -192,7 +195,7 @@ class CommandFlags:
                 raise UserError(unknown_name("flag", f"--{name}", names))
 
     def _typed(self) -> list[tuple[str, str | None]]:
-        """Each `--NAME=VALUE` or `--NAME VALUE` as typed; the value is None where there is none."""
+        """Returns each `--NAME=VALUE` or `--NAME VALUE` as typed; the value is None if missing."""
         pairs = []
         for index, argument in enumerate(self._arguments[1:], start=1):
             if re.match("--?[A-Za-z_]", argument):
@@ -210,7 +213,7 @@ class CommandFlags:
                 yield name.removeprefix("no").removeprefix("config."), value
 
     def _restated(self, message: str, config) -> str:
-        """absl's message about a value, as what was expected and what was received."""
+        """Rewrites absl's message about a value as "expected ..., received ..."."""
         for name, value in self._typed():
             if message.startswith(f"flag --{name}={value}:"):
                 if name in self._expected:
@@ -229,7 +232,7 @@ class CommandFlags:
 
 
 class _Loaded(flags.ArgumentParser):
-    """Gives ml_collections the config that is loaded already, with its defaults."""
+    """Hands ml_collections the config that is already loaded, with its defaults."""
 
     config: ConfigDict
 
@@ -245,7 +248,7 @@ def _is_override(name: str) -> bool:
 
 
 def command_line(arguments: list[str]) -> str:
-    """The command as it can be typed again."""
+    """Returns the command, quoted so that it can be typed again."""
     return shlex.join(["lbkeras", *arguments])
 
 

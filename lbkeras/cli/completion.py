@@ -1,4 +1,4 @@
-"""`lbkeras completion`: the script with which a shell completes commands, flags and values."""
+"""`lbkeras completion`: prints the script that makes a shell complete commands and flags."""
 
 import importlib
 
@@ -7,22 +7,23 @@ from lbkeras.cli.command_flags import CommandFlags, ListedFlag
 from lbkeras.cli.config_files import config_module
 from lbkeras.errors import UserError, unknown_name
 
-HELP = """lbkeras completion: prints the completion of this command for bash or zsh
+HELP = """lbkeras completion: prints the script for tab completion in bash or zsh
 
 examples:
   lbkeras completion bash > ~/.local/share/bash-completion/completions/lbkeras
   lbkeras completion zsh > ~/.zfunc/_lbkeras
 
-or for one session:
+or for the current session only:
   source <(lbkeras completion bash)
   source <(lbkeras completion zsh)
 
-Make the folder if it is not there. bash reads that one by itself where the package bash-completion
-is installed; zsh reads those of $fpath: `fpath+=~/.zfunc; autoload -Uz compinit; compinit` in
-~/.zshrc adds it. Print the script again when lbkeras is updated.
+Create the folder if it does not exist. bash reads it by itself if the package
+bash-completion is installed. zsh reads the folders in $fpath; to add this one,
+put `fpath+=~/.zfunc; autoload -Uz compinit; compinit` into ~/.zshrc.
+Print the script again after updating lbkeras.
 """
 
-_BASH = r"""# The completion of lbkeras for bash, printed by `lbkeras completion bash`.
+_BASH = r"""# Completion of lbkeras for bash, printed by `lbkeras completion bash`.
 _lbkeras() {
   local line=${COMP_LINE:0:COMP_POINT} word value words="" files="" i IFS=$' \t\n'
   word=${line##*[[:space:]]}
@@ -40,7 +41,7 @@ _lbkeras() {
   for i in "${!COMPREPLY[@]}"; do
     [[ ! $files || ! -d ${COMPREPLY[i]} ]] || COMPREPLY[i]+=/
   done
-  # Readline replaces what follows the last of its word breaks only.
+  # Readline replaces only what follows the last word break.
   if [[ $COMP_WORDBREAKS != *=* ]]; then
     COMPREPLY=("${COMPREPLY[@]/#/${word%"$value"}}")
   elif [[ $value == *:* && $COMP_WORDBREAKS == *:* ]]; then
@@ -52,7 +53,7 @@ complete -F _lbkeras lbkeras
 """
 
 _ZSH = r"""#compdef lbkeras
-# The completion of lbkeras for zsh, printed by `lbkeras completion zsh`.
+# Completion of lbkeras for zsh, printed by `lbkeras completion zsh`.
 _lbkeras_configs() {
   compadd -- @CONFIGS@
   _files -g '*.py'
@@ -98,7 +99,7 @@ def main(arguments: list[str]) -> int:
 
 
 def bash(commands: dict[str, str]) -> str:
-    """The script for bash.
+    """Returns the completion script for bash.
 
     Args:
         commands: each command's name and what it does.
@@ -124,7 +125,7 @@ def bash(commands: dict[str, str]) -> str:
 
 
 def zsh(commands: dict[str, str]) -> str:
-    """The script for zsh.
+    """Returns the completion script for zsh.
 
     Args:
         commands: each command's name and what it does.
@@ -154,12 +155,12 @@ def _zsh_spec(flag: ListedFlag) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A text inside of quotes and brackets."""
+    """Escapes a text for use inside quotes and brackets."""
     return text.replace("'", "’").replace("[", "\\[").replace("]", "\\]").replace(":", "\\:")
 
 
 def _flags_of(name: str) -> CommandFlags:
-    """A command with its flags, which are not parsed."""
+    """Returns a command with its flags defined but not parsed."""
     module = importlib.import_module(f"lbkeras.cli.{name}")
     command = CommandFlags(module.HELP, [name])
     module.define_flags(command)
@@ -167,7 +168,7 @@ def _flags_of(name: str) -> CommandFlags:
 
 
 def _configs() -> list[str]:
-    """NAME:VARIANT of every paper's config."""
+    """Returns NAME:VARIANT for every variant of every paper's config."""
     return [
         f"{name}:{variant}"
         for name, path in paper_configs.files().items()

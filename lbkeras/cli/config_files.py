@@ -1,4 +1,4 @@
-"""The config of a command: the Python file that a FILE[:VARIANT] names."""
+"""Loads a command's config from the Python file that FILE[:VARIANT] names."""
 
 import importlib.util
 import inspect
@@ -15,7 +15,7 @@ from lbkeras.runs import components, config_checks
 
 
 def config_path(value: str) -> Path:
-    """The file of a FILE[:VARIANT]: one on the disk, otherwise the paper's config of that name."""
+    """Returns the file of FILE[:VARIANT]: one on disk, else the paper's config of that name."""
     named = Path(value.split(":", 1)[0])
     if named.suffix == ".py" and named.is_file():
         return named
@@ -23,14 +23,14 @@ def config_path(value: str) -> Path:
 
 
 def config_variant(value: str) -> str:
-    """The variant of a FILE[:VARIANT]; empty if none is named."""
+    """Returns the variant of FILE[:VARIANT]; empty if none is named."""
     return value.partition(":")[2]
 
 
 def config_module(value: str):
-    """The Python module of a FILE[:VARIANT], for what a config says besides its settings."""
+    """Imports the module of FILE[:VARIANT], for what a config says besides its settings."""
     path = config_path(value)
-    if paper_configs.package() not in path.resolve().parents:  # the papers' need nothing else
+    if paper_configs.package() not in path.resolve().parents:  # installed: needs no path
         _add_root(path)
         components.add_folder(path.parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -40,18 +40,18 @@ def config_module(value: str):
 
 
 def config_of(module, value: str) -> ConfigDict:
-    """The config of a FILE[:VARIANT], whose module is `module`."""
+    """Returns the config of FILE[:VARIANT], whose module is `module`."""
     variant = config_variant(value)
     if variant and not inspect.signature(module.get_config).parameters:
-        raise UserError(f"expected {config_path(value)} without variants, received {variant!r}")
+        raise UserError(f"expected {config_path(value)} without a variant, received {variant!r}")
     return module.get_config(variant) if variant else module.get_config()
 
 
 def load_config(value: str) -> ConfigDict:
-    """The config of a FILE[:VARIANT], with every default (`lbkeras.config.complete`).
+    """Loads the config of FILE[:VARIANT] with every default (`lbkeras.config.complete`).
 
     Raises:
-        UserError: no such file, it cannot be run, or it makes no config of an experiment.
+        UserError: there is no such file, it fails, or it does not return an experiment's config.
     """
     path = config_path(value)
     if not value:
@@ -65,7 +65,7 @@ def load_config(value: str) -> ConfigDict:
     except BaseException as error:
         if isinstance(error, ValueError) and "expected" in str(
             error
-        ):  # as `config.variants` says it
+        ):  # raised by `config.variants`
             raise UserError(f"--config={value}: {error}") from error
         message = error.msg if isinstance(error, SyntaxError) else error
         what = f"{path}{_line(error, path)}: {type(error).__name__}: {message}"
@@ -89,25 +89,23 @@ def load_config(value: str) -> ConfigDict:
 
 
 def _no_file(path: Path) -> str:
-    """The message about what is neither a Python file nor a paper's config."""
+    """Returns the message for a name that is neither a Python file nor a paper's config."""
     names = list(paper_configs.files())
     named = "" if path.suffix == ".py" else f" or one of {', '.join(names)}"
-    what = "no .py file" if path.exists() else "not there"
+    what = "is not a .py file" if path.exists() else "does not exist"
     nearest = suggestion(path.stem, names)
-    return (
-        f"--config: expected a Python file{named}, received {str(path)!r}, which is {what}{nearest}"
-    )
+    return f"--config: expected a Python file{named}, received {str(path)!r}, which {what}{nearest}"
 
 
 def _add_root(path: Path) -> None:
-    """Puts the folder that holds `configs/` on the import path."""
+    """Adds the folder that holds `configs/` to the import path."""
     for parent in path.resolve().parents:
         if parent.name == "configs" and str(parent.parent) not in sys.path:
             sys.path.insert(0, str(parent.parent))
 
 
 def _line(error: BaseException, path: Path) -> str:
-    """Where in the config the error comes from, as ", line N"; empty if it is not known."""
+    """Returns the config's line at which the error arose as ", line N"; empty if unknown."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f", line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""`lbkeras configs`: the papers' configs, what each costs and what it reaches."""
+"""`lbkeras configs`: lists the papers' configs with their costs and results."""
 
 import functools
 import textwrap
@@ -13,14 +13,14 @@ from lbkeras.planning import durations
 from lbkeras.replication.formats import NONE, format_metric, format_number, format_paper
 from lbkeras.runs import experiment
 
-HELP = """lbkeras configs: lists the papers' configs, what each costs and what it reaches
+HELP = """lbkeras configs: lists the papers' configs with their costs and results
 
 examples:
   lbkeras configs
   lbkeras configs smith2018
 
-With a name it shows the variants of that config and its file. Copy the file to change it: a config
-is found by its path as well as by its name.
+With a name, it shows that config's variants and its file. To change a config,
+copy its file: --config takes a path as well as a name.
 """
 _WIDTH = 80
 _MOST_OF_DATA = 12  # characters
@@ -46,10 +46,10 @@ def main(arguments: list[str]) -> int:
 
 
 def format_overview(configs: dict[str, list[dict]]) -> str:
-    """A table with a row for each variant, below a line for each config.
+    """Returns a table with a row per variant, under a line for each config.
 
     Args:
-        configs: the name of each to what `_variants` says of it.
+        configs: from each config's name to what `_variants` returns for it.
     """
     header = ["variant", "data", "runs", "epochs", "updates", "s/run", "ours", "paper"]
     rows = {name: [_row(each) for each in variants] for name, variants in configs.items()}
@@ -68,18 +68,18 @@ def format_overview(configs: dict[str, list[dict]]) -> str:
     legend = (
         "runs: arms x seeds of `lbkeras replicate`. epochs, updates: of the longest arm. s/run: "
         f"measured training time, mean of all arms, on {' or '.join(sorted(machines))}. ours: "
-        "measured test accuracy of the first arm, %. paper: its accuracy of that arm, mostly with "
-        f"other data and another network. {NONE}: not measured, or the paper has none."
+        "measured test accuracy of the first arm, %. paper: the paper's accuracy of that arm, "
+        f"mostly on other data with another network. {NONE}: not measured, or not in the paper."
     )
-    more = "`lbkeras configs NAME` shows what a config's variants are and its file to copy."
+    more = "`lbkeras configs NAME` describes a config's variants and names the file to copy."
     return "\n".join([*lines, "", textwrap.fill(legend, _WIDTH), more])
 
 
 def format_config(path: Path, variants: list[dict]) -> str:
-    """A config's paper and file, and a paragraph for each variant."""
+    """Returns a config's paper and file, and a paragraph for each variant."""
     paper = variants[0]["paper"]
     title = _filled(f"{path.stem}: {paper['title']}")
-    blocks = [f"{title}\n{paper['citation']}, arXiv {paper['arxiv']}\nfile: {path}"]
+    blocks = [f"{title}\n{paper['citation']}, arXiv:{paper['arxiv']}\nfile: {path}"]
     for each in variants:
         lines = [_filled(f"{each['variant']}: {each['what']}")]
         said = [say(each) for say in (_cost, _measured, _reached, _decided)]
@@ -98,7 +98,7 @@ def _filled(text: str, indent: str = "") -> str:
 
 
 def _variants(path: Path) -> list[dict]:
-    """What there is to say of each variant of a config."""
+    """Collects what is shown of each variant of a config."""
     module = config_module(str(path))
     described = _described(module.__doc__)
     measured = _all_measured().get(module.PAPER["arxiv"], {})
@@ -128,14 +128,14 @@ def _variants(path: Path) -> list[dict]:
 
 
 def _described(header: str) -> dict[str, str]:
-    """The variants that a config's header lists, each with its line."""
+    """Returns the variants in a config's header, each with its description."""
     lines = header.partition("\nVariants ")[2].split("\n\n")[0].splitlines()[1:]
     return {name: text.strip() for name, _, text in (line.strip().partition(" ") for line in lines)}
 
 
 @functools.cache
 def _all_measured() -> dict:
-    """What `python -m lbkeras.replication.results` keeps of our results beside the configs."""
+    """Reads our results, which `python -m lbkeras.replication.results` puts beside the configs."""
     path = paper_configs.folder() / "measured.json"
     return files.read_json_object(path) if path.exists() else {}
 
@@ -158,7 +158,7 @@ def _row(each: dict) -> list[str]:
 
 
 def _aligned(row: list[str], widths: list[int]) -> str:
-    """The first two cells to the left, numbers to the right."""
+    """Aligns the first two cells to the left and the numbers to the right."""
     cells = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True)]
     cells += [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True)]
     return " " + "  ".join(cells)
@@ -190,17 +190,17 @@ def _measured(each: dict) -> str:
 def _reached(each: dict) -> str:
     found, papers = each["measured"], each["papers"]
     if each["tunes"]:
-        return "reaches: nothing to compare; it chooses settings on a part held out"
+        return "reaches: nothing to compare; it chooses settings on held-out data"
     text = "reaches: not measured"
     if found is not None:
         value = format_metric(found, found["metric"])
         text = f"reaches: {found['arm']} {found['metric']} {value} (n={found['n']})"
     if papers.get("accuracy") is None:
-        return f"{text}; the paper gives no accuracy of this arm"
+        return f"{text}; the paper gives no accuracy for this arm"
     return f"{text}; in the paper {format_paper(papers, 'accuracy')} % ({each['paper']['setting']})"
 
 
 def _decided(each: dict) -> str:
-    """How many of its claims have each verdict; empty where none was tested."""
+    """Counts the variant's claims by verdict; empty if none was tested."""
     counted = (each["measured"] or {}).get("claims")
     return f"claims: {', '.join(f'{n} {word}' for word, n in counted.items())}" if counted else ""

@@ -1,4 +1,4 @@
-"""`lbkeras doctor`: versions, devices and data sets, and what is missing."""
+"""`lbkeras doctor`: shows versions, devices, data sets and what is missing."""
 
 import glob
 import os
@@ -16,7 +16,7 @@ examples:
   lbkeras doctor --data_dir=$HOME/tensorflow_datasets
   KERAS_BACKEND=jax lbkeras doctor
 
-Its exit status is 1 if something that lbkeras needs is missing or broken.
+The exit status is 1 if something that lbkeras needs is missing or broken.
 """
 
 
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _print_devices() -> str | None:
-    """Prints what the backend finds; returns what keeps it from being imported."""
+    """Prints the backend's devices; returns the error if it cannot be imported, else None."""
     try:
         backend = load_backend()
     except UserError as error:
@@ -81,13 +81,13 @@ def _devices_of_jax() -> list[str]:
 
 
 def _others(backend: str) -> str:
-    """The other backends that could be chosen."""
+    """Returns the other installed backends and how to choose them."""
     others = [each for each in BACKENDS if each != backend and is_installed(each)]
     return "".join(f" (KERAS_BACKEND={each} chooses {each})" for each in others)
 
 
 def _instead(name: str) -> str:
-    """What else there is than a backend that is missing."""
+    """Returns what to use instead of a missing backend; empty if there is nothing."""
     jax = name == "tensorflow" and is_installed("jax")
     return ", or train on JAX with KERAS_BACKEND=jax" if jax else ""
 

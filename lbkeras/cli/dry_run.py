@@ -1,4 +1,4 @@
-"""`lbkeras train --dry_run`: every batch size of every arm for a moment, and what it would take."""
+"""`lbkeras train --dry_run`: tries every batch size of every arm and predicts what it takes."""
 
 import dataclasses
 import json
@@ -16,16 +16,16 @@ from lbkeras.runs import experiment
 
 
 def dry_run(flags) -> int:
-    """Tries the arms of a config, prints what they take and what is missing; nothing is kept.
+    """Tries a config's arms, prints what they take and what is missing, and keeps nothing.
 
     Args:
-        flags: of `lbkeras train`.
+        flags: the flags of `lbkeras train`.
 
     Returns:
         0; 2 if an arm failed.
 
     Raises:
-        UserError: flags that do not go together, or an arm that makes no plan.
+        UserError: flags contradict each other, or an arm's plan is not valid.
     """
     tasks = _tasks(flags)
     workers = _workers(flags)
@@ -64,8 +64,8 @@ def _tasks(flags) -> dict:
         if flags.fake_data and is_own(settings["data"]["name"]):
             raise UserError(
                 "--fake_data: expected a named data set, received data.name="
-                f"{settings['data']['name']!r}, a function whose data are used as they are; leave "
-                "--fake_data out"
+                f"{settings['data']['name']!r}, a function, whose data is always used; omit "
+                "--fake_data"
             )
         task = tasks[arm] = ConfigTask(settings, flags.data_dir, flags.fake_data)
         try:
@@ -76,7 +76,7 @@ def _tasks(flags) -> dict:
 
 
 def _workers(flags) -> int:
-    """How many workers would train together; the dry run is of this one alone."""
+    """Returns how many workers would train together; the dry run itself uses only this one."""
     if flags.workers is not None:
         workers = [each for each in flags.workers.split(",") if each.strip()]
         return cluster.Cluster(tuple(map(str.strip, workers)), flags.worker_index or 0).num_workers
@@ -88,7 +88,7 @@ def _workers(flags) -> int:
 
 
 def _strategy(flags, workers: int) -> str:
-    """That of this process alone."""
+    """Returns the strategy for this process alone."""
     if flags.num_logical_devices > 1 and flags.strategy in ("auto", "multi_worker"):
         return "mirrored"
     if workers > 1 or flags.strategy == "multi_worker":
@@ -97,7 +97,7 @@ def _strategy(flags, workers: int) -> str:
 
 
 def _text(result, lacks: list[str], fake_data: bool) -> str:
-    data = ", made data" if fake_data else ""
+    data = ", fake data" if fake_data else ""
     parts = [f"dry run on {result.strategy}{data}; nothing was trained"]
     if result.arms:
         parts.append(format_dry_run(result))
@@ -111,7 +111,7 @@ def _text(result, lacks: list[str], fake_data: bool) -> str:
 
 
 def _wrapped(line: str, indent: str = "") -> str:
-    """A line at 80 columns; paths and commands stay whole."""
+    """Wraps a line at 80 columns without breaking paths and commands."""
     return textwrap.fill(
         line,
         width=80,

@@ -1,4 +1,4 @@
-"""`lbkeras init`: a config for a model and data of one's own, to start from."""
+"""`lbkeras init`: writes a config for your own model and data."""
 
 import shlex
 
@@ -7,7 +7,7 @@ from lbkeras.advice.config_file import check_destination
 from lbkeras.cli import paper_configs
 from lbkeras.cli.command_flags import CommandFlags
 
-HELP = """lbkeras init: writes a config for your own model and data, to change and to run
+HELP = """lbkeras init: writes a config for your own model and data, to run and to edit
 
 examples:
   lbkeras init
@@ -16,10 +16,12 @@ examples:
   lbkeras plan --config=mine.py --auto --write=recommended.py
   lbkeras replicate --config=mine.py --workdir=runs/mine
 
-The file runs as it is, on scikit-learn's digits. Its functions make data and model; they import
-Keras inside, so that `lbkeras plan` need not. A component's name is one of lbkeras, one of Keras, a
-function of the file, or "module:function" of any module that is installed or beside the file (where
-both have that name, the command stops and says so). An existing file is left as it is.
+The file runs as it is, on scikit-learn's digits. Its functions make the data and
+the model. They import Keras inside, so that `lbkeras plan` does not have to.
+A component's name is a name in lbkeras or Keras, a function of the file, or
+"module:function" with a module that is installed or in the file's folder; if
+both have a module of that name, the command stops with an error. An existing
+file is never overwritten.
 """
 
 
@@ -37,7 +39,7 @@ def main(arguments: list[str]) -> int:
     text = text.replace("own_model.py", named).replace("runs/own_model", f"runs/{file.stem}")
     files.write_atomically(file, text.encode())
     print(
-        f"{file}: written; change it, and see what it does with\n"
+        f"{file}: written; edit it, and see what it does with\n"
         f"  lbkeras plan --config={named}\n"
         f"  lbkeras train --config={named} --workdir=runs/{file.stem}"
     )

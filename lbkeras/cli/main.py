@@ -1,4 +1,4 @@
-"""`lbkeras COMMAND`: finds the command, and turns what went wrong into one line and a status."""
+"""`lbkeras COMMAND`: runs the command, and turns errors into one line and an exit status."""
 
 import importlib
 import os
@@ -13,13 +13,13 @@ from lbkeras.errors import UserError, one_line, unknown_name
 
 COMMANDS = {
     "plan": "show what a config would do: batch sizes, learning rates, updates",
-    "train": "train one arm of a config in a run folder, or go on where it stopped",
+    "train": "train one arm of a config in a run folder, or resume its run",
     "replicate": "train every arm of a config with several seeds, then report",
-    "report": "render the report of a replication again from its run records",
-    "configs": "list the papers' configs, what each costs and what it reaches",
+    "report": "render a replication's report again from its run records",
+    "configs": "list the papers' configs with their costs and results",
     "init": "write a config for your own model and data, to start from",
-    "doctor": "show versions, devices and data sets, and what is missing",
-    "completion": "print the completion of this command for bash or zsh",
+    "doctor": "show versions, devices, data sets and what is missing",
+    "completion": "print the script for tab completion in bash or zsh",
 }
 
 USAGE = """lbkeras: large-batch training for Keras
@@ -29,12 +29,12 @@ usage: lbkeras COMMAND [--FLAG=VALUE ...]
 
 {commands}
 
-Begin with
+Start with
   lbkeras plan --config=smith2018:digits
   lbkeras replicate --config=smith2018:digits --workdir=runs/smith2018_digits
 or, with your own model and data, with
   lbkeras init
-`lbkeras COMMAND --help` shows the flags of a command, with examples.
+`lbkeras COMMAND --help` shows a command's flags, with examples.
 """
 
 
@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> int:
         arguments: the command's name and its flags.
 
     Returns:
-        The exit status: 0, 2 for what the user can mend, 128 + n after signal n.
+        The exit status: 0, 1 if `doctor` finds something missing or broken, 2 for an error that the
+        user can fix, 128 + n after signal n.
     """
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print(_usage(), end="")
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _interrupted("interrupted", arguments, 130)
     except Exception as error:
-        # These two come from modules that import TensorFlow; do not import it to recognize them.
+        # Both are recognized by name, as the modules that define them import TensorFlow.
         if type(error).__name__ == "Diverged":
             return _fail(str(error))
         if type(error).__name__ == "Interrupted":
@@ -106,6 +107,6 @@ def _fail(message: str) -> int:
 def _interrupted(what: str, arguments: list[str], status: int) -> int:
     command = shlex.join(["lbkeras", *arguments])
     if sys.stdout.isatty():
-        print()  # ends the line that is being drawn
-    print(f"lbkeras: {what}; to go on, run the same command again: {command}", file=sys.stderr)
+        print()  # ends the line of the progress bar
+    print(f"lbkeras: {what}; to resume, run the same command again: {command}", file=sys.stderr)
     return status

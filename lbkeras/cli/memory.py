@@ -1,4 +1,4 @@
-"""`--memory_limit_mb`: a process that dies where memory runs out is told in one line."""
+"""`--memory_limit_mb`: reports in one line that a process died because memory ran out."""
 
 import contextlib
 import ctypes
@@ -6,37 +6,37 @@ import os
 import signal
 import sys
 
-# What TensorFlow ends by where it does not check an allocation.
+# The signals that end TensorFlow where it does not check an allocation.
 _DEATHS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SET_PARENT_DEATH_SIGNAL = 1  # of Linux' prctl
 
 
 def guarded(main, arguments: list[str]) -> int:
-    """Calls `main(arguments)`, in a process of its own if memory is limited.
+    """Calls `main(arguments)`, in a child process if memory is limited.
 
     Args:
-        main: the command line, before TensorFlow is imported.
-        arguments: of it.
+        main: the command line; TensorFlow must not have been imported yet.
+        arguments: its arguments.
 
     Returns:
-        Its status; 2, after one line, if memory is limited and a signal of a failed allocation ends
-        the process.
+        The status of `main`; 2, after printing one line, if memory is limited and a signal of a
+        failed allocation ended the child process.
     """
     given = [a.lstrip("-") for a in arguments if a.lstrip("-").startswith("memory_limit_mb")]
     if not given or given == ["memory_limit_mb=0"]:
         return main(arguments)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Blocked, and taken by sigwait: a handler would not run for a signal that comes right before a
-    # call that waits for the child.
+    # The signals are blocked and taken by sigwait: a handler would not run for a signal that
+    # arrives right before the call that waits for the child.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     heard = {each for each in _FORWARDED if signal.getsignal(each) != signal.SIG_IGN}
     own = signal.pthread_sigmask(signal.SIG_BLOCK, {*heard, signal.SIGCHLD})
     child = os.fork()
     if not child:
         signal.pthread_sigmask(signal.SIG_SETMASK, own)
-        os.setpgid(0, 0)  # Ctrl-C reaches the parent, which hands it on, once
+        os.setpgid(0, 0)  # Ctrl-C then reaches only the parent, which forwards it once
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         return main(arguments)
@@ -59,7 +59,7 @@ def guarded(main, arguments: list[str]) -> int:
 
 
 def _wait(child: int, blocked: set[signal.Signals]) -> int:
-    """The status of a child that has ended; until then the blocked signals are handed on to it."""
+    """Waits for the child and returns its status; forwards the blocked signals to it."""
     while True:
         number = signal.sigwait(blocked)
         if number != signal.SIGCHLD:

@@ -1,4 +1,4 @@
-"""`--config.KEY=VALUE`: which keys can be set, also such as the config lacks, and in which arms."""
+"""`--config.KEY=VALUE`: which keys can be set, even if the config lacks them, and in which arms."""
 
 import ast
 import copy
@@ -17,16 +17,16 @@ _OF_AN_ENTRY = {"metrics": ("name", "output", "better"), "callbacks": ("name",)}
 
 
 def check(config: ConfigDict, key: str, value: str | None) -> None:
-    """Checks an override, and adds what the component takes and the config lacks.
+    """Checks an override, and adds its key if the component takes it but the config lacks it.
 
     Args:
-        config: complete; the keys that it lacks are added, without a value.
+        config: a complete config; a key that it lacks is added without a value.
         key: such as "plan.epochs" or "arms.large.plan.epochs".
-        value: as typed; None: none was.
+        value: the value as typed; None if there was none.
 
     Raises:
-        UserError: a key that neither the config has nor the component takes, one without effect, a
-            section, or a number for a tuple.
+        UserError: the key is neither in the config nor taken by the component, it has no effect,
+            it is a section, or its value must be a tuple and is not.
     """
     parts = key.split(".")
     section, place = config, "config"
@@ -39,7 +39,7 @@ def check(config: ConfigDict, key: str, value: str | None) -> None:
             _add(config, section, parts[: depth + 1], place)
         section, place = section.get(name), f"{place}.{name}"
     if isinstance(section, ConfigDict):
-        raise UserError(f"{place}: expected --{place}.KEY=VALUE with a KEY of "
+        raise UserError(f"{place}: expected --{place}.KEY=VALUE where KEY is one of "
                         f"{', '.join(section)}, received --{place}={value}")  # fmt: skip
     if isinstance(section, tuple) and not _is_tuple(value):
         example = section or (1, 2)
@@ -52,14 +52,14 @@ def check(config: ConfigDict, key: str, value: str | None) -> None:
 
 
 def spread(config: ConfigDict, keys: list[str]) -> list[str]:
-    """Sets what was set for all arms also where an arm sets it itself, or its whole section.
+    """Sets values for all arms even where an arm sets the key, or the whole section, itself.
 
     Args:
-        config: with the values that the command line gives.
-        keys: what it sets; a key of one arm stays as it is set there.
+        config: the config with the values from the command line.
+        keys: the keys that the command line sets; one set for a single arm is left as it is.
 
     Returns:
-        A line for each key that took the place of an arm's own value.
+        A line for each key that replaced an arm's own value.
     """
     notes = []
     for key in keys:
@@ -81,23 +81,23 @@ def spread(config: ConfigDict, keys: list[str]) -> list[str]:
             with config.unlocked(), own.ignore_type():
                 own[name] = value
         if before:
-            listed = ", ".join(f"{old!r} of {arm}" for arm, old in before.items())
-            notes.append(f"{key}={value!r} in every arm, in the place of {listed}")
+            listed = ", ".join(f"{old!r} in {arm}" for arm, old in before.items())
+            notes.append(f"{key}={value!r} in every arm, instead of {listed}")
     return notes
 
 
 def fitting_boundaries(config: ConfigDict, before: ConfigDict, arms: list[str]) -> dict:
-    """What to set so that every plan of some arms can be made, where boundaries do not fit epochs.
+    """Returns what to set so that the arms' plans can be made if boundaries do not fit the epochs.
 
     Args:
-        config: with the values of the command line.
-        before: the config without them.
-        arms: those whose plans are wanted.
+        config: the config with the values from the command line.
+        before: the config without those values.
+        arms: the arms whose plans are needed.
 
     Returns:
-        Keys of `plan` and their values: the first failing arm's boundaries in proportion to its
-        epochs, or none of them, and as many rates or factors; {} where no plan fails for its
-        boundaries, or that does not help.
+        Keys of `plan` and their values: the boundaries of the first arm that fails, scaled with its
+        epochs, or else no boundaries, and the learning rates or factors that go with them. {} if no
+        plan fails because of its boundaries, or if neither helps.
     """
     for arm in arms:
         settings = experiment.arm_settings(config, arm)
@@ -116,7 +116,7 @@ def fitting_boundaries(config: ConfigDict, before: ConfigDict, arms: list[str]) 
 
 
 def _with_boundaries(plan: dict, boundaries: tuple) -> dict:
-    """Boundaries, and what goes with each of them, cut to as many."""
+    """Returns the boundaries with the learning rates or factors cut to their number."""
     values = {"boundaries": boundaries}
     for key, more in (("learning_rates", 1), ("factor", 0)):
         if isinstance(plan.get(key), tuple | list):
@@ -137,7 +137,7 @@ def _fits(config: ConfigDict, values: dict, arms: list[str]) -> bool:
 
 
 def _add(config: ConfigDict, section: ConfigDict, parts: list[str], place: str) -> None:
-    """Adds the last of the parts to a section that lacks it, or refuses it."""
+    """Adds the key's last part to a section that lacks it, or refuses it."""
     name = parts[-1]
     path = parts[2:] if parts[0] == "arms" else parts
     if parts[0] == "arms" and len(parts) == 2 or len(path) == 1 and len(parts) == 1:
@@ -158,12 +158,12 @@ def _add(config: ConfigDict, section: ConfigDict, parts: list[str], place: str) 
 
 
 def _taken(config: ConfigDict, path: list[str], section: ConfigDict) -> tuple | None:
-    """The keys that a component takes; None: not known, as of one's own.
+    """Returns the keys that a component takes; None if unknown, as for the user's own.
 
     Args:
-        config: the whole.
-        path: of the key, such as `["plan", "epochs"]`.
-        section: the part of the config or of an arm that the key is in.
+        config: the whole config.
+        path: the key's path, such as `["plan", "epochs"]`.
+        section: the part of the config or of an arm that holds the key.
     """
     kind = path[0]
     default = path[1] if kind in _ENTRIES else (_at(config, path[:-1]) or {}).get("name")
@@ -188,7 +188,7 @@ def _taken(config: ConfigDict, path: list[str], section: ConfigDict) -> tuple | 
 
 
 def _at(section, path: list[str]):
-    """What lies at a path; None: nothing."""
+    """Returns the value at a path; None if there is none."""
     for name in path:
         if not isinstance(section, ConfigDict) or name not in section:
             return None

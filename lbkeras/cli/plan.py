@@ -1,4 +1,4 @@
-"""`lbkeras plan`: what a config would do, in plain arithmetic, and what it would take here."""
+"""`lbkeras plan`: shows what a config would do, by arithmetic, and what it would take here."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
 
-HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of every arm of a config
+HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of a config's arms
 
 examples:
   lbkeras plan --config=smith2018:paper_cifar10
@@ -24,25 +24,28 @@ examples:
   lbkeras plan --config=smith2018:digits --auto --write=recommended.py
   lbkeras train --config=recommended.py --workdir=runs/recommended
 
-With --probe it trains a few updates at each batch size on the devices of the flags and shows the
-largest micro-batch that fits into memory, examples/s, and the predicted time of every phase.
+With --probe, it trains a few updates at each batch size on the chosen devices.
+It shows the largest micro-batch that fits into memory, examples/s, and the
+predicted time of every phase.
 
-With --auto it advises on one arm: it trains a quarter of the epochs, at most about a minute, and
-measures how large a batch still pays (the gradient noise scale, about the critical batch size) and
-how fast this machine is. It recommends batch sizes and learning rates for the same epochs, and
-says how many updates and how much time they take against the arm's own, and why. --write=FILE
-saves that as a config with the arms `recommended` and `own`.
+With --auto, it recommends a plan for one arm. It trains for a quarter of the
+epochs, at most about a minute, and measures how large a batch still pays off
+(the gradient noise scale, about the critical batch size) and how fast this
+machine is. It then recommends batch sizes and learning rates for the same
+number of epochs, compares their updates and time with those of the arm's own
+plan, and gives its reasons. --write=FILE saves the result as a config with the
+arms `recommended` and `own`.
 """
 
 
 def define_flags(command: CommandFlags) -> None:
     command.config()
-    command.choice("format", "table", ["table", "json"], "How to print it.")
-    command.boolean("probe", "Try every batch size on this machine: memory, speed, time.")
+    command.choice("format", "table", ["table", "json"], "Output format.")
+    command.boolean("probe", "Measure memory, speed and time of every batch size on this machine.")
     command.boolean("auto", "Measure an arm and recommend a plan, with reasons.")
-    command.string("arm", None, "Which arm --auto measures; the first if not given.")
-    command.path("write", "New .py file: --auto saves what it recommends as a config.")
-    command.path("data_dir", "Folder of prepared TensorFlow Datasets data, to measure.")
+    command.string("arm", None, "The arm that --auto measures; the first if not given.")
+    command.path("write", "New .py file to which --auto saves its recommendation as a config.")
+    command.path("data_dir", "Folder of prepared TensorFlow Datasets data, for --probe and --auto.")
     define_device_flags(command, several_workers=False)
 
 
@@ -71,22 +74,22 @@ def main(arguments: list[str]) -> int:
 
 
 def _check(flags) -> None:
-    """Refuses flags that do not go together, and a file that cannot be written."""
+    """Refuses flags that contradict each other, and a file that cannot be written."""
     if flags.auto and flags.probe:
         raise UserError(
-            "--auto: expected either it or --probe, received both; --auto tries the batch sizes of "
+            "--auto: expected --auto or --probe, received both; --auto measures the batch sizes of "
             "the plans that it compares"
         )
     for name in ("arm", "write"):
         if flags[name].value is not None and not flags.auto:
-            raise UserError(f"--{name}: expected beside --auto, received without")
+            raise UserError(f"--{name}: expected with --auto, received without it")
     if flags.write is not None:
         file = advised_config.check_destination(flags.write)
         advised_config.check_modules(file, experiment.arm_settings(flags.config, flags.arm))
 
 
 def _advise(flags, arguments: list[str], plans: dict) -> None:
-    """Measures an arm, prints what is recommended, and writes it."""
+    """Measures an arm, prints the recommendation, and writes it if a file is given."""
     arm = experiment.arm_names(flags.config)[0] if flags.arm is None else flags.arm
     settings = experiment.arm_settings(flags.config, arm)
     budget_mb = _configure_devices(flags)
@@ -111,7 +114,7 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
     named, command = flags["config"].config_filename, command_line(arguments)
     advised_config.write_config(file, flags.config, arm, named, command, found, table)
     _say_on_stderr(
-        f"{file}: written; lbkeras train --config={file} --workdir=runs/{file.stem} trains it"
+        f"{file}: written; train it with lbkeras train --config={file} --workdir=runs/{file.stem}"
     )
 
 
@@ -120,7 +123,7 @@ def _say_on_stderr(line: str) -> None:
 
 
 def _configure_devices(flags) -> float | None:
-    """Prepares the devices of the flags; returns what a trial may take on a CPU without a limit."""
+    """Prepares the devices; returns a trial's CPU memory in MB, or None if memory is limited."""
     from lbkeras import devices
 
     budget_mb = None
@@ -131,7 +134,7 @@ def _configure_devices(flags) -> float | None:
 
 
 def _probe(flags, plans: dict) -> dict:
-    """For each arm what each of its batch sizes takes; arms that differ in the plan share."""
+    """Measures each arm's batch sizes, once for arms that differ only in plan and callbacks."""
     budget_mb = _configure_devices(flags)
     from lbkeras.advice.probe import probe_batch_sizes
     from lbkeras.runs.config_task import ConfigTask
@@ -160,7 +163,7 @@ def _probe(flags, plans: dict) -> dict:
 
 
 def _add_probes(rows: list[dict], plan, probes: dict) -> None:
-    """Adds to each phase of a plan's JSON what it takes on this machine."""
+    """Adds what each phase takes on this machine to a plan's JSON."""
     from lbkeras.advice.predict import predicted_seconds
 
     for row, seconds in zip(rows, predicted_seconds(plan, probes), strict=True):

@@ -1,4 +1,4 @@
-"""`lbkeras replicate`: every arm of a config with several seeds, then the report."""
+"""`lbkeras replicate`: trains every arm of a config with several seeds, then reports."""
 
 from pathlib import Path
 
@@ -31,16 +31,18 @@ two replicas on a laptop:
   lbkeras replicate --config=smith2018:digits --workdir=runs/smith2018_two \\
       --strategy=mirrored --num_logical_devices=2
 
-two machines, the same command on both but for --worker_index, with a --workdir that both see:
+two machines with a shared --workdir; the commands differ only in --worker_index:
   lbkeras replicate --config=smith2018:digits --workdir=/shared/runs/smith2018 \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
-your own model and data (`lbkeras init` writes such a config); each other arm is compared with the
-first: worse by less than a point of accuracy, or by less than a factor of 0.95 of a loss or error:
+your own model and data (`lbkeras init` writes such a config); the report tests
+whether each other arm keeps the first arm's accuracy to within a point, or, for
+a loss or an error, whether the first arm's is at least 0.95 times the other's:
   lbkeras replicate --config=own_model.py --workdir=runs/own_model
 
-Skips the runs that are finished and goes on with the one that was interrupted. A run that diverges
-is reported as diverged and the others go on. Ends with report.md, report.json and plots/*.png.
+Finished runs are skipped and an interrupted one is resumed. A run that diverges
+is reported as diverged and the others continue. At the end it writes report.md,
+report.json and plots/*.png.
 """
 
 
@@ -50,7 +52,7 @@ def define_flags(command: CommandFlags) -> None:
     command.integer(
         "seeds",
         None,
-        "Seeds an arm; the config's number if not given. The report says where it is another.",
+        "Seeds per arm; the config's number if not given. The report says if the numbers differ.",
         least=1,
     )
     define_training_flags(command)
@@ -66,7 +68,7 @@ def main(arguments: list[str]) -> int:
     linear_interpolation.check_line(flags.config)
     module = config_module(flags["config"].config_filename)
     description = describe_replication(flags, arguments, module, arms, seeds)
-    runs = [(seed, arm) for seed in seeds for arm in arms]  # every arm early, for an early report
+    runs = [(seed, arm) for seed in seeds for arm in arms]  # so an early report has all arms
 
     for line in command.notes:
         print(line, flush=True)
@@ -87,7 +89,7 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
         _check_arms(workdir, list(description["arms"]))
         print(f"strategy: {_start(flags)}", flush=True)
         if description["claims"] and len(description["seeds"]) < 2:
-            print("claims: one seed decides none of them; a spread needs at least two", flush=True)
+            print("claims: one seed decides none; a spread needs at least two seeds", flush=True)
         description["dataset_description"] = _describe_data(flags)
         ended = check_folders(runs)
         write_replication(workdir, description)
@@ -99,7 +101,7 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
 
 
 def _assist(flags, runs, workers) -> None:
-    """What another worker than the chief does: it trains the runs that the chief says."""
+    """Trains the runs that the chief names, in a worker that is not the chief."""
     _start(flags)
     _describe_data(flags)
     for run, status in zip(runs, workers.share(), strict=True):
@@ -109,7 +111,7 @@ def _assist(flags, runs, workers) -> None:
 
 
 def _start(flags) -> str:
-    """Starts the strategy, which it describes; fails here, before any run, if it does not fit."""
+    """Starts the strategy and describes it; fails before any run if a plan does not fit it."""
     from lbkeras.distribution.strategy import describe
     from lbkeras.distribution.strategy import strategy as make_strategy
 
@@ -123,14 +125,14 @@ def _start(flags) -> str:
 
 
 def _describe_data(flags) -> str:
-    """Where the data come from; fails here, before any run, if they are not on the disk."""
+    """Says where the data comes from; fails before any run if it is not on disk."""
     from lbkeras.runs.own_data import describe_data
 
     return describe_data(experiment.arm_settings(flags.config), flags.data_dir)
 
 
 def _check_arms(workdir: Path, arms: list[str]) -> None:
-    """A folder of another config's arms would make a report of both."""
+    """Refuses a folder with other arms, as the report would mix both."""
     before = read_replication(workdir).get("arms")
     if before is not None and set(before) != set(arms):
         raise UserError(
@@ -156,5 +158,5 @@ def _prepared(flags, arguments, module, runs, workdir: Path) -> list:
 
 
 def _compared(runs) -> dict:
-    """What the commands of all workers must agree on."""
+    """Returns the settings on which the commands of all workers must agree."""
     return {f"{run.arm}.seed_{run.seed}": compared_settings(run) for run in runs}

@@ -1,4 +1,4 @@
-"""What a replication's report needs besides its runs: the paper's side, the claims, the plans."""
+"""Describes a replication for its report: the paper's numbers, the claims, the plans."""
 
 from lbkeras.cli.command_flags import command_line
 from lbkeras.cli.config_files import config_of, config_path, config_variant
@@ -14,7 +14,7 @@ _OF_A_PAPER = ("citation", "title", "arxiv", "setting")
 
 
 def describe_replication(flags, arguments, module, arms, seeds) -> dict:
-    """What the report needs besides the runs: title, the paper's side if any, claims, plans."""
+    """Returns what the report needs besides the runs: title, paper if any, claims, plans."""
     config, named = flags.config, flags["config"].config_filename
     paper = getattr(module, "PAPER", {})
     metric, better = experiment.report_metric(config)
@@ -46,11 +46,11 @@ def describe_replication(flags, arguments, module, arms, seeds) -> dict:
 
 
 def _title(flags, module, paper: dict) -> str:
-    """The paper's, else the first line of the config's docstring, else its file's name."""
+    """Returns the paper's title, else the first line of the config's docstring, else its name."""
     named = flags["config"].config_filename
     variant, strategy = config_variant(named), strategy_name(flags)
     which = [variant or flags.config.data.name] if paper else [variant] if variant else []
-    if strategy not in ("auto", "one"):  # a result of its own, beside that of one device
+    if strategy not in ("auto", "one"):  # not the same result as on one device
         which.append(strategy)
     if paper:
         title = f"{paper['citation']}: {paper['title']}"
@@ -61,7 +61,7 @@ def _title(flags, module, paper: dict) -> str:
 
 
 def _reference(config, named: str, module, plans) -> dict:
-    """What the config's own reference took, if it has one for the variant."""
+    """Returns what the config's reference took, if the config has one for the variant."""
     variant = config_variant(named)
     if not hasattr(module, "get_reference"):
         return {}
@@ -78,7 +78,7 @@ def _reference(config, named: str, module, plans) -> dict:
 
 
 def _claims(config, named: str, module) -> list[dict]:
-    """The claims of a config, each checked against what its arms will measure."""
+    """Returns a config's claims after checking that the arms measure their metrics."""
     variant = config_variant(named)
     try:
         claims = module.get_claims(variant) if variant else module.get_claims()

@@ -1,24 +1,24 @@
-"""`lbkeras report`: the report of a replication, from its run records."""
+"""`lbkeras report`: renders the report of a replication from its run records."""
 
 from pathlib import Path
 
 from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.replication.pictures import FORMATS
 
-HELP = """lbkeras report: renders report.md, report.json and plots/*.png from the run records
+HELP = """lbkeras report: renders report.md, report.json and plots/*.png from run records
 
 examples:
   lbkeras report --workdir=runs/smith2018_digits
   lbkeras report --workdir=runs/smith2018_digits --plot_format=pdf
 
-It can run at any time, also while `lbkeras replicate` is under way: what has not run is listed so.
-Lines that you write in notes.txt in that folder go into the report.
+It can run at any time, even during `lbkeras replicate`: missing runs are listed
+as such. Lines in a file notes.txt in that folder go into the report.
 """
 
 
 def define_flags(command: CommandFlags) -> None:
     command.folder("workdir", "The folder that `lbkeras replicate` made.")
-    command.choice("plot_format", "png", FORMATS, "Of the pictures; pdf and svg beside the png.")
+    command.choice("plot_format", "png", FORMATS, "Plot format; png is always written too.")
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as exceptions, also where Python loses one."""
+"""Turns Ctrl-C and SIGTERM into exceptions, even where Python loses them."""
 
 import contextlib
 import os
@@ -11,15 +11,16 @@ _received: list[int] = []
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, where training does not catch it itself."""
+    """Raised by SIGTERM where training does not catch the signal itself."""
 
 
 @contextlib.contextmanager
 def signals_as_exceptions():
-    """In this block SIGINT raises `KeyboardInterrupt` and SIGTERM `Terminated`.
+    """Makes SIGINT raise `KeyboardInterrupt` and SIGTERM raise `Terminated` in this block.
 
-    One that the process was started to ignore stays ignored. Python loses what a handler raises
-    inside a destructor or a callback of the garbage collector; the signal then comes again.
+    A signal that the process was started to ignore stays ignored. Python loses an exception that a
+    handler raises inside a destructor or a garbage collector callback; the signal is then sent
+    again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
@@ -43,7 +44,7 @@ def signals_as_exceptions():
 
 @contextlib.contextmanager
 def _lost_ones_sent_again():
-    """A signal whose exception Python lost comes again a moment later, outside of that code."""
+    """Sends a signal again a moment later, outside that code, if Python lost its exception."""
     timers = []
 
     def again(lost):
@@ -66,9 +67,10 @@ def _lost_ones_sent_again():
 
 
 def raise_if_received() -> None:
-    """Raises the exception of a signal that has come, for a place between two pieces of work.
+    """Raises the exception of a signal that has arrived; call it between two pieces of work.
 
-    What a handler raises inside a destructor or a callback from C is printed at most, and lost.
+    An exception that a handler raises inside a destructor or a callback from C is lost; at most it
+    is printed.
     """
     if _received:
         raise Terminated if _received[-1] == signal.SIGTERM else KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""`lbkeras train`: one arm, one seed, one run folder."""
+"""`lbkeras train`: trains one arm with one seed in one run folder."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from lbkeras.errors import UserError
 from lbkeras.runs import experiment
 from lbkeras.runs.config_checks import MOST_SEED
 
-HELP = """lbkeras train: trains one arm of a config in a run folder, or goes on where it stopped
+HELP = """lbkeras train: trains one arm of a config in a run folder, or resumes its run
 
 examples:
   lbkeras train --config=smith2018:digits --workdir=runs/first
@@ -19,23 +19,25 @@ examples:
   lbkeras train --config=smith2018:cifar10 --workdir=runs/cifar \\
       --data_dir=$HOME/tensorflow_datasets --config.plan.epochs=30
 
-two replicas on a laptop, each with half of every batch, in pieces of at most 32 examples:
+two replicas on a laptop, each half of a batch in micro-batches of at most 32:
   lbkeras train --config=smith2018:digits --workdir=runs/two \\
       --strategy=mirrored --num_logical_devices=2 --micro_batch_size=32
 
-two machines, the same command on both but for --worker_index, with a --workdir that both see:
+two machines with a shared --workdir; the commands differ only in --worker_index:
   lbkeras train --config=smith2018:digits --workdir=/shared/runs/two \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
-before a long run, each batch size of each arm for a moment at its real shapes:
-memory, examples/s, hours, files, what this machine lacks; nothing is kept:
+before a long run, try each batch size of each arm briefly at its real shapes;
+this shows memory, examples/s, hours, files and what this machine lacks, and
+keeps nothing:
   lbkeras train --config=smith2018:digits --dry_run
   lbkeras train --config=goyal2017:imagenet --dry_run --data_dir=/data/tfds \\
       --arm=gradual_warmup --micro_batch_size=64
-the same without the data set, on made images of its form:
+the same without the data set, on random images of its shape:
   lbkeras train --config=goyal2017:imagenet --dry_run --fake_data
 
-Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it with
+Run the same command again to resume after Ctrl-C, a kill or a crash.
+Watch it with
   tensorboard --logdir=runs/first/tensorboard
 """
 
@@ -43,27 +45,27 @@ Run the same command again to go on after Ctrl-C, a kill or a crash. Watch it wi
 def define_flags(command: CommandFlags) -> None:
     command.config()
     command.folder("workdir", "The run's folder.", unless="dry_run")
-    command.string("arm", None, "Which arm of the config; none given: the first, in a dry run all.")
+    command.string("arm", None, "Arm of the config; if not given, the first, in a dry run all.")
     define_training_flags(command)
-    help_text, most = "Of initialization, order and augmentation.", MOST_SEED
+    help_text, most = "Seed of initialization, order and augmentation.", MOST_SEED
     command.integer("seed", 0, help_text, least=0, most=most)
-    command.boolean("dry_run", "Try a piece of every batch size of every arm, and train nothing.")
-    command.boolean("fake_data", "A dry run on made data of the set's form.")
-    command.choice("format", "table", ["table", "json"], "How to print what a dry run found.")
+    command.boolean("dry_run", "Try every batch size of every arm briefly, without training.")
+    command.boolean("fake_data", "Dry run on random data of the data set's shape.")
+    command.choice("format", "table", ["table", "json"], "Output format of a dry run.")
 
 
 def main(arguments: list[str]) -> int:
     command = CommandFlags(HELP, arguments)
     define_flags(command)
     flags = command.parse()
-    experiment.report_targets(flags.config)  # before a run of weeks, not when it is reported
+    experiment.report_targets(flags.config)  # raises now, not in the report after weeks
     if flags.dry_run:
         from lbkeras.cli.dry_run import dry_run
 
         return dry_run(flags)
     for name, value in (("fake_data", flags.fake_data), ("format", flags.format != "table")):
         if value:
-            raise UserError(f"--{name}: expected beside --dry_run, received without")
+            raise UserError(f"--{name}: expected with --dry_run, received without it")
     run = make_run(
         flags,
         arguments,
@@ -74,7 +76,7 @@ def main(arguments: list[str]) -> int:
     )
     if (run.folder / "replication.json").exists():
         raise UserError(
-            f"workdir {run.folder}: expected a folder of one run, received that of a replication; "
+            f"workdir {run.folder}: expected the folder of one run, received a replication's; "
             "use another --workdir"
         )
     from lbkeras.runs import training
@@ -91,7 +93,7 @@ def main(arguments: list[str]) -> int:
 
 
 def compared_settings(run) -> dict:
-    """What the commands of all workers must agree on."""
+    """Returns the settings on which the commands of all workers must agree."""
     from lbkeras.runs.run_spec import run_settings
     from lbkeras.runs.train_section import TRAIN
 
@@ -101,7 +103,7 @@ def compared_settings(run) -> dict:
 
 
 def strategy_name(flags) -> str:
-    """The strategy of the flags; --workers and --num_logical_devices say what auto takes."""
+    """Returns the strategy of the flags; --workers and --num_logical_devices decide for auto."""
     if flags.workers:
         return "multi_worker"
     split = flags.num_logical_devices > 1 and not os.environ.get("TF_CONFIG")
@@ -109,7 +111,7 @@ def strategy_name(flags) -> str:
 
 
 def define_training_flags(command: CommandFlags) -> None:
-    """The flags that `train` and `replicate` share."""
+    """Defines the flags that `train` and `replicate` share."""
     command.path("data_dir", "Folder of prepared TensorFlow Datasets data.")
     define_device_flags(command)
     command.integer(
@@ -122,9 +124,9 @@ def define_training_flags(command: CommandFlags) -> None:
 
 
 def make_run(flags, arguments: list[str], module, *, arm: str, seed: int, folder: Path, **more):
-    """The run of one arm and seed, from the flags of `train` or `replicate`, and `more` of it.
+    """Makes the run of one arm and seed from the flags of `train` or `replicate`.
 
-    `module` is that of the config.
+    `module` is the config's; `more` are further arguments of `RunSpec`.
     """
     from lbkeras.runs.config_task import ConfigTask
     from lbkeras.runs.run_spec import RunSpec

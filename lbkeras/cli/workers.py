@@ -1,4 +1,4 @@
-"""The devices and workers of a command: its flags, and what happens before TensorFlow starts."""
+"""A command's devices and workers: their flags, and their setup before TensorFlow starts."""
 
 import contextlib
 import os
@@ -11,27 +11,28 @@ from lbkeras.errors import UserError, one_line
 from lbkeras.keras_internals.backend_start import require_tensorflow
 
 _SECONDS_FOR_THE_LINE = 10.0
-_LEAST_SECONDS, _MOST_SECONDS = 5, 86_400  # below, a busy machine looks like one that is gone
+_LEAST_SECONDS, _MOST_SECONDS = 5, 86_400  # below 5, a busy machine looks like a lost one
 _LEAST_CHARACTERS = 16  # of a token
-# TensorFlow's errors when another worker or the network is gone.
+# TensorFlow's errors when another worker or the network is lost.
 _LOST = ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError")
 
 
 def define_device_flags(command: CommandFlags, several_workers: bool = True) -> None:
-    """The flags that say on which devices a command works, and with which other processes."""
+    """Defines the flags that choose a command's devices and its other workers."""
     strategies = ["auto", "one", "mirrored", "multi_worker", "tpu"]
     command.choice(
         "strategy",
         "auto",
         strategies if several_workers else [s for s in strategies if s != "multi_worker"],
-        "Devices: one; all GPUs or logical CPUs of this machine; "
-        f"{'several processes; ' if several_workers else ''}a TPU. auto takes what is there.",
+        "one: one device; mirrored: all GPUs or logical CPUs of this machine; "
+        f"{'multi_worker: several processes; ' if several_workers else ''}tpu: a TPU; auto: "
+        "what is available.",
     )
     command.integer(
-        "num_logical_devices", 1, "Logical CPUs to split the CPU into, a replica each.", least=1
+        "num_logical_devices", 1, "Logical CPUs to split the CPU into, one per replica.", least=1
     )
     command.integer(
-        "memory_limit_mb", 0, "Memory that a device may take, in MB; 0: all of it.", least=0
+        "memory_limit_mb", 0, "Memory limit of each device, in MB; 0: no limit.", least=0
     )
     if several_workers:
         _define_worker_flags(command)
@@ -42,41 +43,41 @@ def _define_worker_flags(command: CommandFlags) -> None:
         "workers",
         None,
         "HOST:PORT,HOST:PORT,... of all processes that train together, the same list for each; "
-        "TF_CONFIG says it where it is not given.",
+        "if not given, TF_CONFIG is used.",
     )
     command.integer("worker_index", None, "This process's place in --workers.", least=0)
     command.integer(
         "worker_timeout",
         60,
-        "Seconds to wait for the other workers, at the start and later for the next heartbeat of "
-        "one that is silent: then the others end, and the same command goes on from the last "
+        "Seconds to wait for the other workers at the start, and later for the heartbeat of a "
+        "silent worker. After that, the others end, and the same command resumes from the last "
         "checkpoint. A shorter pause does no harm.",
         least=_LEAST_SECONDS,
         most=_MOST_SECONDS,
     )
     command.path(
         "token_file",
-        "A file with a secret that all workers share, at least 16 characters: a process without it "
-        "cannot take part. The environment's LBKERAS_TOKEN says it where no file is given.",
+        "File with a secret of at least 16 characters that all workers share; a process without "
+        "it cannot take part. If not given, the environment variable LBKERAS_TOKEN is used.",
     )
 
 
 @contextlib.contextmanager
 def workers_met(flags, settings: dict):
-    """Prepares the devices and meets the other workers, if there are some; then trains.
+    """Prepares the devices and meets the other workers, if any; the block then trains.
 
-    Ends this process with status 2 and one line as soon as another worker stops early, or has given
-    no sign of life for `--worker_timeout`; what stops this one early is told to the others.
+    If another worker stops early, or is silent for `--worker_timeout`, this process ends with
+    status 2 and one line. If this worker stops early, the others are told why.
 
     Args:
         flags: as `define_device_flags` defines them.
         settings: what must be the same for all workers: nested names to values.
 
     Yields:
-        The `lbkeras.distribution.workers.Workers`; None: this process trains alone.
+        The `lbkeras.distribution.workers.Workers`; None if this process trains alone.
 
     Raises:
-        UserError: flags that do not go together, as `set_cluster`, or as `rendezvous.meet`.
+        UserError: flags contradict each other, or as `set_cluster` or `rendezvous.meet`.
     """
     from lbkeras import devices
 
@@ -86,12 +87,11 @@ def workers_met(flags, settings: dict):
     )
     if several:
         require_tensorflow("--workers" if flags.workers else "TF_CONFIG")
-        # TensorFlow has its own lines on a worker that is gone.
+        # Hides TensorFlow's own lines about a lost worker.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if flags.token_file is not None and not several:
         raise UserError(
-            f"--workers: expected HOST:PORT,... beside --token_file={flags.token_file}, received "
-            "none"
+            f"--workers: expected HOST:PORT,... with --token_file={flags.token_file}, received none"
         )
     token = _token(flags.token_file) if several else ""
     devices.configure_devices(flags.num_logical_devices, flags.memory_limit_mb)
@@ -102,11 +102,12 @@ def workers_met(flags, settings: dict):
     try:
         yield workers
     except BaseException as error:
-        if type(error).__name__ in ("Diverged", "Interrupted"):  # in all workers at one step
+        if type(error).__name__ in ("Diverged", "Interrupted"):  # in all workers at one update
             workers.leave()
         else:
             if type(error).__module__.startswith("tensorflow."):
-                lost = type(error).__name__ in _LOST  # another worker's end ends this process here
+                # If another worker was lost, its line ends this process during the sleep.
+                lost = type(error).__name__ in _LOST
                 time.sleep(_SECONDS_FOR_THE_LINE + (flags.worker_timeout if lost else 0))
             workers.leave(_reason(error))
         raise
@@ -116,7 +117,7 @@ def workers_met(flags, settings: dict):
 def _check(flags) -> None:
     if flags.workers is None and flags.worker_index is not None:
         raise UserError(
-            f"--workers: expected HOST:PORT,... beside --worker_index={flags.worker_index}, "
+            f"--workers: expected HOST:PORT,... with --worker_index={flags.worker_index}, "
             "received none"
         )
     if flags.workers is not None and flags.worker_index is None:
@@ -125,7 +126,7 @@ def _check(flags) -> None:
         )
     if flags.workers is not None and flags.strategy not in ("auto", "multi_worker"):
         raise UserError(
-            f"--strategy: expected multi_worker beside --workers, received {flags.strategy}"
+            f"--strategy: expected multi_worker with --workers, received {flags.strategy}"
         )
 
 
@@ -150,17 +151,17 @@ def _meet(flags, settings: dict, token: str):
         _end,
         token,
     )
-    switch_heartbeats_off()  # TensorFlow's: ours are watched from now on
+    switch_heartbeats_off()  # TensorFlow's heartbeats; ours are watched from now on
     return workers
 
 
 def _token(file: str | None) -> str:
-    """The secret that the workers share; empty where the user has named none."""
+    """Returns the secret that the workers share; empty if the user gave none."""
     present = os.environ.get("LBKERAS_TOKEN")
     if file is None and present is None:
         return ""
     if file is not None and present is not None:
-        raise UserError("--token_file: expected no LBKERAS_TOKEN beside it, received both")
+        raise UserError("--token_file: expected this or LBKERAS_TOKEN, received both")
     name, token = "LBKERAS_TOKEN", present
     if file is not None:
         name = f"--token_file={file}"
@@ -180,7 +181,7 @@ def _token(file: str | None) -> str:
 
 
 def _flat(settings: dict, prefix: str = "") -> dict:
-    """{"plan": {"epochs": 3}} as {"plan.epochs": 3}."""
+    """Flattens {"plan": {"epochs": 3}} to {"plan.epochs": 3}."""
     flat = {}
     for name, value in settings.items():
         if isinstance(value, dict):
@@ -191,9 +192,9 @@ def _flat(settings: dict, prefix: str = "") -> dict:
 
 
 def _end(sentence: str) -> None:
-    """Ends this process, whose main thread may hang in an all-reduce."""
+    """Ends this process at once, as its main thread may hang in an all-reduce."""
     if sys.stdout.isatty():
-        os.write(1, b"\n")  # ends the line that is being drawn
+        os.write(1, b"\n")  # ends the line of the progress bar
     os.write(2, f"lbkeras: error: {sentence}\n".encode())
     os._exit(2)
 

@@ -1,1 +1,1 @@
-"""One run: from a config to a trained model and its record."""
+"""Runs: from a config to a trained model and its record."""

@@ -1,4 +1,4 @@
-"""From an arm's settings to objects: data, model, optimizer, callbacks."""
+"""Builds an arm's data, model, optimizer and callbacks from its settings."""
 
 import re
 
@@ -28,15 +28,15 @@ _OF_LOAD = ("image_size", "resize", "shuffle", "shuffle_bytes")
 def make_pipelines(
     settings: dict, batch_size: int, seed: int, data_dir: str | None, fake_data: bool = False
 ):
-    """The training and the test Pipeline of an arm.
+    """Makes the training and the test Pipeline of an arm.
 
-    With `fake_data` those of a named set have random contents (`lbkeras.data.made_data`), and the
-    test data as many examples as an evaluation's batch.
+    With `fake_data`, a named data set is replaced by random data (`lbkeras.data.made_data`), and
+    there are only as many test examples as in one batch of an evaluation.
 
     Raises:
-        UserError: as `lbkeras.data.load`; a function of one's own that cannot be called or returns
-            something else; or the training data have another size than `data.num_examples`, with
-            which the plan is made.
+        UserError: as `lbkeras.data.load`; the user's own function cannot be called or returns
+            something else; or the number of training examples differs from `data.num_examples`,
+            from which the plan is made.
     """
     chosen = settings["data"]
     if is_own(chosen["name"]):
@@ -62,7 +62,7 @@ def make_pipelines(
 
 
 def _made_sources(settings: dict, data_dir: str | None):
-    """Random data of an arm's set, to train and to test on; of digits none, which need no files."""
+    """Makes random training and test data; none for digits, which needs no files."""
     from lbkeras.data.made_data import made_data
 
     chosen = settings["data"]
@@ -94,17 +94,17 @@ def _named_pipelines(chosen: dict, seed: int, data_dir: str | None, train=None, 
 
 
 def make_model(settings: dict, train):
-    """The uncompiled model of an arm, built, its input shape taken from the data.
+    """Makes and builds the uncompiled model of an arm; the data determine its input shape.
 
-    `model.ghost_batch_size` goes with any model: a function that takes no such argument builds its
-    model as ever, and the batch normalizations are then replaced by ghost ones of that size. None
-    or 0: nothing is replaced. A function of one's own gets `input_shape` if it takes one: that of
-    an example's x, where x is a dict one for each key.
+    `model.ghost_batch_size` works with any model: if the function does not take this argument, the
+    batch normalization layers of its model are replaced by ghost batch normalization of that size.
+    With None or 0 nothing is replaced. The user's own function gets `input_shape` if it takes it:
+    the shape of an example's x, or a dict of shapes if x is a dict.
 
     Raises:
-        UserError: no such model, an argument that it does not take, something else than an
-            uncompiled model, labels beyond its outputs, or a ghost batch size for a model without
-            batch normalization.
+        UserError: there is no such model, it does not take an argument, the function does not
+            return an uncompiled model, labels exceed the outputs, or there is a ghost batch size
+            for a model without batch normalization.
     """
     name, arguments = name_and_arguments("model", settings["model"])
     build = find("model.name", "model", name)
@@ -148,12 +148,12 @@ def _check_model(model, name: str) -> None:
     if model.compiled:
         raise UserError(
             "model.name: expected a function that returns a model which is not compiled, as the "
-            f"config says loss, metrics and optimizer, received {name!r}, which compiles it"
+            f"config sets loss, metrics and optimizer, received {name!r}, which compiles it"
         )
 
 
 def _built(model, train):
-    """Builds a model that has no input shape yet; returns the shape of what it puts out."""
+    """Builds the model if it is not built yet, and returns its output shape."""
     import keras
 
     if model.built and hasattr(model, "output_shape"):
@@ -164,7 +164,7 @@ def _built(model, train):
 
 
 def _check_labels(settings: dict, train, output_shape) -> None:
-    """Labels that are numbers of classes must be below the model's outputs."""
+    """Refuses integer class labels that are not below the number of the model's outputs."""
     name, labels = settings.get(LOSS, DEFAULT_LOSS).get("name"), train.label_range()
     one_output = isinstance(output_shape, tuple) and isinstance(output_shape[-1], int)
     if name not in OF_CLASS_NUMBERS or labels is None or not one_output:
@@ -177,16 +177,17 @@ def _check_labels(settings: dict, train, output_shape) -> None:
 
 
 def make_optimizer(settings: dict, plan: Plan, steered: bool = False):
-    """The optimizer of an arm with the plan's learning rates, and its momentum if it has one.
+    """Makes an arm's optimizer with the plan's learning rates, and its momentum if it has one.
 
     Args:
         settings: the arm's sections.
         plan: its Plan.
-        steered: a callback sets the learning rate; the optimizer gets the plan's first as a number.
+        steered: whether a callback sets the learning rate; the optimizer then gets the plan's first
+            one as a number.
 
     Raises:
-        UserError: no such optimizer, an argument that it does not take, or a plan's momentum for
-            one that has none.
+        UserError: there is no such optimizer, it does not take an argument, or the plan sets a
+            momentum that it does not have.
     """
     import keras
 
@@ -219,20 +220,21 @@ def make_optimizer(settings: dict, plan: Plan, steered: bool = False):
 def compiled_model(
     settings: dict, plan: Plan, strategy, train, *, steered: bool = False, model=None
 ):
-    """The compiled model of an arm, made under a strategy.
+    """Makes the compiled model of an arm under a strategy.
 
     Args:
         settings: the arm's sections.
         plan: its Plan.
-        strategy: of tf.distribute.
+        strategy: from `lbkeras.distribution.strategy`.
         train: its training Pipeline.
         steered: as for `make_optimizer`.
-        model: one that `make_model` has made of the same settings, under the same strategy; None: a
-            new one, which is tried on a few examples where it has parts of one's own.
+        model: a model that `make_model` made from the same settings under the same strategy; None
+            makes a new one and, if it has parts that lbkeras has not tried, evaluates it on a few
+            examples.
 
     Raises:
-        UserError: as `make_model`, `make_optimizer` and `compile_model`; replicas that XLA cannot
-            compile.
+        UserError: as `make_model`, `make_optimizer` and `compile_model`; or XLA cannot compile for
+            these replicas.
     """
     from lbkeras.runs.steps_per_execution import choose_steps_per_execution
 
@@ -265,7 +267,7 @@ def _check_compilation(strategy, jit_compile) -> None:
 
 
 def _has_own_parts(settings: dict) -> bool:
-    """Whether model, data, loss or metrics are others than those that lbkeras has tried."""
+    """Whether an arm without nodes has its own model or data, or sets the loss or metrics."""
     own = any(is_own(settings[section]["name"]) for section in ("model", "data"))
     return (own or LOSS in settings or METRICS in settings) and not num_nodes(settings)
 
@@ -274,7 +276,7 @@ def compile_model(model, settings: dict, **more) -> None:
     """Compiles a model with an arm's loss and metrics.
 
     Raises:
-        UserError: a loss or metric that is not there, or an argument that it does not take.
+        UserError: a loss or metric does not exist or does not take an argument.
     """
     from lbkeras.runs.loss_and_metrics import loss_and_metrics
 
@@ -282,7 +284,7 @@ def compile_model(model, settings: dict, **more) -> None:
 
 
 def make_callbacks(settings: dict, folder, **known) -> list:
-    """The callbacks that an arm asks for.
+    """Makes the callbacks that an arm names.
 
     Args:
         settings: the arm's sections.
@@ -291,7 +293,7 @@ def make_callbacks(settings: dict, folder, **known) -> list:
             `seed`.
 
     Raises:
-        UserError: no such callback, an argument that it does not take or that it refuses.
+        UserError: there is no such callback, or it does not take or refuses an argument.
     """
     import keras
 
@@ -314,8 +316,7 @@ def make_callbacks(settings: dict, folder, **known) -> list:
 
 
 def owners(settings: dict, attribute: str) -> list[str]:
-    """The callbacks of an arm whose class has an attribute that is true, such as
-    `owns_batch_size`."""
+    """Returns the callbacks of an arm whose class attribute, such as `owns_batch_size`, is true."""
     entries = settings.get(CALLBACKS, {}).items()
     return [
         key
@@ -325,7 +326,7 @@ def owners(settings: dict, attribute: str) -> list[str]:
 
 
 def _mixing(arguments: dict):
-    """The mixing matrix, from the arguments `num_nodes` and `topology`, which it takes away."""
+    """Makes the mixing matrix from the arguments `num_nodes` and `topology`, and removes them."""
     from lbkeras.methods.decentralized import mixing
 
     for key in ("num_nodes", "topology"):

@@ -14,14 +14,14 @@ from lbkeras.runs.train_section import values_of
 
 
 def callback_list(run: RunSpec, plan, train_data, chosen: list, micro_batches) -> list:
-    """What a run measures, steers and writes with, checkpoints and signals apart.
+    """Returns all callbacks of a run except those for checkpoints and signals.
 
     Args:
         run: the run.
         plan: its Plan.
         train_data: its training Pipeline.
         chosen: the callbacks that its config names.
-        micro_batches: its `MicroBatches`; nodes take it only where the user gives a size.
+        micro_batches: its `MicroBatches`; with nodes it is used only if the user gives a size.
     """
     nodes = run.task.num_nodes
     averages = values_of(run.task.settings)["ema_momentum"]

@@ -1,7 +1,7 @@
-"""What the names of a config's components mean, without importing Keras or TensorFlow.
+"""Looks up the components that a config names; imports Keras only to return one (`find`).
 
-A component is lbkeras', Keras', or one's own: `module:function`, from an installed module or one in
-the config's folder.
+A component belongs to lbkeras or Keras, or is the user's own: `module:function`, from an installed
+module or one in the config's folder.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from lbkeras.keras_internals.names import (
 )
 from lbkeras.metrics import ACCURACY
 
-# Where the names of a section are looked up.
+# The modules in which a section's names are looked up.
 NAMED = {
     "model": ("lbkeras.models", "keras.applications"),
     "optimizer": ("lbkeras.optimizers", "keras.optimizers"),
@@ -30,12 +30,12 @@ NAMED = {
     "metrics": ("keras.metrics",),
     "callbacks": ("lbkeras.callbacks", "keras.callbacks"),
 }
-# What those modules have beside what can be named.
+# What those modules hold that a config cannot name.
 _OTHERS = (
     *("Optimizer", "LossScaleOptimizer", "MultiOptimizer", "Loss", "Metric", "MeanMetricWrapper"),
     *("Callback", "CallbackList", "Diverged", "Interrupted", "Mean", "Sum"),
 )
-# The callbacks that every run has, or that would do the same beside them.
+# The callbacks that every run has, and Keras callbacks that do the same.
 OF_EVERY_RUN = (
     *("AverageStatistics", "BatchSizeScheduler", "Checkpoint", "ConsensusDistance"),
     *("HistoryWriter", "MicroBatches", "ProgressBar", "StopOnNaN", "StopOnSignal"),
@@ -43,11 +43,11 @@ OF_EVERY_RUN = (
     *("BackupAndRestore", "History", "ProgbarLogger"),
 )
 _PLAIN = bool | int | float | str | tuple | None
-_folders: list[Path] = []  # those of the configs that this process has loaded, the last one's last
+_folders: list[Path] = []  # of the configs that this process has loaded, the latest last
 
 
 def add_folder(folder: Path) -> None:
-    """Makes the modules in a config's folder importable, behind all that is installed."""
+    """Makes the modules in a config's folder importable; installed modules come first."""
     folder = folder.resolve()
     if folder in _folders:
         _folders.remove(folder)
@@ -57,20 +57,20 @@ def add_folder(folder: Path) -> None:
 
 
 def file_of(name: str) -> Path | None:
-    """The file of one's own component in the config's folder; None: it is installed elsewhere."""
+    """Returns a component's file in the config's folder; None if its module is not there."""
     return _file_in_folder(name.partition(":")[0])
 
 
 def imported(key: str, name: str):
-    """One's own component, a function or class.
+    """Imports the user's own component, a function or class.
 
     Args:
         key: where the config names it, for messages.
         name: `module:function`; the function may be an attribute of a class.
 
     Raises:
-        UserError: no such module or attribute, one that cannot be called, a module that cannot be
-            imported, or one in the config's folder that an installed one hides.
+        UserError: there is no such module or attribute, it cannot be called, the module cannot be
+            imported, or an installed module hides the one in the config's folder.
     """
     module_name, _, attribute = name.partition(":")
     module = _module(key, module_name, name)
@@ -87,9 +87,9 @@ def imported(key: str, name: str):
 
 
 def code_of(settings: dict) -> dict[str, str]:
-    """For each of one's own components in an arm's sections a hash of its code; imports them.
+    """Imports the user's own components in an arm's sections and returns a hash of each one's code.
 
-    What cannot be imported is left out: who builds it says why.
+    Those that cannot be imported are left out; the code that builds them raises the error.
     """
     codes = {}
     for name in _own_names(settings):
@@ -107,7 +107,9 @@ def _own_names(settings: dict):
 
 
 def find(key: str, section: str, name: str):
-    """What a name means in a section: of lbkeras, of Keras, or one's own; Keras is imported.
+    """Returns the component of a name in a section: lbkeras', Keras' or the user's own.
+
+    Imports Keras.
 
     Raises:
         UserError: nothing has that name, or as `imported`.
@@ -126,7 +128,7 @@ def find(key: str, section: str, name: str):
 
 
 def class_of(section: str, name: str) -> str | None:
-    """The class of a loss or metric that a name means, which may be in Keras' snake case."""
+    """Returns the class name of a loss or metric, which may be named in Keras' snake case."""
     found = (class_named(module, name) for module in NAMED[section])
     return next(filter(None, found), None)
 
@@ -135,7 +137,7 @@ def call(section: str, name: str, function, arguments: dict):
     """Calls a component with its arguments.
 
     Raises:
-        UserError: it refuses one, or one's own fails.
+        UserError: the component refuses an argument, or the user's own component fails.
     """
     given = ", ".join(f"{k}={v!r}" for k, v in arguments.items() if isinstance(v, _PLAIN))
     try:
@@ -159,7 +161,7 @@ def call(section: str, name: str, function, arguments: dict):
 
 
 def names(section: str) -> list[str]:
-    """What a section may name of lbkeras and Keras, read from their files; [] if not known."""
+    """Returns the lbkeras and Keras names for a section, read from their files; [] if unknown."""
     found = []
     for module in NAMED[section]:
         listed = [name for name in public_names(module) if name not in (*_OTHERS, *OF_EVERY_RUN)]
@@ -172,10 +174,10 @@ def names(section: str) -> list[str]:
 
 
 def check_name(key: str, section: str, name) -> None:
-    """Refuses a name that is neither lbkeras', Keras' nor of the form of one's own.
+    """Refuses a name that is neither in lbkeras or Keras nor of the form `module:function`.
 
     Raises:
-        UserError: it is none of them.
+        UserError: it is none of these.
     """
     if is_own(name):
         module, _, attribute = name.partition(":")
@@ -192,10 +194,10 @@ def check_name(key: str, section: str, name) -> None:
 
 
 def arguments_taken(section: str, name) -> tuple[str, ...]:
-    """The arguments that a component of lbkeras or Keras takes; () if they are not known.
+    """Returns the arguments that a component of lbkeras or Keras takes; () if unknown.
 
-    Without those that the runner gives: learning rate and momentum of an optimizer, the model's
-    input shape, what callbacks have of the run.
+    An optimizer's learning rate, momentum and mixing matrix and a model's input shape are left out,
+    as the run sets them.
     """
     if not isinstance(name, str) or is_own(name):
         return ()
@@ -240,14 +242,14 @@ def _module(key: str, module_name: str, name: str):
     if file is not None and not (hiding and _is_in(Path(hiding), _folders[-1:])):
         hiding = hiding or "one of Python itself"
         raise UserError(
-            f"{key}: expected a module whose name no other has, received {name!r}: {hiding} hides "
+            f"{key}: expected a module whose name is unique, received {name!r}: {hiding} hides "
             f"{file}; rename the file"
         )
     return module
 
 
 def said_of(error: BaseException) -> str:
-    """An error of the user's own code in one line: file and line, kind, its first line."""
+    """Describes an error of the user's own code in one line: file, line, type, first line."""
     message = error.msg if isinstance(error, SyntaxError) else str(error)
     what = f"{type(error).__name__}: {one_line((message.splitlines() or [''])[0])}"
     if isinstance(error, SyntaxError) and error.lineno:
@@ -259,7 +261,7 @@ def said_of(error: BaseException) -> str:
 
 
 def _file_in_folder(module_name: str) -> Path | None:
-    """The file of a module's first part in the config's folder, if it is there."""
+    """Returns the file of a module's first part in the config's folder, or None."""
     if not _folders:
         return None
     first = _folders[-1] / module_name.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Names and numbers of a config, checked as far as that goes without importing TensorFlow."""
+"""Checks a config's names and numbers as far as possible without importing TensorFlow."""
 
 import inspect
 import math
@@ -15,29 +15,29 @@ LOSS, METRICS, CALLBACKS = "loss", "metrics", "callbacks"
 LISTS = (METRICS, CALLBACKS)  # sections of entries, each a component
 TARGETS = "targets"
 OPTIONAL = (CALLBACKS, train_section.TRAIN, TARGETS, "linear_interpolation")
-# The keys of `data`, those of them that need not be there, and those that one's own function does
-# not get.
+# The keys of `data`, those among them that are optional, and those that are not passed to the
+# user's own function.
 OF_DATA = (
     *("name", "num_examples", "train_split", "test_split", "test_batch_size", "augmentation"),
     *("image_size", "resize", "shuffle", "shuffle_bytes", "dirichlet_alpha"),
 )
 _OPTIONAL_OF_DATA = ("image_size", "resize", "shuffle", "shuffle_bytes", "dirichlet_alpha")
 OF_OWN_DATA = ("name", "num_examples", "test_batch_size", "augmentation", "dirichlet_alpha")
-# Type, least and most of the other keys. NumPy takes seeds below 2^32.
+# Type, minimum and maximum of the other keys. NumPy takes seeds below 2^32.
 MOST_SEED = 2**32 - 1
 _RANGES = {
     "seeds": (int, 1, 1_000_000),
     "first_seed": (int, 0, MOST_SEED),
     "checkpoint_minutes": (int | float, 0, 1_000_000),
-    "steps_per_execution": (int, 0, 1_000_000),  # before 0.2.0; it is one of `train`
+    "steps_per_execution": (int, 0, 1_000_000),  # before 0.2.0; now a key of `train`
 }
 
 
 def check_config(config) -> None:
-    """Checks what a config says outside of its sections, and that its sections are there.
+    """Checks a config's values outside its sections, and that its sections exist.
 
     Raises:
-        UserError: an unknown or missing key, a value of another type or out of its range.
+        UserError: a key is unknown or missing, or a value has another type or is out of range.
     """
     known = (*SECTIONS, *OPTIONAL, "arms", "metric", *_RANGES)
     for key in config:
@@ -85,7 +85,7 @@ def _check_entries(place: str, section: str, entries) -> None:
 
 
 def check_settings(settings: dict) -> None:
-    """Names and numbers of an arm, as far as they can be checked without importing TensorFlow."""
+    """Checks an arm's names and numbers as far as possible without importing TensorFlow."""
     for section in ("model", "optimizer"):
         _check_component(section, section, settings[section])
     for place, entry in losses(settings).items():
@@ -99,14 +99,14 @@ def check_settings(settings: dict) -> None:
         name = entry.get("name", key)
         if name in OF_EVERY_RUN:
             raise UserError(
-                f"{CALLBACKS}.{name}: expected a callback that not every run has, received one "
-                "that it has"
+                f"{CALLBACKS}.{name}: expected a callback that a run does not already have, "
+                "received one that every run has"
             )
         check_name(f"{CALLBACKS}.{key}.name" if "name" in entry else CALLBACKS, CALLBACKS, name)
 
 
 def losses(settings: dict) -> dict[str, dict]:
-    """The entry of each loss, by its place in the config; {} where the default is meant."""
+    """Returns the entry of each loss by its place in the config; {} for the default loss."""
     section = settings.get(LOSS, {})
     if "name" in section or not section:
         return {LOSS: section} if section else {}
@@ -133,8 +133,8 @@ def _check_metrics(settings: dict) -> None:
         check_name(f"{place}.name" if "name" in entry else METRICS, METRICS, entry.get("name", key))
         if with_output and key not in with_output:
             raise UserError(
-                f"{place}.output: expected the output that it is of, as {METRICS}."
-                f"{with_output[0]} has one, received none"
+                f"{place}.output: expected the output that it measures, as {METRICS}."
+                f"{with_output[0]} names one, received none"
             )
         for name, valid in (("output", None), ("better", (metrics.HIGHER, metrics.LOWER))):
             value = entry.get(name, metrics.HIGHER)
@@ -156,7 +156,7 @@ def _check_data(data: dict) -> None:
             what = "a value"
             if key == "num_examples" and own:
                 what = (
-                    f"how many training examples {data['name']} returns (after any number "
+                    f"how many training examples {data['name']} returns (enter any number, and "
                     "`lbkeras train` names the right one)"
                 )
             raise UserError(f"data.{key}: expected {what}, received none")
@@ -195,7 +195,7 @@ def name_and_arguments(section: str, settings: dict) -> tuple[str, dict]:
 
 
 def parameters_of(function) -> dict:
-    """The parameters of a function or class by name; {} for one that does not say them."""
+    """Returns the parameters of a function or class by name; {} if it has no signature."""
     try:
         return dict(inspect.signature(function).parameters)
     except (TypeError, ValueError):
@@ -203,7 +203,7 @@ def parameters_of(function) -> dict:
 
 
 def check_arguments(section: str, function, arguments: dict) -> None:
-    """Refuses an argument that a function does not take, and one that it needs and does not get."""
+    """Refuses arguments that a function does not take, and missing ones that it needs."""
     parameters = parameters_of(function)
     for key, value in arguments.items():
         default = parameters[key].default if key in parameters else None
@@ -214,7 +214,7 @@ def check_arguments(section: str, function, arguments: dict) -> None:
         return
     for key in arguments:
         if not parameters:
-            raise UserError(f"{section}: expected no key beside its name, received {key!r}")
+            raise UserError(f"{section}: expected no key besides its name, received {key!r}")
         if key not in parameters:
             raise UserError(unknown_name(section, key, parameters))
     for key, parameter in parameters.items():

@@ -1,21 +1,20 @@
-"""What a config (data only) says: its arms, the settings and the Plan of each.
+"""Reads a config, which is data only: its arms, and the settings and the Plan of each arm.
 
-A config has the sections `data`, `model`, `loss`, `metrics`, `optimizer` and `plan`, and `arms`:
-for each setting that is compared, the values that differ, in the same sections. A component's
-`name` is looked up in lbkeras, then in Keras; `module:function` is one's own (`components.py`).
-Nothing here imports TensorFlow, and of one's own modules only that of the plan.
+A config has the sections `data`, `model`, `loss`, `metrics`, `optimizer` and `plan`, and `arms`.
+Each arm holds the values in which it differs, in the same sections. A component's `name` is looked
+up in lbkeras, then in Keras; `module:function` is the user's own (`components.py`). This module
+does not import TensorFlow, and of the user's own modules it imports only that of the plan.
 
-The section `callbacks`, which need not be there, holds what steers and measures while it trains:
-the names of callbacks, each with its arguments. What only a run knows (`pipeline`, `validation`,
-`plan`, `seed`, `file`) they get from the run.
+The optional section `callbacks` holds the names of callbacks, each with its arguments. From the run
+they get what only a run knows: `pipeline`, `validation`, `plan`, `seed` and `file`.
 
-The section `train` says how: precision, compilation, evaluation, averages of the weights, clipping;
+The section `train` sets precision, compilation, evaluation, averages of the weights and clipping;
 see `train_section`.
 
 An optimizer with `num_nodes` trains decentralized: the model is that many stacked nodes, and
-`optimizer.topology` says who averages with whom. With `data.dirichlet_alpha` each node owns a part
-of the data with labels of its own (the smaller, the more its own); with 0 or without it the nodes
-take their rows of the same shuffled batches.
+`optimizer.topology` says which nodes average with each other. With `data.dirichlet_alpha` each node
+owns a shard drawn with this Dirichlet concentration; smaller values mean fewer labels per node.
+With 0 or without it, the nodes take their rows from the same shuffled batches.
 """
 
 import importlib
@@ -47,24 +46,24 @@ from lbkeras.runs.config_checks import (
 
 
 def arm_names(config) -> list[str]:
-    """The names of a config's arms, in its order."""
+    """Returns the names of a config's arms, in the config's order."""
     return list(config.arms)
 
 
 def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
-    """The settings of one arm as plain dicts, a section each: the config's, then the arm's own.
+    """Returns an arm's sections as plain dicts: the config's values, updated with the arm's own.
 
-    A section that gives a `name` stands for the config's whole section: another optimizer does not
-    inherit this one's arguments. `loss` and `metrics` are left out where they are the defaults, so
-    that runs from before there were such sections are resumed.
+    If an arm's section gives a `name`, it replaces the config's whole section: another optimizer
+    does not inherit the arguments of the config's. `loss` and `metrics` are left out if they are
+    the defaults, so that runs from before these sections existed are resumed.
 
     Args:
-        config: an `ml_collections.ConfigDict`, complete.
-        arm: its name; None: the first.
+        config: a complete `ml_collections.ConfigDict`.
+        arm: the arm's name; None for the first arm.
 
     Raises:
-        UserError: no such arm, an arm that sets a section which does not exist, or an optimizer
-            with a learning rate or momentum, which the plan sets.
+        UserError: there is no such arm, it sets a section that does not exist, or the optimizer has
+            a learning rate or momentum, which the plan sets.
     """
     names = arm_names(config)
     arm = names[0] if arm is None else arm
@@ -106,18 +105,19 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
 
 
 def _changes_kind(section: str, before: dict, values: dict) -> bool:
-    """Whether an arm has a loss for each output where the config has one for all."""
+    """Whether an arm has a loss per output while the config has a single loss."""
     of_outputs = any(isinstance(value, dict) for value in values.values())
     return section == LOSS and "name" in before and of_outputs
 
 
 def report_metric(config) -> tuple[str, str | None]:
-    """The final value that a config's report is about, and which way it is better, if known.
+    """Returns the metric of a config's report, and whether "higher" or "lower" is better.
 
-    `config.metric`, else as `metrics.of_report` chooses from the first arm.
+    The metric is `config.metric`, else the one that `metrics.of_report` chooses from the first arm.
+    The direction is None if it is not known.
 
     Raises:
-        UserError: an arm does not measure it.
+        UserError: an arm does not measure the metric.
     """
     settings = {arm: arm_settings(config, arm) for arm in arm_names(config)}
     first = next(iter(settings.values()))
@@ -128,11 +128,11 @@ def report_metric(config) -> tuple[str, str | None]:
 
 
 def report_targets(config) -> list[str]:
-    """The targets of a config, each as what follows `updates_to_`; see `lbkeras.derived`.
+    """Returns a config's targets, each as the text after `updates_to_`; see `lbkeras.derived`.
 
     Raises:
-        UserError: an arm does not measure it, it is not known which way it is better, or a value
-            that cannot be reached.
+        UserError: an arm does not measure a target's metric, it is not known in which direction
+            the metric is better, or its value cannot be reached.
     """
     values, names = config.get(TARGETS) or {}, []
     for arm in arm_names(config):
@@ -144,11 +144,11 @@ def report_targets(config) -> list[str]:
 
 
 def directions(config, arm: str | None = None) -> dict[str, str | None]:
-    """Which way each final value of an arm is better, those left out that a run spends.
+    """Returns for each final value of an arm, except costs, whether higher or lower is better.
 
     Args:
-        config: an `ml_collections.ConfigDict`, complete.
-        arm: its name; None: the first.
+        config: a complete `ml_collections.ConfigDict`.
+        arm: the arm's name; None for the first arm.
     """
     settings = arm_settings(config, arm)
     names = [name for name in metrics.measured(settings) if not metrics.of(name).cost]
@@ -156,10 +156,12 @@ def directions(config, arm: str | None = None) -> dict[str, str | None]:
 
 
 def check_metric(key: str, name: str, settings: dict) -> None:
-    """Refuses a metric that no run of an arm has; what one's own callbacks log is not known.
+    """Refuses a metric that an arm's runs do not measure.
+
+    With the user's own callbacks any name is accepted, as it is not known what they log.
 
     Raises:
-        UserError: it has none of that name.
+        UserError: the arm's runs have no metric of that name.
     """
     callbacks = settings.get(CALLBACKS, {}).items()
     if any(is_own(c.get("name", key)) for key, c in callbacks):
@@ -169,16 +171,16 @@ def check_metric(key: str, name: str, settings: dict) -> None:
 
 
 def seeds(config, number: int | None = None) -> list[int]:
-    """The seeds that a replication runs: `number` of them, else the config's, from its first on.
+    """Returns the consecutive seeds of a replication, from the config's `first_seed`, default 0.
 
-    A config that chooses a setting has another first seed than the one that reports with it.
+    A config that chooses a setting has a different first seed from the config that reports with it.
 
     Args:
         config: an `ml_collections.ConfigDict`.
-        number: how many; None: `config.seeds`.
+        number: how many; None for `config.seeds`.
 
     Raises:
-        UserError: the last one is above 2^32 − 1.
+        UserError: the last seed is above 2^32 − 1.
     """
     number = config.seeds if number is None else number
     first = config.get("first_seed", 0)
@@ -190,7 +192,7 @@ def seeds(config, number: int | None = None) -> list[int]:
 
 
 def make_plans(config) -> dict[str, Plan]:
-    """The Plan of each arm.
+    """Makes the Plan of each arm.
 
     Raises:
         UserError: as `make_plan`; the message begins with the arm.
@@ -205,13 +207,15 @@ def make_plans(config) -> dict[str, Plan]:
 
 
 def make_plan(settings: dict) -> Plan:
-    """The Plan of an arm: the function `plan.name` of `lbkeras.planning` or of one's own, with the
-    rest of `plan`.
+    """Makes the Plan of an arm.
+
+    Calls the function `plan.name`, from `lbkeras.planning` or the user's own, with the rest of
+    `plan`.
 
     Raises:
-        UserError: no such function, model or other component (by name, without importing any), a
-            key that it does not take or that is missing, a value it refuses, a momentum for an
-            optimizer that has none, or a batch size that the nodes do not divide.
+        UserError: there is no such function, model or other component (checked by name, without
+            importing any), a key is missing or not taken, a value is refused, the plan sets a
+            momentum for an optimizer that has none, or the nodes do not divide a batch size.
     """
     check_settings(settings)
     name, arguments = name_and_arguments("plan", settings["plan"])
@@ -234,7 +238,7 @@ def make_plan(settings: dict) -> Plan:
 
 
 def plan_functions() -> dict:
-    """The functions of `lbkeras.planning` that a config's plan may name."""
+    """Returns the functions of `lbkeras.planning` that a config's plan may name."""
     planning = importlib.import_module("lbkeras.planning")
     return {name: getattr(planning, name) for name in planning.__all__ if name.endswith("_plan")}
 
@@ -265,7 +269,7 @@ def _own_plan(name: str, arguments: dict, settings: dict) -> Plan:
 
 
 def _check_momentum(settings: dict, plan: Plan) -> None:
-    name = settings["optimizer"]["name"]  # of one's own it is known when it is made
+    name = settings["optimizer"]["name"]  # the user's own is checked when it is made
     for module in NAMED["optimizer"]:
         if arguments := argument_names(module, name):
             if "momentum" not in arguments:
@@ -277,10 +281,10 @@ def _check_momentum(settings: dict, plan: Plan) -> None:
 
 
 def num_nodes(settings: dict) -> int | None:
-    """How many nodes an arm trains decentralized with; None: it does not.
+    """Returns the number of nodes of decentralized training; None if the arm does not use it.
 
     Raises:
-        UserError: `optimizer.num_nodes` is no whole number of at least 1.
+        UserError: `optimizer.num_nodes` is not a whole number of at least 1.
     """
     nodes = settings["optimizer"].get("num_nodes")
     if nodes is not None and (not isinstance(nodes, int) or nodes < 1):

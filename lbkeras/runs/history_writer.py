@@ -1,4 +1,4 @@
-"""The history of a run as a file that a kill cannot lose."""
+"""Writes the history of a run to a file that survives a kill."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from lbkeras.runs.record import append_history_row
 
 
 class HistoryWriter(keras.callbacks.Callback):
-    """Appends each epoch's logs to a JSON-lines file, on the disk before the next epoch begins.
+    """Appends each epoch's logs to a JSON-lines file and syncs it before the next epoch begins.
 
-    A row is `epoch` (from 0), the columns of `metrics.COLUMNS` that the logs hold, in that order,
-    then whatever else they hold. Give `TrainingStatistics` before it for all of the columns. Where
-    several workers train together, the chief writes.
+    A row holds `epoch` (from 0), then those columns of `metrics.COLUMNS` that are in the logs, in
+    that order, then all other logs. To get all of the columns, pass `TrainingStatistics` before
+    this callback. If several workers train together, only the chief writes.
 
     Args:
-        path: the file, `history.jsonl`; rows are added to what it holds.
+        path: the file, `history.jsonl`; rows are appended to its content.
     """
 
     def __init__(self, path: Path | str):

@@ -1,4 +1,4 @@
-"""Imports every class of ours that saved models can hold, so that Keras finds it by its name."""
+"""Imports every lbkeras class that a saved model can hold, so that Keras finds it by name."""
 
 import importlib
 

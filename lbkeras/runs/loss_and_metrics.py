@@ -1,4 +1,4 @@
-"""The loss and the metrics that an arm's model is compiled with."""
+"""Makes the loss and the metrics with which an arm's model is compiled."""
 
 import functools
 import inspect
@@ -14,13 +14,14 @@ from lbkeras.runs.config_checks import LOSS, METRICS, check_arguments
 
 
 def loss_and_metrics(settings: dict) -> dict:
-    """Arguments of `model.compile`.
+    """Makes the arguments `loss`, `loss_weights` and `metrics` of `model.compile`.
 
     Args:
         settings: the arm's sections.
 
     Raises:
-        UserError: one's own that is not there or fails, or an argument that it does not take.
+        UserError: the user's own loss or metric does not exist or fails, or an argument is not
+            taken.
     """
     section = settings.get(LOSS, DEFAULT_LOSS)
     if "name" in section:
@@ -51,7 +52,7 @@ def _loss(place: str, entry: dict):
 
 
 def _metrics(settings: dict):
-    """A list, or where they are of outputs a list for each of those."""
+    """Makes a list of metrics, or one list per output if the metrics name outputs."""
     entries = metrics.compiled(settings)
     keys = settings.get(METRICS, entries)
     made = [
@@ -74,7 +75,7 @@ def _metric(place: str, logged: str, entry: dict):
     if name == metrics.ACCURACY:
         if arguments:
             raise UserError(
-                f"{place}: expected no arguments of {name!r}, received {', '.join(arguments)}; "
+                f"{place}: expected no arguments for {name!r}, received {', '.join(arguments)}; "
                 "SparseCategoricalAccuracy, BinaryAccuracy and others take some"
             )
         return name
@@ -94,7 +95,7 @@ def _metric(place: str, logged: str, entry: dict):
 
 
 def _is_of_targets(found) -> bool:
-    """Whether it is a function `(y_true, y_pred)`, rather than what makes a loss or metric."""
+    """Whether it is a function `(y_true, y_pred)` and not one that makes a loss or metric."""
     if inspect.isclass(found):
         return False
     needed = [p for p in inspect.signature(found).parameters.values() if p.default is p.empty]
@@ -102,7 +103,7 @@ def _is_of_targets(found) -> bool:
 
 
 def _with_arguments(place: str, function, arguments: dict):
-    """A function `(y_true, y_pred)` with further arguments."""
+    """Returns a function of `(y_true, y_pred)` with its further arguments bound."""
     if not arguments:
         return function
     targets = list(inspect.signature(function).parameters)[:2]
@@ -117,6 +118,6 @@ def _with_arguments(place: str, function, arguments: dict):
 
 def _no_use(place: str, what: str, name: str, made) -> UserError:
     return UserError(
-        f"{place}: expected a function (y_true, y_pred) or what makes a Keras {what}, received "
+        f"{place}: expected a function (y_true, y_pred) or one that makes a Keras {what}, received "
         f"{name!r}, which makes a {type(made).__name__}"
     )

@@ -1,4 +1,4 @@
-"""What a run was made with: versions and hardware, for the record."""
+"""The versions and the hardware of a run, for its record."""
 
 import importlib.metadata
 import os
@@ -23,9 +23,9 @@ _PACKAGES = {
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, lbkeras and the packages that a result depends on.
+    """Returns the versions of Python, lbkeras and the packages that a result depends on.
 
-    They are those of Keras' backend.
+    Keras' backend decides which packages these are.
     """
     found = {"lbkeras": lbkeras.__version__, "python": platform.python_version()}
     for package in _PACKAGES.get(backend_name(), _PACKAGES["tensorflow"]):
@@ -37,7 +37,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict:
-    """Processor, cores, memory in GB, and the accelerators that the loaded backend sees."""
+    """Returns processor, cores, memory in GB, and the accelerators that the loaded backend sees."""
     return {
         "machine": platform.machine(),
         "processor": _processor(),

@@ -1,4 +1,4 @@
-"""Data that a function of one's own returns, as Pipelines; where an arm's data come from."""
+"""Makes Pipelines from the data of a user's function, and describes where data comes from."""
 
 from lbkeras.config import is_own
 from lbkeras.errors import UserError
@@ -7,15 +7,15 @@ from lbkeras.runs.config_checks import OF_OWN_DATA, check_arguments, parameters_
 
 
 def own_pipelines(chosen: dict, seed: int, data_dir: str | None):
-    """The training and the test Pipeline, and what they are, for a message.
+    """Returns the training and the test Pipeline, and a phrase for messages, such as "f returns".
 
     Args:
         chosen: the arm's section `data`.
-        seed: of their orders.
-        data_dir: given to a function that takes one.
+        seed: the seed of the data's order.
+        data_dir: passed to the function if it takes this argument.
 
     Raises:
-        UserError: the function is not there, cannot be called or returns something else.
+        UserError: the function does not exist, cannot be called or returns something else.
     """
     name = chosen["name"]
     function = imported("data.name", name)
@@ -38,7 +38,7 @@ def own_pipelines(chosen: dict, seed: int, data_dir: str | None):
 
 
 def _own_pipeline(name: str, which: str, source, seed: int, *, shuffle: bool, augment=None):
-    """What one's own function returned, as a Pipeline in the run's orders."""
+    """Returns what the user's function returned as a Pipeline with the run's order."""
     from lbkeras.data.pipeline import Pipeline
 
     where = f"data.name: the {which} data of {name}"
@@ -55,7 +55,7 @@ def _own_pipeline(name: str, which: str, source, seed: int, *, shuffle: bool, au
         )
     if augment is not None:
         raise UserError(
-            f"data.augmentation: expected none beside the Pipeline that {name} returns, which "
+            f"data.augmentation: expected none with the Pipeline that {name} returns, which "
             "augments by itself"
         )
     source.seed = seed
@@ -63,10 +63,10 @@ def _own_pipeline(name: str, which: str, source, seed: int, *, shuffle: bool, au
 
 
 def describe_data(settings: dict, data_dir: str | None) -> str:
-    """A line about where an arm's data come from, for the record.
+    """Returns a line on where an arm's data comes from, for the record.
 
     Raises:
-        UserError: as `lbkeras.data.load.describe`, or a function of one's own that is not there.
+        UserError: as `lbkeras.data.load.describe`, or the user's own function does not exist.
     """
     name = settings["data"]["name"]
     if not is_own(name):

@@ -1,4 +1,4 @@
-"""The models that a function of one's own makes: tried once, on a few examples, and described."""
+"""The models that a user's function makes: tried once, on a few examples, and described."""
 
 import dataclasses
 import functools
@@ -30,11 +30,11 @@ class Trial:
 
     Attributes:
         settings: sections that describe model, compilation, optimizer, loss and metrics.
-        better: of each metric that an evaluation logs "higher", "lower", or None where neither
-            Keras nor lbkeras says it.
-        compiled: what the optimizer has: `optimizer`, its class' name, `learning_rate` (of a
-            schedule its class' name) and `momentum` (None: it has none).
-        shared: variables of layers that are made outside of the function, with their values.
+        better: for each metric that an evaluation logs "higher", "lower", or None if neither Keras
+            nor lbkeras knows it.
+        compiled: the optimizer's values: `optimizer` (its class name), `learning_rate` (for a
+            schedule its class name) and `momentum` (None if it has none).
+        shared: variables of layers that are made outside the function, with their values.
     """
 
     settings: dict[str, dict]
@@ -44,10 +44,10 @@ class Trial:
 
 
 class OwnModel:
-    """A function that makes a compiled model, and the data that it is tried on.
+    """A function that makes a compiled model, and the data on which the model is tried.
 
     Args:
-        make_model: makes a compiled `keras.Model`, a new one at each call.
+        make_model: makes a new compiled `keras.Model` at each call.
         train: a shuffled Pipeline.
         test: a Pipeline for evaluation, or None.
     """
@@ -58,10 +58,10 @@ class OwnModel:
         self._test = test
 
     def new(self):
-        """A new model, compiled and not built; what it shares with others is as it was at first.
+        """Makes a new model, compiled but not built; resets what it shares with the others.
 
         Raises:
-            UserError: it is no model that can be compared.
+            UserError: the model cannot be compared.
         """
         for variable, value in self.trial.shared:
             variable.assign(value)
@@ -72,10 +72,10 @@ class OwnModel:
         """Makes two models and evaluates one of them.
 
         Raises:
-            UserError: no compiled model, the same again, one that cannot be trained in pieces, or
-                one that does not take the data.
+            UserError: the function returns no compiled model or the same one again, or the model
+                cannot be trained in micro-batches or does not take the data.
         """
-        session = keras_session({}, seed=0)  # names of layers begin anew
+        session = keras_session({}, seed=0)  # layer names start again
         with session, fitting_together("make_model", "train or test"):
             return self._tried()
 
@@ -170,7 +170,7 @@ def _describe(model) -> dict[str, dict]:
 
 
 def _layers_of(model) -> Any:
-    """What a model is made of: each layer's class, code, configuration and attributes."""
+    """Describes a model: each layer's class, code, configuration and attributes."""
     usual = keras.Model()
     usual.compile("sgd", "mse")
     described = [describe(layer) for layer in layers(model)]

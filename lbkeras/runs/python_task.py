@@ -1,4 +1,4 @@
-"""What a run trains where Python functions say it: a model of one's own, data in Pipelines."""
+"""The task of a run that comes from Python: a user's model function and data in Pipelines."""
 
 import functools
 import inspect
@@ -23,10 +23,10 @@ _SETTINGS = {"model": "make_model", "num_examples": "train", "test_batch_size": 
 
 
 def as_training_data(train) -> Pipeline:
-    """Training data as a Pipeline; of arrays with Keras' own default batch size, 32.
+    """Returns training data as a Pipeline; arrays get Keras' default batch size, 32.
 
     Raises:
-        UserError: they are not shuffled, or as `Pipeline`.
+        UserError: a Pipeline is not shuffled, or as `Pipeline`.
     """
     if not isinstance(train, Pipeline):
         train = Pipeline(train, 1)
@@ -39,7 +39,7 @@ def as_training_data(train) -> Pipeline:
 
 
 def as_test_data(test) -> Pipeline:
-    """Data to evaluate on, as a Pipeline in the source's order.
+    """Returns test data as a Pipeline in the source's order.
 
     Raises:
         UserError: as `Pipeline`.
@@ -50,19 +50,19 @@ def as_test_data(test) -> Pipeline:
 
 
 class PythonTask:
-    """What a model of one's own trains: data, plan and callbacks of one arm.
+    """The user's own model with the data, plan and callbacks of one arm.
 
-    The plan's learning rates and momentum take the place of the compiled optimizer's. `settings`
-    describe model, optimizer, loss, metrics, data, plan and callbacks, so that a folder is resumed
-    with the same only.
+    The plan's learning rates and momentum replace those of the compiled optimizer. `settings`
+    describes model, optimizer, loss, metrics, data, plan and callbacks, so that a folder is resumed
+    only with the same ones.
 
     Args:
         model: the arm's models.
         train: a shuffled Pipeline.
         test: a Pipeline for evaluation, or None.
         plan: the arm's Plan.
-        make_callbacks: from the arm's Pipeline to the callbacks that steer and measure beside those
-            of every run; None: no others.
+        make_callbacks: takes the arm's Pipeline and returns callbacks in addition to those of every
+            run; None for no others.
 
     Raises:
         UserError: the plan is for another number of examples.
@@ -97,13 +97,13 @@ class PythonTask:
         """Tries everything that can be tried before training.
 
         Raises:
-            UserError: as `OwnModel.trial`, a plan's momentum for an optimizer without one, or
-                callbacks that a run cannot have.
+            UserError: as `OwnModel.trial`, the plan sets a momentum that the optimizer does not
+                have, or a run cannot have one of the callbacks.
         """
         compiled = self.trial.compiled
         if compiled["momentum"] is None:
             check_without_momentum(self.plan, compiled["optimizer"])
-        self.settings  # noqa: B018  makes the callbacks
+        self.settings  # noqa: B018  it makes the callbacks
 
     @functools.cached_property
     def settings(self) -> dict:
@@ -118,13 +118,13 @@ class PythonTask:
         }
 
     def pipelines(self, seed: int):
-        """The training Pipeline at the plan's first batch size, and the one to evaluate on."""
+        """Returns the training Pipeline at the plan's first batch size, and the test Pipeline."""
         return self._train.copy(self.plan.phases[0].batch_size, seed), self._test
 
     def compiled_model(self, plan, strategy, train, *, steered=False):
-        """A new model with a plan's learning rates and momentum, built; as `build.compiled_model`.
+        """Makes and builds a model with a plan's learning rates and momentum.
 
-        How many updates a call takes is what it was compiled with.
+        Like `build.compiled_model`, but `steps_per_execution` is what the user compiled it with.
         """
         with strategy.scope():
             model = self._model.new()
@@ -137,7 +137,7 @@ class PythonTask:
         return model
 
     def callbacks(self, folder, *, pipeline, **known) -> list:
-        """The arm's own callbacks for a Pipeline."""
+        """Makes the arm's own callbacks for a Pipeline."""
         if self._make_callbacks is None:
             return []
         try:
@@ -160,15 +160,15 @@ class PythonTask:
         return list(made)
 
     def own_code(self) -> dict[str, str]:
-        """Nothing: the code is in `settings`."""
+        """Returns {}: `settings` already describes the code."""
         return {}
 
     def reading_data(self):
-        """A context that says of data that cannot be read which they are."""
+        """Returns a context that names the data if it cannot be read."""
         return reading_data("train or test")
 
     def setting(self, key: str) -> tuple[str, Any]:
-        """A setting as the user names it, and its value; as `ConfigTask.setting`."""
+        """Returns a setting's name for the user, and its value; as `ConfigTask.setting`."""
         values = {
             "model": getattr(self._model.make_model, "__qualname__", ""),
             "num_examples": self._train.num_examples,
@@ -189,29 +189,29 @@ class PythonTask:
 
 
 def _check_callback(callback) -> None:
-    """Refuses, before anything is trained, a callback that a run cannot have.
+    """Refuses a callback that a run cannot have, before anything is trained.
 
     Raises:
-        UserError: it sets the learning rate, which the plan does, it has a plan of its own, or it
-            restores what the run's checkpoints do.
+        UserError: it sets the learning rate, which is the plan's task, it has its own plan, or it
+            restores a run, which is the checkpoints' task.
     """
     name = type(callback).__name__
     if sets_learning_rate(callback) and not getattr(callback, "owns_learning_rate", False):
         raise UserError(
-            f"callbacks: expected the learning rate in the arm's plan, received {name}, which sets "
-            "it too"
+            f"callbacks: expected only the plan to set the learning rate, received {name}, which "
+            "sets it too"
         )
     if isinstance(getattr(callback, "schedule", None), Plan):
         raise UserError(
-            f"callbacks: expected a Plan as the arm itself or its `plan`, received it in a {name}"
+            f"callbacks: expected a Plan as the arm itself or its `plan`, received one in a {name}"
         )
     if isinstance(callback, keras.callbacks.BackupAndRestore):
         raise UserError(
-            f"callbacks: expected none that restores, as a run resumes by itself, received {name}"
+            f"callbacks: expected none that restores, as runs resume by themselves, received {name}"
         )
 
 
-# Where Keras' callbacks write, which often has the time in it.
+# Attributes with the paths to which Keras' callbacks write, which often contain the time.
 _PLACES = ("log_dir", "_log_write_dir", "filepath", "filename", "_curr_trial_dir")
 
 
@@ -223,7 +223,7 @@ def _without_places(described: dict) -> dict:
 
 
 def _alike(first, second):
-    """What two descriptions have in common: not the time at which they were made, for example."""
+    """Returns what two descriptions have in common, which leaves out, for example, the time."""
     if isinstance(first, dict) and isinstance(second, dict):
         return {k: _alike(v, second[k]) for k, v in first.items() if k in second}
     if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):

@@ -1,16 +1,18 @@
-"""Says of data that cannot be read which they are, on the backend that reads them."""
+"""Names the data in an error of reading it, if the backend reads it."""
 
 import contextlib
 
 
 def reading_data(name: str):
-    """A context in which an error of reading data is the user's error, in one line.
+    """Returns a context that turns an error of reading data into a `UserError` of one line.
+
+    On JAX it does nothing: Python reads the data there, and its errors name the file.
 
     Args:
         name: what the user calls the data.
 
     Raises:
-        UserError: they cannot be read. On JAX Python reads them, whose errors say it themselves.
+        UserError: the data cannot be read.
     """
     import keras
 

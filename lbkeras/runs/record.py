@@ -1,7 +1,7 @@
 """A run's folder: plan.json, record.json and history.jsonl, written safely and read strictly.
 
-Files are strict JSON: a value that is not finite (the loss of a diverged epoch) is written as
-`null` and read as None. `NaN` and `Infinity`, which Python's json writes elsewhere, read as None
+The files are strict JSON: a value that is not finite (the loss of a diverged epoch) is written as
+`null` and read as None. `NaN` and `Infinity`, which Python's json would write, are read as None
 too.
 """
 
@@ -19,7 +19,7 @@ from lbkeras.errors import UserError
 from lbkeras.runs import run_lock
 
 RECORD_FORMAT = 1  # of record.json
-# The examples of a test set, for records without `test_examples`.
+# The number of test examples, for records without `test_examples`.
 _TEST_EXAMPLES = {
     ("digits", "test"): 360,
     ("mnist", "test"): 10_000,
@@ -28,7 +28,7 @@ _TEST_EXAMPLES = {
     ("cifar100", "test"): 10_000,
     ("imagenet2012", "validation"): 50_000,
 }
-# What its keys hold, if they are there and not null.
+# The types of the keys of record.json, where they are present and not null.
 _RECORD = {
     **dict.fromkeys(("arm", "backend", "config", "command", "strategy", "error"), str),
     **dict.fromkeys(("started", "finished"), str),
@@ -46,7 +46,7 @@ class RunFolder:
         path: the folder.
         plan: plan.json, or `{}` if the run has not written it.
         record: record.json, or `{}` if the run has not written it.
-        history: the rows of history.jsonl, one an epoch, in order.
+        history: the rows of history.jsonl, one per epoch, in order.
     """
 
     path: Path
@@ -58,18 +58,18 @@ class RunFolder:
     def status(self) -> str:
         """`finished`, `diverged`, `interrupted`, `died`, `running`, or `not run` without a record.
 
-        A run that says it is running has `died` if no live process holds its folder.
+        A run whose record says `running` has `died` if no live process holds its folder.
         """
         return self.record.get("status", "not run")
 
     def value(self, metric: str) -> float | None:
-        """The run's final `metric`: from the record's `final` values, else the record itself.
+        """Returns the run's final `metric`, from the record's `final` values or the record itself.
 
-        A derived one (`lbkeras.derived`) is computed from the history. None if it was not finite,
-        or is not defined for this run.
+        A derived metric (`lbkeras.derived`) is computed from the history. None if the value was not
+        finite or is not defined for this run.
 
         Raises:
-            UserError: the record does not hold that metric, or it is no number.
+            UserError: the record does not hold that metric, or it is not a number.
         """
         final = self.record.get("final") or {}
         source = final if metric in final else self.record
@@ -92,17 +92,18 @@ class RunFolder:
         return value if math.isfinite(value) else None
 
     def bound(self, metric: str) -> float | None:
-        """What a run that did not reach a target spent: its `value` would be above that.
+        """Returns what a run spent without reaching a target, a lower bound of its `value`.
 
-        None for a metric that is no target's, or of a run that was not evaluated.
+        None if the metric is not about a target, or if the run was never evaluated.
         """
         found = derived(metric)
         return None if found is None else found.bound(self.history)
 
     def resolution(self, metric: str) -> float | None:
-        """The smallest change of a metric that the run can show, in its unit; None: not known.
+        """Returns the smallest change of a metric that the run can show, in the metric's unit.
 
-        1 / examples for an accuracy; for a target what the run spends between two evaluations.
+        1 / examples for an accuracy; for a target what the run spends between two evaluations. None
+        if it is not known.
         """
         found = derived(metric)
         if found is not None and found.target is not None:
@@ -111,9 +112,10 @@ class RunFolder:
         return 1 / examples if examples else None
 
     def examples(self, metric: str) -> int | None:
-        """How many examples an accuracy is the share of; None: not known, or another metric.
+        """Returns the number of examples behind an accuracy; None if unknown or not an accuracy.
 
-        Records before 0.2.0 do not hold it; then the data set in config.json says it.
+        Records before 0.2.0 do not hold the number of test examples; it is then looked up for the
+        data set in config.json.
         """
         if not metrics.of(metric).is_share:
             return None
@@ -130,17 +132,17 @@ class RunFolder:
 
 
 def read_run(path: Path | str) -> RunFolder:
-    """Reads a run's folder; a folder or file that does not exist yet reads as empty.
+    """Reads the folder of a run; a folder or file that does not exist yet is read as empty.
 
     Args:
         path: the run's folder.
 
     Returns:
-        The `RunFolder`. The torn last line of a run that is not finished, which a kill can leave,
-        is left out.
+        The `RunFolder`. In a run that has not ended, an incomplete last line of the history, which
+        a kill can leave, is left out.
 
     Raises:
-        UserError: a file is malformed; the message names file and line.
+        UserError: a file is malformed; the message names the file and the line.
     """
     path = Path(path)
     record = read_record(path)
@@ -153,7 +155,7 @@ def read_run(path: Path | str) -> RunFolder:
 
 
 def read_history(path: Path | str) -> list[dict[str, Any]]:
-    """Reads a history, one JSON object a line.
+    """Reads a history with one JSON object per line.
 
     Args:
         path: the history.jsonl file.
@@ -162,15 +164,16 @@ def read_history(path: Path | str) -> list[dict[str, Any]]:
         The rows in order; values that were not finite are None.
 
     Raises:
-        UserError: the file is missing, or a line is malformed or truncated; names file and line.
+        UserError: the file is missing, or a line is malformed or incomplete; the message names the
+            file and the line.
     """
     return _read_rows(Path(path), torn_end=False)
 
 
 def append_history_row(path: Path | str, row: dict[str, Any]) -> None:
-    """Appends one epoch's row and syncs it to disk, so a killed run leaves whole lines before it.
+    """Appends one epoch's row and syncs it to disk, so that a kill can damage only the last line.
 
-    A run that resumes calls `truncate_history` first, which removes a torn last line.
+    A run that resumes calls `truncate_history` first, which removes an incomplete last line.
 
     Args:
         path: the history.jsonl file, created if missing.
@@ -193,10 +196,10 @@ def truncate_history(path: Path | str, epochs: int) -> None:
 
     Args:
         path: the history.jsonl file; nothing happens if it does not exist.
-        epochs: how many epochs the checkpoint to resume from holds.
+        epochs: the number of epochs before the checkpoint to resume from.
 
     Raises:
-        UserError: a line other than a torn last one is malformed.
+        UserError: a line is malformed, unless it is an incomplete last one.
     """
     path = Path(path)
     if not path.exists():
@@ -212,7 +215,7 @@ def write_record(path: Path | str, record: dict[str, Any]) -> dict[str, Any]:
     Values that are not finite are written as null.
 
     Returns:
-        What the file holds: the record with its `format`.
+        The content of the file: the record with its `format`.
     """
     record = _strict({"format": RECORD_FORMAT} | record)
     files.write_json(Path(path) / "record.json", record)
@@ -249,13 +252,13 @@ def read_formatted(path: Path, newest: int) -> dict[str, Any]:
 
 
 def _read_rows(path: Path, torn_end: bool) -> list[dict[str, Any]]:
-    """The rows of a history; with `torn_end`, a last line without its end is left out."""
+    """Reads the rows of a history; with `torn_end`, an incomplete last line is left out."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: expected a history, found no such file") from None
     lines = content.split(b"\n")
-    torn = lines.pop()  # empty if the last line is whole
+    torn = lines.pop()  # empty if the last line is complete
     rows = [_parse_row(line, path, number) for number, line in enumerate(lines, start=1)]
     if torn:
         try:
@@ -278,7 +281,7 @@ def _parse_row(line: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def _strict(value: Any) -> Any:
-    """`value` with None for what is not finite, and NumPy scalars as Python's."""
+    """Replaces values that are not finite by None, and NumPy scalars by Python's."""
     if isinstance(value, dict):
         return {str(key): _strict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The record of a run: begun when it starts, closed however it ends."""
+"""Writes the record of a run when the run starts and when it ends, however it ends."""
 
 import contextlib
 import datetime
@@ -14,7 +14,7 @@ from lbkeras.runs.run_spec import RunSpec
 
 @contextlib.contextmanager
 def recording(run: RunSpec, record: dict, check_held):
-    """Writes how the run ended into its record when it does not end well."""
+    """Writes into the record how the run ended, if it does not finish."""
     from lbkeras.callbacks.stop_on_nan import Diverged
     from lbkeras.callbacks.stop_on_signal import Interrupted
 
@@ -32,7 +32,7 @@ def recording(run: RunSpec, record: dict, check_held):
     except Exception as error:
         check_held()
         message = one_line(str(error))[:500]
-        with contextlib.suppress(OSError, UserError):  # the disk may be what is at fault
+        with contextlib.suppress(OSError, UserError):  # the disk may be the cause
             close_record(run, record, "died", error=message)
         raise
 
@@ -67,7 +67,7 @@ def new_record(run: RunSpec, model, strategy, test_data, previous: dict) -> dict
 
 
 def close_record(run: RunSpec, record: dict, status: str, **more) -> dict:
-    """Completes the record from the history that is on the disk."""
+    """Completes the record from the history on disk, and writes it."""
     history_file = run.folder / "history.jsonl"
     rows = read_history(history_file) if history_file.exists() else []
     last = rows[-1] if rows else {}
@@ -88,7 +88,7 @@ def close_record(run: RunSpec, record: dict, status: str, **more) -> dict:
 
 
 def check_history(path: Path, epochs: int) -> None:
-    """Every epoch before the checkpoint must have its row."""
+    """Refuses a history without a row for every epoch before the checkpoint."""
     rows = read_history(path) if path.exists() else []
     if [row["epoch"] for row in rows] != list(range(epochs)):
         raise UserError(

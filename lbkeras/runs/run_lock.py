@@ -1,4 +1,4 @@
-"""A run's folder while it is in use: who may write in it, and which config it belongs to."""
+"""Locks a run's folder while it is in use, and binds it to its config."""
 
 import contextlib
 import fcntl
@@ -12,20 +12,20 @@ from lbkeras.errors import UserError
 from lbkeras.runs.train_section import TRAIN, claimed
 
 _RENAMED = {"label_concentration": "dirichlet_alpha"}  # of `data`, as 0.1.0 wrote it
-_TRIES = 5  # a reader that asks whether a folder is held holds it itself for a moment
+_TRIES = 5  # `is_held` in another process holds the lock for a moment
 
 
 @contextlib.contextmanager
 def locked(path: Path):
-    """Makes the folder and holds it for this process; a process that dies lets go of it.
+    """Creates the folder and locks it for this process; the lock ends with the process.
 
-    What writers that were killed have left half written in it is removed.
+    Removes the half-written files that killed writers have left in it.
 
     Yields:
-        A function that raises UserError once the folder is no longer the one that is held.
+        A function that raises `UserError` if the folder is no longer the one that was locked.
 
     Raises:
-        UserError: the folder cannot be written, or a live process holds it.
+        UserError: the folder cannot be written, or a live process has locked it.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def is_held(path: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # nobody has ever held it, or it cannot be known
+    except OSError:  # never held, or it cannot be determined
         return False
     return False
 
@@ -92,13 +92,13 @@ def _check_held(path: Path, lock) -> None:
 
 
 def claim(path: Path, name: str, settings: dict, notes: dict) -> None:
-    """Makes the folder that of `settings`, unless it already is: writes its JSON file `name`.
+    """Binds the folder to `settings`, unless it is already, by writing its JSON file `name`.
 
     Args:
         path: the folder.
-        name: of the file.
+        name: the name of the file.
         settings: what must stay the same for as long as the folder is used.
-        notes: written beside them and not compared.
+        notes: written to the same file but not compared.
 
     Raises:
         UserError: as `check_claim`.
@@ -108,10 +108,10 @@ def claim(path: Path, name: str, settings: dict, notes: dict) -> None:
 
 
 def check_claim(path: Path, name: str, settings: dict) -> bool:
-    """Whether the folder is that of `settings`; False if it is nobody's yet.
+    """Whether the folder belongs to `settings`; False if it belongs to none yet.
 
     Raises:
-        UserError: the folder is that of other settings; the message names the first that differs.
+        UserError: the folder belongs to other settings; the message names the first that differs.
     """
     file = path / name
     if not file.exists():

@@ -1,4 +1,4 @@
-"""One run: which arm and seed, from what, and where it goes."""
+"""The specification of one run: its task, arm, seed and folder."""
 
 import dataclasses
 from pathlib import Path
@@ -9,12 +9,12 @@ from lbkeras.runs.train_section import TRAIN, chosen, claimed
 
 @dataclasses.dataclass(frozen=True)
 class RunSpec:
-    """What identifies a run and where it goes.
+    """What identifies a run, where it is written and how it is trained.
 
     Attributes:
         task: what it trains, a `ConfigTask` or a `PythonTask`.
         arm: the name of the arm.
-        seed: of initialization, order and augmentation.
+        seed: the seed of initialization, order and augmentation.
         folder: the run's folder.
         config: the config as the user named it, FILE[:VARIANT].
         command: the command that started it, for the record.
@@ -22,10 +22,10 @@ class RunSpec:
         strategy: a name for `lbkeras.distribution.strategy`.
         micro_batch_size: examples that a replica computes at once; 0: its whole share of a batch,
             halved when memory runs out.
-        checkpoint_minutes: the longest time unsaved inside an epoch.
+        checkpoint_minutes: the longest time between two checkpoints inside an epoch.
         title: shown before each line of progress.
-        seconds_between_lines: of progress, at least; 0: a line an epoch.
-        metric: the final value that says what the run reached.
+        seconds_between_lines: minimum seconds between two lines of progress; 0: a line per epoch.
+        metric: the final value that is printed as the run's result.
     """
 
     task: Any
@@ -44,13 +44,13 @@ class RunSpec:
 
 
 def run_settings(run: RunSpec) -> dict:
-    """What a run's folder, and every worker's command, must agree on."""
+    """Returns the settings on which a run's folder and every worker's command must agree."""
     settings = {"arm": run.arm, "seed": run.seed, **run.task.settings}
     return settings | ({TRAIN: claimed(settings)} if TRAIN in settings else {})
 
 
 def hyper_parameters(run: RunSpec) -> dict:
-    """The settings as flat names for TensorBoard's HParams tab, those that arms vary first."""
+    """Flattens the settings for TensorBoard's HParams tab, those that arms often vary first."""
     flat = {"arm": run.arm, "seed": run.seed}
     flat |= dict.fromkeys(("plan.batch_size", "plan.learning_rate", "optimizer.name"))
     settings = run.task.settings

@@ -1,4 +1,4 @@
-"""Trains the runs of a comparison one after another, and says what came of each."""
+"""Trains the runs of a comparison one after another, and prints the outcome of each."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ SECONDS_BETWEEN_LINES = 30.0  # of progress inside a run
 
 
 def check_folders(runs: Sequence[RunSpec]) -> list[str | None]:
-    """What has become of each run so far, as `training.has_ended`; before anything is written.
+    """Returns each run's `training.has_ended`; call it before anything is written.
 
     Raises:
-        UserError: a folder is that of another run.
+        UserError: a folder belongs to another run.
     """
     return [training.has_ended(run) for run in runs]
 
@@ -28,11 +28,11 @@ def train_all(
     workers=None,
     before_each: Callable[[], None] = lambda: None,
 ) -> None:
-    """Trains what is not finished; a run that diverges does not stop the others.
+    """Trains the runs that have not ended; a run that diverges does not stop the others.
 
     Args:
-        runs: in the order in which they are trained.
-        ended: what `check_folders` has found of them.
+        runs: the runs in the order in which they are trained.
+        ended: what `check_folders` returned for them.
         workers: as for `training.train`.
         before_each: called before each run.
 
@@ -44,7 +44,7 @@ def train_all(
     estimate = _TimeLeft(ended.count(None))
     for run, status in zip(runs, ended, strict=True):
         if status:
-            print(f"{run.title}: {status} before", flush=True)
+            print(f"{run.title}: already {status}", flush=True)
             continue
         before_each()
         begin = time.monotonic()
@@ -54,7 +54,7 @@ def train_all(
 
 
 def train_one(run: RunSpec, workers=None) -> str:
-    """Trains a run and says what came of it; empty in other workers than the chief."""
+    """Trains a run and returns its outcome in words; empty in workers other than the chief."""
     from lbkeras.callbacks.stop_on_nan import Diverged
 
     try:
@@ -65,7 +65,7 @@ def train_one(run: RunSpec, workers=None) -> str:
 
 
 def outcome(run: RunSpec) -> str:
-    """What a finished run reached, from its record."""
+    """Describes what a finished run reached, from its record."""
     folder, metric = read_run(run.folder), metrics.of(run.metric)
     reached, updates, seconds = map(folder.value, (run.metric, "updates", "seconds"))
     if reached is None:
@@ -79,7 +79,7 @@ def outcome(run: RunSpec) -> str:
 
 
 class _TimeLeft:
-    """Estimates the time left from the mean of the runs that this process has made."""
+    """Estimates the time left from the mean time of this process' runs."""
 
     def __init__(self, runs: int):
         self._left = runs
@@ -87,7 +87,7 @@ class _TimeLeft:
         self._seconds = 0.0
 
     def after_run(self, seconds: float) -> str:
-        """The estimate in brackets, after one more run of so many seconds; empty after the last."""
+        """Returns the estimate in brackets after a run of `seconds`; empty after the last run."""
         self._left -= 1
         self._done += 1
         self._seconds += seconds

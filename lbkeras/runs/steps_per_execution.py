@@ -1,4 +1,4 @@
-"""How many updates to run in one call of the training graph."""
+"""Chooses how many updates to run in one call of the training graph."""
 
 import math
 
@@ -11,17 +11,17 @@ _MOST = 50
 
 
 def choose_steps_per_execution(model, plan) -> int:
-    """Enough updates a call that the host's cost of a call, about 1 ms, is small beside them.
+    """Returns enough updates per call to make the host's cost of a call, about 1 ms, negligible.
 
-    From the multiplications of the model's kernels at the plan's smallest batch, so that the same
-    run always gets the same number: small models get up to 50, networks whose update takes 50 ms
-    and more get 1 and keep their progress bar, checkpoints and Ctrl-C at every update.
+    The number depends only on the multiplications of the model's kernels at the plan's smallest
+    batch, so the same run always gets the same number. Small models get up to 50. Networks whose
+    update takes 50 ms or more get 1, and keep progress bar, checkpoints and Ctrl-C at every update.
 
     Args:
         model: a built Keras model.
-        plan: the `Plan` it will train by.
+        plan: the `Plan` by which it will be trained.
     """
-    one_node = getattr(model, "one_node", model)  # stacked nodes: an example goes through one
+    one_node = getattr(model, "one_node", model)  # of stacked nodes, an example passes through one
     operations = 3 * 2 * _multiplications(one_node) * min(p.batch_size for p in plan.phases)
     calls = _SECONDS_A_CALL * _OPERATIONS_A_SECOND / max(operations, 1)
     longest_epoch = max(plan.steps_per_epoch(p.first_epoch) for p in plan.phases)
@@ -29,10 +29,10 @@ def choose_steps_per_execution(model, plan) -> int:
 
 
 def _multiplications(model) -> float:
-    """Multiplications of one example's forward pass in dense and convolution layers.
+    """Counts the multiplications of one example's forward pass in dense and convolution layers.
 
-    Infinitely many where it is not known how often a kernel is applied: in a subclassed model, to
-    anything but vectors.
+    Infinite if it is not known how often a kernel is applied: in a subclassed model, if its input
+    is not a vector.
     """
     total = 0
     for layer in layers(model, include_self=False):

@@ -1,15 +1,15 @@
 """The section `train` of a config: precision, compilation, evaluation, averages and clipping.
 
-- `precision`: "float32", "mixed_bfloat16" or "mixed_float16", Keras' dtype policy while the run
-  lasts. Weights and slots stay float32; "mixed_float16" scales the loss, and updates that this
-  skips do not count.
+- `precision`: "float32", "mixed_bfloat16" or "mixed_float16", Keras' dtype policy during the run.
+  Weights and slots stay float32. "mixed_float16" scales the loss; updates that loss scaling skips
+  are not counted.
 - `jit_compile`: whether XLA compiles the steps: True, False or "auto", Keras' own choice.
 - `steps_per_execution`: updates per call of the graph, at least 1; 0: chosen from the model.
 - `validation_freq`: epochs per evaluation, at least 1; the last epoch is always evaluated. A run's
   final values on unseen examples are those of the last evaluation.
-- `ema_momentum`: in [0, 1), momentum of moving averages of the weights; 0: none. In place of the
-  weights they are evaluated, and saved in model.keras.
-- `clipnorm`, `global_clipnorm`, `clipvalue`: Keras' clipping of gradients, above 0 in one of them.
+- `ema_momentum`: in [0, 1), the momentum of moving averages of the weights; 0: none. The averages
+  are evaluated instead of the weights, and saved in model.keras.
+- `clipnorm`, `global_clipnorm`, `clipvalue`: Keras' gradient clipping; at most one is above 0.
 """
 
 import contextlib
@@ -26,42 +26,42 @@ _SWITCHES = {"true": True, "false": False}
 
 
 def check_place(key: str, place: str) -> None:
-    """Refuses a key of `train` that stands beside the sections.
+    """Refuses a key of `train` that is outside that section.
 
     Raises:
-        UserError: it is one; names its place.
+        UserError: the key belongs in `train`; the message gives its full name there.
     """
     if key in DEFAULTS:
         raise UserError(f"{place}.{key}: expected it as {place}.{TRAIN}.{key}, received it here")
 
 
 def values_of(settings: dict, before: int = 0) -> dict:
-    """Every key of an arm's section, those that it does not set with their defaults.
+    """Returns every key of an arm's section, with defaults for those that it does not set.
 
     Args:
         settings: the arm's sections.
-        before: `steps_per_execution` of a config that has it beside the sections, as those before
-            0.2.0 do.
+        before: `steps_per_execution` of a config that sets it outside the section, as configs
+            before 0.2.0 do.
     """
     values = DEFAULTS | settings.get(TRAIN, {})
     if values["steps_per_execution"] == 0:
         values["steps_per_execution"] = before
-    if isinstance(values["jit_compile"], str):  # as the command line gives it, whose default is one
+    if isinstance(values["jit_compile"], str):  # "auto", or from the command line
         values["jit_compile"] = _SWITCHES.get(values["jit_compile"].lower(), values["jit_compile"])
     return values
 
 
 def chosen(settings: dict) -> dict:
-    """What an arm's section sets differently from the defaults."""
+    """Returns the values of an arm's section that differ from the defaults."""
     values = settings.get(TRAIN, {})
     return {key: value for key, value in values.items() if value != DEFAULTS.get(key)}
 
 
 def claimed(settings: dict) -> dict:
-    """The section as a run's folder holds it.
+    """Returns the section as a run's folder records it.
 
-    Without the number of updates per call of the graph, which changes nothing; of a run before
-    0.2.0, which has no such section, the defaults.
+    Without `steps_per_execution`, which does not change the result. The defaults for a run before
+    0.2.0, which has no such section.
     """
     values = values_of(settings)
     del values["steps_per_execution"]
@@ -72,8 +72,8 @@ def check(settings: dict) -> None:
     """Checks an arm's section.
 
     Raises:
-        UserError: an unknown key, a value of another type or out of its range, clipping in two
-            ways.
+        UserError: a key is unknown, a value has another type or is out of range, or gradients are
+            clipped in two ways.
     """
     for key in settings.get(TRAIN, {}):
         if key not in DEFAULTS:
@@ -98,17 +98,17 @@ def check(settings: dict) -> None:
         raise UserError(f"{given[1]}: expected one way to clip gradients, received {given[0]} too")
     if values["ema_momentum"] and optimizer.get("use_ema"):
         raise UserError(
-            f"{TRAIN}.ema_momentum: expected none beside optimizer.use_ema, "
+            f"{TRAIN}.ema_momentum: expected none with optimizer.use_ema, "
             f"received {values['ema_momentum']!r}"
         )
 
 
 @contextlib.contextmanager
 def keras_session(settings: dict, seed: int):
-    """A Keras session of its own: new names, that seed, the arm's precision.
+    """Starts a new Keras session with new layer names, the seed and the arm's precision.
 
-    Afterwards the dtype policy is again that of before, which also is the session's where the arm
-    says nothing.
+    Afterwards the former dtype policy is restored. The session also uses it if the arm does not set
+    a precision.
     """
     import keras
 
@@ -123,7 +123,7 @@ def keras_session(settings: dict, seed: int):
 
 
 def prepare_optimizer(optimizer, settings: dict) -> None:
-    """Gives an optimizer that is not built yet the arm's clipping and averages."""
+    """Sets the arm's clipping and averages on an optimizer that is not built yet."""
     values = values_of(settings)
     for key in _CLIPPING:
         if values[key]:
@@ -133,9 +133,9 @@ def prepare_optimizer(optimizer, settings: dict) -> None:
 
 
 def evaluated_epochs(settings: dict, model, epochs: int) -> list[int]:
-    """For `fit(validation_freq=...)`: every so many epochs, and the last.
+    """Returns the epochs to evaluate, for `fit(validation_freq=...)`, always with the last one.
 
-    The last is also the one in which a callback ends the run before its plan does.
+    An epoch in which a callback stops the run early counts as the last one.
     """
     every = values_of(settings)["validation_freq"]
 

@@ -1,4 +1,4 @@
-"""Trains one arm with one seed in a run folder, or resumes where it stopped."""
+"""Trains one arm with one seed in a run folder, or resumes the run there."""
 
 import contextlib
 import tempfile
@@ -19,22 +19,22 @@ from lbkeras.runs.train_section import evaluated_epochs, keras_session
 def train(run: RunSpec, workers=None) -> dict:
     """Trains to the plan's last epoch and returns the run's record.
 
-    Goes on from the folder's newest good checkpoint if there is one; a finished run is not touched.
-    Where several workers train together, only the chief holds and writes the folder; all of them
-    read its checkpoints.
+    Resumes from the folder's newest good checkpoint if there is one; a finished run is not touched.
+    If several workers train together, only the chief locks and writes the folder; all of them read
+    its checkpoints.
 
     Args:
         run: what to train, the same in every worker.
-        workers: the `lbkeras.distribution.workers.Workers` that train together; None: this process
-            alone.
+        workers: the `lbkeras.distribution.workers.Workers` that train together; None if this
+            process trains alone.
 
     Returns:
-        What record.json holds; `status` is "finished".
+        The content of record.json; `status` is "finished".
 
     Raises:
-        UserError: a setting, file or data set is not usable, or memory does not suffice.
-        Diverged: the loss is no number; the record says so, the last good checkpoint stays.
-        Interrupted: SIGINT or SIGTERM; a checkpoint is on the disk.
+        UserError: a setting, file or data set is not usable, or there is not enough memory.
+        Diverged: the loss is not finite; the record says so, and the last good checkpoint stays.
+        Interrupted: SIGINT or SIGTERM arrived; a checkpoint is on disk.
     """
     plan = run.task.plan
     chief = workers is None or workers.is_chief
@@ -53,29 +53,28 @@ def train(run: RunSpec, workers=None) -> dict:
 
 
 def _claimed(run: RunSpec) -> dict:
-    """What a run's folder is resumed with only: its settings, and the code that they name."""
+    """Returns what must be the same to resume a folder: the settings and the code they name."""
     code = run.task.own_code()
     return run_settings(run) | ({"own_code": code} if code else {})
 
 
 def _check_backend(run: RunSpec, record: dict) -> None:
-    """A run is of one backend, and so are the runs that are compared."""
+    """Refuses a run that was begun on another backend."""
     if not record:
         return
     written, received = record.get("backend", "tensorflow"), backend_name()  # 0.1.0 had no other
     if written != received:
         raise UserError(
-            f"workdir {run.folder}: expected Keras' {written} backend, on which its run was begun "
+            f"workdir {run.folder}: expected Keras' {written} backend, on which its run began "
             f"(KERAS_BACKEND={written}), received {received}; use another --workdir"
         )
 
 
 def has_ended(run: RunSpec) -> str | None:
-    """The status of a run that needs no more training, "finished" or "diverged", or None.
+    """Returns "finished" or "diverged" for a run that has ended, else None.
 
     Raises:
-        UserError: the folder holds another config's run, one of another backend, or a malformed
-            record.
+        UserError: the folder holds a run of another config or backend, or a malformed record.
     """
     if not run_lock.check_claim(run.folder, "config.json", _claimed(run)):
         return None
@@ -113,7 +112,7 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
             train_data,
             steered=any(getattr(each, "owns_learning_rate", False) for each in chosen),
         )
-    if chief:  # only now, so that a folder is not taken by a config that cannot be run
+    if chief:  # only now, so that a config that cannot run does not claim the folder
         run_lock.claim(run.folder, "config.json", _claimed(run), notes={"config": run.config})
         files.write_json(run.folder / "plan.json", plan.to_dict())
 
@@ -144,7 +143,7 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
                     callbacks=[still_ours, *others, checkpoint, stop],
                     verbose="auto" if chief else 0,
                 )
-        model.optimizer.finalize_variable_values(model.trainable_variables)  # with averages: those
+        model.optimizer.finalize_variable_values(model.trainable_variables)  # the averages, if any
         _save(model, run.folder, chief)
     if not chief:
         return record
@@ -152,7 +151,7 @@ def _train_in_session(run: RunSpec, plan, strategy, record: dict, check_held) ->
 
 
 def _pieces(chosen: list, strategy) -> int | None:
-    """The micro-batch size with which a callback measures where there are no replicas; or None."""
+    """Returns the micro-batch size with which a callback measures without replicas, or None."""
     if strategy.num_replicas_in_sync > 1:
         return None
     sizes = (getattr(each, "micro_batch_size", None) for each in chosen)
@@ -160,7 +159,7 @@ def _pieces(chosen: list, strategy) -> int | None:
 
 
 def _start_strategy(run: RunSpec, plan):
-    """The run's strategy, which with several workers comes before any other operation."""
+    """Makes the run's strategy; with several workers, before any other TensorFlow operation."""
     from lbkeras.distribution.agreement import is_chief
     from lbkeras.distribution.strategy import describe
     from lbkeras.distribution.strategy import strategy as make_strategy
@@ -176,18 +175,18 @@ def _start_strategy(run: RunSpec, plan):
 
 
 def _go_on(run: RunSpec, plan, first_epoch: int) -> None:
-    """Brings the history to the epoch that the checkpoint goes on with, and says so."""
+    """Truncates the history to the epoch at which the run resumes, and prints that epoch."""
     history_file = run.folder / "history.jsonl"
     truncate_history(history_file, first_epoch)
     check_history(history_file, first_epoch)
     if first_epoch:
-        print(f"{run.folder}: going on at epoch {first_epoch + 1} of {plan.epochs}", flush=True)
+        print(f"{run.folder}: resuming at epoch {first_epoch + 1} of {plan.epochs}", flush=True)
 
 
 def _save(model, folder: Path, chief: bool) -> None:
-    """Writes model.keras; all workers must call it: it reads what differs between replicas.
+    """Writes model.keras; all workers must call it, as it reads what differs between replicas.
 
-    A subclassed model that Keras could not make again, as it has no `get_config`, is saved as
+    A subclassed model without `get_config`, which Keras could not make again, is saved as
     model.weights.h5.
     """
     with contextlib.nullcontext(folder) if chief else tempfile.TemporaryDirectory() as place:
@@ -209,11 +208,11 @@ def _write(save, folder: Path, name: str) -> None:
 
 @contextlib.contextmanager
 def _memory(run: RunSpec, key: str):
-    """Turns what runs out of memory outside the training step into the user's error.
+    """Turns running out of memory outside the training step into a `UserError`.
 
     Args:
         run: the run.
-        key: the task's setting that is at fault, unless it is the copy of the training data.
+        key: the task's setting to blame, unless the copy of the training data is the cause.
     """
     try:
         yield
@@ -226,5 +225,5 @@ def _memory(run: RunSpec, key: str):
         name, value = run.task.setting(key)
         raise UserError(
             f"{name}: expected one that fits in memory, received {value!r}; "
-            f"lower what it needs, or --micro_batch_size, or give more memory ({reason})"
+            f"reduce what it needs, lower --micro_batch_size, or provide more memory ({reason})"
         ) from error

@@ -1,4 +1,4 @@
-"""What does not fit together is found before training: a few examples are evaluated."""
+"""Evaluates a few examples before training, to find what does not fit together."""
 
 import contextlib
 
@@ -10,14 +10,14 @@ _EXAMPLES = 16
 
 @contextlib.contextmanager
 def fitting_together(key: str, data_name: str):
-    """Turns what building or evaluating a model raises into one line.
+    """Turns an error of building or evaluating a model into one line.
 
     Args:
         key: what the user calls the model.
         data_name: what the user calls the data.
 
     Raises:
-        UserError: model, loss, metrics and data do not fit together, or data cannot be read.
+        UserError: model, loss, metrics and data do not fit together, or the data cannot be read.
     """
     from lbkeras.runs.reading import reading_data
 
@@ -34,12 +34,12 @@ def fitting_together(key: str, data_name: str):
 
 
 def evaluate_a_few(model, data, replicas: int = 1) -> dict[str, float]:
-    """What a compiled model's evaluation of a few examples logs.
+    """Evaluates a compiled model on a few examples and returns its logs.
 
     Args:
-        model: compiled.
+        model: a compiled model.
         data: a Pipeline.
-        replicas: that divide the examples.
+        replicas: the number of replicas that share the examples.
     """
     number = min(max(_EXAMPLES // replicas, 1) * replicas, data.num_examples)
     return model.evaluate(data.in_order(number, number), verbose=0, return_dict=True)

@@ -1,4 +1,4 @@
-"""Each wrong flag, config file and override is one line that says what to mend."""
+"""Each wrong flag, config file and override is reported in one line that says what to fix."""
 
 import pytest
 
@@ -79,14 +79,14 @@ def test_whole_number_flags(command, flag, expected, fails, smith):
     assert fails(command, f"--config={smith}", "--workdir=w", flag) == expected
 
 
-def test_config_file_that_is_not_there(fails):
+def test_missing_config_file(fails):
     assert fails("plan", "--config=no/such.py:digits") == (
-        "--config: expected a Python file, received 'no/such.py', which is not there"
+        "--config: expected a Python file, received 'no/such.py', which does not exist"
     )
 
 
-def test_config_that_is_no_python_file(fails, tmp_path):
-    assert "which is no .py file" in fails("plan", f"--config={tmp_path}")
+def test_config_that_is_not_a_python_file(fails, tmp_path):
+    assert "which is not a .py file" in fails("plan", f"--config={tmp_path}")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_config_that_is_no_python_file(fails, tmp_path):
         ("def get_config():\n    return 3\n", "received a int"),
     ],
 )  # fmt: skip
-def test_config_file_that_makes_no_config(text, expected, fails, tmp_path):
+def test_config_file_without_a_valid_config(text, expected, fails, tmp_path):
     path = tmp_path / "broken.py"
     path.write_text(text)
     message = fails("plan", f"--config={path}")
@@ -161,8 +161,8 @@ def test_wrong_type(override, expected, fails, smith):
 def test_a_section_takes_no_value(fails, smith):
     message = fails("plan", f"--config={smith}:digits", "--config.optimizer=SGD")
     assert message == (
-        "config.optimizer: expected --config.optimizer.KEY=VALUE with a KEY of name, nesterov, "
-        "received --config.optimizer=SGD"
+        "config.optimizer: expected --config.optimizer.KEY=VALUE where KEY is one of name, "
+        "nesterov, received --config.optimizer=SGD"
     )
 
 
@@ -201,5 +201,5 @@ def test_a_name_that_every_arm_sets_itself_is_refused(fails, smith):
         ("plan.name=steps_plan", "arm original: plan: expected one of "),
     ],
 )  # fmt: skip
-def test_values_that_make_no_plan(override, expected, fails, smith):
+def test_values_without_a_valid_plan(override, expected, fails, smith):
     assert expected in fails("plan", f"--config={smith}:digits", f"--config.{override}")

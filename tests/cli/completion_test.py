@@ -1,4 +1,4 @@
-"""The completion of bash and zsh, typed into a real shell on a pseudo-terminal."""
+"""Completion in bash and zsh, typed into a real shell on a pseudo-terminal."""
 
 import os
 import pty
@@ -17,9 +17,9 @@ END = b"<end>"
 
 
 def completed(shell, begin, lines, folder):
-    """What each line becomes when the tabulator is pressed at its end.
+    """Returns what each line becomes when Tab is pressed at its end.
 
-    Ctrl-A and `print` before the line, Return behind it: the shell itself says what stands there.
+    Ctrl-A puts `printf` before the line and Return runs it, so the shell itself prints the line.
     """
     parent, child = pty.openpty()
     env = {"PATH": os.environ["PATH"], "TERM": "dumb", "HOME": str(folder), "PS1": "> "}
@@ -86,7 +86,7 @@ def test_zsh_completes_what_is_typed(folder):
     (folder / "script").write_text(completion.zsh(COMMANDS))
     begin = "unset zle_bracketed_paste; autoload -Uz compinit; compinit -u -D; source ./script"
     becomes = completed(["zsh", "-f", "-i"], begin, list(TYPED), folder)
-    # What zsh adds behind a word goes away again when the cursor moves.
+    # The suffix that zsh adds to a word disappears when the cursor moves.
     assert [text.rstrip("=/ ") for text in becomes] == [
         text.rstrip("=/ ") for text in TYPED.values()
     ]

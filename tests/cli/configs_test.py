@@ -28,7 +28,7 @@ def test_the_author_and_year_are_enough_and_name_one_config():
 @pytest.mark.parametrize("named", ["smith2018:mnist", "smith2018.py:mnist"])
 def test_a_name_works_in_any_folder(named, tmp_path, monkeypatch, succeeds):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "smith2018").mkdir()  # no config, but the workdir that somebody gave the name
+    (tmp_path / "smith2018").mkdir()  # a workdir of that name, not a config
     by_path = f"{PAPERS / 'smith2018.py'}:mnist"
     assert succeeds("plan", f"--config={named}") == succeeds("plan", f"--config={by_path}")
     epochs = ["--config.plan.epochs=3", "--config.plan.boundaries=(1,2)"]
@@ -43,15 +43,15 @@ def test_a_copied_file_is_taken_before_the_paper_of_its_name(tmp_path, monkeypat
     assert load_config("smith2018:digits").plan.batch_size == 4
 
 
-def test_a_config_that_is_not_there_lists_the_names(tmp_path, monkeypatch, fails):
+def test_a_missing_config_lists_the_names(tmp_path, monkeypatch, fails):
     monkeypatch.chdir(tmp_path)
     assert fails("plan", "--config=smth2018:digits") == (
         f"--config: expected a Python file or one of {', '.join(NAMES)}, received 'smth2018', "
-        "which is not there (did you mean 'smith2018'?)"
+        "which does not exist (did you mean 'smith2018'?)"
     )
     assert fails("plan", "--config=configs/papers/smith2018.py") == (
         "--config: expected a Python file, received 'configs/papers/smith2018.py', "
-        "which is not there (did you mean 'smith2018'?)"
+        "which does not exist (did you mean 'smith2018'?)"
     )
 
 
@@ -65,7 +65,7 @@ def test_an_installed_config_does_not_put_lbkeras_itself_on_the_import_path(tmp_
     config_module("smith2018:digits")
     assert sys.path == before
     config_module(str(PAPERS / "smith2018.py"))
-    assert str(PAPERS.parents[1]) in sys.path  # a clone's is another
+    assert str(PAPERS.parents[1]) in sys.path  # in a clone it is another folder
 
 
 def test_the_list_has_every_variant_with_its_numbers(succeeds):

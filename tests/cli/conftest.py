@@ -1,4 +1,4 @@
-"""Runs of the command line: in this process, and as real processes."""
+"""Runs the command line in this process and as real processes."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ def succeeds(capsys):
 
 @pytest.fixture
 def process():
-    """Starts `python -m lbkeras` with the arguments; whatever still runs is killed at the end."""
+    """Starts `python -m lbkeras` with the arguments; kills what still runs at the end."""
 
     def start(*arguments):
         return subprocess.Popen(
@@ -68,7 +68,7 @@ def process():
 
 @pytest.fixture
 def forked():
-    """The same, forked from a process that has imported TensorFlow: see `tests.forked`."""
+    """Like `process`, but forked from one that has imported TensorFlow; see `tests.forked`."""
     yield from _ended(Forked)
 
 
@@ -86,7 +86,7 @@ TINY = (f"--config={SMITH}:digits", "--arm=large_batch_naive", "--config.plan.ep
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
-    """The folder of a finished run of TINY, only to be read."""
+    """The folder of a finished run of TINY; read it only."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     assert main(["train", *TINY, f"--workdir={folder}"]) == 0
     return folder

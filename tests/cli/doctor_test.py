@@ -1,4 +1,4 @@
-"""`lbkeras doctor`: what it finds and what it misses."""
+"""`lbkeras doctor`: what it finds and what it reports as missing."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`lbkeras train --dry_run`: what it finds, what it refuses, and that it leaves nothing."""
+"""`lbkeras train --dry_run`: what it finds, what it refuses, and that it leaves no files."""
 
 import json
 import signal
@@ -39,7 +39,7 @@ def config(tmp_path):
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch):
-    """Where temporary files go."""
+    """The folder for temporary files."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -79,23 +79,23 @@ def test_an_arm_that_fails_is_a_line_and_the_others_are_tried(
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--fake_data", "--workdir=x"], "--fake_data: expected beside --dry_run, received"),
-        (["--format=json", "--workdir=x"], "--format: expected beside --dry_run, received"),
+        (["--fake_data", "--workdir=x"], "--fake_data: expected with --dry_run, received"),
+        (["--format=json", "--workdir=x"], "--format: expected with --dry_run, received"),
         ([], "--workdir: expected a folder, received none"),
         (["--dry_run", "--arm=gron"], "arm: expected one of grown, broken, received 'gron'"),
     ],
 )
-def test_flags_that_do_not_go_together(flags, expected, config, fails):
+def test_flags_that_contradict_each_other(flags, expected, config, fails):
     assert fails("train", config, *flags).startswith(expected)
 
 
-def test_made_data_in_place_of_a_function_are_refused(config, fails):
+def test_fake_data_for_a_function_is_refused(config, fails):
     message = fails("train", f"{config}:own", "--dry_run", "--fake_data")
     assert message.startswith("--fake_data: expected a named data set, received data.name='mine:")
 
 
-@pytest.mark.release  # in the gate the arms above, and tests/configs/dry_runs.py
-def test_two_replicas_in_pieces(process, smith, tmp_path):
+@pytest.mark.release  # the gate runs the arms above and tests/configs/dry_runs.py
+def test_two_replicas_in_micro_batches(process, smith, tmp_path):
     goyal = Path(smith).with_name("goyal2017.py")
     flags = ["--num_logical_devices=2", "--strategy=mirrored", "--micro_batch_size=16"]
     run = process("train", f"--config={goyal}:digits", "--dry_run", "--arm=beyond", *flags)
@@ -106,7 +106,7 @@ def test_two_replicas_in_pieces(process, smith, tmp_path):
 
 
 @pytest.mark.release
-def test_made_data_at_a_memory_limit(process, smith):
+def test_fake_data_at_a_memory_limit(process, smith):
     flags = ["--dry_run", "--fake_data", "--arm=increase_batch", "--memory_limit_mb=700"]
     run = process("train", f"--config={smith}:cifar10", *flags)
     output, error = run.communicate(timeout=600)

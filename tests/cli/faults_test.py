@@ -1,4 +1,4 @@
-"""Damaged, missing and strange files in folders: one line that names the file, in one process."""
+"""Damaged, missing and strange files in folders are reported in one line that names the file."""
 
 import json
 
@@ -11,7 +11,7 @@ RECORD = {"status": "finished", "updates": 10, "examples_seen": 100, "seconds": 
           "final": {"loss": 1.0, "val_accuracy": 0.9}}  # fmt: skip
 REPLICATION = {"arms": {"a": {}}, "seeds": [0], "metric": "val_accuracy"}
 
-# The file, what it holds (None: it is a folder, a dict: changes of a good one), what the line says.
+# File, content (None: it is a folder; a dict: changes to a valid file), expected line.
 OF_REPORTS = [
     ("replication.json", None, "received: Is a directory"),
     ("replication.json", "", "expected a JSON object"),
@@ -126,7 +126,7 @@ def test_train(name, content, expected, fails, tiny, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_same_command_goes_on_once_the_fault_is_mended(fails, succeeds, tiny, tmp_path):
+def test_the_same_command_resumes_once_the_fault_is_fixed(fails, succeeds, tiny, tmp_path):
     run, command = tmp_path / "run", ("train", *tiny, f"--workdir={tmp_path / 'run'}")
     for name in ("record.json", "plan.json", "history.jsonl", "model.keras"):
         damage(run / name, None)

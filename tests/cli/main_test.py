@@ -1,4 +1,4 @@
-"""The program as a whole: help, exit statuses, what it loads."""
+"""The program as a whole: help, exit statuses, imports."""
 
 import shlex
 import subprocess
@@ -65,7 +65,7 @@ def test_the_examples_of_plan_run(succeeds, monkeypatch, request):
     examples = [example for example in examples if example[0] == "plan"]
     assert len(examples) >= 4
     for example in examples:
-        if not {"--probe", "--auto"} & set(example):  # plan_test.py and advice_test.py do that
+        if not {"--probe", "--auto"} & set(example):  # plan_test.py and advice_test.py run these
             assert succeeds(*example)
 
 
@@ -85,7 +85,7 @@ def test_unknown_command_names_the_nearest(fails):
     )
 
 
-def test_what_the_operating_system_refuses_is_one_line(fails, monkeypatch):
+def test_an_error_of_the_operating_system_is_one_line(fails, monkeypatch):
     def full(arguments):
         raise OSError(28, "No space left on device", "runs/a/history.jsonl")
 
@@ -96,7 +96,7 @@ def test_what_the_operating_system_refuses_is_one_line(fails, monkeypatch):
     )
 
 
-def test_keyboard_interrupt_outside_training_says_how_to_go_on(monkeypatch, capsys):
+def test_keyboard_interrupt_outside_training_says_how_to_resume(monkeypatch, capsys):
     def interrupt(arguments):
         raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""Under a memory limit the death of a process is one line; all else is as without."""
+"""With a memory limit, the death of a process is one line; everything else is as without it."""
 
 import signal
 import subprocess
@@ -44,14 +44,14 @@ def test_a_death_where_memory_runs_out_is_one_line(number):
         ("os.abort()", 0, -signal.SIGABRT),
     ],
 )
-def test_other_ends_are_as_they_were(body, limit, status):
+def test_other_exits_are_unchanged(body, limit, status):
     process = start(body, limit)
     assert process.communicate()[1] == ""
     assert process.returncode == status
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_handed_on(number):
+def test_a_signal_is_forwarded(number):
     process = start(
         f"signal.signal({int(number)}, lambda *_: os._exit(7)); print('ready', flush=True); "
         "time.sleep(60)"

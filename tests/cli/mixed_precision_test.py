@@ -44,7 +44,7 @@ def newest(folder):
 
 
 def kill_when(run, folder, reached):
-    """SIGKILL as soon as the newest checkpoint is that far."""
+    """Sends SIGKILL as soon as the newest checkpoint has reached that update."""
     until = time.monotonic() + 300
     while time.monotonic() < until and run.poll() is None:
         place, _ = newest(folder)
@@ -58,8 +58,8 @@ def kill_when(run, folder, reached):
 
 @pytest.mark.release
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_a_killed_run_ends_like_one_that_was_left_alone(precision, forked, tmp_path):
-    """Bit for bit in weights, averages, slots, loss scale and history; and the updates planned."""
+def test_a_killed_run_ends_like_an_undisturbed_one(precision, forked, tmp_path):
+    """Equal bit for bit in weights, averages, slots, loss scale and history, after all updates."""
     (tmp_path / "mixed.py").write_text(CONFIG)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
 

@@ -24,19 +24,19 @@ pytestmark = pytest.mark.slow
 
 
 class _Workers:
-    """Starts one command as several workers, and ends them all."""
+    """Starts one command as several workers, and kills them all at the end."""
 
     def __init__(self):
         self.processes = []
 
     def start(self, *command, own=((), ()), tf_config=False, started=False):
-        """The processes of a command; `own` are the flags that each has beside them.
+        """Starts the processes of a command; `own` are further flags of each one.
 
-        They are forked, unless `started` with an interpreter of their own.
+        They are forked, unless `started` gives each its own interpreter.
         """
         addresses = reserve_addresses(len(own))
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # what the user sees
+        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # so that the output is what a user sees
         processes = []
         for index, flags in enumerate(own):
             place = (f"--workers={','.join(addresses)}", f"--worker_index={index}")
@@ -75,13 +75,13 @@ def workers():
 
 
 def _finish(processes, seconds=180):
-    """Each process' status, output and error."""
+    """Returns each process' status, output and error."""
     said = [process.communicate(timeout=seconds) for process in processes]
     return [(p.returncode, *each) for p, each in zip(processes, said, strict=True)]
 
 
 def _wait_for(processes, folder, pattern, seconds=120):
-    """Until the folder has such a file: with a checkpoint, the second epoch has begun."""
+    """Waits until the folder has such a file: with a checkpoint, the second epoch has begun."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and all(p.poll() is None for p in processes):
         if list(folder.glob(pattern)):
@@ -116,7 +116,7 @@ def one_process(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The folder of a run of GROWN by two workers that nothing disturbed, and what they said."""
+    """The folder and the output of an undisturbed run of GROWN by two workers."""
     folder = tmp_path_factory.mktemp("two") / "run"
     running = _Workers()
     try:
@@ -146,9 +146,9 @@ def test_two_workers_train_to_the_weights_of_one_process(undisturbed, one_proces
         )
 
 
-@pytest.mark.release  # in the gate tests/distribution/workers_test.py, and kills of one process
+@pytest.mark.release  # the gate runs tests/distribution/workers_test.py and kills one process
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_worker_ends_the_other_and_both_go_on(victim, workers, undisturbed, tmp_path):
+def test_a_killed_worker_ends_the_other_and_both_resume(victim, workers, undisturbed, tmp_path):
     command = ("train", *GROWN, f"--workdir={tmp_path / 'run'}")
     processes, addresses = workers.start(*command)
     _wait_for(processes, tmp_path / "run", "checkpoints/update_*.npz")
@@ -164,16 +164,16 @@ def test_a_killed_worker_ends_the_other_and_both_go_on(victim, workers, undistur
     processes, _ = workers.start(*command)
     first, second = _finish(processes)
     assert (first[0], first[2]) == (0, "") and second == (0, "", "")
-    assert "going on at epoch" in first[1]
+    assert "resuming at epoch" in first[1]
     assert (_record(tmp_path / "run")["status"], _record(tmp_path / "run")["sessions"]) == (
         "finished", 2
     )  # fmt: skip
     _assert_close(tmp_path / "run", undisturbed[0], 1e-6)
 
 
-@pytest.mark.release  # in the gate tests/distribution/workers_test.py stands for it
+@pytest.mark.release  # in the gate, tests/distribution/workers_test.py covers this
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_stopped_worker_ends_the_other_and_both_go_on(victim, workers, undisturbed, tmp_path):
+def test_a_stopped_worker_ends_the_other_and_both_resume(victim, workers, undisturbed, tmp_path):
     (tmp_path / "token").write_text("a secret of both workers\n")
     command = ("train", *GROWN, f"--workdir={tmp_path / 'run'}", "--worker_timeout=5",
                f"--token_file={tmp_path / 'token'}")  # fmt: skip
@@ -188,12 +188,12 @@ def test_a_stopped_worker_ends_the_other_and_both_go_on(victim, workers, undistu
         "it if it is still there, and run the same command again on every worker to go on from the "
         "last checkpoint\n"
     ))  # fmt: skip
-    processes[victim].send_signal(signal.SIGCONT)  # it finds out that it was given up
+    processes[victim].send_signal(signal.SIGCONT)  # it learns that the other has ended
     assert _finish([processes[victim]], 20)[0][::2] == (2, error)
 
     first, second = _finish(workers.start(*command)[0])
     assert (first[0], first[2]) == (0, "") and second == (0, "", "")
-    assert "going on at epoch" in first[1]
+    assert "resuming at epoch" in first[1]
     assert _record(tmp_path / "run")["sessions"] == 2
     _assert_close(tmp_path / "run", undisturbed[0], 1e-6)
 
@@ -201,7 +201,7 @@ def test_a_stopped_worker_ends_the_other_and_both_go_on(victim, workers, undistu
 @pytest.mark.release
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_worker_that_pauses_harms_nobody(victim, workers, undisturbed, tmp_path):
-    """For longer than TensorFlow's own watch over workers would let it."""
+    """The pause is longer than TensorFlow's own heartbeat would allow."""
     processes, _ = workers.start("train", *GROWN, f"--workdir={tmp_path / 'run'}")
     _wait_for(processes, tmp_path / "run", "checkpoints/update_*.npz")
     processes[victim].send_signal(signal.SIGSTOP)
@@ -213,8 +213,8 @@ def test_a_worker_that_pauses_harms_nobody(victim, workers, undisturbed, tmp_pat
     _assert_close(tmp_path / "run", undisturbed[0], 1e-6)
 
 
-# In the gate test_a_killed_worker_ends_the_other_and_both_go_on stands for going on, and
-# tests/distribution/agreement_test.py for stopping at the same step.
+# In the gate, test_a_killed_worker_ends_the_other_and_both_resume covers resuming, and
+# tests/distribution/agreement_test.py covers stopping at the same update.
 @pytest.mark.release
 def test_sigterm_to_one_worker_saves_and_stops_both(workers, tmp_path):
     flags = ("--config.plan.batch_size=4", f"--workdir={tmp_path / 'run'}")  # long epochs
@@ -225,15 +225,15 @@ def test_sigterm_to_one_worker_saves_and_stops_both(workers, tmp_path):
     for index, (status, _, error) in enumerate(_finish(processes)):
         assert status == 143
         assert error.count("\n") == 1
-        assert "interrupted by SIGTERM, checkpoint saved; to go on, run the same" in error
+        assert "interrupted by SIGTERM, checkpoint saved; to resume, run the same" in error
         assert f"--worker_index={index}" in error
     assert _record(tmp_path / "run")["status"] == "interrupted"
     first, second = _finish(workers.start(*command, tf_config=True)[0])
     assert (first[0], first[2]) == (0, "") and second == (0, "", "")
-    assert "going on at epoch" in first[1]
+    assert "resuming at epoch" in first[1]
 
 
-def test_what_stops_one_worker_is_said_by_all(workers, tmp_path):
+def test_all_workers_say_what_stops_one_of_them(workers, tmp_path):
     own = (["--config.plan.momentum=0.8"], [])
     processes, addresses = workers.start("train", *GROWN, f"--workdir={tmp_path}/a", own=own)
     expected = (

@@ -23,7 +23,7 @@ def get_config():
 
 @pytest.fixture
 def plans(tmp_path, succeeds):
-    """What `plan` makes of the config with flags: for each arm its epochs and first batch size."""
+    """Returns each arm's epochs and first batch size, as `plan` prints them for the flags."""
     (tmp_path / "three_arms.py").write_text(CONFIG)
 
     def make(*flags):
@@ -57,7 +57,7 @@ def test_a_target_can_be_set(refused):
     assert "config.targets.val_accuracy: expected a number" in refused(f"{flag}=many")
 
 
-def test_a_value_of_one_arm_is_that_arms_in_any_order(plans):
+def test_a_value_set_for_one_arm_wins_in_any_order(plans):
     for flags in (
         ("--config.plan.epochs=9", "--config.arms.sets.plan.epochs=12"),
         ("--config.arms.sets.plan.epochs=12", "--config.plan.epochs=9"),
@@ -66,13 +66,13 @@ def test_a_value_of_one_arm_is_that_arms_in_any_order(plans):
     assert plans("--config.arms.inherits.plan.batch_size=48")["inherits"] == (10, 48)
 
 
-def test_it_says_where_a_value_takes_the_place_of_an_arms_own(tmp_path, capsys, plans):
+def test_it_says_where_a_value_replaces_an_arms_own(tmp_path, capsys, plans):
     plans("--config.plan.epochs=9")
     from lbkeras.cli.main import main
 
     main(["plan", f"--config={tmp_path / 'three_arms.py'}", "--config.plan.epochs=9"])
     assert capsys.readouterr().err == (
-        "plan.epochs=9 in every arm, in the place of 20 of sets, 30 of whole\n"
+        "plan.epochs=9 in every arm, instead of 20 in sets, 30 in whole\n"
     )
 
 
@@ -94,11 +94,11 @@ def test_what_a_component_takes_can_be_added(plans, refused):
     assert refused("--config.callbacks.GradientNoisScale.every=1").endswith(
         "received 'GradientNoisScale' (did you mean 'GradientNoiseScale'?)"
     )
-    assert refused("--config.arms.whole.optimiser.clipnorm=1.0").startswith("config.arms.whole: ")
+    assert refused("--config.arms.whole.optimizr.clipnorm=1.0").startswith("config.arms.whole: ")
     assert "expected one of" in refused("--config.plan.num_examples=3")
 
 
-def test_a_value_that_is_added_is_the_arms(tmp_path):
+def test_an_added_value_reaches_the_arms(tmp_path):
     from lbkeras.cli.command_flags import CommandFlags
     from lbkeras.runs import experiment
 

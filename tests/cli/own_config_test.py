@@ -1,4 +1,4 @@
-"""Every command with a config of one's own in an empty folder: model, data and loss by name."""
+"""Every command with a user's config in an empty folder: model, data and loss by name."""
 
 import json
 import os
@@ -107,7 +107,7 @@ def rows(folder) -> list[dict]:
 
 
 def weights(folder) -> dict[str, np.ndarray]:
-    """All arrays in model.keras, the optimizer's too."""
+    """Returns all arrays in model.keras, including the optimizer's."""
     found = {}
     with zipfile.ZipFile(folder / "model.keras") as archive:
         with archive.open("model.weights.h5") as file, h5py.File(file) as saved:

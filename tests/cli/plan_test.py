@@ -82,8 +82,8 @@ def test_curves_are_shown_with_start_peak_and_end(succeeds, smith):
     assert "0" not in rates and any(rate.startswith("0→") for rate in rates)
 
 
-def test_a_papers_config_that_is_copied_elsewhere(smith, tmp_path):
-    """Where lbkeras is installed and nothing of the clone is."""
+def test_a_papers_config_copied_elsewhere(smith, tmp_path):
+    """lbkeras is installed, and nothing of the clone is there."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site/lbkeras").symlink_to(Path(lbkeras.__file__).parent)
     (tmp_path / "mine.py").write_text(Path(smith).read_text())
@@ -124,8 +124,10 @@ def get_config():
 
 @pytest.fixture
 def probe(process, tmp_path):
-    """A function: what `lbkeras plan --probe` prints, in a process of its own, as memory is limited
-    before TensorFlow starts."""
+    """A function that returns what `lbkeras plan --probe` prints in a new process.
+
+    A new process, as memory must be limited before TensorFlow starts.
+    """
     config = tmp_path / "probed.py"
     config.write_text(PROBED)
 
@@ -138,7 +140,7 @@ def probe(process, tmp_path):
     return probe
 
 
-@pytest.mark.release  # in the gate a dry run: tests/cli/dry_run_test.py
+@pytest.mark.release  # the gate makes a dry run: tests/cli/dry_run_test.py
 def test_probe_measures_each_batch_size_and_predicts_the_time(probe):
     unlimited = json.loads(probe("--format=json"))["arms"]["grown"]["phases"]
     for phase in unlimited:
@@ -151,7 +153,7 @@ def test_probe_measures_each_batch_size_and_predicts_the_time(probe):
     assert unlimited[1]["memory_mb"] > unlimited[0]["memory_mb"] > 0
 
 
-@pytest.mark.release  # in the gate the search alone: tests/advice/probe_test.py
+@pytest.mark.release  # the gate tests the search alone: tests/advice/probe_test.py
 def test_probe_finds_what_fits_into_the_memory_limit(probe):
     table = probe("--memory_limit_mb=15").split("\n\n")[2].splitlines()
     assert table[0].split() == (
@@ -164,13 +166,13 @@ def test_probe_finds_what_fits_into_the_memory_limit(probe):
     assert second[6] == str(1437 // 512)
 
 
-def test_flags_that_do_not_go_together(fails, smith, tmp_path):
+def test_flags_that_contradict_each_other(fails, smith, tmp_path):
     config = f"--config={smith}:digits"
-    assert "--auto: expected either it or --probe" in fails("plan", config, "--auto", "--probe")
-    assert (
-        fails("plan", config, "--write=x.py") == "--write: expected beside --auto, received without"
+    assert "--auto: expected --auto or --probe" in fails("plan", config, "--auto", "--probe")
+    assert fails("plan", config, "--write=x.py") == (
+        "--write: expected with --auto, received without it"
     )
-    assert fails("plan", config, "--arm=original").startswith("--arm: expected beside --auto")
+    assert fails("plan", config, "--arm=original").startswith("--arm: expected with --auto")
     there = tmp_path / "there.py"
     there.write_text("")
     message = fails("plan", config, "--auto", f"--write={there}")
@@ -181,10 +183,12 @@ def test_flags_that_do_not_go_together(fails, smith, tmp_path):
     assert "expected one of original" in fails("plan", config, "--auto", "--arm=orignal")
 
 
-# In the gate tests/advice/advise_test.py stands for what is measured and recommended,
-# tests/advice/config_file_test.py for what is written.
+# In the gate, tests/advice/advise_test.py covers what is measured and recommended, and
+# tests/advice/config_file_test.py covers what is written.
 @pytest.mark.release
-def test_auto_measures_writes_and_the_rest_takes_it(process, forked, succeeds, smith, tmp_path):
+def test_auto_measures_and_writes_a_config_that_other_commands_take(
+    process, forked, succeeds, smith, tmp_path
+):
     file = tmp_path / "recommended.py"
     config = smith.replace("smith2018", "mccandlish2018_noise_scale")
     started = process(

@@ -1,10 +1,10 @@
-"""Bad command lines and config files: one line in one form, and nothing left behind."""
+"""Bad command lines and config files give one line in one form and leave nothing behind."""
 
 import os
 
 import pytest
 
-# What follows --config=...smith2018.py:digits, and what the line says.
+# What follows --config=...smith2018.py:digits, and the expected line.
 OF_BOTH = [
     ("--config.plan.epochs=" + "9" * 400, "plan.epochs: expected a whole number"),
     ("--config.plan.epochs=0", "plan.epochs: expected"),
@@ -243,13 +243,13 @@ def test_config_files(body, expected, fails, tmp_path):
 
 
 @pytest.mark.parametrize(("content", "expected"), WHOLE_FILES)
-def test_files_that_are_no_config(content, expected, fails, tmp_path):
+def test_files_that_are_not_configs(content, expected, fails, tmp_path):
     (tmp_path / "mine.py").write_bytes(content)
     assert_in_form(fails("plan", f"--config={tmp_path / 'mine.py'}"), expected)
 
 
-# The command, its arguments, and what the line says: CONFIG is a good one, FOLDER an empty folder,
-# LONG a name that is too long, RUN a command that would train there.
+# The command, its arguments, and the expected line. CONFIG is a valid config, FOLDER an empty
+# folder, LONG a name that is too long, RUN a command that would train in the folder.
 RUN = "--config=CONFIG:digits --workdir=FOLDER/a"
 OTHERS = [
     ("plan", "", "--config: expected FILE[:VARIANT], received none"),

@@ -1,4 +1,4 @@
-"""`lbkeras replicate`: arms, seeds, the report, going on, and one arm that diverges."""
+"""`lbkeras replicate`: arms, seeds, the report, resuming, and an arm that diverges."""
 
 import json
 import signal
@@ -12,7 +12,7 @@ from lbkeras.cli.replication_description import describe_replication
 from lbkeras.cli.train import define_training_flags
 from lbkeras.errors import UserError
 
-# Three small arms; `diverging` alone has a learning rate that float32 cannot hold.
+# Three small arms; only `diverging` has a learning rate at which float32 overflows.
 CONFIG = """
 from lbkeras import config as common
 from configs.papers import smith2018
@@ -49,7 +49,7 @@ def command(tmp_path):
 
 
 def test_the_config_is_not_executed_for_each_run(tmp_path, fails):
-    """A config may take its time, and all runs must be of the same one."""
+    """A config may be slow to run, and all runs must have the same one."""
     config, executed = tmp_path / "counting.py", tmp_path / "executed"
     config.write_text(f"open({str(executed)!r}, 'a').write('x')\n{CONFIG}")
     (tmp_path / "file").write_text("")
@@ -64,7 +64,7 @@ def test_the_config_is_not_executed_for_each_run(tmp_path, fails):
 
 @pytest.mark.slow
 def test_arms_and_seeds_then_the_report(command, tmp_path, succeeds, monkeypatch):
-    # Short runs, also on a loaded machine: one line each.
+    # Runs that are short even on a busy machine: one line each.
     monkeypatch.setattr("lbkeras.cli.replicate.SECONDS_BETWEEN_LINES", 1e6)
     output = succeeds(*command)
     lines = output.splitlines()
@@ -98,8 +98,8 @@ def test_arms_and_seeds_then_the_report(command, tmp_path, succeeds, monkeypatch
     # Again: nothing is trained, the report is the same.
     records = {path: path.stat().st_mtime_ns for path in workdir.glob("*/seed_*/record.json")}
     again = succeeds(*command)
-    assert sum("finished before" in line for line in again.splitlines()) == 4
-    assert sum("diverged before" in line for line in again.splitlines()) == 2
+    assert sum("already finished" in line for line in again.splitlines()) == 4
+    assert sum("already diverged" in line for line in again.splitlines()) == 2
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in records.items())
 
     # `lbkeras report` renders what was deleted.
@@ -126,7 +126,7 @@ def test_a_run_of_another_config_is_found_before_any_training(command, tmp_path,
 
 
 def _described(path, *overrides):
-    """What a replication of a config's arms would write in its folder."""
+    """Returns what a replication of a config's arms would write to its folder."""
     arguments = ["replicate", f"--config={path}", *overrides]
     command = CommandFlags("", arguments)
     command.config()
@@ -207,11 +207,11 @@ def test_a_workdir_below_a_file(command, tmp_path, fails):
     assert "expected a folder that can be written, received: Not a directory" in message
 
 
-@pytest.mark.release  # in the gate runs alone: tests/cli/train_test.py, signals_test.py
+@pytest.mark.release  # the gate interrupts runs only: tests/cli/train_test.py, signals_test.py
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.release)]
 )
-def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, forked):
+def test_an_interrupted_replication_is_resumed(number, command, tmp_path, process, forked):
     command = (*command[:-1], "--seeds=1")
     first, second = (process, forked) if number == signal.SIGINT else (forked, process)
     first = first(*command)
@@ -227,8 +227,8 @@ def test_an_interrupted_replication_goes_on(number, command, tmp_path, process, 
     second = second(*command)
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
-    assert "claims: one seed decides none of them" in output
-    assert "[1/3] original seed 10: finished before" in output
+    assert "claims: one seed decides none;" in output
+    assert "[1/3] original seed 10: already finished" in output
     assert (tmp_path / "w" / "report.md").exists()
 
 

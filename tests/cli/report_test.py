@@ -1,10 +1,10 @@
-"""`lbkeras report`: on what is no replication; what it renders is tested with `replicate`."""
+"""`lbkeras report` on folders without a replication; `replicate_test.py` tests the report."""
 
 import pytest
 
 
 @pytest.mark.parametrize("folder", ["there", "nowhere"])
-def test_a_folder_that_is_no_replication(folder, tmp_path, fails):
+def test_a_folder_without_a_replication(folder, tmp_path, fails):
     (tmp_path / "there").mkdir()
     assert fails("report", f"--workdir={tmp_path / folder}") == (
         f"{tmp_path / folder}: expected a folder written by `lbkeras replicate`, "

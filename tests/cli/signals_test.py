@@ -1,4 +1,4 @@
-"""Signals as exceptions, one that Python has lost among them."""
+"""Signals as exceptions, including one that Python has lost."""
 
 import gc
 import signal
@@ -39,7 +39,7 @@ def test_an_ignored_signal_stays_ignored(number):
 
 
 class Destroyed:
-    """Receives a signal in its destructor, which Python lets raise nothing."""
+    """Receives a signal in its destructor, where Python discards exceptions."""
 
     def __init__(self, number):
         self.number = number
@@ -49,7 +49,7 @@ class Destroyed:
 
 
 def in_the_garbage_collector(number):
-    """The same in a callback of the collector: JAX has one, so any program with it does."""
+    """The same in a callback of the garbage collector, as every program with JAX has one."""
 
     def callback(phase, info):
         gc.callbacks.remove(callback)

@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture
 def server(finished_run):
-    """Address of a TensorBoard on the loopback interface that shows the finished run."""
+    """The address of a local TensorBoard that shows the finished run."""
     with subprocess.Popen(
         [sys.executable, "-m", "tensorboard.main", "--logdir", finished_run / "tensorboard",
          "--host", "127.0.0.1", "--port", "0", "--load_fast", "false"],

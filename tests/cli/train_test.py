@@ -1,4 +1,4 @@
-"""`lbkeras train`: what a run leaves, that it goes on, and what it refuses."""
+"""`lbkeras train`: the files of a run, resuming, and what it refuses."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def _assert_same_weights(one, other):
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
-# What a run leaves.
+# The files of a run.
 
 
 def test_a_run_leaves_the_files_of_the_contract(finished_run):
@@ -72,7 +72,7 @@ def test_the_record_says_what_the_run_was_made_with_and_reached(finished_run):
     assert config["plan"]["batch_size"] == 140 and config["arm"] == "large_batch_naive"
 
 
-# Going on.
+# Resuming.
 
 
 def test_a_finished_run_is_not_trained_again(run_copy, tiny, succeeds):
@@ -84,7 +84,7 @@ def test_a_finished_run_is_not_trained_again(run_copy, tiny, succeeds):
 
 
 def _as_if_interrupted(folder):
-    """The run without its last epoch: the checkpoint before the last one is the newest."""
+    """Marks the run's record as interrupted and returns its newest checkpoint."""
     newest = sorted((folder / "checkpoints").glob("update_*.npz"))[-1]
     record = _record(folder)
     (folder / "record.json").write_text(json.dumps(record | {"status": "interrupted"}))
@@ -99,7 +99,7 @@ def test_a_truncated_checkpoint_is_passed_over(run_copy, finished_run, tiny, suc
     output = succeeds("train", *tiny, f"--workdir={run_copy}")
     assert output.count("is damaged and passed over") == 1
     assert f"checkpoint {newest} is damaged" in output
-    assert "going on at epoch 3 of 3" in output
+    assert "resuming at epoch 3 of 3" in output
     _assert_same_weights(run_copy, finished_run)
     timings = ("seconds", "examples_per_second")
     rows, expected = _rows(run_copy), _rows(finished_run)
@@ -193,13 +193,15 @@ def test_unknown_arm_names_the_nearest(smith, fails, tmp_path):
         ("optimizer.name=SDG", "(did you mean 'SGD'?)"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_trained_does_not_take_the_folder(override, expected, tiny, fails, tmp_path):
+def test_a_config_that_cannot_be_trained_does_not_claim_the_folder(
+    override, expected, tiny, fails, tmp_path
+):
     flags = [f"--workdir={tmp_path / 'run'}", f"--data_dir={tmp_path}", f"--config.{override}"]
     assert expected.format(tmp_path) in fails("train", *tiny, *flags)
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tiny, fails, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(tiny, fails, tmp_path):
     run = tmp_path / "run"
     flags = ["--config.plan.learning_rate=1e30", "--config.train.steps_per_execution=5"]
     message = fails("train", *tiny, f"--workdir={run}", *flags)
@@ -230,7 +232,7 @@ def _wait_for_rows(run, folder, count, seconds=300):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """The folder of a run of GROWN that nothing disturbed."""
+    """The folder of an undisturbed run of GROWN."""
     folder = tmp_path_factory.mktemp("undisturbed") / "run"
     config = Path(__file__).parents[2] / "configs/papers/smith2018.py"
     run = Forked("train", f"--config={config}", *GROWN, f"--workdir={folder}")
@@ -238,9 +240,9 @@ def undisturbed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.release  # in the gate `replicate` gets a SIGINT and a worker a SIGTERM
+@pytest.mark.release  # in the gate, `replicate` gets a SIGINT and a worker a SIGTERM
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_saves_and_the_same_command_goes_on(
+def test_a_signal_saves_and_the_same_command_resumes(
     number, status, process, forked, smith, tmp_path, undisturbed
 ):
     run = tmp_path / "run"
@@ -252,24 +254,22 @@ def test_a_signal_saves_and_the_same_command_goes_on(
     _, error = first.communicate(timeout=120)
     assert first.returncode == status
     assert error.count("\n") == 1
-    assert f"interrupted by {number.name}, checkpoint saved; to go on, run the same" in error
+    assert f"interrupted by {number.name}, checkpoint saved; to resume, run the same" in error
     assert "lbkeras train --config=" in error and str(run) in error
     assert _record(run)["status"] == "interrupted"
 
     second = second(*command)
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
-    assert "going on at epoch" in output
+    assert "resuming at epoch" in output
     assert (_record(run)["status"], _record(run)["sessions"]) == ("finished", 2)
     _assert_same_weights(run, undisturbed)
 
 
 @pytest.mark.release
-def test_an_interrupt_that_was_inherited_as_ignored_stays_ignored(
-    process, smith, tmp_path, undisturbed
-):
+def test_an_inherited_ignored_interrupt_stays_ignored(process, smith, tmp_path, undisturbed):
     run = tmp_path / "run"
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `trap '' INT` and nohup's kin do
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `trap '' INT` and nohup do
     try:
         first = process("train", f"--config={smith}", *GROWN, f"--workdir={run}")
     finally:
@@ -285,13 +285,13 @@ def test_an_interrupt_that_was_inherited_as_ignored_stays_ignored(
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [(3,), pytest.param((1, 4), marks=pytest.mark.release)])
 def test_a_kill_at_any_moment_loses_nothing(forked, smith, tmp_path, undisturbed, kills):
-    """At some moment of an epoch; twice in one epoch: tests/callbacks/checkpoint_test.py."""
+    """Kills at some moment of an epoch; checkpoint_test.py kills twice in one epoch."""
     run = tmp_path / "run"
     command = ("train", f"--config={smith}", *GROWN, f"--workdir={run}")
     for rows in kills:
         first = forked(*command)
         _wait_for_rows(first, run, rows)
-        # Within the next epoch, so that the run does not end before it is killed.
+        # Within the next epoch, so that the run does not finish before it is killed.
         time.sleep(random.uniform(0, min(0.4, _rows(run)[-1]["seconds"])))
         first.kill()
         first.wait()
@@ -308,7 +308,7 @@ def test_a_folder_in_use_is_refused_by_name(forked, smith, tmp_path, fails):
     command = ("train", f"--config={smith}", *GROWN, f"--workdir={run}")
     first = forked(*command)
     _wait_for_rows(first, run, 1)
-    first.send_signal(signal.SIGSTOP)  # or it might have ended before the other one looks
+    first.send_signal(signal.SIGSTOP)  # else it might end before the other one looks
     assert fails(*command) == (
         f"workdir {run}: expected one that no run uses, received one in use by the live process "
         f"{first.pid}"

@@ -1,4 +1,4 @@
-"""The flags of several workers: what is refused before TensorFlow starts a server."""
+"""The flags for several workers: what is refused before TensorFlow starts a server."""
 
 import json
 import socket
@@ -26,12 +26,12 @@ def no_cluster(monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--worker_index=1"], "--workers: expected HOST:PORT,... beside --worker_index=1, "
+        (["--worker_index=1"], "--workers: expected HOST:PORT,... with --worker_index=1, "
          "received none"),
         (["--workers=a:1,b:2"], "--worker_index: expected this process's place in --workers, from "
          "0, received none"),
         (["--workers=a:1,b:2", "--worker_index=0", "--strategy=mirrored"], "--strategy: expected "
-         "multi_worker beside --workers, received mirrored"),
+         "multi_worker with --workers, received mirrored"),
         (["--workers=a:1,b:2", "--worker_index=2"], "worker_index: expected 0 to 1 (there are 2 "
          "workers), received 2"),
         (["--workers=a:1,b", "--worker_index=1"], "workers: expected host:port with a port of 1 to "
@@ -40,7 +40,7 @@ def no_cluster(monkeypatch):
          "'-1'"),
         (["--workers=0.0.0.0:1,b:2", "--worker_index=1"], "workers: expected an address that other "
          "workers can connect to, received '0.0.0.0:1'"),
-        (["--token_file=t"], "--workers: expected HOST:PORT,... beside --token_file=t, received "
+        (["--token_file=t"], "--workers: expected HOST:PORT,... with --token_file=t, received "
          "none"),
         (["--worker_timeout=4"], "--worker_timeout: expected a whole number from 5 to 86400, "
          "received '4'"),
@@ -57,7 +57,7 @@ def no_cluster(monkeypatch):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["train", "replicate"])
-def test_flags_that_do_not_go_together(command, flags, expected, smith, fails, tmp_path):
+def test_flags_that_contradict_each_other(command, flags, expected, smith, fails, tmp_path):
     run = tmp_path / "run"
     assert fails(command, f"--config={smith}", f"--workdir={run}", *flags) == expected
     assert not run.exists()
@@ -85,8 +85,8 @@ def test_several_workers_without_addresses(tiny, fails, tmp_path):
          "bytes"),
         (b" a secret\n", None, "--token_file=FILE: expected a secret of at least 16 characters, "
          "received 8"),
-        (b"a secret of all workers", "another secret of all", "--token_file: expected no "
-         "LBKERAS_TOKEN beside it, received both"),
+        (b"a secret of all workers", "another secret of all", "--token_file: expected this "
+         "or LBKERAS_TOKEN, received both"),
         ("none", "", "LBKERAS_TOKEN: expected a secret of at least 16 characters, received 0"),
     ],
 )  # fmt: skip
@@ -177,7 +177,9 @@ def test_settings_are_compared_by_their_full_names():
         ("auto", "a:1,b:2", 2, "", "multi_worker"),
     ],
 )
-def test_what_auto_takes(strategy, workers, num_logical_devices, tf_config, expected, monkeypatch):
+def test_what_auto_chooses(
+    strategy, workers, num_logical_devices, tf_config, expected, monkeypatch
+):
     monkeypatch.setenv("TF_CONFIG", tf_config)
     flags = SimpleNamespace(
         strategy=strategy, workers=workers, num_logical_devices=num_logical_devices

@@ -126,7 +126,7 @@ def test_it_is_shown_as_text_and_in_a_notebook(compared):
 def test_a_second_call_trains_nothing(compared, capsys):
     arguments = dict(arms=ARMS, seeds=2, targets=TARGETS, workdir=compared.workdir)
     again = lbkeras.compare(make_model, data(), data(60, seed=1), **arguments)
-    assert capsys.readouterr().out.count("finished before") == 4
+    assert capsys.readouterr().out.count("already finished") == 4
     assert again.report == compared.report
 
 
@@ -219,7 +219,7 @@ def the_same_again(pipeline):
     [
         (the_same_again, "makes new callbacks at each call"),
         (lambda: [], "a function of one argument"),
-        (lambda p: [keras.callbacks.ReduceLROnPlateau()], "the learning rate in the arm's plan"),
+        (lambda p: [keras.callbacks.ReduceLROnPlateau()], "only the plan to set the learning rate"),
         (lambda p: [lbkeras.callbacks.BatchSizeScheduler(p, plan(10))], "a Plan as the arm itself"),
         (lambda p: [keras.callbacks.BackupAndRestore("there")], "none that restores"),
     ],

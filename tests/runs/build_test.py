@@ -1,4 +1,4 @@
-"""From names to objects: data, model, optimizer, callbacks, nodes; and what is refused."""
+"""Builds data, model, optimizer, callbacks and nodes from names; what is refused."""
 
 import numpy as np
 import pytest
@@ -49,13 +49,13 @@ def test_a_held_out_part_of_the_training_split(settings):
         (dict(shuffle="shards"), "data.shuffle: expected 'shards' only for .* for data in memory"),
     ],
 )  # fmt: skip
-def test_data_that_cannot_be_had(changes, expected, settings, tmp_path):
+def test_unusable_data(changes, expected, settings, tmp_path):
     settings["data"] |= changes
     with pytest.raises(UserError, match=expected):
         build.make_pipelines(settings, 20, seed=0, data_dir=str(tmp_path))
 
 
-def test_a_set_that_is_not_on_disk_says_where_it_was_sought_and_how_to_get_it(settings, tmp_path):
+def test_a_missing_data_set_says_where_it_was_searched_and_how_to_get_it(settings, tmp_path):
     settings["data"] |= dict(name="cifar10")
     with pytest.raises(UserError) as raised:
         build.make_pipelines(settings, 20, seed=0, data_dir=str(tmp_path))
@@ -63,8 +63,8 @@ def test_a_set_that_is_not_on_disk_says_where_it_was_sought_and_how_to_get_it(se
 
 
 @pytest.mark.parametrize("key", ["image_size", "resize"])
-def test_a_set_in_memory_has_its_size(key, settings):
-    settings["data"] |= {key: None}  # as a config that says nothing
+def test_a_data_set_in_memory_has_its_size(key, settings):
+    settings["data"] |= {key: None}  # as in a config that does not set it
     build.make_pipelines(settings, 20, seed=0, data_dir=None)
     settings["data"] |= {key: 64}
     with pytest.raises(UserError, match=rf"^data\.{key}: expected none, as 'digits' is no set of"):
@@ -82,7 +82,7 @@ def test_a_set_in_memory_has_its_size(key, settings):
         (dict(hidden_sizes=("a",)), "model"),
     ],
 )  # fmt: skip
-def test_a_model_that_cannot_be_made(changes, expected, settings, train):
+def test_an_unusable_model(changes, expected, settings, train):
     settings["model"] |= changes
     with pytest.raises(UserError, match=expected):
         build.make_model(settings, train)
@@ -120,13 +120,13 @@ def test_lbkeras_optimizers_come_before_those_of_keras(settings, monkeypatch):
         (dict(name="SGD", nestorov=True), "optimizer: .*nestorov"),
     ],
 )
-def test_an_optimizer_that_cannot_be_made(optimizer, expected, settings):
+def test_an_unusable_optimizer(optimizer, expected, settings):
     settings["optimizer"] = optimizer
     with pytest.raises(UserError, match=expected):
         build.make_optimizer(settings, experiment.make_plan(settings))
 
 
-def test_smoothed_labels_are_numbers_of_classes_too(settings, train):
+def test_labels_to_smooth_are_class_numbers_too(settings, train):
     settings["model"] |= dict(num_classes=5)
     settings["loss"] = dict(name="LabelSmoothingCrossentropy", label_smoothing=0.1)
     with pytest.raises(UserError, match=r"model\.num_classes: expected at least 10"):
@@ -229,7 +229,7 @@ def test_the_model_has_nodes_and_the_optimizer_their_topology():
     assert isinstance(optimizer, GossipSGD) and (optimizer.num_nodes, optimizer.seed) == (4, 9)
 
 
-def test_labels_of_the_parts_follow_the_concentration_and_the_seed():
+def test_labels_of_the_shards_follow_the_concentration_and_the_seed():
     def shares(concentration, seed=0):
         settings = _node_settings(dirichlet_alpha=concentration, num_examples=1436)
         train, _ = build.make_pipelines(settings, 256, seed, None)

@@ -1,4 +1,4 @@
-"""What the names of a config's components mean; without Keras."""
+"""Looks up the components that a config names, without Keras."""
 
 import sys
 
@@ -10,7 +10,7 @@ from lbkeras.runs import components
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A config's folder, whose modules are forgotten afterwards."""
+    """A config's folder; its modules are removed from `sys.modules` afterwards."""
     monkeypatch.setattr(components, "_folders", [])
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
@@ -25,7 +25,7 @@ def write(folder, **modules):
         (folder / f"{name}.py").write_text(text)
 
 
-def test_a_function_of_the_folder_of_a_package_in_it_and_of_an_installed_module(folder):
+def test_functions_of_a_module_and_a_package_in_the_folder_and_of_an_installed_module(folder):
     write(folder, my_parts="def make(): return 1\nclass Kind:\n    def of(): return 2\n")
     (folder / "my_package").mkdir()
     write(folder / "my_package", inner="from my_parts import make\n")
@@ -75,9 +75,7 @@ def test_an_installed_module_wins_and_a_file_of_its_name_is_refused(folder):
     write(folder, colorsys="def make(): return 1\n")
     with pytest.raises(UserError) as error:
         components.imported("model.name", "colorsys:make")
-    assert "expected a module whose name no other has, received 'colorsys:make': " in str(
-        error.value
-    )
+    assert "expected a module whose name is unique, received 'colorsys:make': " in str(error.value)
     assert str(error.value).endswith(f"colorsys.py hides {folder / 'colorsys.py'}; rename the file")
 
 
@@ -117,12 +115,12 @@ def test_known_names(section, name):
 
 
 @pytest.mark.parametrize("name", [":make", "mine:", "mine:1a", "a..b:make", "mine:make model"])
-def test_names_of_ones_own_have_two_parts(name):
+def test_names_of_the_users_own_have_two_parts(name):
     with pytest.raises(UserError, match="^x: expected module:function, received"):
         components.check_name("x", "model", name)
 
 
-def test_what_components_take_without_what_the_runner_gives():
+def test_the_arguments_of_components_except_those_that_a_run_sets():
     taken = components.arguments_taken
     assert {"nesterov", "clipnorm", "weight_decay"} < set(taken("optimizer", "SGD"))
     assert {"trust_coefficient", "clipnorm", "use_ema"} < set(taken("optimizer", "LARS"))

@@ -1,4 +1,4 @@
-"""Names and numbers of a config that are refused."""
+"""The names and numbers of a config that are refused."""
 
 import re
 
@@ -44,13 +44,13 @@ CONFIG = common.experiment(
         (dict(checkpoint_minutes=float("nan")), "config.checkpoint_minutes: expected a number"),
     ],
 )
-def test_what_a_config_says_outside_of_its_sections(changes, message):
+def test_values_outside_the_sections(changes, message):
     config = ConfigDict(CONFIG | changes)
     with pytest.raises(UserError, match=message):
         config_checks.check_config(config)
 
 
-def test_what_a_config_may_name_as_a_callback_is_one():
+def test_every_name_of_a_callback_is_a_callback():
     with pytest.raises(UserError, match="^callbacks: expected one of") as error:
         config_checks.check_settings({**CONFIG, "callbacks": {"Nothing": {}}})
     offered = re.search("expected one of (.*), received", str(error.value))[1].split(", ")

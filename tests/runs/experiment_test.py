@@ -1,4 +1,4 @@
-"""From names to objects: what an arm inherits, and what is refused."""
+"""Reads a config: what an arm inherits, and what is refused."""
 
 import pytest
 from ml_collections import ConfigDict
@@ -13,7 +13,7 @@ def settings():
     return experiment.arm_settings(small_config())
 
 
-def test_arms_keep_the_order_they_are_written_in():
+def test_arms_keep_their_order():
     assert experiment.arm_names(small_config(zebra={}, ant={})) == ["zebra", "ant"]
 
 
@@ -58,7 +58,7 @@ def test_the_plan_knows_the_number_of_examples(settings):
         (dict(momentum=1), r"plan\.momentum: expected a number in \[0, 1\), received 1"),
     ],
 )
-def test_a_plan_that_cannot_be_made(changes, expected, settings):
+def test_an_unusable_plan(changes, expected, settings):
     settings["plan"] |= changes
     with pytest.raises(UserError, match=expected):
         experiment.make_plan(settings)
@@ -66,7 +66,7 @@ def test_a_plan_that_cannot_be_made(changes, expected, settings):
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "Lion", "LAMB", "AdamP"])
 def test_a_plans_momentum_for_an_optimizer_that_has_none(name, settings):
-    """The history would have another noise scale than the plan."""
+    """The history would have a different noise scale from the plan."""
     settings["optimizer"] = dict(name=name)
     with pytest.raises(UserError) as raised:
         experiment.make_plan(settings)
@@ -75,7 +75,7 @@ def test_a_plans_momentum_for_an_optimizer_that_has_none(name, settings):
     )
     settings["plan"]["momentum"] = 0.0
     assert experiment.make_plan(settings).momentum(0) == 0
-    settings["plan"]["increased_momentum"] = 0.8  # would raise the batch for nothing
+    settings["plan"]["increased_momentum"] = 0.8  # would enlarge the batch for nothing
     with pytest.raises(UserError, match=r"^plan\.momentum: expected 0, .* received 0\.8$"):
         experiment.make_plan(settings)
 
@@ -115,7 +115,7 @@ def test_what_the_plan_sets_is_refused_in_the_optimizer_section(key):
     )
 
 
-def test_seeds_end_where_those_of_numpy_do():
+def test_seeds_have_the_same_maximum_as_numpys():
     config = small_config()
     config.first_seed = 2**32 - 2
     assert experiment.seeds(config, 2) == [2**32 - 2, 2**32 - 1]

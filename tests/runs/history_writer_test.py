@@ -8,7 +8,7 @@ from lbkeras.metrics import COLUMNS
 
 
 class ReadEachEpoch(keras.callbacks.Callback):
-    """What is on the disk when the next epoch begins."""
+    """Reads what is on disk when the next epoch begins."""
 
     def __init__(self, path):
         super().__init__()

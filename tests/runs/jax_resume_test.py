@@ -1,4 +1,4 @@
-"""Runs that are killed on JAX end as if nothing had happened: bit for bit."""
+"""Runs that are killed on JAX end like undisturbed ones, bit for bit."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-# In the gate a run that a signal stops, in tests/callbacks/jax_callbacks_test.py.
+# In the gate, tests/callbacks/jax_callbacks_test.py stops a run with a signal.
 @pytest.mark.release
 @pytest.mark.parametrize("name", ["growing_batch", "batch_norm_and_dropout", "adaptive_batch"])
 def test_killed_with_sigkill(name, tmp_path):

@@ -33,7 +33,7 @@ def saved(tmp_path):
     return tmp_path / "model.keras"
 
 
-@pytest.mark.release  # in the gate tests/callbacks/saved_files_test.py::test_in_another_process
+@pytest.mark.release  # the gate: tests/callbacks/saved_files_test.py::test_in_another_process
 def test_a_saved_model_opens_in_a_new_process(saved):
     code = f"import keras, lbkeras\nprint(keras.models.load_model({str(saved)!r}).optimizer.name)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)

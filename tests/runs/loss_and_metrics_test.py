@@ -1,4 +1,4 @@
-"""Losses and metrics by name, and those of one's own."""
+"""Losses and metrics by name, and the user's own."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from lbkeras.runs.loss_and_metrics import loss_and_metrics
 
 
 def error_of(y_true, y_pred, power=2.0):
-    """A loss and metric of one's own."""
+    """A user's own loss and metric."""
     return keras.ops.mean(keras.ops.abs(y_true - y_pred) ** power, axis=-1)
 
 
@@ -34,7 +34,7 @@ SPARSE = dict(name="SparseCategoricalCrossentropy", from_logits=True)
 
 
 def logged(settings, x, y, outputs=1):
-    """The names and values that an evaluation of a linear model of ones logs."""
+    """Returns the names and values that evaluating a linear model with weights of 1 logs."""
     inputs = keras.Input((1,))
     names = settings.get("loss", {}) if outputs > 1 else [None]
     made = {
@@ -55,7 +55,7 @@ def test_without_sections_it_is_classification_with_logits():
     assert loss_and_metrics({"loss": {"name": "mse"}})["metrics"] == []
 
 
-def test_names_of_keras_and_of_ones_own():
+def test_names_of_keras_and_of_the_users_own():
     metrics = {
         "mae": {},
         "RootMeanSquaredError": {},
@@ -110,6 +110,6 @@ def test_a_loss_for_each_output():
         (dict(metrics=dict(AUC=dict(num_thresholds=-1))), "metrics.AUC: expected arguments .*-1"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_made(settings, message):
+def test_unusable_losses_and_metrics(settings, message):
     with pytest.raises(UserError, match=message):
         loss_and_metrics(settings)

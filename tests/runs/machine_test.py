@@ -1,4 +1,4 @@
-"""What a run was made with."""
+"""The versions and the hardware of a run."""
 
 import importlib.metadata
 import platform

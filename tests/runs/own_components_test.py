@@ -1,4 +1,4 @@
-"""Data, models, optimizers and callbacks of one's own in a run."""
+"""The user's own data, models, optimizers and callbacks in a run."""
 
 import json
 
@@ -24,7 +24,7 @@ def part(rows):
 
 
 def load(kind="arrays", data_dir=None):
-    """Training and test data, of 40 and 20 examples."""
+    """Returns training and test data of 40 and 20 examples."""
     train, test = part(slice(0, 40)), part(slice(40, 60))
     if kind == "datasets":
         return tuple(tf.data.Dataset.from_tensor_slices(each) for each in (train, test))
@@ -49,7 +49,7 @@ def twice(x, seed):
 
 
 class Net(keras.Model):
-    """Subclassed; takes the dict of inputs."""
+    """A subclassed model that takes a dict of inputs."""
 
     def __init__(self, width=4, normalized=False):
         super().__init__()
@@ -109,13 +109,13 @@ def settings(**changes):
 
 
 @pytest.mark.parametrize("kind", ["arrays", "datasets", "pipelines"])
-def test_data_are_in_the_orders_of_the_runs_seed(kind):
+def test_the_runs_seed_decides_the_order_of_the_data(kind):
     chosen = settings(data=dict(kind=kind, test_batch_size=8))
     train, test = build.make_pipelines(chosen, 10, seed=3, data_dir=None)
     assert (train.num_examples, train.batch_size, train.seed) == (40, 10, 3)
     assert (test.num_examples, test.batch_size, test.shuffle) == (20, 8, False)
     expected = lbkeras.data.Pipeline(part(slice(0, 40)), 10, seed=3)
-    if kind != "datasets":  # which are shuffled through a buffer
+    if kind != "datasets":  # shuffled through a buffer
         for (x, y), (x_expected, y_expected) in zip(
             train.dataset(), expected.dataset(), strict=True
         ):
@@ -123,7 +123,7 @@ def test_data_are_in_the_orders_of_the_runs_seed(kind):
             np.testing.assert_array_equal(x["a"], x_expected["a"])
 
 
-def test_augmentation_of_ones_own_is_of_the_training_data():
+def test_the_users_augmentation_applies_to_the_training_data():
     chosen = settings(data=dict(augmentation=f"{OWN}:twice"))
     train, test = build.make_pipelines(chosen, 40, seed=0, data_dir=None)
     x, _ = next(iter(train.dataset()))
@@ -149,12 +149,12 @@ def test_augmentation_of_ones_own_is_of_the_training_data():
         (dict(kind="pipelines", augmentation=f"{OWN}:twice"), "data.augmentation: expected none"),
     ],
 )  # fmt: skip
-def test_data_that_cannot_be_had(data, message):
+def test_unusable_data(data, message):
     with pytest.raises(UserError, match=message):
         build.make_pipelines(settings(data=data), 10, seed=0, data_dir=None)
 
 
-def test_own_data_say_how_many_they_are():
+def test_own_data_needs_its_number_of_examples():
     with pytest.raises(UserError, match="^data.num_examples: expected how many training examples"):
         chosen = settings()
         del chosen["data"]["num_examples"]
@@ -198,17 +198,17 @@ def test_a_function_gets_the_shapes_of_its_inputs_if_it_takes_them(train):
         (dict(normalized=True, ghost_batch_size=5), "model: expected a functional or sequential"),
     ],
 )  # fmt: skip
-def test_a_model_that_cannot_be_made(model, message, train):
+def test_an_unusable_model(model, message, train):
     with pytest.raises(UserError, match=message):
         build.make_model(settings(model=model), train)
 
 
-def test_numbers_are_no_labels_for_another_loss(train):
+def test_large_labels_are_fine_for_another_loss(train):
     chosen = settings(model=dict(width=1), loss=dict(name="MeanSquaredError"))
     assert build.make_model(chosen, train).count_params() == 6
 
 
-def test_an_optimizer_of_ones_own(train):
+def test_a_users_optimizer(train):
     plan = experiment.make_plan(settings())
     for name, message in (
         ("no_optimizer", "optimizer.name: expected a Keras optimizer .*returns a str"),
@@ -222,7 +222,7 @@ def test_an_optimizer_of_ones_own(train):
         build.make_optimizer(sgd | {"optimizer": optimizer}, experiment.make_plan(sgd))
 
 
-def test_callbacks_of_ones_own_and_of_keras(tmp_path):
+def test_callbacks_of_the_user_and_of_keras(tmp_path):
     chosen = settings(
         callbacks=dict(mine=dict(name=f"{OWN}:Recorder", every=2), EarlyStopping=dict(patience=3))
     )
@@ -259,7 +259,7 @@ def test_the_metric_of_the_report_and_its_direction():
         of(metrics=["AUC"], metric="val_acu")
 
 
-def test_a_run_has_no_value_that_its_model_does_not_measure(tmp_path):
+def test_a_run_has_only_the_values_that_its_model_measures(tmp_path):
     from lbkeras.runs import training
     from lbkeras.runs.config_task import ConfigTask
     from lbkeras.runs.run_spec import RunSpec

@@ -42,7 +42,7 @@ def test_numpy_scalars_are_numbers(tmp_path):
     assert read_history(tmp_path / "h") == [{"epoch": 2, "loss": 0.5}]
 
 
-def test_nan_written_by_others_reads_as_none(tmp_path):
+def test_nan_written_by_others_is_read_as_none(tmp_path):
     (tmp_path / "h").write_text('{"epoch": 0, "loss": NaN}\n')
     assert read_history(tmp_path / "h") == [{"epoch": 0, "loss": None}]
 
@@ -124,7 +124,7 @@ def test_a_record_has_its_format_and_one_without_is_of_0_1_0(tmp_path):
 
 
 @pytest.mark.parametrize("received", [2, -1, "1", True, None, 1.0])
-def test_a_format_that_is_not_known_is_refused(tmp_path, received):
+def test_an_unknown_format_is_refused(tmp_path, received):
     (tmp_path / "record.json").write_text(json.dumps({"format": received, "status": "finished"}))
     message = rf"record\.json: expected a format from 0 to 1.*, received {received!r}"
     with pytest.raises(UserError, match=message) as raised:
@@ -178,7 +178,7 @@ def test_an_unknown_metric_is_named(tmp_path):
         ("val_loss", {"test_examples": 77}, None, None),
     ],
 )
-def test_how_many_examples_an_accuracy_is_the_share_of(tmp_path, metric, record, data, expected):
+def test_the_number_of_examples_behind_an_accuracy(tmp_path, metric, record, data, expected):
     if data:
         (tmp_path / "config.json").write_text(json.dumps({"data": data}))
     run = RunFolder(tmp_path, {"num_examples": 1437}, record, [])

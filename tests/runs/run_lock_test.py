@@ -1,4 +1,4 @@
-"""Who may write in a run's folder, and which settings it belongs to."""
+"""Who may write to a run's folder, and the settings to which it belongs."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ with run_lock.locked(pathlib.Path(sys.argv[1])):
 """
 
 
-def test_a_folder_is_made_and_let_go_of(tmp_path):
+def test_a_folder_is_created_and_released(tmp_path):
     for _ in range(2):
         with run_lock.locked(tmp_path / "a" / "b"):
             assert (tmp_path / "a" / "b").is_dir()
@@ -38,7 +38,7 @@ def test_a_live_process_that_holds_the_folder_is_named(tmp_path):
                 pass
         holder.kill()
         holder.wait()
-    with run_lock.locked(tmp_path):  # a dead process holds nothing
+    with run_lock.locked(tmp_path):  # a dead process holds no lock
         pass
 
 
@@ -81,7 +81,7 @@ def test_a_folder_that_was_removed_or_replaced_is_no_longer_held(tmp_path):
                 check_held()
 
 
-def test_a_place_below_a_file_is_no_folder(tmp_path):
+def test_a_path_below_a_file_is_not_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="expected a folder that can be written, received: Not a"):
         with run_lock.locked(tmp_path / "file" / "run"):

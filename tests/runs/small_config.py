@@ -1,10 +1,10 @@
-"""The config that the tests of a run's settings and objects change."""
+"""The config that the tests of a run's settings and objects modify."""
 
 from lbkeras import config
 
 
 def small_config(**arms):
-    """Digits and a small network, by default with one arm."""
+    """Returns a config of digits and a small network, by default with one arm."""
     return config.experiment(
         data=dict(name="digits", num_examples=1437),
         model=dict(name="mlp", num_classes=10, hidden_sizes=(8,)),

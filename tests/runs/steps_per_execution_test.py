@@ -8,7 +8,7 @@ from lbkeras.trainers import StackedNodes
 
 
 def convolutional(filters):
-    """3 x 3 kernels over 16 x 16 places, then a dense layer."""
+    """Returns a model with 3 x 3 kernels at 16 x 16 positions, then a dense layer."""
     return keras.Sequential(
         [
             keras.Input((16, 16, 8)),
@@ -25,7 +25,7 @@ def plan(*batch_sizes, num_examples=1_000_000):
 
 
 def expected(multiplications, batch_size):
-    """Calls of 0.05 s at 30 G operations a second, forward and twice that backward."""
+    """For calls of 0.05 s at 30 G operations/s; backward takes twice the operations of forward."""
     return int(0.05 * 30e9 / (6 * multiplications * batch_size))
 
 
@@ -56,7 +56,7 @@ def test_the_smallest_batch_decides():
     [((32,), 10**6, 50), ((32,), 320, 10), ((32, 160), 320, 10), ((320,), 320, 1)],
 )
 def test_small_models(batch_sizes, num_examples, steps):
-    """At most 50, and no more than the longest epoch has."""
+    """At most 50, and at most the updates of the longest epoch."""
     model = models.mlp((8, 8, 1), 10, (16,))
     received = choose_steps_per_execution(model, plan(*batch_sizes, num_examples=num_examples))
     assert received == steps
@@ -71,7 +71,7 @@ def test_a_model_without_kernels():
     assert choose_steps_per_execution(model, plan(32)) == 50
 
 
-def test_stacked_nodes_count_as_the_model_of_one():
+def test_stacked_nodes_count_as_the_model_of_one_node():
     model = convolutional(8)
     expected = choose_steps_per_execution(model, plan(64))
     assert 1 < expected < 50

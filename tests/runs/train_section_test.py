@@ -1,4 +1,4 @@
-"""The section `train`: what it takes, what is refused, and what it does to a run."""
+"""The section `train`: its keys, what is refused, and its effect on a run."""
 
 import contextlib
 import dataclasses
@@ -53,7 +53,7 @@ def settings_with(optimizer=None, **train):
         ),
         (
             dict(ema_momentum=0.9, optimizer=dict(use_ema=True)),
-            "train.ema_momentum: expected none beside optimizer.use_ema, received 0.9",
+            "train.ema_momentum: expected none with optimizer.use_ema, received 0.9",
         ),
     ],
 )  # fmt: skip
@@ -62,7 +62,7 @@ def test_what_is_refused(chosen, message):
         experiment.make_plan(settings_with(**chosen))
 
 
-def test_an_arm_sets_keys_of_its_own():
+def test_an_arm_sets_its_own_keys():
     config = small_config(a={}, b=dict(train=dict(precision="mixed_bfloat16")))
     config.train.clipnorm = 2.0
     assert experiment.arm_settings(config, "a")["train"] == train_section.DEFAULTS | {
@@ -73,11 +73,11 @@ def test_an_arm_sets_keys_of_its_own():
 
 
 @pytest.mark.parametrize(("text", "value"), [("True", True), ("false", False), ("auto", "auto")])
-def test_the_command_line_says_jit_compile_as_text(text, value):
+def test_the_command_line_gives_jit_compile_as_text(text, value):
     assert settings_with(jit_compile=text)["train"]["jit_compile"] is value
 
 
-def test_a_config_of_before_has_steps_per_execution_beside_the_sections():
+def test_an_old_config_has_steps_per_execution_outside_the_section():
     config = small_config().to_dict()
     del config["train"]
     before = complete(ConfigDict(config | dict(steps_per_execution=7)))
@@ -91,8 +91,8 @@ def a_run(folder, settings, **more):
     return RunSpec(task=task, arm="a", seed=0, folder=folder, config="c.py", command="", **more)
 
 
-def test_what_a_folder_holds(tmp_path):
-    """A run of before, whose folder has no such section, had the defaults."""
+def test_what_a_folder_records(tmp_path):
+    """An old run, whose folder has no such section, had the defaults."""
     run = a_run(tmp_path, settings_with(steps_per_execution=5))
     claimed = run_settings(run)
     assert "steps_per_execution" not in claimed["train"]
@@ -110,11 +110,13 @@ def test_hyper_parameters_are_what_differs_from_the_defaults(tmp_path):
     assert [name for name in flat if name.startswith("train.")] == ["train.ema_momentum"]
 
 
-def test_the_precision_of_a_session_is_put_back():
+def test_the_precision_is_restored_after_a_session():
     before = keras.config.dtype_policy()
     with train_section.keras_session({"train": {"precision": "mixed_bfloat16"}}, seed=0):
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
-        with train_section.keras_session({}, seed=0):  # a task that says nothing: what was there
+        with train_section.keras_session(
+            {}, seed=0
+        ):  # a task that does not set it: the precision from before
             assert keras.config.dtype_policy().name == "mixed_bfloat16"
     with pytest.raises(KeyError), train_section.keras_session(settings_with(), seed=0):
         raise KeyError
@@ -162,9 +164,9 @@ def _arrays(folder):
         return {name: file[name] for name in file.files if name != "state"}
 
 
-@pytest.mark.release  # in the gate each by itself; kills in float32: tests/cli/train_test.py
+@pytest.mark.release  # the gate tests each by itself; kills in float32: tests/cli/train_test.py
 def test_mixed_precision_averages_and_clipping_through_a_kill(tmp_path, monkeypatch):
-    """LARS in micro-batches over a batch switch, evaluated every second epoch of three."""
+    """LARS in micro-batches across a batch switch, evaluated every second epoch of three."""
     config = small_config(a={})
     config.optimizer = dict(name="LARS", trust_coefficient=0.02)
     config.plan.update(strategy="increase_batch", epochs=3, boundaries=(1,), learning_rate=1.0,
@@ -204,7 +206,7 @@ def test_mixed_precision_averages_and_clipping_through_a_kill(tmp_path, monkeypa
     again = keras.models.load_model(files[1], compile=False).get_weights()
     for ours, other in zip(weights[0], again, strict=True):
         np.testing.assert_array_equal(ours, other)
-    # The file holds the averages, which are what was evaluated.
+    # The file holds the averages, which were also evaluated.
     assert "mixed_float16" in [layer.dtype_policy.name for layer in models[0].layers]
     _, test = run.task.pipelines(0)
     compile_model(models[0], run.task.settings)

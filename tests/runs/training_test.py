@@ -1,4 +1,4 @@
-"""Runs as Python objects: when a run is over, and a run that diverges late."""
+"""Runs from Python: when a run has ended, a run that diverges late, resuming, progress."""
 
 import contextlib
 import dataclasses
@@ -54,7 +54,7 @@ def make_run(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A finished run of two epochs with a title: the run, its record, and what it printed."""
+    """A finished run of two epochs with a title: the run, its record and its output."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     run = RunSpec(
         task=ConfigTask(_settings()), arm="a", seed=1, folder=folder, config="c.py",
@@ -77,7 +77,7 @@ def test_a_finished_run_returns_its_record(trained):
     assert training.train(run) == record
 
 
-def test_another_config_has_no_say_about_the_folder(trained):
+def test_the_folder_of_another_config_is_refused(trained):
     other = dataclasses.replace(trained[0], task=ConfigTask(_settings(momentum=0.5)))
     with pytest.raises(UserError, match=r"\(plan\.momentum=0\.9\), received plan\.momentum=0\.5"):
         training.has_ended(other)
@@ -93,21 +93,21 @@ def test_a_run_of_another_backend(trained, tmp_path):
         with pytest.raises(UserError) as raised:
             refuses(copy)
         assert str(raised.value) == (
-            f"workdir {copy.folder}: expected Keras' jax backend, on which its run was begun "
+            f"workdir {copy.folder}: expected Keras' jax backend, on which its run began "
             "(KERAS_BACKEND=jax), received tensorflow; use another --workdir"
         )
     write_record(copy.folder, {key: each for key, each in record.items() if key != "backend"})
-    assert training.has_ended(copy) == "finished"  # one of 0.1.0
+    assert training.has_ended(copy) == "finished"  # a record of 0.1.0
 
 
-def test_a_plan_that_cannot_be_made_makes_no_folder(make_run):
+def test_an_unusable_plan_creates_no_folder(make_run):
     with pytest.raises(UserError, match="plan.epochs"):
         training.train(make_run(_settings(epochs=0)))
     assert not make_run().folder.exists()
 
 
 def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(make_run):
-    # Two epochs of 11 updates that go well, then a rate that float32 cannot hold.
+    # Two epochs of 11 updates that go well, then a rate at which float32 overflows.
     plan = {
         "name": "steps_plan", "epochs": 3, "boundaries": (2,), "learning_rates": (0.05, 1e30),
         "momentum": 0.9, "batch_size": 120,
@@ -129,7 +129,7 @@ def test_a_run_that_diverges_late_keeps_its_last_good_checkpoint(make_run):
 
 @pytest.mark.slow
 def test_a_run_that_0_1_0_left_behind_is_resumed(tmp_path):
-    """To what 0.1.0 came to in a run of the same arm and seed that was left alone."""
+    """It ends like an undisturbed run of 0.1.0 with the same arm and seed."""
     folder = tmp_path / "run"
     shutil.copytree(WRITTEN_BY_0_1_0 / "killed", folder)
     settings = json.loads((folder / "config.json").read_text())
@@ -162,7 +162,7 @@ def test_a_signal_in_a_run_that_diverges_is_not_lost(make_run, monkeypatch):
     assert record["status"] == "interrupted"
 
 
-def test_progress_is_a_line_an_epoch(trained):
+def test_progress_is_a_line_per_epoch(trained):
     first, *lines, summary = trained[2].splitlines()
     assert first.startswith("strategy: one device (")
     assert [line[:13] for line in lines] == ["a 1 Epoch 1/2", "a 1 Epoch 2/2"]
@@ -174,7 +174,7 @@ def test_progress_of_short_runs_can_be_left_out(make_run, capsys):
     assert not capsys.readouterr().out
 
 
-def test_progress_on_a_terminal_can_be_drawn_over(make_run, monkeypatch):
+def test_progress_on_a_terminal_can_be_overwritten(make_run, monkeypatch):
     with pseudo_terminal(monkeypatch, 200) as written:
         training.train(make_run(seconds_between_lines=1e6))
     assert "Epoch 1/2" in written[0]
@@ -189,7 +189,7 @@ def test_settings_for_tensorboard_are_flat(make_run):
     assert (flat["arm"], flat["seed"]) == ("a", 1)
 
 
-# In the gate tests/distribution/equivalence_test.py and the next test stand for it.
+# In the gate, tests/distribution/equivalence_test.py and the next test cover this.
 @pytest.mark.release
 def test_replicas_give_the_run_of_one_device_and_resume(mirrored, tmp_path):
     common = ["--config=configs/papers/smith2018.py:digits", "--arm=increased_learning_rate"]
@@ -239,7 +239,7 @@ def test_a_resume_with_other_devices_ends_with_the_same_weights(
 
 @pytest.mark.parametrize("strategy", ["one", pytest.param("mirrored", marks=pytest.mark.slow)])
 def test_the_record_says_on_what_it_ran(make_run, mirrored, strategy):
-    """And its updates: a batch that does not divide the examples drops the rest of an epoch."""
+    """Also its updates: a batch that does not divide the examples drops the rest of an epoch."""
     run = make_run(_settings(batch_size=122), strategy=strategy, micro_batch_size=32)
     record = training.train(run)
     assert record["updates"] == 2 * (1437 // 122) == 22
@@ -276,7 +276,7 @@ def test_an_evaluation_that_runs_out_of_memory_names_what_to_lower(make_run, mon
 
 
 class _AtLine(io.StringIO):
-    """Standard output that acts when a run prints a text, as a user elsewhere would."""
+    """Standard output that calls `act` when a run prints a text, as another user might act then."""
 
     def __init__(self, text, act):
         super().__init__()
@@ -305,7 +305,7 @@ def test_a_folder_that_vanishes_ends_the_run(make_run, act):
 
 
 @pytest.mark.slow
-def test_a_run_that_cannot_write_has_died_and_can_go_on(make_run):
+def test_a_run_that_cannot_write_has_died_and_can_be_resumed(make_run):
     run = make_run()
     run.folder.mkdir()
     (run.folder / "checkpoints").write_text("a file")
