@@ -167,14 +167,14 @@ def failing(place):
 
 
 REFUSED = {
-    "empty": (lambda: OfLength(0), "at least one example, received one of length 0"),
+    "empty": (lambda: OfLength(0), "at least one example, received a length of 0"),
     "negative": (lambda: OfLength(-1), "a length, received ValueError: __len__"),
     "endless": (lambda: OfLength(TypeError("none")), "a length, received TypeError: none"),
     "fails": (
         lambda: Items(failing),
         "an example at place 2, received KeyError: 'no 2.*at all'",
     ),
-    "too few": (lambda: TooFew(X, Y), "4 examples of __getitems__, received 1"),
+    "too few": (lambda: TooFew(X, Y), "4 examples from __getitems__, received 1"),
     "a list": (lambda: Items(lambda i: [X, Y]), r"as a tuple, received a list.*\(example 0\)"),
     "four": (lambda: Items(lambda i: (1, 2, 3, 4)), r"tuple of length 4 \(example 0\)"),
     "objects": (lambda: Items(lambda i: (X[i], None, 1)), "Python objects .example 0"),

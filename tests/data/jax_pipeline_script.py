@@ -165,7 +165,7 @@ def check_what_is_no_data_for_jax():
         Pipeline((x, y), 4, shuffle="shards")
     with pytest.raises(UserError, match="^augment: expected a function .* received one that fails"):
         Pipeline((x, y), 4, augment=lambda x, seed: x.numpy())
-    with pytest.raises(UserError, match="^augment: expected 4 rows as it gets, received shape"):
+    with pytest.raises(UserError, match="^augment: expected 4 rows, as in its input, received"):
         Pipeline((x, y), 4, augment=lambda x, seed: x[:2])
     with pytest.raises(UserError, match="^augment: expected random numbers made from"):
         Pipeline((x, y), 4, augment=lambda x, seed: x + np.random.randint(9))  # noqa: NPY002

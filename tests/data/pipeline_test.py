@@ -386,7 +386,7 @@ def endless():
         (unknown, "expected .* known, finite cardinality, received one of unknown"),
         (endless, "expected .* known, finite cardinality, received one of infinite"),
         (batched, "unbatched .* received"),
-        (lambda: (np.float32(1), np.float32(2)), "one row an example"),
+        (lambda: (np.float32(1), np.float32(2)), "one row per example"),
     ],
 )
 def test_sources_that_are_not_usable(source, message):

@@ -181,5 +181,5 @@ class ByClass:
 
 
 def test_examples_sorted_by_class_are_warned_about():
-    with pytest.warns(UserWarning, match="classes of about 64 pieces only. Take shuffle=True"):
+    with pytest.warns(UserWarning, match="classes of about 64 pieces only. Use shuffle=True"):
         Pipeline(ByClass(), 10, shuffle="shards", shuffle_bytes=3000)
