@@ -40,7 +40,7 @@ class JaxPasses:
         return self._running().as_numpy_iterator()
 
     def for_jax(self, super_batch: int | None):
-        """Returns the batches of the running pass on the device, in stacks of `super_batch` if given."""
+        """Returns the running pass's batches on the device, in stacks of `super_batch` if given."""
         batches = iter(self._running())
         return batches if super_batch is None else _stacks(batches, super_batch)
 

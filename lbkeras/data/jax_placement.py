@@ -39,7 +39,7 @@ class Placement:
             )
 
     def of_rows(self, rows: int) -> NamedSharding | None:
-        """Returns how a batch of `rows` rows is divided; an evaluation's last one may stay whole."""
+        """Returns how a batch of `rows` rows is divided; the last in evaluation may stay whole."""
         if self.mesh is None:
             return None
         divided = rows % self.num_replicas == 0

@@ -48,7 +48,7 @@ class KerasAdapter(DataAdapter):
         self._batch_size = self._checked(batch_size)
         self.epoch = epoch
         if running_call()[0] == "fit" and not self.is_scheduled:
-            # Keras counts the steps of an epoch itself, and would count them for another batch size.
+            # Keras counts the steps of an epoch itself, and would use another batch size.
             raise UserError(
                 "callbacks: expected the callback that sets the batch size in the list that fit "
                 "gets, received it inside another callback"

@@ -117,7 +117,7 @@ def test_sizes_of_images_that_stay_on_the_disk(tmp_path):
             "shuffle: expected one of 'default', 'shards', .* True",
         ),
         (dict(name="digits", shuffle="shards"), "shuffle: .* received it for data in memory"),
-        (dict(name="digits", resize=9), "resize: expected none, as 'digits' is no set of images"),
+        (dict(name="digits", resize=9), "resize: expected none, as 'digits' is not an image set"),
     ],
 )
 def test_errors(arguments, message):

@@ -153,8 +153,8 @@ def test_refused_where_it_makes_no_sense(source, received):
     with pytest.raises(UserError) as e:
         Pipeline(source(), 3, shuffle="shards")
     assert str(e.value) == (
-        "shuffle: expected 'shards' only for what is read in any order, records on the disk or an "
-        f"object with len() and [], received it for {received}"
+        "shuffle: expected 'shards' only for data that can be read in any order, records on disk "
+        f"or an object with len() and [], received it for {received}"
     )
 
 

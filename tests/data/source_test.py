@@ -100,5 +100,5 @@ def test_what_is_not_dense_is_refused(x, received):
 
 
 def test_a_list_at_the_top_is_refused():
-    with pytest.raises(UserError, match=r"as a tuple, received a list; several inputs are a list"):
+    with pytest.raises(UserError, match=r"as a tuple, received a list; give several inputs"):
         Pipeline([X, Y], 2)

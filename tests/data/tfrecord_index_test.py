@@ -120,7 +120,7 @@ def test_a_cache_that_cannot_be_written_is_none(cached, tmp_path, monkeypatch, c
     assert as_lists(cached) == [[3, 4], [5]]
     said = capsys.readouterr().err
     assert said.startswith(
-        "set: what was found cannot be kept, so that the next run finds it again"
+        "set: the index of records cannot be kept, so the next run makes it again"
     )
     assert "Not a directory" in said and said.count("\n") == 1
 
@@ -136,4 +136,4 @@ def test_what_takes_long_says_so(tmp_path, monkeypatch, capsys):
     paths = [write(tmp_path / str(n), [1] * 20_000) for n in range(2)]
     record_lengths(paths, "data set 'a'")
     line = capsys.readouterr().err.splitlines()[0]
-    assert line.startswith("data set 'a': finding the records of 2 files, once; ")
+    assert line.startswith("data set 'a': finding the records of 2 files, only once; ")
