@@ -89,7 +89,7 @@ def is_jax_array(part) -> bool:
 
 
 def count_rows(parts) -> int:
-    """Returns how many rows arrays or tensors have; refuses different numbers, and none."""
+    """Returns the number of rows that all arrays or tensors share; refuses zero rows."""
     flat = keras.tree.flatten(parts)
     if any(len(part.shape) == 0 for part in flat):
         raise UserError("source: expected arrays with one row per example, received a scalar")

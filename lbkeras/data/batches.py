@@ -14,7 +14,7 @@ from lbkeras.errors import UserError
 
 
 def examples_of(source, num_examples: int | None):
-    """Returns examples as a stream: of a PyDataset or generator; of a running generator, arrays.
+    """Returns examples: a PyDataset's or function's as a stream, a generator's as arrays.
 
     Args:
         source: a PyDataset; a function without arguments that makes a generator; or a generator,

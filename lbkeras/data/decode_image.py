@@ -50,7 +50,7 @@ def decode_image(encoded: bytes, channels: int = 3) -> np.ndarray:
             pixels = (np.asarray(image) >> 8).astype(np.uint8)
             image = Image.fromarray(pixels)
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    except Exception as error:  # Pillow raises many kinds for a damaged file
+    except Exception as error:  # a damaged file can make Pillow raise anything
         said = one_line(str(error))
         raise ValueError(
             f"expected an image that Pillow reads, received {_kind(encoded)}: "

@@ -51,7 +51,7 @@ class DecodedBatches:
         return np.int64(step_seeds(self._batching.seed, epoch, 1)[0, 0])
 
     def _checked_end(self, batches: tf.data.Dataset, is_last) -> tf.data.Dataset:
-        """Returns the batches; a subclass makes a source that does not end in time an error."""
+        """Returns `batches`; for streams, made to fail if the source has too many examples."""
         return batches
 
     def _batches(self, position) -> tf.data.Dataset:

@@ -132,7 +132,8 @@ def _check_unbatched(dataset: tf.data.Dataset, examples: list) -> None:
     shapes = [spec.shape for spec in tf.nest.flatten(dataset.element_spec)]
     if not all(shape.rank and shape[0] is None for shape in shapes):
         return
-    # Batches, or rows of variable length. In most batches all parts have one and the same length.
+    # Either batches or rows of variable length: all parts of a batch have the same length, and so
+    # do nearly all batches.
     lengths = [{len(part) for part in example} for example in examples[:2]]
     if len(lengths[0]) == 1 and lengths[0] == lengths[-1]:
         raise _batched(dataset)

@@ -9,13 +9,12 @@ import tensorflow as tf
 
 
 def random_resized_crop(size=224, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
-    """Returns ImageNet's training crop: a random rectangle, resized to a square, half mirrored.
+    """Returns ImageNet's training crop: a random rectangle as a square, mirrored half the time.
 
     The aspect ratio (width over height) is uniform on `aspect`. The height of the rectangle is then
     uniform between the heights at which it covers the smallest and the largest fraction `area` of
     the image, or as much as fits. The area is therefore not uniform: small ones are more frequent.
-    After 10 failed attempts the rectangle is the whole image. Half of the
-    images are mirrored, at random.
+    After 10 failed attempts the rectangle is the whole image.
 
     Args:
         size: side of the result in pixels. Default 224.

@@ -95,7 +95,7 @@ def _find_builder(name, data_dir):
             return builder_from_files(name, folder)
     except tfds.core.DatasetNotFoundError:
         pass
-    except Exception as error:  # parsers raise many kinds for a damaged file
+    except Exception as error:  # a damaged file can make parsers raise anything
         raise UserError(
             f"data set {name!r} in {folder!r}: expected a dataset_info.json and features.json of "
             f"TFDS, received {one_line(str(error)) or type(error).__name__}"

@@ -18,8 +18,8 @@ class Items(RandomAccess):
     """The examples of a user's object; `source.__getitems__`, if any, gets several places at once.
 
     Sides that differ among the first examples have an open length: such parts of a row are padded
-    with zeros and cut again in the graph. One thread at a time asks the object, since it may keep a
-    file open.
+    with zeros and cut again in the graph. One thread at a time reads the object, since it may keep
+    a file open.
 
     Args:
         source: `len(source)`, and `source[i]` an example: `(x, y)`, `(x, y, sample_weight)` or x.

@@ -50,7 +50,7 @@ def random_resized_crop(
     area: tuple[float, float] = (0.08, 1.0),
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Callable:
-    """Returns ImageNet's training crop: a random rectangle, resized to a square, half mirrored.
+    """Returns ImageNet's training crop: a random rectangle as a square, mirrored half the time.
 
     The distribution is that of `lbkeras.data.imagenet.random_resized_crop`, but the draws differ:
     they come from a NumPy generator seeded with `seed`.

@@ -30,8 +30,8 @@ class Pipeline(KerasAdapter):
     Data in memory and data that can be read in any order (prepared sets on disk, your own object)
     have the same order: each epoch is a uniform permutation of all examples, whatever the batch
     size, so the same set gives the same batches either way. A stream is not shuffled as well: an
-    example comes at most a buffer's length before its place, and neighbors largely stay together
-    in the next epoch. `shuffle="shards"` is a compromise for storage that reads single examples
+    example comes at most a buffer's length before its place, and largely the same examples are
+    near each other in the next epoch. `shuffle="shards"` is a compromise for storage that reads single examples
     slowly: pieces of files are read in a permuted order, and the examples of about 64 pieces at a
     time are permuted in memory (`lbkeras.data.order.order_of_shards`). Batches change from epoch to
     epoch nearly as much, but if the set is sorted by class, a batch has at most the classes of
@@ -74,7 +74,7 @@ class Pipeline(KerasAdapter):
         batch_size: global batch size in examples, 1 to `num_examples` (with `shuffle=False` it may
             be larger). Set it between calls of `fit`; inside one, use a `BatchSizeScheduler`.
         shuffle: True for training, False for evaluation; or "shards", to train on data that can be
-            read in any order without reading single examples.
+            read in any order by reading pieces of files instead of single examples.
         augment: `(x, seed) -> x` on a whole batch, inside tf.data or, on Keras' JAX backend, jitted
             on the device; `seed` is an int32 tensor of shape (2,), a pure function of (seed, epoch,
             step). None: no augmentation.

@@ -74,7 +74,7 @@ def read_info(name: str, data_dir: str | os.PathLike | None = None) -> PreparedI
         image_key, label_key, shape, num_classes = _image_and_label(name, info, features, where)
     except UserError:
         raise
-    except Exception as error:  # damaged JSON raises many kinds
+    except Exception as error:  # damaged JSON can raise anything
         said = f"no {error}" if isinstance(error, KeyError) else one_line(str(error))
         raise UserError(
             f"data set {name!r} in {folder!r}: expected a dataset_info.json and features.json of "

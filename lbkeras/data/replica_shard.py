@@ -47,7 +47,7 @@ class ReplicaShard:
         return sum(size // self.num_replicas + (p < size % self.num_replicas) for p in self.parts)
 
     def rows(self, size: int) -> np.ndarray:
-        """Returns the places of this worker's rows in a batch of `size`."""
+        """Returns the places of this worker's rows in a batch of `size`, ascending."""
         parts = np.array_split(np.arange(size), self.num_replicas)
         return np.concatenate([parts[part] for part in self.parts])
 
