@@ -31,12 +31,14 @@ class Pipeline(KerasAdapter):
     have the same order: each epoch is a uniform permutation of all examples, whatever the batch
     size, so the same set gives the same batches either way. A stream is not shuffled as well: an
     example comes at most a buffer's length before its place, and largely the same examples are
-    near each other in the next epoch. `shuffle="shards"` is a compromise for storage that reads single examples
-    slowly: pieces of files are read in a permuted order, and the examples of about 64 pieces at a
-    time are permuted in memory (`lbkeras.data.order.order_of_shards`). Batches change from epoch to
-    epoch nearly as much, but if the set is sorted by class, a batch has at most the classes of
-    about 64 pieces. A resume inside an epoch first reads up to half of `shuffle_bytes`, and the
-    order depends on the number of workers.
+    near each other in the next epoch.
+
+    `shuffle="shards"` is a compromise for storage that reads single examples slowly: pieces of
+    files are read in a permuted order, and the examples of about 64 pieces at a time are permuted
+    in memory (`lbkeras.data.order.order_of_shards`). Batches change from epoch to epoch nearly as
+    much as in a uniform permutation, but if the set is sorted by class, a batch has at most the
+    classes of about 64 pieces. A resume inside an epoch first reads up to half of `shuffle_bytes`,
+    and the order depends on the number of workers.
 
     Under a strategy each replica gets its part of every global batch: the same examples that one
     device would get in that step. With several workers, data in memory are augmented as whole
