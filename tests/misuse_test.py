@@ -60,7 +60,7 @@ CASES = {
         (lambda: data.Pipeline((X, Y), 4, augment=lambda x, seed: 1 / 0), "augment: expected a f"),
         (
             lambda: data.Pipeline((X, Y), 4, augment=lambda x, seed: tf.reshape(x, (-1,))),
-            "augment: expected 4 rows as it gets, received shape (8,)",
+            "augment: expected 4 rows, as in its input, received shape (8,)",
         ),
         (lambda: data.Pipeline(stream(), 2, decode=lambda x: x), "decode: expected a function"),
         (

@@ -1,4 +1,4 @@
-"""The forms that a Pipeline is given its data in; those in memory as NumPy arrays."""
+"""Recognizes the data that a Pipeline accepts, and makes NumPy arrays of data in memory."""
 
 import numbers
 import sys
@@ -11,15 +11,15 @@ from lbkeras.errors import UserError
 
 
 def arrays(source) -> tuple:
-    """`(x,)`, `(x, y)` or `(x, y, sample_weight)` as NumPy arrays, or the tensors that they are.
+    """Returns `(x,)`, `(x, y)` or `(x, y, sample_weight)` as NumPy arrays; tensors stay tensors.
 
-    Lists of arrays become tuples, as in Keras; nested lists of numbers or strings one array.
+    Lists of arrays become tuples, as in Keras; nested lists of numbers or strings become one array.
     """
     if not isinstance(source, tuple):
         if isinstance(source, list) and not is_one_array(source):
             raise UserError(
                 "source: expected (x, y) or (x, y, sample_weight) as a tuple, received a list; "
-                "several inputs are a list inside of it: ([a, b], y)"
+                "give several inputs as a list inside the tuple: ([a, b], y)"
             )
         source = (source,)
     while len(source) > 1 and source[-1] is None:  # Keras' habit: (x, y, None)
@@ -46,12 +46,12 @@ def _as_arrays(part):
         return part
     try:
         array = np.asarray(part)
-    except ValueError:  # NumPy says it in many words
+    except ValueError:  # NumPy's message is long
         raise UserError(
             NOT_DENSE.format("rows of different lengths; pad them to one length")
         ) from None
     if array.dtype.kind in "SU":
-        array = np.array(part, object)  # with the zeros that may end a string
+        array = np.array(part, object)  # keeps zero bytes at the end of a string
     if array.dtype == object and not all(isinstance(each, str | bytes) for each in array.flat):
         raise UserError(NOT_DENSE.format("an array of Python objects"))
     return array
@@ -75,7 +75,7 @@ def is_one_array(values: list | tuple) -> bool:
 
 
 def is_tensor(part) -> bool:
-    """Whether this is a tensor of TensorFlow, which need not be installed."""
+    """Whether this is a TensorFlow tensor. TensorFlow need not be installed."""
     return any(
         each.__module__.startswith("tensorflow.") and each.__name__ in ("Tensor", "Variable")
         for each in type(part).__mro__
@@ -83,16 +83,16 @@ def is_tensor(part) -> bool:
 
 
 def is_jax_array(part) -> bool:
-    """Whether this is a JAX array, or the tracer of one."""
+    """Whether this is a JAX array or tracer."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(part, jax.Array)
 
 
 def count_rows(parts) -> int:
-    """How many rows arrays or tensors have, the same number each; refuses none."""
+    """Returns the number of rows that all arrays or tensors share; refuses zero rows."""
     flat = keras.tree.flatten(parts)
     if any(len(part.shape) == 0 for part in flat):
-        raise UserError("source: expected arrays with one row an example, received a scalar")
+        raise UserError("source: expected arrays with one row per example, received a scalar")
     counts = {len(part) for part in flat}
     if len(counts) > 1:
         raise UserError(
@@ -105,12 +105,12 @@ def count_rows(parts) -> int:
 
 
 def no_examples() -> UserError:
-    """The error of a source without examples."""
+    """Returns the error for a source without examples."""
     return UserError("source: expected at least one example, received none (an empty split?)")
 
 
 def is_items(source) -> bool:
-    """Whether this has `len(source)` and `source[i]`, and is no array and nothing of Python's."""
+    """Whether this has `len(source)` and `source[i]` but is no array, Python type or PyDataset."""
     kinds = list | tuple | range | str | bytes | bytearray | Mapping | keras.utils.PyDataset
     return (
         hasattr(type(source), "__len__")

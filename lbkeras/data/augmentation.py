@@ -1,15 +1,15 @@
-"""Augmentation of whole batches, uint8 in and out, a pure function of `(images, seed)`.
+"""Augments whole batches, uint8 in and out, as a pure function of `(images, seed)`.
 
-`augment(images, seed)` runs after batching, inside a tf.data `map` or jitted on the device. A batch
-at a time beats an image at a time several times over, and uint8 beats float32: normalization
-belongs to the model.
+`augment(images, seed)` runs after batching, inside a tf.data `map` or jitted on the device. This is
+several times as fast as one image at a time, and uint8 is faster than float32, so normalization
+belongs in the model.
 """
 
 from lbkeras.data.arrays import is_jax_array
 
 
 def none():
-    """No augmentation: `augment(images, seed)` returns `images`.
+    """Returns an `augment(images, seed)` that returns `images` unchanged.
 
     Example:
 
@@ -22,22 +22,23 @@ def none():
 
 
 def random_crop_flip(padding=4):
-    """The CIFAR augmentation: pad with zeros, crop back at random, mirror half of the images.
+    """Pads images with zeros, crops them back at random and mirrors half of them, as for CIFAR.
 
     Every image has its own offsets, uniform on `0 ... 2 * padding` in each direction, and its own
-    coin: `output[i, r, c] = padded[i, r + row_offset[i], column[i, c] + column_offset[i]]` with
-    `column[i, c]` either `c` or, mirrored, `width - 1 - c`. The draws are
-    `crop_flip_draws(num_images, padding, seed)`, the same on TensorFlow and JAX.
+    coin flip:
+    `output[i, r, c] = padded[i, r + row_offset[i], column[i, c] + column_offset[i]]` with
+    `column[i, c]` either `c` or, mirrored, `width - 1 - c`. The draws come from
+    `crop_flip_draws(num_images, padding, seed)` and are the same on TensorFlow and JAX.
 
     Args:
-        padding: zero pixels on each of the four sides; 0 only mirrors. Default 4.
+        padding: pixels of zeros on each of the four sides; 0: mirror only. Default 4.
 
     Returns:
         `augment(images, seed)`: images uint8 (any dtype works) `(batch, height, width, channels)`,
-        the last three static, a tensor of TensorFlow or an array of JAX; seed two integers. The
-        result has the same shape and dtype and depends on nothing else.
+        the last three static, as a TensorFlow tensor or a JAX array; seed two integers. The result
+        has the same shape and dtype and depends on nothing but these two.
 
-    Cost: 200,000 to 350,000 images of 32 by 32 by 3 a second on two cores (`tools/bench_data.py`).
+    Cost: 200,000 to 350,000 images of 32x32x3 per second on two cores (`tools/bench_data.py`).
 
     Example:
 

@@ -1,4 +1,4 @@
-"""What Keras reads batch by batch, its PyDataset and generators, as a stream of examples."""
+"""Turns what Keras reads in batches, a PyDataset or a generator, into a stream of examples."""
 
 import inspect
 import itertools
@@ -14,18 +14,19 @@ from lbkeras.errors import UserError
 
 
 def examples_of(source, num_examples: int | None):
-    """The examples of a PyDataset or generator: a stream, or of a running generator arrays.
+    """Returns examples: a PyDataset's or function's as a stream, a generator's as arrays.
 
     Args:
         source: a PyDataset; a function without arguments that makes a generator; or a generator,
             which can be read only once and is therefore read to its end, into memory. Each item is
             a batch, as in Keras: `(x, y)`, `(x, y, sample_weight)` or x alone.
-        num_examples: of all batches; None: a PyDataset's, by its first and its last batch.
+        num_examples: in all batches. None: for a PyDataset, computed from the sizes of its first
+            and last batch.
 
     Raises:
         UserError: a generator without `num_examples`, an endless PyDataset, batches that cannot be
-            read. Where another number of examples comes than it should, or rows of another shape
-            than in the first batches, the iteration raises it.
+            read. The iteration raises it if the number of examples is not `num_examples`, or if
+            rows have another shape than in the first batches.
     """
     if isinstance(source, keras.utils.PyDataset):
         number = _num_batches(source)
@@ -36,7 +37,7 @@ def examples_of(source, num_examples: int | None):
         if type(source).on_epoch_end is not keras.utils.PyDataset.on_epoch_end:
             warnings.warn(
                 "source: on_epoch_end of the PyDataset is not called: Pipeline shuffles the "
-                "examples itself, each epoch in another order",
+                "examples itself, in a different order each epoch",
                 stacklevel=3,
             )
 
@@ -45,7 +46,7 @@ def examples_of(source, num_examples: int | None):
 
     elif num_examples is None:
         raise UserError(
-            "num_examples: expected how many examples the generator makes until it ends, "
+            "num_examples: expected how many examples the generator makes before it ends, "
             "received None"
         )
     elif isinstance(source, Iterator):
@@ -88,7 +89,7 @@ def _maker(function: Callable) -> Callable[[], Iterator]:
 
 
 def _batch(item, number: int) -> tuple:
-    """An item as tensors; refuses what no batch is."""
+    """Returns an item as tensors; refuses what is not a batch."""
     try:
         batch = tensors(item)
         count(batch)
@@ -98,7 +99,7 @@ def _batch(item, number: int) -> tuple:
 
 
 def _counted(items, num_examples: int) -> Iterator[tuple]:
-    """The batches, as long as there are not more examples than there should be, or fewer."""
+    """Yields the batches; raises if they do not have `num_examples` examples in all."""
     seen = 0
     for number, item in enumerate(items):
         batch = _batch(item, number)
@@ -109,7 +110,7 @@ def _counted(items, num_examples: int) -> Iterator[tuple]:
     if seen != num_examples:
         found = f"{seen:,}" if seen < num_examples else f"at least {seen:,}"
         raise UserError(
-            f"num_examples: expected what all batches of the source hold, {found}, received "
+            f"num_examples: expected the number in all batches of the source, {found}, received "
             f"{num_examples:,}"
         )
 
@@ -128,7 +129,7 @@ def _in_memory(batches: list[tuple]) -> tuple:
 
 
 def _specification(parts) -> tf.TensorSpec:
-    """Of a part of all batches; what differs between those looked at is left open."""
+    """Returns the specification of one part; sides that differ between the batches stay open."""
     shapes = {tuple(part.shape[1:]) for part in parts}
     ranks = {len(shape) for shape in shapes}
     rows = [
@@ -151,5 +152,5 @@ def _check_form(batch: tuple, signature: tuple, number: int) -> None:
         received = tf.nest.map_structure(lambda part: (part.dtype.name, *part.shape), batch)
         raise UserError(
             f"source: expected batches like the first ones, {signature}, received {received} "
-            f"(batch {number}); pad its rows to one length"
+            f"(batch {number}); pad the rows to one length"
         )

@@ -1,4 +1,4 @@
-"""What all batches of a pass have in common, from memory and from a stream."""
+"""What the batches of memory, streams and random access have in common."""
 
 import dataclasses
 import os
@@ -9,7 +9,7 @@ import tensorflow as tf
 from lbkeras.data.order import count_steps
 from lbkeras.data.replica_shard import ReplicaShard
 
-_MOST_WAITING = 1 << 30  # bytes of batches that are ready before they are asked for
+_MOST_WAITING = 1 << 30  # bytes of batches that are prepared ahead
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Batching:
     """How the examples of a pass become one worker's batches.
 
     Args:
-        num_examples: of a pass.
+        num_examples: in one pass.
         batch_size: global, in examples.
-        shuffle: whether the remainder is dropped, as in training.
-        seed: of the order, of `augment` and of `decode`.
-        shard: the worker's.
-        augment: of a Pipeline.
+        shuffle: whether a last, partial batch is dropped, as in training.
+        seed: for the order, `augment` and `decode`.
+        shard: which rows of each batch the worker gets.
+        augment: the Pipeline's.
     """
 
     num_examples: int
@@ -38,7 +38,7 @@ class Batching:
 
     @property
     def last_size(self) -> int:
-        """Examples in the last batch of a pass."""
+        """Number of examples in the last batch of a pass."""
         if self.shuffle:
             return self.batch_size
         return self.num_examples - (self.steps - 1) * self.batch_size
@@ -56,12 +56,12 @@ class Batching:
         return (x, *others) if isinstance(batch, tuple) else x
 
     def map_batches(self, batches: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
-        """`function` of each batch, as many at once as there are processors and `_waiting` lets."""
+        """Maps `function` over batches, in parallel on as many CPUs as `_waiting` permits."""
         at_once = min(os.cpu_count() or 1, self._waiting(batches.element_spec))
         return batches.map(function, num_parallel_calls=at_once, deterministic=True)
 
     def _waiting(self, specification) -> int:
-        """How many batches of this form may wait in memory, at least one."""
+        """Returns how many batches of this form may wait in memory, at least one."""
         sizes = []
         for spec in tf.nest.flatten(specification):
             if spec.shape.rank:
@@ -71,11 +71,11 @@ class Batching:
         return max(1, _MOST_WAITING // max(1, sum(sizes)))
 
     def finished(self, batches: tf.data.Dataset, start_step: int = 0) -> tf.data.Dataset:
-        """The batches from `start_step` on, as their number and the options of all say."""
+        """Adds the known number of batches from `start_step` on, prefetching and common options."""
         options = tf.data.Options()
         options.autotune.enabled = False  # stalls `fit` when an iterator is released
         options.deterministic = True
-        options.experimental_optimization.apply_default_optimizations = False  # 2 ms an iteration
+        options.experimental_optimization.apply_default_optimizations = False  # 2 ms per iteration
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         parts = (self.steps - start_step) * self.shard.local_replicas
         batches = batches.apply(tf.data.experimental.assert_cardinality(parts))

@@ -1,4 +1,4 @@
-"""What a Pipeline refuses of the `fit`, `evaluate` or `predict` that it is given to."""
+"""Checks the `fit`, `evaluate` or `predict` that a Pipeline is passed to."""
 
 import warnings
 
@@ -7,7 +7,7 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.borrowed import give_back_all
 from lbkeras.keras_internals.running_call import running_call, running_model
 
-# Arguments of `fit` and `evaluate` that Keras drops beside such data, and what takes their place.
+# Arguments of `fit` and `evaluate` that Keras ignores beside a Pipeline, and what replaces them.
 _DROPPED = {
     "y": "targets as the source's second part",
     "sample_weight": "weights as the source's third part, (x, y, sample_weight)",
@@ -17,16 +17,16 @@ _DROPPED = {
 
 
 def check_call(pipeline) -> None:
-    """Refuses what Keras would get wrong, or drop, in the call that runs.
+    """Refuses what Keras would get wrong or ignore in the running call.
 
     Args:
-        pipeline: the Pipeline that Keras asks for its batches.
+        pipeline: the Pipeline whose batches Keras is about to read.
     """
     call, arguments = running_call()
     validates = call == "fit" and arguments["validation_data"] is pipeline
     if validates and arguments["x"] is pipeline:
         raise UserError(
-            "validation_data: expected another Pipeline than the one that is trained on, such "
+            "validation_data: expected a different Pipeline from the one trained on, such "
             "as pipeline.in_order(batch_size), received the same one"
         )
     left_out = pipeline.num_examples % pipeline.batch_size
@@ -46,7 +46,7 @@ def check_call(pipeline) -> None:
     for name, instead in _DROPPED.items():
         if arguments.get(name) is not None:
             raise UserError(f"{name}: expected {instead}, received {call}({name}=...)")
-    if call == "fit" and pipeline.is_preparing:  # JAX asks anew in each epoch
+    if call == "fit" and pipeline.is_preparing:  # JAX asks again in each epoch
         give_back_all(running_model())
     label_range = pipeline.label_range()
     if label_range is not None and call in ("fit", "evaluate"):

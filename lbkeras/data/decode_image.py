@@ -1,8 +1,9 @@
-"""Encoded images as uint8 arrays, decoded by Pillow: without TensorFlow, the same pixels.
+"""Decodes images with Pillow instead of TensorFlow, to the same pixels.
 
-PNG is the same bit for bit. So is JPEG where TensorFlow takes the accurate inverse cosine transform
-(`dct_method="INTEGER_ACCURATE"`), which is Pillow's; its default, the fast one, differs from that
-by at most 5 of 255 and 1.0 on average (50,000 photographs of 32x32 pixels at quality 75).
+PNG images are the same bit for bit. So are JPEG images if TensorFlow uses the accurate inverse
+cosine transform (`dct_method="INTEGER_ACCURATE"`), as Pillow does. TensorFlow's default, the fast
+transform, differs from it by at most 5 of 255 and by 1.0 on average (50,000 photographs of 32x32
+pixels at quality 75).
 """
 
 import io
@@ -13,22 +14,22 @@ import numpy as np
 from lbkeras.errors import one_line
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_FORMATS = {b"\xff\xd8": ("JPEG",), b"\x89P": ("PNG",)}  # by which a file begins; others: any
+_FORMATS = {b"\xff\xd8": ("JPEG",), b"\x89P": ("PNG",)}  # first bytes of a file; others: any format
 
 
 def decode_image(encoded: bytes, channels: int = 3) -> np.ndarray:
-    """The pixels of an image in any format that Pillow reads.
+    """Returns the pixels of an image in any format that Pillow reads.
 
     Args:
         encoded: the file's bytes.
-        channels: of the result: 1 (gray), 3 (colors) or 4 (with opacity); an image of another
-            number is converted.
+        channels: of the result: 1 (gray), 3 (color) or 4 (with opacity). An image with another
+            number of channels is converted.
 
     Returns:
         uint8 `(height, width, channels)`.
 
     Raises:
-        ValueError: no image, or a damaged one; in one line.
+        ValueError: not an image, or a damaged one; the message is one line.
 
     Example:
 
@@ -49,7 +50,7 @@ def decode_image(encoded: bytes, channels: int = 3) -> np.ndarray:
             pixels = (np.asarray(image) >> 8).astype(np.uint8)
             image = Image.fromarray(pixels)
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
-    except Exception as error:  # what a damaged file is to Pillow
+    except Exception as error:  # a damaged file can make Pillow raise anything
         said = one_line(str(error))
         raise ValueError(
             f"expected an image that Pillow reads, received {_kind(encoded)}: "
@@ -59,6 +60,6 @@ def decode_image(encoded: bytes, channels: int = 3) -> np.ndarray:
 
 
 def _kind(encoded: bytes) -> str:
-    """What an encoded image seems to be."""
+    """Describes what an encoded image seems to be."""
     kind = _FORMATS.get(encoded[:2])
     return f"a damaged {kind[0]} file" if kind else "an unknown image file"

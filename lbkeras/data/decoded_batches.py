@@ -1,4 +1,4 @@
-"""What batches of a stream and of random access have in common: examples decoded one by one."""
+"""What batches of streams and random access have in common: examples are decoded one by one."""
 
 import os
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from lbkeras.data.replica_shard import ALL_ROWS, ReplicaShard
 
 
 class DecodedBatches:
-    """One worker's batches; a subclass says where the examples come from.
+    """Makes one worker's batches; a subclass says where the examples come from.
 
-    A worker decodes its own rows only, unless a batch has fewer than there are replicas.
+    A worker decodes its own rows only, unless a batch has fewer rows than there are replicas.
 
     Args:
         batching: how examples become batches.
@@ -31,19 +31,19 @@ class DecodedBatches:
         self._own = batching.shard if several else ALL_ROWS
 
     def of_pass(self, epoch: int, start_step: int) -> tf.data.Dataset:
-        """The batches of one epoch from a step on."""
+        """Returns the batches of one epoch from `start_step` on."""
         batches = self._batches(lambda: (epoch, start_step))
         return self._batching.finished(batches, start_step)
 
     def of_each_pass(self, position: Callable[[], tuple[int, int]]) -> tf.data.Dataset:
-        """A data set for every pass: it asks for the epoch and first step when it starts."""
+        """Returns a data set for every pass; each one asks for its epoch and first step."""
         return self._batching.finished(self._batches(position))
 
     def _numbered(self, position: Callable[[], tuple[int, int]]) -> tf.data.Dataset:
-        """`(epoch's seed, place in the epoch, example)` of this worker's examples, int64 scalars.
+        """Returns this worker's `(epoch's seed, place in the epoch, example)`; two int64 scalars.
 
         Args:
-            position: says the epoch and first step of a pass when it starts.
+            position: returns the epoch and first step of a pass when it starts.
         """
         raise NotImplementedError
 
@@ -51,7 +51,7 @@ class DecodedBatches:
         return np.int64(step_seeds(self._batching.seed, epoch, 1)[0, 0])
 
     def _checked_end(self, batches: tf.data.Dataset, is_last) -> tf.data.Dataset:
-        """The batches; where the source may have more than it says that is an error of the last."""
+        """Returns `batches`; for streams, made to fail if the source has too many examples."""
         return batches
 
     def _batches(self, position) -> tf.data.Dataset:
@@ -85,7 +85,7 @@ class DecodedBatches:
 
 
 def _empty(specification) -> tf.data.Dataset:
-    """One batch without examples."""
+    """Returns one batch without examples."""
 
     def no_rows(spec):
         return tf.zeros([0] + [length or 0 for length in spec.shape[1:]], spec.dtype)

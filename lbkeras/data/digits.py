@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn ships: the data set that is always there."""
+"""Loads the handwritten digits that scikit-learn ships: a data set that is always available."""
 
 import re
 
@@ -13,22 +13,22 @@ _SPLIT = re.compile(r"(train|test)(?:\[(-?\d+%?)?:(-?\d+%?)?\])?")
 
 
 def load_digits(split="train"):
-    """The handwritten digits of scikit-learn, 1,797 gray images of 8 by 8 pixels in 10 classes.
+    """Loads scikit-learn's handwritten digits: 1,797 gray images of 8 by 8 pixels in 10 classes.
 
-    The split is fixed and stratified: every class has its share of the 360 test images, and, to
-    within one image, of each part of a split. Parts are spelled and rounded as in TensorFlow
-    Datasets: `"train[:80%]"` and `"train[80%:]"` have nothing in common and make up `"train"`.
+    The split is fixed and stratified: every class has its share of the 360 test images and, to
+    within one image, of each part of a split. Parts are written and rounded as in TensorFlow
+    Datasets: `"train[:80%]"` and `"train[80%:]"` do not overlap and together make up `"train"`.
 
     Args:
-        split: `"train"` (1,437 images), `"test"` (360), or a part of one, from and to a number of
-            images or per cent, negative from the end: `"train[:80%]"` (1,150), `"test[-60:]"`.
+        split: `"train"` (1,437 images), `"test"` (360), or a slice of one in images or percent,
+            negative from the end: `"train[:80%]"` (1,150 images), `"test[-60:]"`.
 
     Returns:
         `(images, labels)`: uint8 `(num_examples, 8, 8, 1)` with values 0 to 16, int64
         `(num_examples,)`.
 
     Raises:
-        UserError: an unknown or empty split, or a part that reaches beyond it.
+        UserError: an unknown or empty split, or a part that extends beyond it.
 
     Example:
 
@@ -37,7 +37,7 @@ def load_digits(split="train"):
     ((360, 8, 8, 1), 'uint8', 16)
 
     Reference: Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-    Repository (1998); scikit-learn has its test set.
+    Repository (1998); scikit-learn ships its test set.
     """
     match = _SPLIT.fullmatch(split)
     if not match:
@@ -60,7 +60,7 @@ def load_digits(split="train"):
 
 
 def _edge(split: str, edge: str | None, num_examples: int) -> int | None:
-    """Where a part begins or ends, in images; None: where the split does."""
+    """Returns where a part begins or ends, in images; None: where the split does."""
     if edge is None:
         return None
     number = int(edge.removesuffix("%"))
@@ -73,7 +73,7 @@ def _edge(split: str, edge: str | None, num_examples: int) -> int | None:
 
 
 def _interleaved(labels):
-    """An order in which the classes alternate, each at its own even pace."""
+    """Returns an order in which each class is spread evenly."""
     place = np.empty(len(labels))
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)

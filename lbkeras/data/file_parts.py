@@ -1,4 +1,4 @@
-"""What is read of a prepared set's files, and its records by their places."""
+"""Reads records of a prepared set's files by their places."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -11,11 +11,11 @@ from lbkeras.errors import UserError
 
 
 class FilePart(NamedTuple):
-    """Neighboring records of one file.
+    """Consecutive records of one file.
 
     Attributes:
-        path: the file's.
-        skip: records left out before the part.
+        path: of the file.
+        skip: records before the part.
         take: records in the part.
         records: in the whole file.
     """
@@ -30,10 +30,10 @@ class SplitFiles(NamedTuple):
     """The files of one split.
 
     Attributes:
-        name: the split's.
-        paths: its files, in their order.
-        lengths: examples in each.
-        num_bytes: of all examples, without what the files' form adds; 0: unknown.
+        name: of the split.
+        paths: of its files, in their order.
+        lengths: examples in each file.
+        num_bytes: in all examples, without what the file format adds; 0: unknown.
     """
 
     name: str
@@ -42,7 +42,7 @@ class SplitFiles(NamedTuple):
     num_bytes: int
 
     def parts(self, first: int, last: int) -> list[FilePart]:
-        """Where the examples from `first` up to `last` lie."""
+        """Returns the parts of files that hold examples `first` to `last` - 1."""
         parts, begin = [], 0
         for path, length in zip(self.paths, self.lengths, strict=True):
             skip, end = max(0, first - begin), min(length, last - begin)
@@ -53,12 +53,12 @@ class SplitFiles(NamedTuple):
 
 
 class FileParts:
-    """Records by their places in a row of parts of files.
+    """Records of several parts of files, numbered through.
 
     Args:
-        files: their storage.
-        parts: `(file, skip, take)`: a file's number, how many of its records are left out before
-            the part, and how many are in it.
+        files: the files.
+        parts: `(file, skip, take)`: a file's number, how many of its records precede the part, and
+            how many are in it.
 
     Attributes:
         shards: records in each part.
@@ -78,7 +78,7 @@ class FileParts:
         self.bytes_each = files.bytes_each
 
     def read(self, places: np.ndarray) -> np.ndarray:
-        """The records at `places`, in that order: bytes in an array of objects.
+        """Returns the records at `places`, in that order: bytes in an array of objects.
 
         Raises:
             UserError: a record is damaged, or its file cannot be read.
@@ -96,15 +96,16 @@ class FileParts:
 
 
 def open_parts(name: str, form: str, parts: Sequence[FilePart]) -> FileParts:
-    """The records of a set's files.
+    """Opens the records of a set's files.
 
     Args:
         name: the data set's.
-        form: of the files, as TFDS names it: "tfrecord" or "array_record".
-        parts: what is read, one part after the other.
+        form: the file format, as TFDS names it: "tfrecord" or "array_record".
+        parts: what to read, one part after the other.
 
     Raises:
-        UserError: files of another form, too short or damaged, or with another number of records.
+        UserError: the files have another format or a different number of records, are too short or
+            are damaged.
     """
     what = f"data set {name!r}"
     counts = {part.path: part.records for part in parts}
@@ -126,15 +127,15 @@ def open_parts(name: str, form: str, parts: Sequence[FilePart]) -> FileParts:
 
 
 def check_files(name: str, files: Iterable[str], splits: Iterable[SplitFiles]) -> None:
-    """Refuses missing files, and splits that are there with too few bytes.
+    """Refuses missing files, and splits whose files have too few bytes.
 
     Args:
         name: the data set's.
-        files: that are to be read.
-        splits: all of the set.
+        files: paths of the files to read.
+        splits: all splits of the set.
 
     Raises:
-        UserError: as said.
+        UserError: a file is missing, or a split's files have too few bytes.
     """
     needed = set(files)
     for file in sorted(needed):

@@ -1,4 +1,4 @@
-"""What the first examples of a stream show, and its elements' form."""
+"""Checks a stream by its first examples and by the specification of its elements."""
 
 import math
 import warnings
@@ -15,20 +15,20 @@ from lbkeras.keras_internals.tf_data import steps_of, varies
 def is_ragged(dataset: tf.data.Dataset) -> bool:
     """Whether examples have rows of variable length, which a batch pads with zeros to the longest.
 
-    Images whose height and width are not known are not among them: they have to be of one size.
+    Images of unknown height and width do not count: they must all have the same size.
     """
     shapes = [spec.shape for spec in tf.nest.flatten(dataset.element_spec)]
     return any(shape.rank and shape[0] is None and None not in shape[1:] for shape in shapes)
 
 
 class FirstExamples:
-    """The first examples of a stream, read when a Pipeline is made: what can be known of it early.
+    """The first examples of a stream, read when a Pipeline is made, to find errors early.
 
     Attributes:
-        bytes_each: host memory that one takes in a shuffle buffer, their mean.
+        bytes_each: mean host memory that an example takes in a shuffle buffer.
 
     Raises:
-        UserError: they cannot be read, or are batches.
+        UserError: the examples cannot be read, or are batches.
     """
 
     def __init__(self, dataset: tf.data.Dataset):
@@ -45,7 +45,7 @@ class FirstExamples:
         self._specification = dataset.element_spec
 
     def labels(self) -> np.ndarray | None:
-        """Their targets where these are integers, one after the other; None: others, or none."""
+        """Returns their targets in one array if these are integers, else None."""
         spec = self._specification
         if not isinstance(spec, tuple) or len(spec) < 2 or not is_integer(spec[1]):
             return None
@@ -53,17 +53,17 @@ class FirstExamples:
         return np.concatenate([np.ravel(each[place]) for each in self._examples])
 
     def label_range(self) -> tuple[int, int] | None:
-        """The lowest and the highest of `labels()`."""
+        """Returns the lowest and the highest of `labels()`."""
         labels = self.labels()
         return None if labels is None or not len(labels) else (int(labels.min()), int(labels.max()))
 
 
 MOST_FIRST = 32  # examples
-_BYTES_OF_A_TENSOR = 256  # what TensorFlow keeps of one beside its numbers; measured: 234
+_BYTES_OF_A_TENSOR = 256  # overhead of a tensor beside its numbers; measured: 234
 
 
 def bytes_of(part) -> int:
-    """Host memory that a part of an example takes as a tensor."""
+    """Returns the host memory that a part of an example takes as a tensor."""
     if isinstance(part, bytes):
         return _BYTES_OF_A_TENSOR + len(part)
     part = np.asarray(part)
@@ -72,19 +72,19 @@ def bytes_of(part) -> int:
 
 
 def warn_of_own_order(dataset: tf.data.Dataset) -> None:
-    """Says that a stream is another one in each pass and process."""
+    """Warns if a stream differs from pass to pass and from process to process."""
     found = varies(dataset)
     if found:
         instead = {
             "shuffles itself": "Leave .shuffle() out (image_dataset_from_directory: "
-            "shuffle=False), Pipeline shuffles the stream itself",
+            "shuffle=False); Pipeline shuffles the stream itself",
             "is not deterministic": "Leave deterministic=False out",
-            "draws random numbers itself": "Draw them in Pipeline(augment=...) or decode, by the "
+            "draws random numbers itself": "Draw them in Pipeline(augment=...) or decode, from the "
             "seed that these get",
         }[found]
         warnings.warn(
-            f"source: the stream {found}, so it is another one in each pass and process: an "
-            "epoch that is resumed in its middle leaves examples out and repeats others, or "
+            f"source: the stream {found}, so it differs in each pass and process: an "
+            "epoch that is resumed in its middle skips some examples and repeats others, or "
             f"changes them. {instead}",
             stacklevel=3,
         )
@@ -93,20 +93,20 @@ def warn_of_own_order(dataset: tf.data.Dataset) -> None:
 def warn_of_one_class(
     first: FirstExamples, buffer: int, num_examples: int, by_shards: bool = False
 ) -> None:
-    """Says that data seem sorted by class, and the shuffle buffer does not hold them.
+    """Warns if data seem sorted by class and the shuffle buffer does not hold them all.
 
     Args:
-        first: their first examples.
-        buffer: how many examples it holds.
+        first: the first examples of the data.
+        buffer: how many examples the shuffle buffer holds.
         num_examples: in all.
-        by_shards: whether it is filled with pieces of files.
+        by_shards: whether the buffer is filled with pieces of files.
     """
     labels = first.labels()
     if labels is None or buffer >= num_examples or len(labels) < MOST_FIRST:
         return
     if len(set(labels.tolist())) == 1:
         sorted_by_class = (
-            "sorted by class, a batch has the classes of about 64 pieces only. Take shuffle=True"
+            "sorted by class, a batch has the classes of about 64 pieces only. Use shuffle=True"
             if by_shards
             else "sorted by class, so are the batches. Raise shuffle_bytes"
         )
@@ -132,7 +132,8 @@ def _check_unbatched(dataset: tf.data.Dataset, examples: list) -> None:
     shapes = [spec.shape for spec in tf.nest.flatten(dataset.element_spec)]
     if not all(shape.rank and shape[0] is None for shape in shapes):
         return
-    # Either batches or rows of variable length; batches have one length in all parts and mostly.
+    # Either batches or rows of variable length: all parts of a batch have the same length, and so
+    # do nearly all batches.
     lengths = [{len(part) for part in example} for example in examples[:2]]
     if len(lengths[0]) == 1 and lengths[0] == lengths[-1]:
         raise _batched(dataset)

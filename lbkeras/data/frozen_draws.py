@@ -1,4 +1,4 @@
-"""Random numbers that a traced function would draw once for all batches."""
+"""Detects random numbers that a traced function would draw only once, for all batches."""
 
 import contextlib
 import random
@@ -11,12 +11,12 @@ from lbkeras.errors import UserError
 
 @contextlib.contextmanager
 def refuse_frozen_draws() -> Iterator[None]:
-    """While a user's `augment` is traced: it must not draw from NumPy's or Python's generator.
+    """Refuses a user's `augment` that draws from NumPy's or Python's generator while it is traced.
 
-    What these give becomes a constant of the graph, the same in each batch.
+    Such a number becomes a constant of the graph, the same in each batch.
 
     Raises:
-        UserError: it does.
+        UserError: it draws from one of them.
     """
     before = _states()
     yield
@@ -24,7 +24,7 @@ def refuse_frozen_draws() -> Iterator[None]:
         if state != before[name]:
             raise UserError(
                 f"augment: expected random numbers made from seed, received a function that draws "
-                f"from {name}'s generator, which would be once for all batches"
+                f"from {name}'s generator, which would happen only once for all batches"
             )
 
 

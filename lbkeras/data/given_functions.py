@@ -1,4 +1,4 @@
-"""A user's `augment` and `decode`, tried before they are needed."""
+"""Tries a user's `augment` and `decode` before they are needed."""
 
 import tensorflow as tf
 
@@ -8,7 +8,7 @@ from lbkeras.errors import UserError
 
 
 def decoded_specification(dataset: tf.data.Dataset, decode):
-    """The form of a stream's examples, decoded; the first one is decoded to see that it can be."""
+    """Returns the specification of a stream's decoded examples; decodes the first one as a test."""
     if decode is None:
         return dataset.element_spec
     seed = tf.zeros(2, tf.int32)
@@ -28,12 +28,12 @@ def decoded_specification(dataset: tf.data.Dataset, decode):
 
 
 def check_augment(augment, x, rows: int) -> None:
-    """Refuses a function that fails, or that does not return as many rows as it gets.
+    """Refuses an `augment` that fails or does not return as many rows as it gets.
 
     Args:
-        augment: of a Pipeline.
-        x: the form of an example's first part.
-        rows: of a batch.
+        augment: the Pipeline's.
+        x: the specification of an example's first part.
+        rows: in a batch.
     """
     batch = tf.nest.map_structure(lambda s: tf.TensorSpec((rows, *s.shape), s.dtype), x)
     seed = tf.TensorSpec((2,), tf.int32)
@@ -53,7 +53,7 @@ def check_augment(augment, x, rows: int) -> None:
     for shape in shapes:
         if shape is None or shape.rank == 0 or shape.rank and shape[0] not in (rows, None):
             received = "None" if shape is None else f"shape {tuple(shape)}"
-            raise UserError(f"augment: expected {rows} rows as it gets, received {received}")
+            raise UserError(f"augment: expected {rows} rows, as in its input, received {received}")
 
 
 def _last_line(error: Exception) -> str:

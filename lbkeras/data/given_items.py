@@ -1,4 +1,4 @@
-"""A user's object that has a length and gives examples by their numbers."""
+"""Reads a user's object that has a length and returns examples by their numbers."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -8,14 +8,14 @@ from lbkeras.errors import UserError, one_line
 
 
 class GivenItems:
-    """The object, and what it raises as a user's error that names the place.
+    """The user's object; turns what it raises into a UserError that names the place.
 
     Attributes:
         num_examples: its length, at least 1.
-        one_thread: a lock to hold while reading: the object may have a file of its own open.
+        one_thread: a lock to hold while reading, since the object may keep a file open.
 
     Raises:
-        UserError: no length, or one below 1.
+        UserError: the object has no length, or one below 1.
     """
 
     def __init__(self, source: Any):
@@ -26,11 +26,11 @@ class GivenItems:
             raise UserError(f"source: expected a length, received {said(error)}") from error
         if self.num_examples < 1:
             raise UserError(
-                f"source: expected at least one example, received one of length {self.num_examples}"
+                f"source: expected at least one example, received a length of {self.num_examples}"
             )
 
     def read(self, places: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        """Each place with the item that is there; it may be another one when the next is read."""
+        """Yields each place with its item, whose memory the object may reuse for the next one."""
         several = getattr(self._source, "__getitems__", None)
         if several is None:
             for place in places:
@@ -39,25 +39,25 @@ class GivenItems:
         items = _called(lambda numbers: list(several(numbers)), list(places), places[0])
         if len(items) != len(places):
             raise UserError(
-                f"source: expected {len(places)} examples of __getitems__, received {len(items)}"
+                f"source: expected {len(places)} examples from __getitems__, received {len(items)}"
             )
         yield from zip(places, items, strict=True)
 
 
 def said(error: Exception) -> str:
-    """An error in one line, with its class."""
+    """Returns an error in one line, with its class."""
     return f"{type(error).__name__}: {one_line(str(error))}"
 
 
 def _called(function: Callable, argument, place: int):
-    """What the user's object returns; what it raises names a place."""
+    """Calls the user's object; an error names the place that it is about."""
     try:
         return function(argument)
     except UserError:
         raise
     except Exception as error:
         if isinstance(argument, list) and len(argument) > 1:
-            for each in argument:  # finds the one
+            for each in argument:  # finds the place that fails
                 _called(function, [each], each)
         raise UserError(
             f"source: expected an example at place {place:,}, received {said(error)}"

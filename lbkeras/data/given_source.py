@@ -1,4 +1,4 @@
-"""What a Pipeline is given, in one of the three forms that it reads."""
+"""Brings what a Pipeline is given into one of the three forms that it reads."""
 
 import tensorflow as tf
 
@@ -11,7 +11,7 @@ from lbkeras.errors import UserError
 
 
 def as_source(source, num_examples: int | None):
-    """A source as tensors, as random access, or as a stream of known cardinality."""
+    """Returns a source as tensors, as random access, or as a stream of known cardinality."""
     if is_items(source):
         source = Items(source)
     elif is_in_batches(source):

@@ -1,20 +1,20 @@
-"""Decoding of photographs of any size, for ImageNet-like sets: encoded image in, uint8 out.
+"""Decodes and crops photographs of any size, for ImageNet-like sets: encoded in, uint8 out.
 
-`decode(element, seed)` runs on single elements in a tf.data `map`, before batching. For JPEG only
-the blocks that the crop touches are decoded; where the file halves the colour resolution, libjpeg
-then interpolates colour a little differently in the first and last column of the crop.
+`decode(element, seed)` runs on single elements in a tf.data `map`, before batching. Of a JPEG only
+the blocks that the crop touches are decoded. If the file halves the color resolution, libjpeg then
+interpolates color slightly differently in the first and last column of the crop.
 """
 
 import tensorflow as tf
 
 
 def random_resized_crop(size=224, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
-    """Training crop of ImageNet: a random rectangle, resized to a square, mirrored half the time.
+    """Returns ImageNet's training crop: a random rectangle as a square, mirrored half the time.
 
     The aspect ratio (width over height) is uniform on `aspect`. The height of the rectangle is then
-    uniform between those at which it covers the fractions `area` of the image, or at most all that
-    fits; so its area is not uniform, small ones are more frequent. After 10 failed attempts it is
-    the whole image.
+    uniform between the heights at which it covers the smallest and the largest fraction `area` of
+    the image, or as much as fits. The area is therefore not uniform: small ones are more frequent.
+    After 10 failed attempts the rectangle is the whole image.
 
     Args:
         size: side of the result in pixels. Default 224.
@@ -23,11 +23,12 @@ def random_resized_crop(size=224, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
 
     Returns:
         `decode(element, seed)`: element `(encoded, label)` with a string scalar that holds a JPEG
-        (gray, colour or CMYK) or anything `tf.io.decode_image` reads; seed two integers. Returns
+        (gray, color or CMYK) or anything `tf.io.decode_image` reads; seed two integers. It returns
         `(image, label)`, image uint8 `(size, size, 3)`.
 
-    Differs from the paper, whose area is uniform: the height and the aspect ratio are, as in
-    TensorFlow's reference code; PyTorch draws the area and the aspect ratio's logarithm uniformly.
+    Differs from the paper: there the area is uniform; here the height and the aspect ratio are, as
+    in TensorFlow's reference code. PyTorch draws the area and the aspect ratio's logarithm
+    uniformly.
 
     Example:
 
@@ -66,10 +67,10 @@ def random_resized_crop(size=224, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3)):
 
 
 def center_crop(size=224, resize=256):
-    """Evaluation crop of ImageNet: resized to a shorter side of `resize`, the central square.
+    """Returns ImageNet's evaluation crop: the central square after resizing the shorter side.
 
-    Done as one crop and one resize: of the image, only the central square with the side
-    `size / resize` times the shorter side is decoded.
+    This takes one crop and one resize: only the central square, whose side is `size / resize` times
+    the image's shorter side, is decoded and resized.
 
     Args:
         size: side of the result in pixels. Default 224.
@@ -77,7 +78,7 @@ def center_crop(size=224, resize=256):
             Default 256.
 
     Returns:
-        `decode(element, seed=None)`, as of `random_resized_crop`, without randomness.
+        `decode(element, seed=None)` as in `random_resized_crop`, without randomness.
 
     Raises:
         ValueError: `resize` smaller than `size`.
@@ -105,14 +106,15 @@ def center_crop(size=224, resize=256):
 
 
 def decode_window(encoded, window):
-    """The part of an encoded image that `window` asks for, in colour.
+    """Decodes the part of an encoded image that `window` selects, in color.
 
     Args:
         encoded: string scalar, JPEG or another format of `tf.io.decode_image`.
-        window: function `(height, width)` to an int32 tensor `(top, left, height, width)`.
+        window: function from `(height, width)` to an int32 tensor `(top, left, height, width)`.
 
     Returns:
-        uint8 `(height, width, 3)`. ImageNet's few PNG files named JPEG are decoded whole, then cut.
+        uint8 `(height, width, 3)`. Other formats than JPEG, such as ImageNet's few PNG files named
+        JPEG, are decoded whole and then cropped.
     """
 
     def from_jpeg():

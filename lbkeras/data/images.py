@@ -1,4 +1,4 @@
-"""Image-classification sets of TensorFlow Datasets (TFDS) that are on disk, without a network."""
+"""Loads image-classification sets of TensorFlow Datasets (TFDS) from disk, without a network."""
 
 import contextlib
 import difflib
@@ -11,18 +11,19 @@ from lbkeras.data.file_parts import FilePart, SplitFiles, check_files, open_part
 from lbkeras.data.split_parts import unknown_split
 from lbkeras.errors import UserError, one_line
 
-# What is larger stays on disk, encoded. CIFAR-10 is 0.15 GB, SVHN with its extra images 1.9 GB.
+# Larger sets stay on disk, encoded. CIFAR-10 is 0.15 GB, SVHN with its extra images 1.9 GB.
 MAX_BYTES_IN_MEMORY = 2 << 30
 
 
 def load_images(name, split="train", data_dir=None, *, max_bytes=MAX_BYTES_IN_MEMORY):
-    """An image-classification set of TFDS, by name, from disk.
+    """Loads an image-classification set of TFDS by name from disk.
 
     Args:
-        name: TFDS name, `"cifar10"`, `"mnist"`, with a config or version where wanted
-            (`"name/config:1.2.3"`). A set for which this TFDS has no code works from its files.
-        split: as TFDS spells it: `"train"`, `"test"`, `"train[:10%]"`, `"train+test"`.
-        data_dir: folder that holds `NAME/VERSION`. Default: TFDS's own (`TFDS_DATA_DIR`, else
+        name: TFDS name, such as `"cifar10"` or `"mnist"`, optionally with a config or version
+            (`"name/config:1.2.3"`). The files suffice, even if the installed TFDS has no code for
+            the set.
+        split: in TFDS' notation: `"train"`, `"test"`, `"train[:10%]"`, `"train+test"`.
+        data_dir: folder that holds `NAME/VERSION`. Default: TFDS' own (`TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`).
         max_bytes: sets that decode to more than this stay on disk. Default 2 GiB.
 
@@ -30,17 +31,17 @@ def load_images(name, split="train", data_dir=None, *, max_bytes=MAX_BYTES_IN_ME
         For images of one shape that fit in memory, arrays `(images, labels)` in the set's order:
         uint8 `(num_examples, height, width, channels)`, int64 `(num_examples,)`. Otherwise an
         `lbkeras.data.random_access.RandomAccess` of `(encoded, label)`, string and int64 scalars,
-        in that order; `lbkeras.data.imagenet` decodes them. TFRecord files are read once for it, at
-        their records' lengths only (a second for each 300,000 records, and what the disk takes for
-        as many reads), and known from the user's cache from then on.
+        in that order; `lbkeras.data.imagenet` decodes them. The first time, the record lengths of
+        its TFRecord files are read (a second per 300,000 records, plus the disk's time for as many
+        reads) and kept in the user's cache.
 
     Raises:
         UserError: unknown set, set not on disk, unknown or empty split, no single image with a
-            class label; files that are missing, too short or damaged, of a form other than TFRecord
-            and ArrayRecord, or with another number of records than the set says; in memory also
-            damaged records and images, labels below 0 or not below the set's number of classes,
-            which of a set that stays on disk are a `tf.errors.OpError` when they are read. Nothing
-            is ever downloaded.
+            class label; files that are missing, too short or damaged, of a format other than
+            TFRecord and ArrayRecord, or with a different number of records than the set says. In
+            memory also damaged records and images, and labels below 0 or not below the set's number
+            of classes; in a set that stays on disk these raise a `tf.errors.OpError` when they are
+            read. Nothing is ever downloaded.
     """
     builder = _find_builder(name, data_dir)
     image_key, label_key, shape = _image_and_label(name, builder)
@@ -53,7 +54,7 @@ def load_images(name, split="train", data_dir=None, *, max_bytes=MAX_BYTES_IN_ME
 
 
 def describe_images(name, data_dir=None):
-    """What a prepared set says of itself: its full name with version, and its description.
+    """Returns a prepared set's full name with version, and its description.
 
     Raises:
         UserError: unknown set, or set not on disk.
@@ -63,12 +64,12 @@ def describe_images(name, data_dir=None):
 
 
 def form_of_images(name, data_dir=None):
-    """The shape of a set's images, unknown sides None, and its number of classes.
+    """Returns the shape of a set's images, None for unknown sides, and its number of classes.
 
-    Of a set on disk as its files say it, of another as TFDS has it in its code.
+    They come from the files of a set on disk, else from TFDS' code.
 
     Raises:
-        UserError: a set that neither knows, or as `load_images`.
+        UserError: a set that is neither on disk nor in TFDS, or as `load_images`.
     """
     import tensorflow_datasets as tfds
 
@@ -83,7 +84,7 @@ def form_of_images(name, data_dir=None):
 
 
 def _find_builder(name, data_dir):
-    """The builder of a prepared set, made from its files: needs neither its code nor a network."""
+    """Makes the builder of a prepared set from its files, without the set's code or a network."""
     import tensorflow_datasets as tfds  # seconds to import
 
     from lbkeras.keras_internals.tfds import builder_from_files, default_data_dir
@@ -94,7 +95,7 @@ def _find_builder(name, data_dir):
             return builder_from_files(name, folder)
     except tfds.core.DatasetNotFoundError:
         pass
-    except Exception as error:  # a damaged file can be anything to those who parse it
+    except Exception as error:  # a damaged file can make parsers raise anything
         raise UserError(
             f"data set {name!r} in {folder!r}: expected a dataset_info.json and features.json of "
             f"TFDS, received {one_line(str(error)) or type(error).__name__}"
@@ -126,7 +127,7 @@ def _folders(folder):
 
 
 def _image_and_label(name, builder):
-    """`(image_key, label_key, image_shape)`; unknown sides of the shape are None."""
+    """Returns `(image_key, label_key, image_shape)`; unknown sides of the shape are None."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
@@ -159,7 +160,7 @@ def _num_examples(name, builder, split):
 
 
 def _check_files(name, builder, split):
-    """Refuses missing files of a split, and those of too few bytes."""
+    """Refuses missing files of a split, and files with too few bytes."""
     files = {instruction.filename for instruction in builder.info.splits[split].file_instructions}
     splits = (
         SplitFiles(whole.name, list(map(os.fspath, whole.filepaths)), [], int(whole.num_bytes or 0))
@@ -169,7 +170,7 @@ def _check_files(name, builder, split):
 
 
 def _records(name, builder, split, parse):
-    """The records of a split in the order of its files, parsed in the graph."""
+    """Returns the records of a split in the order of its files, parsed in the graph."""
     from lbkeras.data.records import Records
 
     parts = [
@@ -180,13 +181,13 @@ def _records(name, builder, split, parse):
 
 
 def _parser(builder, image_key, label_key):
-    """A serialized example -> `(encoded image, label)`, the label checked."""
+    """Returns a function: serialized example -> `(encoded image, label)`; it checks the label."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
     decoders = {image_key: tfds.decode.SkipDecoding()}
     partial = tfds.decode.PartialDecoding({image_key: True, label_key: True}, decoders)
-    with _without_warnings():  # PartialDecoding asks TFDS' own features what it deprecated
+    with _without_warnings():  # PartialDecoding uses what TFDS itself deprecated
         features = partial.extract_features(builder.info.features)
     num_classes = builder.info.features[label_key].num_classes
 
@@ -216,10 +217,10 @@ def _without_warnings():
 
 
 def _decoding(parse, shape):
-    """As `parse`, with the image decoded: of JPEG the pixels that libjpeg has by default.
+    """Returns `parse` with the image decoded; a JPEG with libjpeg's default, accurate transform.
 
-    TensorFlow's default is a faster transform, which differs by 1.0 of 255 on average (5 at most);
-    the accurate one is Pillow's too, so that the JAX backend reads the same pixels.
+    TensorFlow's default is a faster transform, which differs by 1.0 of 255 on average (5 at most).
+    Pillow uses the accurate one too, so the JAX backend reads the same pixels.
     """
     import tensorflow as tf
 
@@ -236,7 +237,7 @@ def _decoding(parse, shape):
 
 
 def _in_memory(name, records, shape):
-    """The whole set as arrays, read in parallel."""
+    """Reads the whole set into arrays, in parallel."""
 
     from lbkeras.data.pipeline import Pipeline
     from lbkeras.data.reading import reading_data

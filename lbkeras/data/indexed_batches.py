@@ -1,4 +1,4 @@
-"""Batches of data that are read in any order."""
+"""Makes batches of data that are read in any order."""
 
 import os
 from collections.abc import Callable
@@ -11,16 +11,16 @@ from lbkeras.data.decoded_batches import DecodedBatches
 from lbkeras.data.order import epoch_order
 from lbkeras.data.random_access import RandomAccess
 
-_MOST_ROWS, _MOST_BYTES = 64, 2 << 20  # read at once, of each thread
+_MOST_ROWS, _MOST_BYTES = 64, 2 << 20  # that a thread reads at once
 
 
 class IndexedBatches(DecodedBatches):
-    """One worker's batches, its own rows alone read, in the order that arrays have.
+    """Makes one worker's batches in the same order as arrays; reads only the worker's own rows.
 
     Args:
         source: the examples.
         batching: how they become batches.
-        decode: of a Pipeline.
+        decode: the Pipeline's.
     """
 
     def __init__(self, source: RandomAccess, batching: Batching, decode: Callable | None):
@@ -56,7 +56,7 @@ class IndexedBatches(DecodedBatches):
         return chunks.map(read, num_parallel_calls=os.cpu_count(), deterministic=True).unbatch()
 
     def _examples(self, rows):
-        """Rows, or where nothing is done to each of them the elements that they are."""
+        """Returns the rows, as elements if they need neither parsing nor decoding."""
         return self._source.parse(*rows) if self._as_they_are else rows
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -66,7 +66,7 @@ class IndexedBatches(DecodedBatches):
         return epoch_order(batching.num_examples, batching.seed, epoch).astype(np.int64)
 
     def _own_numbers(self, start: int) -> np.ndarray:
-        """The places in the epoch of this worker's rows, from a step on."""
+        """Returns the places in the epoch of this worker's rows, from step `start` on."""
         batching, own = self._batching, self._own
         of_a_batch = own.rows(batching.batch_size)
         firsts = np.arange(start, batching.steps) * batching.batch_size

@@ -1,4 +1,4 @@
-"""A user's object that has a length and gives examples by their numbers, as random access."""
+"""Random access to a user's object that has a length and returns examples by their numbers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,17 +15,17 @@ from lbkeras.errors import UserError
 
 
 class Items(RandomAccess):
-    """The examples of a user's object; a `source.__getitems__` gets several places at once.
+    """The examples of a user's object; `source.__getitems__`, if any, gets several places at once.
 
-    Of sides that differ among the first examples the length is open: such parts of a row are padded
-    with zeros, and cut again in the graph. One thread at a time asks the object, which may have a
-    file of its own open.
+    Sides that differ among the first examples have an open length: such parts of a row are padded
+    with zeros and cut again in the graph. One thread at a time reads the object, since it may keep
+    a file open.
 
     Args:
         source: `len(source)`, and `source[i]` an example: `(x, y)`, `(x, y, sample_weight)` or x.
 
     Raises:
-        UserError: a length below 1, or first examples that are none or of several forms.
+        UserError: a length below 1, or first examples that are invalid or of several forms.
     """
 
     def __init__(self, source: Any):
@@ -45,7 +45,7 @@ class Items(RandomAccess):
 
     @property
     def row_spec(self) -> list[tf.TensorSpec]:
-        """The parts of an element, and then the shape of each that is padded."""
+        """The parts of an element, followed by the shape of each padded part."""
         parts = tf.nest.flatten(self.element_spec)
         shapes = [tf.TensorSpec((spec.shape.rank,), tf.int64) for spec in parts if _is_open(spec)]
         return parts + shapes
@@ -85,7 +85,7 @@ class Items(RandomAccess):
         return tf.nest.pack_sequence_as(self.element_spec, cut_parts)
 
     def _example(self, place: int, item):
-        """An item as NumPy arrays of our own, x alone as that."""
+        """Returns an item as copied NumPy arrays; x alone is not a tuple."""
         try:
             parts = tf.nest.map_structure(_numpy, arrays(item))
         except UserError as error:
@@ -121,7 +121,7 @@ class Items(RandomAccess):
 
 def _numpy(part) -> np.ndarray:
     part = np.asarray(part)
-    is_float = _dtype(part).is_floating  # as Keras has arrays
+    is_float = _dtype(part).is_floating  # as Keras converts arrays
     return part.astype(keras.config.floatx() if is_float else part.dtype)  # a copy
 
 
@@ -134,7 +134,7 @@ def _fits(part: np.ndarray, spec: tf.TensorSpec) -> bool:
 
 
 def _common_spec(*parts: np.ndarray) -> tf.TensorSpec:
-    """The form of one part of several examples of one rank: sides that differ are open."""
+    """Returns the form of one part of several examples of one rank; sides that differ are open."""
     sides = [set(each) for each in zip(*(part.shape for part in parts), strict=True)]
     shape = [each.pop() if len(each) == 1 else None for each in sides]
     return tf.TensorSpec(shape, _dtype(parts[0]))
@@ -145,7 +145,7 @@ def _is_open(spec: tf.TensorSpec) -> bool:
 
 
 def _padded(column: Sequence[np.ndarray], shape: np.ndarray) -> list[np.ndarray]:
-    """The parts with zeros, or empty strings, after the rows of each side."""
+    """Pads the parts to one shape with zeros or empty strings at the end of each side."""
     padded = []
     for part in column:
         whole = np.full(shape, b"" if part.dtype == object else 0, part.dtype)

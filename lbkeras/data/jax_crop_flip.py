@@ -6,7 +6,7 @@ from lbkeras.data.philox import philox_integers
 
 
 def crop_flip(images, padding, seed):
-    """Images padded with zeros, cropped back at random, half of them mirrored."""
+    """Pads images with zeros, crops them back at random and mirrors half of them."""
     number, height, width, _ = images.shape
     row_offset, column_offset, mirrored = crop_flip_draws(number, padding, seed)
     rows = jnp.arange(height) + row_offset[:, None]
@@ -18,7 +18,7 @@ def crop_flip(images, padding, seed):
 
 
 def crop_flip_draws(num_images, padding, seed):
-    """The draws of `lbkeras.data.tensorflow_crop_flip.crop_flip_draws`, the same numbers."""
+    """Draws the same numbers as `lbkeras.data.tensorflow_crop_flip.crop_flip_draws`."""
     offsets = 2 * padding + 1
     draw = philox_integers(num_images, 2 * offsets**2, seed, jnp)
     return draw // (2 * offsets), draw // 2 % offsets, draw % 2 == 1

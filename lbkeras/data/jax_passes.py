@@ -1,7 +1,7 @@
-"""The passes over a Pipeline as JAX makes them: what crosses to the device is an order and a seed.
+"""Makes the passes over a Pipeline on JAX: only row numbers and a seed go to the device.
 
-Data that fit are on the device. Of each step its rows' numbers go there, and the seed of `augment`;
-a jitted function gathers the rows and augments them. Larger data are read in threads.
+Data that fit are kept on the device. Each step sends its row numbers and the seed of `augment`
+there, and a jitted function gathers the rows and augments them. Larger data are read in threads.
 """
 
 import functools
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class JaxPasses:
-    """What Keras gets of a Pipeline on its JAX backend.
+    """Gives Keras the passes over a Pipeline on the JAX backend.
 
     Args:
-        pipeline: says which pass is running, and how large its batches are.
-        data: what it reads.
+        pipeline: knows which pass is running and how large its batches are.
+        data: the data that the Pipeline reads.
     """
 
     places_its_batches = True
@@ -36,16 +36,16 @@ class JaxPasses:
         self._data = data
 
     def arrays(self):
-        """The batches of the running pass as NumPy arrays."""
+        """Returns the batches of the running pass as NumPy arrays."""
         return self._running().as_numpy_iterator()
 
     def for_jax(self, super_batch: int | None):
-        """The batches of the running pass on the device; in stacks of so many, if it is asked."""
+        """Returns the running pass's batches on the device, in stacks of `super_batch` if given."""
         batches = iter(self._running())
         return batches if super_batch is None else _stacks(batches, super_batch)
 
     def dataset(self, epoch: int, start_step: int) -> "JaxPass":
-        """The batches of one epoch from a step on."""
+        """Returns the batches of one epoch from `start_step` on."""
         return JaxPass(self._pipeline, self._data, lambda: (epoch, start_step))
 
     def _running(self) -> "JaxPass":
@@ -53,17 +53,17 @@ class JaxPasses:
 
     @property
     def element_spec(self):
-        """The shapes and types of a batch: a structure of `jax.ShapeDtypeStruct`."""
+        """The shapes and dtypes of a batch: a structure of `jax.ShapeDtypeStruct`."""
         return self._running().element_spec
 
 
 class JaxPass:
-    """The batches of one epoch, anew whenever it is iterated.
+    """The batches of one epoch; can be iterated repeatedly.
 
     Args:
-        pipeline: whose batches.
-        data: what it reads.
-        position: says epoch and first step when an iteration starts.
+        pipeline: the Pipeline whose batches these are.
+        data: the data that the Pipeline reads.
+        position: returns the epoch and first step when an iteration starts.
     """
 
     def __init__(self, pipeline: "Pipeline", data, position: Callable[[], tuple[int, int]]):
@@ -104,17 +104,17 @@ class JaxPass:
             yield self._form(batch)
 
     def as_numpy_iterator(self) -> Iterator:
-        """The same batches as NumPy arrays."""
+        """Returns the same batches as NumPy arrays."""
         return (keras.tree.map_structure(np.asarray, batch) for batch in self)
 
     def take(self, steps: int) -> "JaxPass":
-        """The first so many batches."""
+        """Returns the first `steps` batches."""
         made = object.__new__(JaxPass)
         made.__dict__ = self.__dict__ | {"_most": steps}
         return made
 
     def repeat(self) -> Iterator:
-        """The batches again and again."""
+        """Returns the batches, repeated without end."""
         return itertools.chain.from_iterable(itertools.repeat(self))
 
     @property
@@ -132,7 +132,7 @@ class JaxPass:
         return self._form(specs)
 
     def _form(self, batch: tuple):
-        """A batch as Keras gets it: x alone is no tuple."""
+        """Returns a batch as Keras expects it: x alone is not a tuple."""
         return batch if len(batch) > 1 else batch[0]
 
     def _order(self, epoch: int) -> np.ndarray:
@@ -143,7 +143,7 @@ class JaxPass:
         return epoch_order(self._num_examples, self._seed, epoch)
 
     def _read(self, places, first: int, seed):
-        """Rows on the host, and the seed of the step."""
+        """Returns rows on the host, and the seed of the step."""
         if isinstance(self._data, Arrays):
             return self._data.read(places), seed
         numbers = np.arange(first, first + len(places), dtype=np.int32)
@@ -152,9 +152,9 @@ class JaxPass:
 
 
 class _ByIdentity:
-    """A user's function as an argument of a jitted one: known again as the same object only.
+    """Makes a user's function a static argument of a jitted one, compared by identity.
 
-    It need have no hash, and one that says it equals another may do something else.
+    The function need not be hashable, and one that compares equal to another may differ from it.
     """
 
     def __init__(self, function: Callable):
@@ -184,6 +184,6 @@ def _augmented(batch, seed, augment):
 
 
 def _stacks(batches: Iterator, steps: int) -> Iterator:
-    """Stacks of so many batches, as JAX' trainer scans them since Keras 3.16."""
+    """Yields stacks of `steps` batches, which Keras' JAX trainer scans since Keras 3.16."""
     while stack := list(itertools.islice(batches, steps)):
         yield jax.tree.map(lambda *parts: jax.numpy.stack(parts), *stack)

@@ -1,4 +1,4 @@
-"""Where batches and data go on Keras' JAX backend: to one device, or to those of a distribution."""
+"""Places batches and data on one device, or on those of a distribution, on Keras' JAX backend."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ class Placement:
     """The devices that divide a batch.
 
     Args:
-        mesh: of JAX; None: one device.
+        mesh: a JAX mesh; None: one device.
         axis: the name of the mesh's axis along which batches are divided.
     """
 
@@ -27,11 +27,11 @@ class Placement:
 
     @property
     def num_replicas(self) -> int:
-        """Into how many equal parts a batch is divided."""
+        """The number of equal parts that a batch is divided into."""
         return count_devices()
 
     def check(self, batch_size: int) -> None:
-        """Raises a UserError where the devices do not divide a batch to train on."""
+        """Raises a UserError if the devices do not divide the batch size for training."""
         if batch_size % self.num_replicas:
             raise UserError(
                 f"batch_size: expected a multiple of the {self.num_replicas} replicas for "
@@ -39,20 +39,20 @@ class Placement:
             )
 
     def of_rows(self, rows: int) -> NamedSharding | None:
-        """How a batch of so many rows is divided; the last one of an evaluation may be whole."""
+        """Returns how a batch of `rows` rows is divided; the last in evaluation may stay whole."""
         if self.mesh is None:
             return None
         divided = rows % self.num_replicas == 0
         return NamedSharding(self.mesh, PartitionSpec(self.axis if divided else None))
 
     def everywhere(self, parts):
-        """Arrays on each device."""
+        """Copies arrays to each device."""
         sharding = None if self.mesh is None else NamedSharding(self.mesh, PartitionSpec())
         return jax.device_put(parts, sharding)
 
 
 def present_placement() -> Placement:
-    """That of the distribution that Keras was told (`keras.distribution.set_distribution`)."""
+    """Returns the placement of the distribution set with `keras.distribution.set_distribution`."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         return Placement(None)

@@ -1,4 +1,4 @@
-"""What a Pipeline reads on Keras' JAX backend, without TensorFlow."""
+"""Reads a Pipeline's source on Keras' JAX backend, without TensorFlow."""
 
 import functools
 import importlib.util
@@ -17,40 +17,40 @@ from lbkeras.errors import UserError, one_line
 
 
 def reads(source) -> bool:
-    """Whether a source is read without TensorFlow: arrays and what is read in any order.
+    """Whether a source is read without TensorFlow: arrays and objects read in any order are.
 
     Raises:
-        UserError: another source, and TensorFlow is not installed.
+        UserError: another kind of source, and TensorFlow is not installed.
     """
     module = type(source).__module__
     streams = is_in_batches(source) or _is_random_access(source)
     streams = streams or module.startswith("tensorflow.") and not hasattr(source, "__array__")
     if streams and importlib.util.find_spec("tensorflow") is None:
         raise UserError(
-            "source: expected arrays, or an object with len(source) and source[i]: a generator or "
-            "a PyDataset is read by tf.data (`pip install tensorflow`), received a "
+            "source: expected arrays, or an object with len(source) and source[i] (tf.data reads "
+            "a generator or a PyDataset: `pip install tensorflow`), received a "
             f"{type(source).__name__}"
         )
     return not streams
 
 
 def _is_random_access(source) -> bool:
-    """Whether this is lbkeras' own reading of a set through TensorFlow."""
+    """Whether this is one of lbkeras' own sources that use TensorFlow."""
     return any(each.__module__ == "lbkeras.data.random_access" for each in type(source).__mro__)
 
 
 class JaxReader:
-    """A Pipeline's source, which is not changed, for Keras' JAX backend.
+    """Reads a Pipeline's source, without changing it, on Keras' JAX backend.
 
     Args:
-        source, decode, num_examples, shuffle_bytes: as a Pipeline's; `decode` gets NumPy arrays.
-        by_shards: refused: there are no files.
+        source, decode, num_examples, shuffle_bytes: as for a Pipeline; `decode` gets NumPy arrays.
+        by_shards: refused, as there are no files.
 
     Attributes:
         num_rows: examples in the source.
-        in_memory: whether it is arrays.
+        in_memory: whether the source is arrays.
         is_stream: never.
-        can_be_read_in_any_order: whether it is an object that is read item by item.
+        can_be_read_in_any_order: whether the source is an object that is read item by item.
         shards, buffer: 0.
         label_range: the lowest and the highest integer label, or None.
     """
@@ -79,7 +79,7 @@ class JaxReader:
         self.label_range = range_of_labels(self.data.parts)
 
     def try_first(self, shuffle: bool, augment, batch_size: int) -> None:
-        """Refuses an `augment` that fails, or returns another number of rows."""
+        """Refuses an `augment` that fails or returns a different number of rows."""
         if augment is None:
             return
         x = keras.tree.map_structure(
@@ -93,33 +93,34 @@ class JaxReader:
             raise
         except Exception as error:
             raise UserError(
-                "augment: expected a function of (x, seed) that returns x, of JAX' operations on "
+                "augment: expected a function of (x, seed) that returns x, written with JAX on "
                 f"Keras' JAX backend, received one that fails: {one_line(str(error))[:300]}"
             ) from error
         if scope.state_mapping:
             raise UserError(
-                "augment: expected a function of (x, seed) alone on Keras' JAX backend, received "
-                "one that changes a variable, as Keras' random layers do; draw from seed"
+                "augment: expected a pure function of (x, seed) on Keras' JAX backend, received "
+                "one that changes a variable, as Keras' random layers do; draw from seed instead"
             )
         for part in keras.tree.flatten(made):
             if not part.shape or part.shape[0] != batch_size:
                 raise UserError(
-                    f"augment: expected {batch_size} rows as it gets, received shape {part.shape}"
+                    f"augment: expected {batch_size} rows, as in its input, received shape "
+                    f"{part.shape}"
                 )
 
     def passes(self, pipeline) -> JaxPasses:
-        """The passes over a Pipeline that reads this."""
+        """Returns the passes over a Pipeline that uses this reader."""
         return JaxPasses(pipeline, self.data)
 
     def first_rows(self, examples: int):
-        """A source of the first so many examples."""
+        """Returns a source of the first `examples` examples."""
         return self.data.first(examples)
 
     def labels(self) -> np.ndarray | None:
-        """The targets of data in memory; None: there are none."""
+        """Returns the targets of data in memory, or None without targets."""
         return self.data.parts[1] if len(self.data.parts) > 1 else None
 
     @functools.cached_property
     def hash(self) -> str:
-        """Of all bytes in memory, otherwise of the first examples, "" if these vary."""
+        """Hash of all bytes in memory, otherwise of the first examples; "" if these vary."""
         return self.data.hash()

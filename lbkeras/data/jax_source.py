@@ -1,4 +1,4 @@
-"""What a Pipeline reads on Keras' JAX backend: arrays, on the device where they fit, or items."""
+"""Sources on Keras' JAX backend: arrays, which are on the device if they fit, and items."""
 
 import concurrent.futures
 from collections.abc import Callable
@@ -14,18 +14,18 @@ from lbkeras.data.jax_placement import Placement
 from lbkeras.errors import UserError
 from lbkeras.fingerprint import digest_of
 
-_SHARE = 0.25  # of a device's memory at most, for data that stay there
-_FIRST = 32  # examples of an object that are looked at
+_SHARE = 0.25  # largest share of a device's memory for data that stay there
+_FIRST = 32  # examples of an object that are checked
 
 
 class Arrays:
     """Arrays in memory, with one row per example.
 
     Args:
-        source: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, as a Pipeline gets it.
+        source: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, as for a Pipeline.
 
     Raises:
-        UserError: no such arrays, or others than numbers that 32 bits hold.
+        UserError: not such arrays, or not numbers that fit in 32 bits.
     """
 
     in_memory = True
@@ -37,7 +37,7 @@ class Arrays:
         self._on_device: dict = {}
 
     def first(self, examples: int) -> "Arrays":
-        """The first so many rows, of the same copy on the device."""
+        """Returns the first `examples` rows, which share the copy on the device."""
         made = object.__new__(Arrays)
         made.parts = keras.tree.map_structure(lambda part: part[:examples], self.parts)
         made.num_rows = examples
@@ -45,7 +45,7 @@ class Arrays:
         return made
 
     def on_device(self, placement: Placement):
-        """The parts on each device, put there once, or None where they are too large for it.
+        """Returns the parts on each device, copied there once, or None if they are too large.
 
         They may have more rows than `num_rows`.
         """
@@ -60,11 +60,11 @@ class Arrays:
         return all(limit is None or size <= _SHARE * limit for limit in limits)
 
     def read(self, places: np.ndarray):
-        """The rows at these places."""
+        """Returns the rows at `places`."""
         return keras.tree.map_structure(lambda part: part[places], self.parts)
 
     def hash(self) -> str:
-        """Of all bytes."""
+        """Returns the hash of all bytes."""
         return digest_of(keras.tree.flatten(self.parts))
 
 
@@ -76,7 +76,7 @@ class Items:
         decode: `(example, seed) -> example` of NumPy arrays, or None.
 
     Raises:
-        UserError: a length below 1, or first examples that are none or of several forms.
+        UserError: a length below 1, or first examples that are invalid or of several forms.
     """
 
     in_memory = False
@@ -90,21 +90,21 @@ class Items:
         self.parts = self._first
 
     def first(self, examples: int) -> "_FirstItems":
-        """The first so many examples, as an object."""
+        """Returns the first `examples` examples, as an object."""
         return _FirstItems(self._source, examples)
 
     def on_device(self, placement: Placement) -> None:
-        """They stay where they are."""
+        """Returns None: the examples stay where they are."""
 
     def read(self, places: np.ndarray, seeds: np.ndarray | None = None):
-        """The examples at these places, decoded, each part in one array.
+        """Returns the examples at `places`, decoded, with each part stacked in one array.
 
         Args:
             places: integers.
             seeds: int32, `(len(places), 2)`, for `decode`; None: zeros.
         """
         seeds = np.zeros((len(places), 2), np.int32) if seeds is None else seeds
-        with self._items.one_thread:  # which may give the same buffer again for the next one
+        with self._items.one_thread:  # the object may reuse its buffer for the next one
             items = [_copied(item) for _, item in self._items.read(places.tolist())]
         if self._decode is not None:
             triples = zip(items, seeds, places.tolist(), strict=True)
@@ -138,7 +138,7 @@ class Items:
         return parts
 
     def hash(self) -> str:
-        """Of the first examples; "" where they are others each time."""
+        """Returns the hash of the first examples, or "" if they differ when read again."""
         again = self.read(np.arange(len(keras.tree.flatten(self._first)[0])), None)
         first, second = (digest_of(keras.tree.flatten(each)) for each in (self._first, again))
         return first if first == second else ""
@@ -161,14 +161,14 @@ class _FirstItems:
 
 
 def _copied(item):
-    """An item with arrays of its own."""
+    """Returns an item with its arrays copied."""
     return keras.tree.map_structure(
         lambda part: np.array(part) if hasattr(part, "__array__") else part, item
     )
 
 
 def _number(part):
-    """An array as JAX keeps it: floats as Keras' `floatx`, integers that 32 bits hold."""
+    """Returns an array in JAX' types: floats as Keras' `floatx`, integers in at most 32 bits."""
     part = np.asarray(part)
     if part.dtype.kind not in "biuf" and part.dtype.name != "bfloat16":
         raise UserError(
@@ -182,7 +182,7 @@ def _number(part):
         if low < limits.min or high > limits.max:
             raise UserError(
                 f"source: expected integers from {limits.min} to {limits.max} on Keras' JAX "
-                f"backend, which has 32 bits, received {low} to {high}"
+                f"backend, which computes in 32 bits, received {low} to {high}"
             )
         return part.astype(narrow)
     return part
@@ -193,7 +193,7 @@ def _kind_of(part: np.ndarray) -> str:
 
 
 def read_ahead(read: Callable, tasks, ahead: int = 3):
-    """`read(*task)` of each task in order, the next ones read in threads meanwhile."""
+    """Yields `read(*task)` of each task in order; threads read the next `ahead` ones meanwhile."""
     waiting: list = []
     pool = concurrent.futures.ThreadPoolExecutor(ahead)
     try:

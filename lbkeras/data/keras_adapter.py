@@ -1,4 +1,4 @@
-"""The passes that Keras makes over a Pipeline: which epoch is next, and where it begins."""
+"""Keeps track of Keras' passes over a Pipeline: which epoch is next, and where it begins."""
 
 from lbkeras.data.call_checks import check_call
 from lbkeras.errors import UserError
@@ -8,21 +8,21 @@ from lbkeras.keras_internals.running_call import callbacks_of, running_call, run
 
 
 class KerasAdapter(DataAdapter):
-    """What Keras asks a Pipeline for, and what callbacks tell it of the epoch that begins."""
+    """Answers Keras' questions about a Pipeline, and takes the next epoch from callbacks."""
 
     def __init__(self):
         self.epoch = 0
         self.start_step = 0
         self._pass = (0, 0)  # epoch and first step of the running pass
-        self._left_pass = None  # during an evaluation, the one before it
-        self._preparing = False  # Keras is setting up: what it takes now is not an epoch
-        self._first_pass = False  # of a `fit`, still to come
+        self._left_pass = None  # during an evaluation, the pass that it interrupts
+        self._preparing = False  # Keras is setting up: its next iteration is not an epoch
+        self._first_pass = False  # whether the first pass of a `fit` is still to come
         self._resumed = False
         self.strategy = None
 
     @property
     def steps_in_pass(self) -> int:
-        """Batches in the running pass: `steps_per_epoch` less what a resumed epoch leaves out."""
+        """Batches in the running pass: `steps_per_epoch` minus the steps that a resume skips."""
         return self.steps_per_epoch - self._pass[1]
 
     @property
@@ -31,7 +31,7 @@ class KerasAdapter(DataAdapter):
         return self._pass
 
     def use_strategy(self, strategy) -> None:
-        """Tells the strategy that each batch is distributed by, where a callback owns its size.
+        """Sets the strategy that distributes each batch when a callback owns the batch size.
 
         Args:
             strategy: the model's `tf.distribute.Strategy`, or None.
@@ -39,24 +39,24 @@ class KerasAdapter(DataAdapter):
         self.strategy = strategy
 
     def resume(self, batch_size: int) -> None:
-        """Lets the next `fit` go on with a batch size that a callback had chosen."""
+        """Lets the next `fit` continue with a batch size that a callback has chosen."""
         self._batch_size = self._checked(batch_size)
         self._resumed = True
 
     def begin_epoch(self, epoch: int, batch_size: int) -> None:
-        """Announces the next pass: a callback that follows a schedule calls this each epoch."""
+        """Announces the next pass; a callback that follows a schedule calls this each epoch."""
         self._batch_size = self._checked(batch_size)
         self.epoch = epoch
         if running_call()[0] == "fit" and not self.is_scheduled:
-            # Keras counts the steps of an epoch itself, and would count those of another size.
+            # Keras counts the steps of an epoch itself, and would use another batch size.
             raise UserError(
-                "callbacks: expected what sets the batch size in the list that fit gets, received "
-                "it inside another callback"
+                "callbacks: expected the callback that sets the batch size in the list that fit "
+                "gets, received it inside another callback"
             )
 
     @property
     def is_preparing(self) -> bool:
-        """Whether Keras sets a call up: the batch that it takes now builds the model."""
+        """Whether Keras is setting up a call: the batch that it takes now builds the model."""
         return self._preparing
 
     @property
@@ -88,11 +88,11 @@ class KerasAdapter(DataAdapter):
 
     def on_epoch_begin(self):
         call, arguments = running_call()
-        if call in ("evaluate", "predict"):  # maybe inside an epoch of a `fit`
+        if call in ("evaluate", "predict"):  # perhaps inside an epoch of a `fit`
             self._left_pass, self._pass = self._pass, (self.epoch, 0)
             return
         if self._first_pass and not self._preparing:
-            # BackupAndRestore has changed it since `fit` was called.
+            # BackupAndRestore has changed `initial_epoch` since `fit` was called.
             self._first_pass = False
             if call == "fit" and arguments["x"] is self:
                 self.epoch = arguments["initial_epoch"]
@@ -107,7 +107,7 @@ class KerasAdapter(DataAdapter):
             self._pass, self._left_pass = self._left_pass, None
 
     def get_tf_dataset(self):
-        # Keras calls this once a `fit`, may then take a batch to build the model, and calls
+        # Keras calls this once per `fit`, may then take a batch to build the model, and calls
         # `on_epoch_end` before the first epoch.
         self._preparing = True
         check_call(self)
@@ -118,7 +118,7 @@ class KerasAdapter(DataAdapter):
 
     @property
     def places_its_batches(self) -> bool:
-        """Whether JAX gets batches that are divided among its devices already."""
+        """Whether JAX gets batches that are already divided among its devices."""
         return self._passes.places_its_batches
 
     def get_jax_iterator(self, super_batch: int | None = None):
@@ -126,7 +126,7 @@ class KerasAdapter(DataAdapter):
         return self._passes.for_jax(super_batch)
 
     def _begin_fit(self, initial_epoch: int) -> None:
-        """Forgets earlier fits: the order is `initial_epoch`'s, the batch size the one set last."""
+        """Forgets earlier fits: starts at `initial_epoch`'s order and the batch size set last."""
         self._preparing = self._first_pass = True
         give_back_all(running_model())
         self.epoch = initial_epoch

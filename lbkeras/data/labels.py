@@ -1,4 +1,4 @@
-"""Integer labels of a source, and whether a model has an output for each of them."""
+"""Checks whether a model has an output for each integer label of a source."""
 
 import keras
 import numpy as np
@@ -7,14 +7,14 @@ from lbkeras.errors import UserError
 
 
 def is_integer(part) -> bool:
-    """Whether this is one array or specification of integers."""
+    """Whether this is a single array, or specification, of integers."""
     dtype = getattr(part, "dtype", None)
     name = getattr(dtype, "name", None)  # NumPy's or TensorFlow's
     return isinstance(name, str) and name.startswith(("int", "uint"))
 
 
 def range_of_labels(source: tuple) -> tuple[int, int] | None:
-    """The lowest and the highest target of data in memory; None: no integers."""
+    """Returns the lowest and highest target of data in memory, or None if not integers."""
     if len(source) == 1 or not is_integer(source[1]) or 0 in source[1].shape:
         return None
     labels = np.asarray(source[1])
@@ -24,15 +24,15 @@ def range_of_labels(source: tuple) -> tuple[int, int] | None:
 def check_labels(model, labels: tuple[int, int]) -> None:
     """Refuses labels for which a model has no output.
 
-    TensorFlow refuses them on a CPU only; on a GPU the loss is NaN. Checked where the loss is one
-    `SparseCategoricalCrossentropy` of one output, without `ignore_class`.
+    TensorFlow refuses them on a CPU only; on a GPU the loss becomes NaN. They are checked only if
+    the loss is a single `SparseCategoricalCrossentropy` of one output, without `ignore_class`.
 
     Args:
-        model: of the running `fit` or `evaluate`, compiled.
-        labels: the lowest and the highest.
+        model: the compiled model of the running `fit` or `evaluate`.
+        labels: the lowest and the highest label.
 
     Raises:
-        UserError: one of them is no number of an output.
+        UserError: the model has no output for one of them.
     """
     loss, shape = model.loss, getattr(model, "output_shape", None)
     loss = loss[0] if isinstance(loss, list) and len(loss) == 1 else loss

@@ -1,4 +1,4 @@
-"""Data sets by name, as pipelines."""
+"""Loads data sets by name, as pipelines."""
 
 import functools
 import os
@@ -32,37 +32,39 @@ def load(
 ) -> Pipeline:
     """Loads a data set as a Pipeline of `(image, label)`, the images uint8.
 
-    Of a text file, of `(tokens, next_tokens)` instead (`lbkeras.data.text.load_text`). On Keras'
-    JAX backend the files are read without TensorFlow and TensorFlow Datasets (TFDS).
+    A text file gives `(tokens, next_tokens)` instead (`lbkeras.data.text.load_text`). On Keras' JAX
+    backend the files are read without TensorFlow and TensorFlow Datasets (TFDS).
 
     Args:
-        name: "digits" (scikit-learn's, needs no files); any image-classification set of
-            TFDS ("mnist", "cifar10", "imagenet2012", ...), prepared beforehand; or
-            a text file in `data_dir`, "NAME.txt" or "NAME.txt:WINDOW" (characters an example).
-        split: "train", "test", a part, or another of the set, as TFDS takes it: "train[:80%]",
-            "validation", ...
+        name: "digits" (scikit-learn's, needs no files); any image-classification set of TFDS
+            ("mnist", "cifar10", "imagenet2012", ...) that has been prepared; or a text file in
+            `data_dir`, "NAME.txt" or "NAME.txt:WINDOW" (characters per example).
+        split: "train", "test", another split of the set, or a part, in TFDS' notation:
+            "validation", "train[:80%]", ...
         batch_size: global batch size in examples.
         data_dir: the folder of prepared TFDS data, or of the text file; None: TFDS' own default,
             or the current folder.
-        training: shuffle and augment; None: if the split begins with "train".
+        training: whether to shuffle and augment; None: if the split begins with "train".
         augmentation: "default": as in the papers, in training only (CIFAR: pad 4, random crop,
-            flip; ImageNet: random area and aspect, flip; others none), or "none".
-        seed: orders and augments the data.
-        image_size: of a set that stays on the disk, side of the square images in pixels; None: 224.
-            Sets in memory and texts have theirs.
-        resize: of such a set, length of the shorter side that an image is evaluated at, of which
-            the central square of `image_size` is taken; None: `image_size / 0.875`, which of 224 is
-            256.
-        shuffle: how a set that stays on the disk is read in training: "default", each example
-            wherever it is, or "shards", where storage is too slow for that (see `Pipeline`).
-        shuffle_bytes: with "shards", host memory in bytes for what is permuted together.
-        source: what is read in place of the set's files, of their form: data that were made.
+            flip; sets that stay on disk, such as ImageNet: random area and aspect ratio, flip;
+            others: none), or "none".
+        seed: seed for the order and the augmentation.
+        image_size: side of the square images in pixels, for a set that stays on disk; None: 224.
+            Sets in memory and texts have a size of their own.
+        resize: for such a set in evaluation, length in pixels that an image's shorter side is
+            resized to before its central square of side `image_size` is taken; None:
+            `image_size / 0.875`, which is 256 for 224.
+        shuffle: how a set that stays on disk is read in training: "default", example by example in
+            any order, or "shards", for storage that is too slow for that (see `Pipeline`).
+        shuffle_bytes: with "shards", host memory in bytes for the examples that are permuted
+            together and the next ones.
+        source: data to use in place of the set's files, in the same form, such as made data.
 
     Raises:
-        UserError: unknown set or split, a set that is not on the disk, an empty split, a size of
-            images or "shards" for a set in memory or a text, a `resize` below `image_size`, a
-            damaged file or label: of a set in memory any, of a larger one missing and short files,
-            lengths of records, and the first examples.
+        UserError: unknown set or split, a set that is not on disk, an empty split, an image size or
+            "shards" for a set in memory or a text, a `resize` below `image_size`, a damaged file or
+            label. In a set in memory all damage is found; in a larger one missing and short files,
+            damaged record lengths and damage in the first examples.
 
     >>> load("digits", "test", batch_size=100).steps_per_epoch
     4
@@ -113,7 +115,7 @@ def load(
 
 
 def image_sizes(image_size: int | None = None, resize: int | None = None) -> tuple[int, int]:
-    """The side of the images of a set on the disk, and the shorter side they are evaluated at.
+    """Returns the image side of a set on disk, and the shorter side that evaluation resizes to.
 
     >>> image_sizes(), image_sizes(299), image_sizes(64, 64)
     ((224, 256), (299, 342), (64, 64))
@@ -131,16 +133,16 @@ def _refuse_sizes(name: str, **sizes) -> None:
     for key, value in sizes.items():
         if value is not None:
             raise UserError(
-                f"{key}: expected none, as {name!r} is no set of images that stays on the disk, "
+                f"{key}: expected none, as {name!r} is not an image set that stays on disk, "
                 f"received {value!r}"
             )
 
 
 def describe(name: str, data_dir: str | None = None) -> str:
-    """A line about where a data set comes from, for the record: as the set itself tells it.
+    """Returns one line about where a data set comes from, in the set's own words, for records.
 
     Raises:
-        UserError: unknown set, or a set that is not on the disk.
+        UserError: unknown set, or a set that is not on disk.
     """
     data_dir = _folder(data_dir)
     if name == "digits":
@@ -158,7 +160,7 @@ def describe(name: str, data_dir: str | None = None) -> str:
 
 
 def _folder(data_dir) -> str | None:
-    """`data_dir` as a string; refuses what is no folder, but not one that is missing."""
+    """Returns `data_dir` as a string; refuses what is not a folder, but not a missing one."""
     if data_dir is None:
         return None
     if not isinstance(data_dir, str | os.PathLike) or Path(data_dir).expanduser().is_file():
@@ -168,7 +170,7 @@ def _folder(data_dir) -> str | None:
 
 @functools.lru_cache(maxsize=4)
 def _source(name: str, split: str, data_dir: str | None):
-    """What `load` reads from the disk, kept for the next run in the same process."""
+    """Returns what `load` reads from disk; kept for the next run in the same process."""
     if name == "digits":
         from lbkeras.data.digits import load_digits
 

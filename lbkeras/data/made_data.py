@@ -1,4 +1,4 @@
-"""Data made in place of a named set that is not at hand: its elements' form, and as many."""
+"""Makes random data with the form and the number of examples of a set that is not available."""
 
 import math
 
@@ -13,20 +13,21 @@ _PHOTOGRAPHS = ((375, 500, 3), (500, 333, 3), (400, 400, 1), (213, 641, 3))  # h
 
 
 def made_data(name: str, num_examples: int, data_dir: str | None = None, vocabulary: int = 65):
-    """What `lbkeras.data.load` would read of a set, with random contents.
+    """Returns what `lbkeras.data.load` would read from a set, with random contents.
 
     Args:
-        name: as `load` takes it; "digits", which needs no files, is not made.
-        num_examples: of the split.
-        data_dir: where prepared sets lie, whose files say their form; others TFDS knows by name.
-        vocabulary: tokens of a text.
+        name: as for `load`, except "digits", which needs no files.
+        num_examples: in the split.
+        data_dir: folder of prepared sets, whose files give their form; TFDS' code gives the form of
+            others.
+        vocabulary: number of different tokens in a text.
 
     Returns:
-        Arrays `(x, y)` of `num_examples` rows where the set would be in memory, else
+        Arrays `(x, y)` of `num_examples` rows if the set would be in memory, else
         `MadePhotographs`.
 
     Raises:
-        UserError: a set that neither TFDS nor the folder knows.
+        UserError: a set that is neither in the folder nor in TFDS.
     """
     random = np.random.default_rng(0)
     if is_text(name):
@@ -40,13 +41,13 @@ def made_data(name: str, num_examples: int, data_dir: str | None = None, vocabul
 
 
 class MadePhotographs(RandomAccess):
-    """A few JPEGs, over and over: in colour and gray, upright and lying, one with odd sides.
+    """A few JPEGs, repeated: in color and gray, portrait and landscape, one with odd sides.
 
-    The label of example i is i modulo `num_classes`, so that a batch says which examples it has.
+    The label of example i is i modulo `num_classes`, so a batch shows which examples it has.
 
     Args:
-        num_examples: how many.
-        num_classes: of the labels.
+        num_examples: how many examples.
+        num_classes: number of different labels.
     """
 
     def __init__(self, num_examples: int, num_classes: int):
@@ -58,13 +59,13 @@ class MadePhotographs(RandomAccess):
         self.bytes_each = float(np.mean([len(each) for each in self._encoded]))
 
     def read(self, places):
-        """The rows at `places`: encoded images and labels."""
+        """Returns the rows at `places`: encoded images and labels."""
         places = np.asarray(places, np.int64)
         return [self._encoded[places % len(self._encoded)], places % self.num_classes]
 
 
 def _photograph(shape, random) -> bytes:
-    """A JPEG of about the size that one of ImageNet has: blurred noise."""
+    """Makes a JPEG of blurred noise, with about the file size of an ImageNet photograph."""
     height, width, colors = shape
     coarse = random.uniform(0, 255, (height // 8 + 1, width // 8 + 1, colors))
     image = tf.image.resize(coarse, (height, width), "bicubic")

@@ -1,8 +1,8 @@
-"""Photographs of any size without TensorFlow: what `lbkeras.data.imagenet` makes of them.
+"""Decodes and crops photographs like `lbkeras.data.imagenet`, without TensorFlow.
 
-`decode(element, seed)` takes `(encoded, label)`, bytes and a number, to `(image, label)`, image
-uint8 `(size, size, 3)`. PNG images come out of `center_crop` as TensorFlow's do; of JPEG images
-TensorFlow decodes the crop alone and by a faster, less accurate transform.
+`decode(element, seed)` maps `(encoded, label)`, bytes and a number, to `(image, label)`, image
+uint8 `(size, size, 3)`. For PNG images, `center_crop` gives the same pixels as with TensorFlow. Of
+JPEG images TensorFlow decodes only the crop, with a faster, less accurate transform.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ _ATTEMPTS = 10
 
 
 def center_crop(size: int = 224, resize: int = 256) -> Callable:
-    """Evaluation crop of ImageNet: resized to a shorter side of `resize`, the central square.
+    """Returns ImageNet's evaluation crop: the central square after resizing the shorter side.
 
-    Done as one crop and one resize, as `lbkeras.data.imagenet.center_crop`.
+    This takes one crop and one resize, as in `lbkeras.data.imagenet.center_crop`.
 
     Args:
         size: side of the result in pixels. Default 224.
@@ -50,10 +50,10 @@ def random_resized_crop(
     area: tuple[float, float] = (0.08, 1.0),
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> Callable:
-    """Training crop of ImageNet: a random rectangle, resized to a square, mirrored half the time.
+    """Returns ImageNet's training crop: a random rectangle as a square, mirrored half the time.
 
-    Of the distribution of `lbkeras.data.imagenet.random_resized_crop`, with draws of its own: those
-    of a NumPy generator that `seed` starts.
+    The distribution is that of `lbkeras.data.imagenet.random_resized_crop`, but the draws differ:
+    they come from a NumPy generator seeded with `seed`.
 
     Args:
         size: side of the result in pixels. Default 224.
@@ -61,7 +61,7 @@ def random_resized_crop(
         aspect: `(smallest, largest)` width over height. Default (3/4, 4/3).
 
     Returns:
-        `decode(element, seed)`: seed integers, at least 0; the result depends on nothing else.
+        `decode(element, seed)`: seed integers, at least 0; the result depends only on these two.
 
     Raises:
         ValueError: from `decode`, a damaged image.
@@ -89,11 +89,12 @@ def random_window(
     area: tuple[float, float] = (0.08, 1.0),
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> tuple[int, int, int, int]:
-    """`(top, left, height, width)` of a random rectangle in an image.
+    """Draws `(top, left, height, width)` of a random rectangle in an image.
 
-    The aspect ratio is uniform on `aspect`; the height is uniform between those at which the
-    rectangle covers the fractions `area` of the image, or at most all that fits; the place is
-    uniform. After 10 attempts of another area or size it is the whole image.
+    The aspect ratio is uniform on `aspect`. The height is uniform between the heights at which the
+    rectangle covers the smallest and the largest fraction `area` of the image, or as much as fits.
+    The position is uniform. After 10 attempts that miss `area` or do not fit, the rectangle is the
+    whole image.
     """
     least, most = (share * height * width for share in area)
     for _ in range(_ATTEMPTS):
@@ -102,7 +103,7 @@ def random_window(
         lowest = min(round(np.sqrt(least / ratio)), highest)
         high = int(random.integers(lowest, highest, endpoint=True))
         wide = round(high * ratio)
-        if high * wide < least:  # by rounding
+        if high * wide < least:  # due to rounding
             high, wide = high + 1, round((high + 1) * ratio)
         elif high * wide > most:
             high, wide = high - 1, round((high - 1) * ratio)
@@ -113,7 +114,7 @@ def random_window(
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """An image as a square, by bilinear interpolation between the centers of pixels.
+    """Resizes an image to a square, by bilinear interpolation between pixel centers.
 
     Args:
         image: uint8 `(height, width, channels)`.
@@ -122,8 +123,8 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
     height, width, _ = image.shape
     above, below, down = _neighbors(height, size)
     left, right, across = _neighbors(width, size)
-    # The columns of the rows that are needed, once each: fewer than two for each row of the result.
-    # In place, and with `take`: two thirds of the time of indexing.
+    # Interpolates the columns of each needed row once: fewer than two rows per row of the result.
+    # Working in place and with `take` needs two thirds of the time of indexing.
     rows, places = np.unique(np.concatenate([above, below]), return_inverse=True)
     needed = image[rows]
     lines = np.take(needed, left, axis=1).astype(np.float32)
@@ -137,7 +138,7 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _neighbors(length: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each pixel of the result the pixels on both sides, and how far it is from the first."""
+    """For each pixel of the result, the pixels on both sides and its distance from the first."""
     scale = np.float32(length) / np.float32(size)
     places = (np.arange(size, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
     floor = np.floor(places)

@@ -1,6 +1,6 @@
-"""Prepared image sets of TensorFlow Datasets (TFDS) without TensorFlow, as NumPy arrays.
+"""Loads prepared image sets of TensorFlow Datasets (TFDS) as NumPy arrays, without TensorFlow.
 
-The files are read through the index of their records, the images decoded by Pillow, large ones in
+The files are read through an index of their records. Pillow decodes the images, large ones in
 several threads.
 """
 
@@ -19,28 +19,28 @@ from lbkeras.data.split_parts import rows_of, unknown_split
 from lbkeras.data.tf_example import image_and_label
 from lbkeras.errors import UserError, one_line
 
-# What is larger stays on disk, encoded: as for TensorFlow in `lbkeras.data.images`.
+# Larger sets stay on disk, encoded, as with TensorFlow in `lbkeras.data.images`.
 MAX_BYTES_IN_MEMORY = 2 << 30
-_PIECE = 1024  # records that one thread reads at once
-# Below so many pixels threads make it slower: Python's part of an image, 50 to 90 microseconds, is
-# most of it, and only one thread at a time does that.
+_PIECE = 1024  # records that a thread reads at a time
+# With fewer pixels threads are slower: Python's 50 to 90 microseconds per image then dominate, and
+# only one thread at a time runs Python.
 _WORTH_THREADS = 1 << 14
 
 
 class PreparedSet:
     """The examples of a prepared set, read from its files by their places.
 
-    `len(set)` is their number; `set[place]` one example, and `set.__getitems__(places)` a list of
-    them, read and decoded in several threads. Several threads may ask at once.
+    `len(set)` is their number, `set[place]` one example, and `set.__getitems__(places)` a list of
+    examples, read and decoded in several threads. Several threads may read at once.
 
     Args:
-        info: the set's.
-        records: those of a split.
-        decode: `(element, seed) -> element` of `(encoded, label)`, called without a seed; None: the
-            elements themselves, bytes and an integer.
+        info: of the set.
+        records: of one split.
+        decode: `(element, seed) -> element` for elements `(encoded, label)`, called with None as
+            the seed. None: the elements themselves, bytes and an integer.
 
     Attributes:
-        name: the set's.
+        name: of the set.
         shards: examples in each file, in the order of their places.
         bytes_each: mean size of an example in the files.
     """
@@ -53,7 +53,7 @@ class PreparedSet:
         self._parse = image_and_label(info.image_key, info.label_key, info.num_classes)
 
     def decoded(self, decode: Callable) -> "PreparedSet":
-        """The same examples, of which `decode` makes others."""
+        """Returns the same examples, decoded by `decode`."""
         return PreparedSet(self._info, self._records, decode)
 
     def __len__(self) -> int:
@@ -65,7 +65,7 @@ class PreparedSet:
         return self._examples([place % len(self)])[0]
 
     def __getitems__(self, places: Sequence[int]) -> list[tuple[Any, int]]:
-        """The examples at `places`, in that order.
+        """Returns the examples at `places`, in that order.
 
         Raises:
             UserError: a record, image or label is damaged.
@@ -98,13 +98,13 @@ def load_set(
     *,
     max_bytes: int = MAX_BYTES_IN_MEMORY,
 ) -> tuple[np.ndarray, np.ndarray] | PreparedSet:
-    """An image-classification set of TFDS from the disk, by name.
+    """Loads an image-classification set of TFDS by name from disk.
 
-    What `lbkeras.data.images.load_images` reads with TensorFlow, without it.
+    Reads the same as `lbkeras.data.images.load_images`, without TensorFlow.
 
     Args:
-        name: TFDS name, with a config or version where wanted (`"name/config:1.2.3"`).
-        split: as TFDS spells it: `"train"`, `"test"`, `"train[:10%]"`, `"train+test"`.
+        name: TFDS name, optionally with a config or version (`"name/config:1.2.3"`).
+        split: in TFDS' notation: `"train"`, `"test"`, `"train[:10%]"`, `"train+test"`.
         data_dir: folder that holds `NAME/VERSION`. Default: TFDS' own (`TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`).
         max_bytes: sets that decode to more than this stay on disk. Default 2 GiB.
@@ -116,10 +116,10 @@ def load_set(
         decodes them.
 
     Raises:
-        UserError: a set that is not on the disk, unknown or empty split, no single image with a
-            class label, damaged JSON; files that are missing, too short, of a form other than
-            TFRecord and ArrayRecord, or with another number of records than the set says; in memory
-            also damaged records, images and labels.
+        UserError: a set that is not on disk, unknown or empty split, no single image with a class
+            label, damaged JSON; files that are missing, too short, of a format other than TFRecord
+            and ArrayRecord, or with a different number of records than the set says. In memory also
+            damaged records, images and labels.
     """
     info, records = _opened(name, split, data_dir)
     if None in info.shape or records.num_examples * math.prod(info.shape) > max_bytes:
@@ -130,21 +130,21 @@ def load_set(
 def load_arrays(
     name: str, split: str = "train", data_dir: str | os.PathLike | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A prepared set of images of one shape as `(images, labels)`, whatever its size.
+    """Loads a prepared set of images of one shape as `(images, labels)`, whatever its size.
 
     Args:
-        name: as `load_set`.
-        split: as `load_set`.
-        data_dir: as `load_set`.
+        name: as for `load_set`.
+        split: as for `load_set`.
+        data_dir: as for `load_set`.
 
     Raises:
-        UserError: as `load_set`, or images of several shapes.
+        UserError: as `load_set`, or the images have several shapes.
     """
     info, records = _opened(name, split, data_dir)
     if None in info.shape:
         raise UserError(
             f"data set {name!r}: expected images of one shape, received {info.shape}; "
-            "prepared_set reads them"
+            "use prepared_set instead"
         )
     return _arrays(info, records)
 
@@ -156,14 +156,14 @@ def prepared_set(
     *,
     decode: Callable | None = None,
 ) -> PreparedSet:
-    """A prepared set as an object that is read by places, whatever its size.
+    """Opens a prepared set as an object that is read by places, whatever its size.
 
     Args:
-        name: as `load_set`.
-        split: as `load_set`.
-        data_dir: as `load_set`.
-        decode: what is made of an example, such as `numpy_photographs.center_crop()`; None: it
-            stays `(encoded, label)`.
+        name: as for `load_set`.
+        split: as for `load_set`.
+        data_dir: as for `load_set`.
+        decode: function applied to each example, such as `numpy_photographs.center_crop()`; None:
+            examples stay `(encoded, label)`.
 
     Raises:
         UserError: as `load_set`.
@@ -173,7 +173,7 @@ def prepared_set(
 
 
 def describe_set(name: str, data_dir: str | os.PathLike | None = None) -> str:
-    """What a prepared set says of itself: its full name with version, and its description.
+    """Returns a prepared set's full name with version, and its description.
 
     Raises:
         UserError: as `load_set`.
@@ -185,7 +185,7 @@ def describe_set(name: str, data_dir: str | os.PathLike | None = None) -> str:
 def form_of_set(
     name: str, data_dir: str | os.PathLike | None = None
 ) -> tuple[tuple[int | None, ...], int]:
-    """The shape of a prepared set's images, unknown sides None, and its number of classes.
+    """Returns the shape of a set's images, None for unknown sides, and its number of classes.
 
     Raises:
         UserError: as `load_set`.
@@ -195,7 +195,7 @@ def form_of_set(
 
 
 def _opened(name: str, split: str, data_dir) -> tuple[PreparedInfo, FileParts]:
-    """What a set says of itself, and the records of a split."""
+    """Returns a set's info and the records of a split."""
     info = read_info(name, data_dir)
     lengths = {each: files.lengths for each, files in info.splits.items()}
     try:
@@ -210,7 +210,7 @@ def _opened(name: str, split: str, data_dir) -> tuple[PreparedInfo, FileParts]:
 
 
 def _arrays(info: PreparedInfo, records: FileParts) -> tuple[np.ndarray, np.ndarray]:
-    """A split in memory, read in several threads."""
+    """Reads a split into memory, in several threads."""
     images = np.empty((records.num_examples, *info.shape), np.uint8)  # type: ignore[arg-type]
     labels = np.empty(records.num_examples, np.int64)
 
@@ -238,6 +238,6 @@ def _arrays(info: PreparedInfo, records: FileParts) -> tuple[np.ndarray, np.ndar
 
 
 def _threads(info: PreparedInfo) -> int:
-    """How many threads decode images of a set."""
+    """Returns how many threads decode images of a set."""
     small = None not in info.shape and math.prod(info.shape[:2]) < _WORTH_THREADS  # type: ignore[arg-type]
     return 1 if small else os.cpu_count() or 1

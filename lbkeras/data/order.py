@@ -1,4 +1,4 @@
-"""Steps of an epoch and the order of its examples: functions of (seed, epoch), in NumPy alone."""
+"""Steps and order of an epoch: pure functions of (seed, epoch), in NumPy alone."""
 
 import math
 from collections.abc import Sequence
@@ -16,26 +16,26 @@ def _generator(seed: int, epoch: int) -> np.random.Generator:
 
 
 def epoch_order(num_examples: int, seed: int, epoch: int) -> np.ndarray:
-    """The permutation of `range(num_examples)` that epoch `epoch` takes, shape (num_examples,).
+    """Returns epoch `epoch`'s permutation of `range(num_examples)`, shape (num_examples,).
 
-    Philox is a counter-based generator keyed by (seed, epoch), so no epoch needs the ones before.
+    Philox is a counter-based generator keyed by (seed, epoch), so no epoch needs earlier ones.
     """
     return _generator(seed, epoch).permutation(num_examples).astype(np.int32)
 
 
 def order_of_parts(parts: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which epoch `epoch` takes the examples of nodes that own a part each.
+    """Returns the order of epoch `epoch` if each node owns a part of the examples.
 
-    Of every batch of B examples, rows [i B / n, (i + 1) B / n) are node i's, of n. What a node has
-    left over after the last whole batch stands at the end.
+    In every batch of B examples, rows [i B / n, (i + 1) B / n) belong to node i of n. Examples left
+    over after the last full batch come at the end.
 
     Args:
-        parts: the rows that each node owns, `(nodes, examples of a node)`.
-        batch_size: a multiple of the nodes.
-        seed, epoch: of the order; the same rows in another part come in another order.
+        parts: the rows that each node owns, `(nodes, examples per node)`.
+        batch_size: a multiple of the number of nodes.
+        seed, epoch: for the order; the same rows in a different part come in a different order.
 
     Raises:
-        UserError: a batch size that the nodes do not divide.
+        UserError: the number of nodes does not divide the batch size.
     """
     nodes, size = parts.shape
     if batch_size % nodes:
@@ -59,26 +59,26 @@ PIECES_OF_A_WINDOW = 64
 def order_of_shards(
     sizes: Sequence[int], seed: int, epoch: int, window: int, workers: int = 1
 ) -> np.ndarray:
-    """The order of epoch `epoch` where storage is too slow to read single examples anywhere.
+    """Returns the order of epoch `epoch` for storage that is too slow to read single examples.
 
-    The files are cut into pieces of `window // 64` examples that lie side by side, at other places
-    each epoch. A permutation of all pieces is divided into a sequence for each worker, and each
-    sequence into windows, whose examples are permuted. So a reader that holds a window reads each
+    The files are cut into pieces of `window // 64` consecutive examples, at different places each
+    epoch. A permutation of all pieces is divided into one sequence per worker, and each sequence
+    into windows. The examples of a window are permuted. So a reader that holds a window reads each
     of its 64 pieces, or a few more, from beginning to end.
 
-    It is no uniform permutation: the examples of a piece are in the same window, so neighbours in a
-    file come close to each other in every epoch. The order depends on `sizes`, `window` and
+    This is not a uniform permutation: the examples of a piece are in the same window, so neighbors
+    in a file stay close to each other in every epoch. The order depends on `sizes`, `window` and
     `workers`.
 
     Args:
         sizes: how many examples each file has.
-        seed, epoch: of the order.
+        seed, epoch: for the order.
         window: how many examples are permuted together, at least 1.
-        workers: that each read a sequence of their own, 1 or more.
+        workers: number of workers, at least 1; each reads a sequence of its own.
 
     Returns:
-        Places of examples, counted through all files, `(workers, sum(sizes) // workers)`; the
-        examples left over are others each epoch.
+        Places of examples, counted through all files, `(workers, sum(sizes) // workers)`. The
+        examples left over differ each epoch.
     """
     sizes = np.asarray(sizes, np.int64)
     num_examples, length = int(sizes.sum()), max(1, window // PIECES_OF_A_WINDOW)
@@ -99,7 +99,7 @@ def order_of_shards(
 
 
 def window_ends(num_examples: int, window: int) -> np.ndarray:
-    """Where the windows of a sequence end: as few of `window` examples at most as hold it, alike.
+    """Returns the ends of a sequence's windows: as few as possible of at most `window`, even sizes.
 
     >>> window_ends(10, 4).tolist()
     [3, 6, 10]
@@ -109,12 +109,12 @@ def window_ends(num_examples: int, window: int) -> np.ndarray:
 
 
 def step_seeds(seed: int, epoch: int, steps: int) -> np.ndarray:
-    """Seeds for the augmentation of each step: int32, shape (steps, 2), the step in the second."""
+    """Returns seeds for each step's augmentation: int32 `(steps, 2)`, the second is the step."""
     epoch_seed = _generator(seed, ~epoch).integers(np.iinfo(np.int32).max, dtype=np.int32)
     return np.stack([np.full(steps, epoch_seed), np.arange(steps)], axis=1).astype(np.int32)
 
 
 def count_steps(num_examples: int, batch_size: int, shuffle: bool) -> int:
-    """Batches a pass: the remainder dropped if shuffled."""
+    """Returns the batches per pass; if shuffled, a partial batch is dropped."""
     batches = num_examples / batch_size
     return math.floor(batches) if shuffle else math.ceil(batches)

@@ -1,7 +1,7 @@
-"""TensorFlow's stateless integers, restated for NumPy and JAX, so that all draw the same numbers.
+"""TensorFlow's stateless random integers for NumPy and JAX, so all draw the same numbers.
 
 Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011, with the key
-and counter that `tf.random.stateless_uniform(..., alg="philox")` makes of a seed.
+and counter that `tf.random.stateless_uniform(..., alg="philox")` derives from a seed.
 """
 
 _MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
@@ -10,12 +10,12 @@ _KEY_OF_SEEDS = 0x3EC8F720, 0x02461E29  # TensorFlow's, under which a seed becom
 
 
 def philox_integers(number: int, below: int, seed, xp):
-    """Integers uniform on 0 to `below` - 1, a pure function of the seed.
+    """Draws integers uniform on 0 to `below` - 1, a pure function of the seed.
 
-    What `tf.random.stateless_uniform([number], seed, 0, below, tf.int32, alg="philox")` returns.
+    Equals `tf.random.stateless_uniform([number], seed, 0, below, tf.int32, alg="philox")`.
 
     Args:
-        number: how many.
+        number: how many integers.
         below: at least 1.
         seed: two integers of at least 0, below 2^31.
         xp: `numpy` or `jax.numpy`.
@@ -35,7 +35,7 @@ def philox_integers(number: int, below: int, seed, xp):
 
 
 def _philox(counter, key, xp):
-    """Ten rounds: four words for each counter of four."""
+    """Runs ten rounds: four words for each counter of four words."""
     a, b, c, d = counter
     key_0, key_1 = key
     for round_number in range(10):
@@ -50,7 +50,7 @@ def _philox(counter, key, xp):
 
 
 def _product(words, factor: int, xp):
-    """The high and the low 32 bits of products, of halves, as 64 bits are not everywhere."""
+    """Returns the high and low 32 bits of products, using halves: JAX may lack 64-bit integers."""
     half = xp.asarray(0xFFFF, xp.uint32)
     low, high = words & half, words >> 16
     whole, factor_high = xp.asarray(factor, xp.uint32), xp.asarray(factor >> 16, xp.uint32)

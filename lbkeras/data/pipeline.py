@@ -1,4 +1,4 @@
-"""One input pipeline whose batch size may change between the epochs of one `model.fit`."""
+"""An input pipeline whose batch size can change between the epochs of one `model.fit`."""
 
 import copy
 import functools
@@ -18,89 +18,100 @@ from lbkeras.keras_internals.running_call import running_call
 
 
 class Pipeline(KerasAdapter):
-    """Batches of a data set for `model.fit`, `evaluate` and `predict`, given as their `x`.
+    """Feeds the batches of a data set to `model.fit`, `evaluate` and `predict` as their `x`.
 
     The order of epoch e is a pure function of (seed, e). With `shuffle=True` (training) every batch
-    has the same static shape and the `num_examples % batch_size` examples left over are dropped: a
-    different set each epoch; of a stream that the shuffle buffer does not hold, some of those near
-    its end. With `shuffle=False` (evaluation) the order is the source's and the last, smaller batch
-    is kept. Used alone it is an ordinary data set of known length; with
+    has the same static shape, and the `num_examples % batch_size` examples left over are dropped: a
+    different set each epoch, or, for a stream that does not fit in the shuffle buffer, some of
+    those near its end. With `shuffle=False` (evaluation) the order is the source's, and the last,
+    smaller batch is kept. Used alone, a Pipeline is an ordinary data set of known length; with
     `lbkeras.callbacks.BatchSizeScheduler` its batch size follows the schedule.
 
-    Data in memory and data that are read in any order (prepared sets on the disk, your own object)
-    have one order: a uniform permutation of all examples in each epoch, whatever the batch size, so
-    that the same set gives the same batches either way. A stream is not as well shuffled: an
-    example comes at most a buffer's length before its place, and much the same ones meet in the
-    next epoch. `shuffle="shards"` lies in between, for storage that is slow at single examples:
-    pieces of files are read in a permuted order, and the examples of about 64 at a time permuted in
-    memory (`lbkeras.data.order.order_of_shards`). Batches differ nearly as much, but a set that is
-    sorted by class stays so within 64 pieces, a resume inside an epoch reads up to half of
-    `shuffle_bytes` first, and the order depends on the number of workers.
+    Data in memory and data that can be read in any order (prepared sets on disk, your own object)
+    have the same order: each epoch is a uniform permutation of all examples, whatever the batch
+    size, so the same set gives the same batches either way. A stream is not shuffled as well: an
+    example comes at most a buffer's length before its place, and largely the same examples are
+    near each other in the next epoch.
 
-    Under a strategy each replica gets its part of every global batch, the same examples that one
-    device would get in that step. With several workers data in memory are augmented as one batch,
-    so that the result is one device's; of other data each worker decodes its own rows only, and
-    `augment` gets those, with a seed of their own. In any order it reads its own rows only; of a
-    stream it reads all. The last batch of an evaluation counts each of its examples once, however
-    few they are. All of it needs a strategy from `lbkeras.distribution.strategy`, or
-    `lbkeras.distribution.patch_keras()`.
+    `shuffle="shards"` is a compromise for storage that reads single examples slowly: pieces of
+    files are read in a permuted order, and the examples of about 64 pieces at a time are permuted
+    in memory (`lbkeras.data.order.order_of_shards`). Batches change from epoch to epoch nearly as
+    much as in a uniform permutation, but if the set is sorted by class, a batch has at most the
+    classes of about 64 pieces. A resume inside an epoch first reads up to half of `shuffle_bytes`,
+    and the order depends on the number of workers.
 
-    On Keras' JAX backend TensorFlow is not needed, but for streams. Arrays go to the device once,
-    if they take no more than a quarter of its memory; of each step only the numbers of its rows and
-    a seed go there. Others are read in threads. Devices of a `keras.distribution` divide a batch.
+    Under a strategy each replica gets its part of every global batch: the same examples that one
+    device would get in that step. With several workers, data in memory are augmented as whole
+    batches, so the result is the same as on one device. Of other data each worker decodes only its
+    own rows, and `augment` gets these rows with a seed of their own. A worker reads only its own
+    rows of data that can be read in any order, but all of a stream. The last batch of an evaluation
+    counts each of its examples once, however few there are. All of this requires a strategy from
+    `lbkeras.distribution.strategy`, or `lbkeras.distribution.patch_keras()`.
 
-    Keras drops `fit(class_weight=...)`, `sample_weight`, `y` and `batch_size` beside such an
-    object; they are refused. Give weights as the source's third part, `(x, y, class_weights[y])`.
+    Keras' JAX backend needs TensorFlow for streams only. Arrays that take at most a quarter of the
+    device's memory are copied there once; each step then sends only its row numbers and a seed.
+    Other data are read in threads. The devices of a `keras.distribution` divide each batch.
+
+    Keras ignores the arguments `class_weight`, `sample_weight`, `y` and `batch_size` beside such an
+    `x`, so a Pipeline refuses them. Give weights as the source's third part:
+    `(x, y, class_weights[y])`.
 
     Args:
-        source: `(x, y)` or `(x, y, sample_weight)`, or x alone, which is no tuple: each an array, a
-            list of numbers, or a dict, list or tuple of them, with one row an example, kept in
-            memory (for training with up to two copies more, in the orders of this epoch and the
-            next). Or an object with `len(source)` and `source[i]`, an example as arrays or numbers,
-            the same whenever it is read, and where it has it `source.__getitems__([i, ...])`: a
-            PyTorch or Grain data set, `tfds.data_source(...)`. It stays where it is; one thread at
-            a time reads it. Or a stream, an unbatched `tf.data.Dataset` of such examples, which is
-            shuffled through a buffer. Rows of variable length are padded with zeros to the longest
-            of their batch. Or what Keras takes in batches, whose examples become such a stream: a
-            `PyDataset`, read by one thread, its `on_epoch_end` not called, or a function without
-            arguments that makes a generator. A generator itself can be read only once: it is read
-            to its end, into memory.
+        source: one of these:
+
+            - `(x, y)`, `(x, y, sample_weight)` or x alone, not as a tuple. Each is an array, a list
+              of numbers, or a dict, list or tuple of them, with one row per example. They are kept
+              in memory (when training, with up to two reordered copies: this epoch's and the
+              next one's).
+            - An object with `len(source)` and `source[i]`, which returns an example as arrays or
+              numbers, the same whenever it is read; `source.__getitems__([i, ...])` is used if it
+              exists. Examples: a PyTorch or Grain data set, `tfds.data_source(...)`. The data stay
+              where they are; one thread at a time reads them.
+            - A stream: an unbatched `tf.data.Dataset` of such examples, shuffled through a buffer.
+              Rows of variable length are padded with zeros to the longest of their batch.
+            - What Keras takes in batches, whose examples become such a stream: a `PyDataset`, which
+              one thread reads without calling its `on_epoch_end`, or a function without arguments
+              that makes a generator. A generator itself can be read only once, so it is read to its
+              end, into memory.
         batch_size: global batch size in examples, 1 to `num_examples` (with `shuffle=False` it may
-            be larger). Set it between fits; inside one a `BatchSizeScheduler` does.
-        shuffle: True for training, False for evaluation; or "shards", which trains on what is read
-            in any order without reading it so.
-        augment: `(x, seed) -> x` on a whole batch, inside tf.data, on Keras' JAX backend jitted on
-            the device; `seed` is an int32 tensor of shape (2,), a pure function of (seed, epoch,
-            step). None: the data as they are.
+            be larger). Set it between calls of `fit`; inside one, use a `BatchSizeScheduler`.
+        shuffle: True for training, False for evaluation; or "shards", to train on data that can be
+            read in any order by reading pieces of files instead of single examples.
+        augment: `(x, seed) -> x` on a whole batch, inside tf.data or, on Keras' JAX backend, jitted
+            on the device; `seed` is an int32 tensor of shape (2,), a pure function of (seed, epoch,
+            step). None: no augmentation.
         decode: for a source that is not in memory, `(example, seed) -> example` before batching,
-            inside tf.data, on Keras' JAX backend of NumPy arrays; `seed` is an int32 tensor of
+            inside tf.data or, on Keras' JAX backend, on NumPy arrays; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, place in the epoch).
-        seed: integer that orders and augments the data.
-        num_examples: how many examples a pass over the source has, where it does not know that: a
-            generator, or a `tf.data.Dataset` of unknown cardinality. If it is wrong the pass ends
-            with an error.
+        seed: integer from which the order and the augmentation are drawn.
+        num_examples: how many examples one pass over the source has, if the source does not know:
+            a generator, or a `tf.data.Dataset` of unknown cardinality. If the number is wrong, the
+            pass ends with an error.
         shuffle_bytes: host memory for the buffer that a stream is shuffled through, at least 0.
             Default 1 GiB. It holds as many examples as fit, by the mean size of the first 32, and
-            each batch is drawn from it: a stream sorted by class needs one that holds it all, or
-            several classes at least. The orders depend on it. With `shuffle="shards"` it holds the
-            examples that are permuted together, and the next ones. Other data do not need it.
+            each batch is drawn from it: a stream sorted by class needs a buffer that holds all
+            examples, or at least several classes. The orders depend on it. With `shuffle="shards"`
+            it holds the examples that are permuted together, and the next ones. Other data do not
+            need it.
 
     Attributes:
         num_examples: examples in the source.
-        epoch: the epoch whose order the next pass takes; each pass adds one, but for those of
-            `evaluate` and `predict`; `fit` begins with its `initial_epoch` (or where
-            BackupAndRestore goes on).
-        start_step: steps that the next pass leaves out at its beginning (to resume inside an
-            epoch; of a stream they are read, with "shards" a few of them, of other data it costs
-            nothing); back to 0 after that pass.
+        epoch: the epoch whose order the next pass takes. Each pass adds one, except those of
+            `evaluate` and `predict`. `fit` begins with its `initial_epoch`, or where
+            BackupAndRestore resumes.
+        start_step: steps that the next pass skips at its beginning, to resume inside an epoch. A
+            stream reads them, "shards" reads a few of them; with other data skipping costs nothing.
+            Back to 0 after that pass.
 
     Raises:
         UserError: no examples, parts of different lengths, a batch size out of range, a data set
             that is batched or of unknown cardinality, first examples that cannot be read or
-            decoded, an `augment` that fails or returns another number of rows; in `fit`, its own
-            object as validation_data, an assignment of `batch_size`; in `fit` and `evaluate`,
-            `class_weight` and the like, and labels in memory beyond the model's outputs. What the
-            disk has later TensorFlow raises as an error of its own, with the cause in its text.
+            decoded, an `augment` that fails or returns a different number of rows. In `fit`: the
+            same Pipeline as validation_data, or an assignment of `batch_size`. In `fit` and
+            `evaluate`: `class_weight` and the like, and labels for which the model has no output
+            (all labels of data in memory are checked, otherwise those of the first examples). If
+            reading the disk fails later, TensorFlow raises an error of its own, with the cause in
+            its text.
 
     >>> x = np.arange(20, dtype="float32").reshape(10, 2)
     >>> train = Pipeline((x, np.arange(10)), batch_size=4, seed=1)
@@ -172,28 +183,29 @@ class Pipeline(KerasAdapter):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches an epoch at the present batch size: the remainder dropped if shuffled."""
+        """Batches per epoch at the current batch size; if shuffled, a partial batch is dropped."""
         return count_steps(self.num_examples, self._batch_size, self.shuffle)
 
     def set_node_shards(self, parts: np.ndarray) -> None:
-        """Lets node i of n own the rows `parts[i]`; `lbkeras.data.shard_by_label` makes such parts.
+        """Assigns the rows `parts[i]` to node i of n; `lbkeras.data.shard_by_label` makes `parts`.
 
-        Of every batch of B examples, rows [i B / n, (i + 1) B / n) then come from node i's part,
-        each epoch in another order. `num_examples` counts the rows of all parts.
+        In every batch of B examples, rows [i B / n, (i + 1) B / n) then come from node i's part, in
+        a different order each epoch. `num_examples` counts the rows of all parts.
 
         Args:
-            parts: integers, `(num_nodes, examples of a node)`.
+            parts: integers, `(num_nodes, examples per node)`.
 
         Raises:
-            UserError: the data are not in memory or not shuffled, or a part has other rows.
+            UserError: the data are not in memory or not shuffled, or a part has a row that the data
+                do not have.
         """
         if not self._reader.in_memory or not self.shuffle:
-            raise UserError("parts: expected shuffled data in memory, received others")
+            raise UserError("parts: expected shuffled data in memory, received other data")
         parts = np.asarray(parts)
         rows = self._reader.num_rows
         if parts.ndim != 2 or not parts.size or parts.min() < 0 or parts.max() >= rows:
             raise UserError(
-                f"parts: expected rows below {rows} of shape (nodes, examples of a node), "
+                f"parts: expected rows below {rows} of shape (nodes, examples per node), "
                 f"received an array of shape {parts.shape}"
             )
         self.node_parts = parts
@@ -202,16 +214,16 @@ class Pipeline(KerasAdapter):
         self.batch_size = self._batch_size
 
     def in_order(self, batch_size: int, examples: int | None = None) -> "Pipeline":
-        """The same data for evaluation: each example once, in the source's order, not augmented.
+        """Returns the same data for evaluation: each example once, in order, not augmented.
 
-        What `decode` makes of them stays, with the same seeds in each pass.
+        The order is the source's. `decode` still applies, with the same seeds in each pass.
 
         Args:
-            batch_size: at most; in examples.
-            examples: the first so many; None: all.
+            batch_size: in examples; reduced to `examples` if larger.
+            examples: how many to take from the beginning; None: all.
 
         Raises:
-            UserError: more examples than there are, or none.
+            UserError: `examples` is below 1 or above the number of examples.
         """
         most = self._reader.num_rows
         examples = most if examples is None else examples
@@ -221,17 +233,17 @@ class Pipeline(KerasAdapter):
         return Pipeline(source, size, shuffle=False, decode=self._decode, seed=self.seed)
 
     def copy(self, batch_size: int | None = None, seed: int | None = None) -> "Pipeline":
-        """The same data in a Pipeline of its own, which begins at epoch 0.
+        """Returns an independent Pipeline of the same data, which begins at epoch 0.
 
         Args:
-            batch_size: global; None: the present one.
-            seed: that orders and augments; None: this one's.
+            batch_size: global batch size in examples; None: the current one.
+            seed: for the order and the augmentation; None: this Pipeline's.
 
         Raises:
-            UserError: as the Pipeline itself.
+            UserError: `batch_size` or `seed` is out of range.
         """
         made = copy.copy(self)
-        KerasAdapter.__init__(made)  # no pass, epoch or strategy of this one's
+        KerasAdapter.__init__(made)  # no pass, epoch or strategy is copied
         made._passes = self._reader.passes(made)
         if seed is not None:
             made.seed = checks.integer("seed", seed, minimum=0, any_size=True)
@@ -239,10 +251,10 @@ class Pipeline(KerasAdapter):
         return made
 
     def fingerprint(self) -> dict:
-        """Plain data by which a later process knows the same data: form, number, hash.
+        """Returns plain data by which a later process recognizes the data: form, number, hash.
 
-        Data in memory are known by all of their bytes, others by their first examples, if these are
-        the same in each pass.
+        The hash covers all bytes of data in memory. Of other data it covers the first examples, if
+        these are the same in each pass.
         """
         elements = keras.tree.map_structure(
             lambda part: f"{part.dtype.name} {part.shape[1:]}", self.element_spec
@@ -257,14 +269,14 @@ class Pipeline(KerasAdapter):
         }
 
     def contents(self) -> tuple[str, str]:
-        """By what the data are known, "all" of their bytes or the "first" examples, and its hash.
+        """Returns what the hash covers, "all" bytes or the "first" examples, and the hash.
 
-        The hash is empty where the first examples are others in each pass.
+        The hash is empty if the first examples differ from pass to pass.
         """
         return "all" if self._reader.in_memory else "first", self._reader.hash
 
     def labels(self) -> np.ndarray:
-        """The targets of data in memory, in the source's order."""
+        """Returns the targets of data in memory, in the source's order."""
         labels = self._reader.labels() if self._reader.in_memory else None
         if labels is None:
             received = "x alone" if self._reader.in_memory else "a source on the disk"
@@ -272,17 +284,17 @@ class Pipeline(KerasAdapter):
         return labels
 
     def label_range(self) -> tuple[int, int] | None:
-        """The lowest and the highest integer label: in memory of all, otherwise of the first ones.
+        """Returns the lowest and the highest integer label, or None without integer labels.
 
-        None: other targets, or none.
+        Covers all labels of data in memory, otherwise those of the first examples.
         """
         return self._reader.label_range
 
     def order(self, workers: int = 1) -> str:
-        """How an epoch is ordered; a checkpoint inside one resumes in the same order only.
+        """Describes how epochs are ordered: a checkpoint inside one resumes in the same order only.
 
         Args:
-            workers: that train together.
+            workers: how many train together.
         """
         if not self.shuffle:
             return "the source's"
@@ -293,9 +305,9 @@ class Pipeline(KerasAdapter):
         return f"a buffer of {buffer:,} examples" if buffer else "a permutation"
 
     def resumes_in(self, order: str | None, workers: int = 1) -> bool:
-        """Whether the epochs of so many workers have the `order` that a checkpoint's had.
+        """Whether epochs with this number of workers have the same `order` as a checkpoint's.
 
-        None: an lbkeras wrote it that shuffled sets on the disk through a buffer.
+        None: the checkpoint is from an lbkeras that shuffled sets on disk through a buffer.
         """
         if order is None:
             return not (self.shuffle and self._reader.can_be_read_in_any_order)
@@ -303,24 +315,24 @@ class Pipeline(KerasAdapter):
 
     @property
     def begins_anywhere(self) -> bool:
-        """Whether a pass from a later step reads little of what comes before: no stream's does."""
+        """Whether a pass can begin at a later step without reading all that precedes it."""
         return not self._reader.is_stream
 
     @property
     def element_spec(self) -> Any:
-        """The shapes and types of a batch."""
+        """The shapes and dtypes of a batch."""
         return self._passes.element_spec
 
     def dataset(self, epoch: int = 0, start_step: int = 0) -> Any:
-        """The batches of one epoch at the present batch size, as a `tf.data.Dataset`.
+        """Returns the batches of one epoch at the current batch size, as a `tf.data.Dataset`.
 
-        Of data that JAX reads an object with `iter`, `len`, `take` and `as_numpy_iterator`.
+        For data that JAX reads, an object with `iter`, `len`, `take` and `as_numpy_iterator`.
         """
         return self._passes.dataset(epoch, start_step)
 
 
 def _reader_of(source, *settings):
-    """What reads a source: on Keras' JAX backend without tf.data, but for streams of its own."""
+    """Returns the source's reader: on Keras' JAX backend without tf.data, except for streams."""
     if on_jax():
         from lbkeras.data.jax_reader import JaxReader, reads
 

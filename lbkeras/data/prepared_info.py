@@ -1,6 +1,6 @@
-"""What a prepared set of TensorFlow Datasets (TFDS) says of itself, read from its JSON files.
+"""Reads what a prepared set of TensorFlow Datasets (TFDS) says of itself in its JSON files.
 
-Needs neither TFDS nor TensorFlow: a set was prepared where they are, and is read anywhere.
+Needs neither TFDS nor TensorFlow: a set that was prepared with them can be read without them.
 """
 
 import dataclasses
@@ -21,18 +21,18 @@ _INFO, _FEATURES = "dataset_info.json", "features.json"
 
 @dataclasses.dataclass(frozen=True)
 class PreparedInfo:
-    """An image-classification set on the disk.
+    """An image-classification set on disk.
 
     Attributes:
-        name: as it was asked for.
-        full_name: with config and version.
+        name: as the user wrote it.
+        full_name: name with config and version.
         description: the set's own, in one line.
-        form: of its files: "tfrecord", "array_record" or another.
-        splits: by their names.
-        image_key: the feature that is the image.
-        label_key: the feature that is the class.
-        shape: `(height, width, channels)` of the images; None: sides that differ.
-        num_classes: how many classes there are.
+        form: the file format: "tfrecord", "array_record" or another.
+        splits: the splits by name.
+        image_key: the feature that holds the image.
+        label_key: the feature that holds the class.
+        shape: `(height, width, channels)` of the images; None for sides that differ.
+        num_classes: number of classes.
     """
 
     name: str
@@ -47,21 +47,22 @@ class PreparedInfo:
 
 
 def default_data_dir() -> str:
-    """Where TFDS has prepared sets: `TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
+    """Returns TFDS' folder of prepared sets: `TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
     home = os.path.join(os.path.expanduser("~"), "tensorflow_datasets")
     return os.environ.get("TFDS_DATA_DIR", home)
 
 
 def read_info(name: str, data_dir: str | os.PathLike | None = None) -> PreparedInfo:
-    """Finds a prepared set, and reads what it says of itself.
+    """Finds a prepared set and reads what it says of itself.
 
     Args:
-        name: `NAME[/CONFIG][:VERSION]`, `*` for any number of the version; without a config the
-            set's default, without a version the newest on the disk.
+        name: `NAME[/CONFIG][:VERSION]`, with `*` for any number in the version. Defaults: the set's
+            default config, and the newest version on disk.
         data_dir: the folder that holds the folder `NAME`; None: `default_data_dir()`.
 
     Raises:
-        UserError: a set that is not there, damaged JSON, no single uint8 image with a class label.
+        UserError: a set that is not on disk, damaged JSON, no single uint8 image with a class
+            label.
     """
     folder = os.path.expanduser(data_dir or default_data_dir())
     where = _folder_of(name, folder)
@@ -73,7 +74,7 @@ def read_info(name: str, data_dir: str | os.PathLike | None = None) -> PreparedI
         image_key, label_key, shape, num_classes = _image_and_label(name, info, features, where)
     except UserError:
         raise
-    except Exception as error:  # damaged JSON can be anything
+    except Exception as error:  # damaged JSON can raise anything
         said = f"no {error}" if isinstance(error, KeyError) else one_line(str(error))
         raise UserError(
             f"data set {name!r} in {folder!r}: expected a dataset_info.json and features.json of "
@@ -93,7 +94,7 @@ def read_info(name: str, data_dir: str | os.PathLike | None = None) -> PreparedI
 
 
 def _folder_of(name: str, folder: str) -> Path:
-    """The folder of a set's files."""
+    """Returns the folder of a set's files."""
     found = _NAME.fullmatch(name)
     base_name = re.split("[:/]", name)[0]
     if found:
@@ -115,7 +116,7 @@ def _folder_of(name: str, folder: str) -> Path:
 
 
 def _snake_case(name: str) -> str:
-    """`FashionMNIST` as `fashion_mnist`, which TFDS takes for the same set."""
+    """Returns `fashion_mnist` for `FashionMNIST`, as TFDS treats them as the same set."""
     name = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     return re.sub("([a-z0-9])([A-Z])", r"\1_\2", name).lower()
 
@@ -142,7 +143,7 @@ def _numbers(version: str) -> list[int]:
 
 
 def _matches(folder: str, version: str) -> bool:
-    """Whether a folder is one of this version, in which `*` is any number."""
+    """Whether a folder's name matches this version, in which `*` is any number."""
     if not re.fullmatch(r"\d+\.\d+\.\d+", folder):
         return False
     pairs = zip(folder.split("."), version.split("."), strict=True)
@@ -150,7 +151,7 @@ def _matches(folder: str, version: str) -> bool:
 
 
 def _splits(info: dict, where: Path):
-    """The set's splits with the files that its templates name."""
+    """Yields the set's splits with the files that its templates name."""
     suffix = info.get("fileFormat") or "tfrecord"
     for split in info["splits"]:
         lengths = [int(length) for length in split.get("shardLengths", ())]
@@ -173,7 +174,7 @@ def _splits(info: dict, where: Path):
 def _image_and_label(
     name: str, info: dict, features: dict, where: Path
 ) -> tuple[str, str, tuple[int | None, ...], int]:
-    """The image's and the label's feature, the image's shape, the number of classes."""
+    """Returns the image's and the label's feature, the image's shape and the number of classes."""
     kind, content = _feature(features)
     named = {}
     if kind.endswith(".FeaturesDict"):
@@ -212,7 +213,7 @@ def _image_and_label(
 
 
 def _feature(feature: dict) -> tuple[str, dict[str, Any]]:
-    """The class of a feature, and its settings: the same of new and old files of TFDS."""
+    """Returns a feature's class and settings, whether its file is of a new or an old TFDS."""
     if "pythonClassName" not in feature:  # before TFDS 4.5
         content = feature["content"]
         return feature["type"], json.loads(content) if isinstance(content, str) else content
@@ -221,7 +222,7 @@ def _feature(feature: dict) -> tuple[str, dict[str, Any]]:
 
 
 def _supervised(info: dict) -> list[str]:
-    """The keys of x and y, where the set names them."""
+    """Returns the keys of x and y if the set names them, else an empty list."""
     keys = info.get("supervisedKeys") or {}
     if "input" in keys and "output" in keys:
         return [keys["input"], keys["output"]]

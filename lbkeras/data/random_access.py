@@ -1,4 +1,4 @@
-"""What a Pipeline reads in any order: the examples of a set on the disk, or of a user's object."""
+"""What a Pipeline reads in any order: a set on disk, or a user's object."""
 
 import copy
 from typing import Any
@@ -10,13 +10,13 @@ import tensorflow as tf
 class RandomAccess:
     """Examples that are read by their places, 0 to `num_examples` - 1, several at a time.
 
-    A row is what is stored of an example: `read` gets rows in Python, from several threads at once,
-    `parse` makes an element of each in the graph. What a subclass leaves out is that the rows are
-    the elements.
+    A row is an example as it is stored. `read` returns rows, in Python, and is called from several
+    threads at once; `parse` makes an element of each row, in the graph. By default rows are
+    elements; a subclass overrides `row_spec` and `parse` if they are not.
 
     Attributes:
-        num_examples: how many there are.
-        element_spec: of one element, before a Pipeline's `decode`: a structure of `TensorSpec`.
+        num_examples: how many examples there are.
+        element_spec: a structure of `TensorSpec` of one element, before a Pipeline's `decode`.
         shards: the number of examples in each file, in the order of their places.
         bytes_each: mean size of a stored row.
     """
@@ -32,7 +32,7 @@ class RandomAccess:
         return tf.nest.flatten(self.element_spec)
 
     def read(self, places: np.ndarray) -> list[np.ndarray]:
-        """The rows at `places`, in that order: for each part an array with a row per place.
+        """Returns the rows at `places`, in that order: for each part an array with a row per place.
 
         Raises:
             UserError: a row cannot be read.
@@ -41,15 +41,15 @@ class RandomAccess:
 
     @property
     def needs_parsing(self) -> bool:
-        """Whether an element is more than its row in another form."""
+        """Whether `parse` does more than pack a row into the structure of an element."""
         return type(self).parse is not RandomAccess.parse
 
     def parse(self, *row: tf.Tensor) -> Any:
-        """The element of one row, in the graph."""
+        """Returns the element of one row, in the graph."""
         return tf.nest.pack_sequence_as(self.element_spec, row)
 
     def take(self, examples: int) -> "RandomAccess":
-        """The first so many of the examples."""
+        """Returns the first `examples` examples."""
         taken = copy.copy(self)
         taken.num_examples = examples
         ends = np.minimum(np.cumsum([0, *self.shards]), examples)
@@ -57,7 +57,7 @@ class RandomAccess:
         return taken
 
     def rows(self, places: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """`read` in the graph."""
+        """Calls `read` from the graph."""
         spec = self.row_spec
         read = tf.numpy_function(self.read, [places], [part.dtype for part in spec])
         return tuple(
@@ -66,7 +66,7 @@ class RandomAccess:
         )
 
     def first(self, examples: int) -> tf.data.Dataset:
-        """The first so many elements, unbatched."""
+        """Returns the first `examples` elements as an unbatched stream."""
         examples = min(examples, self.num_examples)
         rows = tf.data.Dataset.from_tensors(np.arange(examples)).map(self.rows)
         stream = rows.unbatch().map(self.parse)

@@ -1,4 +1,4 @@
-"""What TensorFlow says of data that it cannot read, in one line."""
+"""Turns TensorFlow's errors about data that it cannot read into one line."""
 
 import contextlib
 import re
@@ -12,7 +12,7 @@ _PLACES = (
     r"|Error in user-defined function passed to \S+ transformation with iterator: \S+: "
 )
 
-# What TensorFlow writes, and how we say it.
+# What TensorFlow writes, and what we write instead.
 _SAID = (
     (r"UserError: (.*)", r"\1"),
     (r"assertion failed: \[(expected .*?)\] \[(.*?)\]", r"\1 \2"),
@@ -25,27 +25,27 @@ _SAID = (
 
 
 def reason(error: Exception) -> str:
-    """The cause in an error of the graph, without the names of nodes and the places in Keras.
+    """Returns the cause of an error in the graph, without names of nodes and places in Keras.
 
-    It begins with "expected" where the data are read and other than they should be, and as Python
-    said it where that raised a UserError inside the graph.
+    It begins with "expected" if the data can be read but are not as they should be. A UserError
+    raised in Python inside the graph keeps its text.
     """
     text = re.sub(_PLACES, "", str(error))
     for pattern, said in _SAID:
         found = re.search(pattern, text)
         if found:
             return found.expand(said)
-    several = re.search(r"\(0\) [A-Z_]+: (.*)", text)  # one of each replica
+    several = re.search(r"\(0\) [A-Z_]+: (.*)", text)  # one error per replica
     lines = [several[1]] if several else text.split("\n")
     lines = [line.strip() for line in lines if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def user_error(key: str, error: Exception) -> UserError:
-    """The user's error of data that could not be read; one that was raised inside stays as it is.
+    """Returns a UserError about data that could not be read; a UserError inside keeps its text.
 
     Args:
-        key: what it begins with, such as "source".
+        key: the start of the message, such as "source".
         error: what TensorFlow raised.
     """
     said = reason(error)
@@ -58,16 +58,16 @@ def user_error(key: str, error: Exception) -> UserError:
 
 
 def error_of_data(name: str, error: Exception) -> UserError | None:
-    """What is to be said of a data set that an iterator of tf.data could not read.
+    """Returns the UserError about a data set that a tf.data iterator could not read.
 
     Args:
         name: the data set's.
-        error: what was raised while it was read.
+        error: what was raised while reading.
 
     Returns:
-        None where the error is none of reading data.
+        The error, or None if `error` is not about reading data.
     """
-    if "tensorflow" in sys.modules:  # otherwise none of its errors was raised
+    if "tensorflow" in sys.modules:  # otherwise the error is not TensorFlow's
         import tensorflow as tf
 
         of_reading = isinstance(error, tf.errors.OpError) and "IteratorGetNext" in str(error)
@@ -78,13 +78,13 @@ def error_of_data(name: str, error: Exception) -> UserError | None:
 
 @contextlib.contextmanager
 def reading_data(name: str):
-    """Turns what TensorFlow says of data that it cannot read into the user's error.
+    """Turns TensorFlow's errors about data that it cannot read into a UserError.
 
     Args:
-        name: of the data set.
+        name: the data set's.
 
     Raises:
-        UserError: a stream is damaged; the data set is named.
+        UserError: the data cannot be read; the message names the data set.
     """
     try:
         yield

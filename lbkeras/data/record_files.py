@@ -1,4 +1,4 @@
-"""Records of files on the disk by their numbers: TFRecord through an index, ArrayRecord."""
+"""Reads records by their numbers: TFRecord files through an index, and ArrayRecord files."""
 
 import functools
 import os
@@ -14,17 +14,17 @@ _MOST_FILES = 1 << 13
 
 
 class TfRecordFiles:
-    """The records of TFRecord files, read by their places in the files.
+    """Reads records of TFRecord files by their numbers.
 
     Args:
         paths: of files in one folder.
-        what: is read, for messages.
+        what: what is read, for messages.
 
     Attributes:
         counts: records in each file.
 
     Raises:
-        UserError: a file ends inside a record, or a record's length is damaged.
+        UserError: a file ends inside a record, or the length of a record is damaged.
     """
 
     def __init__(self, paths: list[str], what: str):
@@ -36,15 +36,15 @@ class TfRecordFiles:
 
     @property
     def bytes_each(self) -> float:
-        """The mean of all records."""
+        """Mean size of a record."""
         return sum(int(each.sum()) for each in self._lengths) / max(1, sum(self.counts))
 
     def read(self, file: int, numbers: np.ndarray) -> list[bytes]:
-        """The data of some records of a file.
+        """Returns the data of some records of a file.
 
         Args:
-            file: its number in `paths`.
-            numbers: of the records, ascending; neighbours are read at once.
+            file: the file's index in `paths`.
+            numbers: of the records, ascending; consecutive records are read at once.
 
         Raises:
             UserError: a record is damaged, or its file cannot be read.
@@ -77,7 +77,7 @@ class TfRecordFiles:
 
 
 class ArrayRecordFiles:
-    """The records of ArrayRecord files, as `TfRecordFiles`.
+    """Reads records of ArrayRecord files by their numbers, like `TfRecordFiles`.
 
     Raises:
         UserError: a file cannot be read.
@@ -90,11 +90,11 @@ class ArrayRecordFiles:
 
     @property
     def bytes_each(self) -> float:
-        """The mean of all records."""
+        """Mean size of a record."""
         return sum(map(os.path.getsize, self._paths)) / max(1, sum(self.counts))
 
     def read(self, file: int, numbers: np.ndarray) -> list[bytes]:
-        """The data of some records of a file."""
+        """Returns the data of some records of a file."""
         path = self._paths[file]
         try:
             return self._open(path).read(numbers.tolist())
@@ -105,17 +105,17 @@ class ArrayRecordFiles:
 
 
 class _Descriptor:
-    """An open file, closed when nobody uses it any more."""
+    """An open file, closed when it is garbage collected."""
 
     def __init__(self, path: str):
         self._number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
-    def __del__(self, close=os.close):  # also when the program ends and `os` is gone
+    def __del__(self, close=os.close):  # works even after `os` is gone at exit
         if hasattr(self, "_number"):
             close(self._number)
 
     def read(self, place: int, size: int) -> bytes:
-        """`size` bytes from `place` on, fewer only at the file's end."""
+        """Returns `size` bytes from `place` on, fewer only at the end of the file."""
         block = os.pread(self._number, size, place)
         while len(block) < size:  # one call reads less than 2 GiB
             more = os.pread(self._number, size - len(block), place + len(block))
@@ -126,7 +126,7 @@ class _Descriptor:
 
 
 def _kept_open(opener: Callable) -> Callable:
-    """`opener` of a path, the last results kept: a third of the files that a process may open."""
+    """Caches `opener` by path, for up to a third of the files that a process may open."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = _MOST_FILES if limit == resource.RLIM_INFINITY else min(limit, _MOST_FILES)
     return functools.lru_cache(max(1, limit // 3))(opener)

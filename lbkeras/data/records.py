@@ -1,4 +1,4 @@
-"""The records of a prepared set's files, in any order."""
+"""Random access to the records of a prepared set's files."""
 
 from collections.abc import Callable
 
@@ -13,8 +13,8 @@ class Records(RandomAccess):
     """Serialized examples in files, parsed in the graph.
 
     Args:
-        files: what is read, one part after the other.
-        parse: a record, a string scalar, to an element.
+        files: the parts of files, numbered through.
+        parse: function from a record, a string scalar, to an element.
     """
 
     def __init__(self, files: FileParts, parse: Callable):

@@ -1,4 +1,4 @@
-"""Which rows of each global batch the replicas of one worker get."""
+"""Selects the rows of each global batch that the replicas of one worker get."""
 
 import dataclasses
 
@@ -12,16 +12,16 @@ from lbkeras.errors import UserError
 class ReplicaShard:
     """One worker's rows of each global batch, and how its replicas divide them.
 
-    The rows are cut, in their order, into a part for each replica of all workers; where the
-    replicas do not divide them, the first parts are one longer. Worker w with R replicas gets parts
-    w R to w R + R - 1, or, taken in turns, parts w, w + W, ...: the order in which Keras'
-    `predict` puts several workers' results together.
+    The rows are cut, in order, into one part per replica of all workers. If they do not divide
+    evenly, the first parts are one row longer. Worker w with R replicas gets parts w R to
+    w R + R - 1 or, if interleaved, parts w, w + W, ...: the order in which Keras' `predict`
+    combines the workers' results.
 
     Args:
-        num_replicas: of all workers.
+        num_replicas: number of replicas of all workers.
         num_workers: W, which divides `num_replicas`.
         worker_index: w, from 0.
-        interleaved: whether the parts go to the workers in turns.
+        interleaved: whether the workers take turns in getting a part.
     """
 
     num_replicas: int = 1
@@ -31,7 +31,7 @@ class ReplicaShard:
 
     @property
     def local_replicas(self) -> int:
-        """R, the replicas of this worker."""
+        """R, the number of replicas of this worker."""
         return self.num_replicas // self.num_workers
 
     @property
@@ -43,16 +43,16 @@ class ReplicaShard:
         return range(first, first + self.local_replicas)
 
     def num_rows(self, size: int) -> int:
-        """How many rows of a batch of `size` are this worker's."""
+        """Returns how many rows of a batch of `size` this worker gets."""
         return sum(size // self.num_replicas + (p < size % self.num_replicas) for p in self.parts)
 
     def rows(self, size: int) -> np.ndarray:
-        """The places of this worker's rows in a batch of `size`, ascending."""
+        """Returns the places of this worker's rows in a batch of `size`, ascending."""
         parts = np.array_split(np.arange(size), self.num_replicas)
         return np.concatenate([parts[part] for part in self.parts])
 
     def contains(self, place, size):
-        """Whether the row at `place` of a batch of `size` is this worker's; integer tensors."""
+        """Whether this worker gets row `place` of a batch of `size`; both are integer tensors."""
         short, longer_parts = size // self.num_replicas, size % self.num_replicas
         in_longer_parts = longer_parts * (short + 1)
         part = tf.where(
@@ -63,7 +63,7 @@ class ReplicaShard:
         return tf.reduce_any(part == tf.constant(list(self.parts), part.dtype))
 
     def check(self, batch_size: int) -> None:
-        """Raises a UserError where the parts are not equal: their gradients are averaged."""
+        """Raises a UserError unless the parts are equal, since their gradients are averaged."""
         if batch_size % self.num_replicas:
             raise UserError(
                 f"batch_size: expected a multiple of the {self.num_replicas} replicas for "
@@ -71,9 +71,9 @@ class ReplicaShard:
             )
 
     def divide(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """Global batches -> this worker's replicas' parts of them, one after the other.
+        """Replaces each global batch by its parts for this worker's replicas, one after the other.
 
-        The parts have static sizes where the batches have and the parts are equal.
+        The parts have static sizes if the batches do and the parts are equal.
         """
         if self.num_replicas == 1:
             return batches
@@ -106,7 +106,7 @@ ALL_ROWS = ReplicaShard()  # of one device
 
 
 def shard_of(context: tf.distribute.InputContext, interleaved: bool) -> ReplicaShard:
-    """The shard of the input pipeline that tf.distribute asks for."""
+    """Returns the shard of the input pipeline that tf.distribute asks for."""
     return ReplicaShard(
         context.num_replicas_in_sync,
         context.num_input_pipelines,

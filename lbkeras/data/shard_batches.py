@@ -1,4 +1,4 @@
-"""Batches of data whose files are read piece by piece: where storage is slow at any place."""
+"""Makes batches from files read piece by piece, for storage that reads single examples slowly."""
 
 import concurrent.futures
 import itertools
@@ -13,36 +13,36 @@ from lbkeras.data.order import SHARDS, order_of_shards, window_ends
 from lbkeras.data.random_access import RandomAccess
 from lbkeras.errors import UserError
 
-_THREADS = 8  # each reads a piece at a time
-_ROWS = 64  # handed over at once
-_BYTES_OF_A_ROW = 64  # what Python keeps of one beside its bytes
+_THREADS = 8  # each reads one piece after the other
+_ROWS = 64  # passed on at a time
+_BYTES_OF_A_ROW = 64  # Python's overhead per row, beside its bytes
 
 
 def check_shards(source) -> None:
-    """Refuses what is not read in any order: it has no files, or a buffer of its own."""
+    """Refuses sources that are not read in any order: arrays and streams have no files."""
     if not isinstance(source, RandomAccess):
         received = "a tf.data.Dataset" if isinstance(source, tf.data.Dataset) else "data in memory"
         raise UserError(
-            f"shuffle: expected {SHARDS!r} only for what is read in any order, records on the disk "
-            f"or an object with len() and [], received it for {received}"
+            f"shuffle: expected {SHARDS!r} only for data that can be read in any order, records on "
+            f"disk or an object with len() and [], received it for {received}"
         )
 
 
 def window_of(source: RandomAccess, shuffle_bytes: int) -> int:
-    """How many examples a window has: `shuffle_bytes` hold the running one and the next."""
+    """Returns the examples per window: `shuffle_bytes` hold the current window and the next."""
     examples = shuffle_bytes // 2 // (source.bytes_each + _BYTES_OF_A_ROW)
     return int(max(1, min(source.num_examples, examples)))
 
 
 class ShardBatches(IndexedBatches):
-    """One worker's batches in the order of `lbkeras.data.order.order_of_shards`.
+    """Makes one worker's batches in the order of `lbkeras.data.order.order_of_shards`.
 
-    While the examples of a window are handed over, the next one is read; so two are in memory.
+    While the examples of one window are passed on, the next is read, so two are in memory.
 
     Args:
         source: the examples.
         batching: how they become batches.
-        decode: of a Pipeline.
+        decode: the Pipeline's.
         window: how many examples are permuted together.
     """
 
@@ -51,7 +51,7 @@ class ShardBatches(IndexedBatches):
     ):
         super().__init__(source, batching, decode)
         self._window = window
-        # Parts of rows whose form is open are padded to the longest of those read together.
+        # Parts of rows with open shapes are padded to the longest of the rows read together.
         form = all(spec.shape.is_fully_defined() for spec in source.row_spec)
         self._threads = _THREADS if form else 1
 
@@ -64,7 +64,7 @@ class ShardBatches(IndexedBatches):
         ).unbatch()
 
     def _chunks(self, epoch: int, start: int) -> Iterator[tuple]:
-        """A few rows at a time with their numbers in the epoch and its seed."""
+        """Yields a few rows at a time, with the epoch's seed and their numbers in it."""
         numbers, seed = self._own_numbers(start), self._epoch_seed(epoch)
         windows = self._windows(epoch, start, len(numbers))
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
@@ -85,7 +85,7 @@ class ShardBatches(IndexedBatches):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _windows(self, epoch: int, start: int, count: int) -> list[np.ndarray]:
-        """The places of this worker's next examples, window by window."""
+        """Returns the places of this worker's next examples, window by window."""
         own, batching = self._own, self._batching
         sizes, workers = self._source.shards, own.num_workers
         order = order_of_shards(sizes, batching.seed, epoch, self._window, workers)
@@ -96,7 +96,7 @@ class ShardBatches(IndexedBatches):
         return [order[a:b] for a, b in itertools.pairwise([first, *ends]) if a < b]
 
     def _load(self, pool: concurrent.futures.Executor, places: np.ndarray) -> Callable:
-        """Begins to read a window; what it returns waits for the rows, in the order of `places`."""
+        """Starts reading a window; returns a function that waits for the rows, as in `places`."""
         ascending = np.argsort(places)
         parts = np.array_split(places[ascending], min(self._threads, len(places)))
         reading = [pool.submit(self._source.read, part) for part in parts]

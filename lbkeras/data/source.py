@@ -1,4 +1,4 @@
-"""What a Pipeline reads: arrays in memory as tensors; how many examples a source has."""
+"""Makes tensors of arrays in memory; counts and hashes the examples of a source."""
 
 import keras
 import tensorflow as tf
@@ -9,7 +9,7 @@ from lbkeras.fingerprint import digest_of
 
 
 def tensors(source) -> tuple:
-    """`(x,)`, `(x, y)` or `(x, y, sample_weight)` as tensors in host memory."""
+    """Returns `(x,)`, `(x, y)` or `(x, y, sample_weight)` as tensors in host memory."""
 
     def tensor(part):
         part = tf.convert_to_tensor(part)
@@ -20,7 +20,7 @@ def tensors(source) -> tuple:
 
 
 def count(source) -> int:
-    """How many examples the source has; refuses what a Pipeline cannot read."""
+    """Returns the number of examples of a source; refuses what a Pipeline cannot read."""
     if isinstance(source, tuple):
         return count_rows(source)
     is_stream = isinstance(source, tf.data.Dataset)
@@ -50,7 +50,7 @@ _EXAMPLES_OF_A_STREAM = 8
 
 
 def hash_of(source) -> str:
-    """A hash of tensors, or of a stream's first examples; "" for one that is never the same."""
+    """Returns a hash of tensors, or of a stream's first examples; "" if these vary."""
     if isinstance(source, tuple):
         return digest_of([part.numpy() for part in tf.nest.flatten(source)])
     first, again = (

@@ -1,4 +1,4 @@
-"""The language in which TensorFlow Datasets (TFDS) names parts of a set: "train[:80%]+test"."""
+"""Parses how TensorFlow Datasets (TFDS) writes splits of a set: "train[:80%]+test"."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,20 +10,21 @@ _EDGE = re.compile(r"(?:(?P<number>-?[\d_.]+)(?P<unit>%|shard)?)?")
 
 
 def rows_of(split: str, shard_lengths: Mapping[str, Sequence[int]]) -> list[tuple[str, int, int]]:
-    """The rows that a split's name stands for, as TFDS reads it.
+    """Returns the rows that a split's name denotes, as TFDS reads it.
 
-    Edges are rounded as there: to the nearest number of examples, halves to the even one.
+    As in TFDS, edges are rounded to the nearest number of examples, halves to the even one.
 
     Args:
-        split: `NAME`, `NAME[from:to]` in examples, per cent (`10%`) or files (`2shard`), negative
-            from the end, `NAME[2shard]` for one file, `all` for everything, or several with `+`.
-        shard_lengths: of each of the set's splits, the examples in each of its files.
+        split: `NAME`, `NAME[from:to]` in examples, percent (`10%`) or files (`2shard`), negative
+            from the end; `NAME[2shard]` for one file; `all` for everything; or several joined by
+            `+`.
+        shard_lengths: for each of the set's splits, the number of examples in each of its files.
 
     Returns:
-        `(name, first, last)` for each summand; row `last` is no longer in it.
+        `(name, first, last)` for each summand; row `last` is not included.
 
     Raises:
-        ValueError: no such split, or a part that reaches beyond it.
+        ValueError: no such split, or a part that extends beyond it.
 
     Example:
 
@@ -66,7 +67,7 @@ def _rows_of_one(spec: str, shard_lengths: Mapping[str, Sequence[int]]) -> tuple
 
 
 def _edge(number: str, unit: str, lengths: Sequence[int], is_last: bool = False) -> int:
-    """Where a part begins or ends, in examples, negative from the end."""
+    """Returns where a part begins or ends, in examples, negative from the end."""
     if unit == "%":
         per_cent = float(number)
         if abs(per_cent) > 100:
@@ -79,12 +80,12 @@ def _edge(number: str, unit: str, lengths: Sequence[int], is_last: bool = False)
 
 
 def unknown_split(name: str, split: str, splits: Iterable[str]) -> UserError:
-    """The error about a split that a data set does not have.
+    """Returns the error about a split that a data set does not have.
 
     Args:
         name: the data set's.
-        split: what was asked for.
-        splits: those that there are.
+        split: the requested split.
+        splits: the existing splits.
     """
     return UserError(
         f"data set {name!r}: unknown split {split!r}; expected one of "

@@ -1,4 +1,4 @@
-"""Batches of a stream."""
+"""Makes batches of a stream."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from lbkeras.keras_internals.tf_data import has_checked_cardinality
 
 
 class StreamBatches(DecodedBatches):
-    """One worker's batches of an unbatched `tf.data.Dataset`, shuffled through a buffer.
+    """Makes one worker's batches of an unbatched `tf.data.Dataset`, shuffled through a buffer.
 
     Args:
-        stream: of known cardinality.
+        stream: a data set of known cardinality.
         batching: how its examples become batches.
-        decode: of a Pipeline.
-        buffer: how many examples it is shuffled through.
+        decode: the Pipeline's.
+        buffer: size of the shuffle buffer in examples.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class StreamBatches(DecodedBatches):
         def one_pass(seed, start):
             examples = self._stream
             if batching.shuffle:
-                tf.random.set_seed(1)  # of this graph: otherwise the global seed has a say
+                tf.random.set_seed(1)  # of this graph; otherwise the global seed affects the order
                 examples = examples.shuffle(self._buffer, seed=seed, reshuffle_each_iteration=False)
             examples = examples.enumerate().skip(start * batch_size)
             if batching.shuffle:
@@ -58,10 +58,10 @@ class StreamBatches(DecodedBatches):
         return passes.flat_map(one_pass).map(lambda seed, numbered: (seed, *numbered))
 
     def _checked_end(self, batches: tf.data.Dataset, is_last) -> tf.data.Dataset:
-        """The same batches, the last one only when the next has been asked for.
+        """Returns the same batches, but yields the last one only after reading on past it.
 
-        What comes after it, of a source that has more examples than it says, is an error of the
-        source, which nothing would see otherwise.
+        If the source has more examples than it says, it then raises its error, which would
+        otherwise go unnoticed.
         """
         if self._batching.shuffle or not has_checked_cardinality(self._stream):
             return batches

@@ -1,18 +1,18 @@
-"""The CIFAR augmentation in a graph of TensorFlow: `lbkeras.data.augmentation.random_crop_flip`."""
+"""The CIFAR augmentation on TensorFlow: `lbkeras.data.augmentation.random_crop_flip`."""
 
 import tensorflow as tf
 
 
 def crop_flip(images, padding, seed):
-    """Images padded with zeros, cropped back at random, half of them mirrored."""
+    """Pads images with zeros, crops them back at random and mirrors half of them."""
     static_shape = images.shape
     _, height, width, channels = static_shape
     num_images = static_shape[0] if static_shape[0] is not None else tf.shape(images)[0]
     row_offset, column_offset, mirrored = crop_flip_draws(num_images, padding, seed)
 
-    # One flat gather of pixels; the mirror image is only another column index. Tried and
-    # slower: gathering rows, then columns; ImageProjectiveTransformV3; a table of indices; a
-    # ragged gather of rows. Padding (height, width * channels) is faster than 4 axes.
+    # One flat gather of pixels; mirroring only changes the column index. Tried and slower:
+    # gathering rows, then columns; ImageProjectiveTransformV3; a table of indices; a ragged
+    # gather of rows. Padding (height, width * channels) is faster than padding 4 axes.
     padded_height, padded_width = height + 2 * padding, width + 2 * padding
     rows = tf.reshape(images, [num_images, height, width * channels])
     edge = padding * channels
@@ -28,11 +28,11 @@ def crop_flip(images, padding, seed):
 
 
 def crop_flip_draws(num_images, padding, seed):
-    """The random choices of `random_crop_flip`: one number an image holds all three.
+    """Draws the random choices of `random_crop_flip`: one number per image encodes all three.
 
     Args:
-        num_images: how many.
-        padding: pixels; offsets are 0 to `2 * padding`.
+        num_images: number of images.
+        padding: in pixels; offsets are 0 to `2 * padding`.
         seed: two integers.
 
     Returns:

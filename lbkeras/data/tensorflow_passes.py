@@ -1,4 +1,4 @@
-"""The passes over a Pipeline as tf.data makes them, for one device or a strategy."""
+"""Makes the passes over a Pipeline with tf.data, for one device or a strategy."""
 
 from typing import TYPE_CHECKING
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class TensorFlowPasses:
-    """What Keras gets of a Pipeline that tf.data reads.
+    """Gives Keras the passes over a Pipeline that tf.data reads.
 
     Args:
-        pipeline: says which pass is running, and how large its batches are.
-        reader: of its source.
+        pipeline: knows which pass is running and how large its batches are.
+        reader: the reader of its source.
     """
 
     places_its_batches = False
@@ -29,38 +29,38 @@ class TensorFlowPasses:
         self._standing: dict[Batching, tf.data.Dataset] = {}
 
     def standing(self):
-        """A data set for every pass at this batch size, distributed where there is a strategy."""
+        """Returns a data set for every pass at this batch size, distributed under a strategy."""
         return self._distributed(self._standing_dataset)
 
     def of_each_epoch(self) -> "_BatchesOfEachEpoch":
-        """What makes each pass anew, at the batch size of that moment."""
+        """Returns an object that makes each pass anew, at the batch size of that moment."""
         return _BatchesOfEachEpoch(self)
 
     def arrays(self):
-        """The batches of the running pass as NumPy arrays."""
+        """Returns the batches of the running pass as NumPy arrays."""
         return self._pass_dataset(ALL_ROWS).as_numpy_iterator()
 
     def for_jax(self, super_batch: int | None):
-        """The same for Keras' JAX trainer, since Keras 3.16 in stacks of so many."""
+        """Returns the same for Keras' JAX trainer; since Keras 3.16 in stacks of `super_batch`."""
         return super_batches(self.arrays(), super_batch) if super_batch else self.arrays()
 
     def dataset(self, epoch: int, start_step: int) -> tf.data.Dataset:
-        """The batches of one epoch from a step on."""
+        """Returns the batches of one epoch from `start_step` on."""
         return self._epoch_dataset(epoch, start_step, ALL_ROWS)
 
     @property
     def element_spec(self):
-        """The shapes and types of a batch."""
+        """The shapes and dtypes of a batch."""
         return self._standing_dataset().element_spec
 
     def running(self):
-        """The batches of the running pass; Keras builds the model from a whole one."""
+        """Returns the running pass; while Keras builds the model, undivided batches."""
         if self._pipeline.is_preparing:
             return iter(self._pass_dataset(ALL_ROWS))
         return iter(self._distributed(self._pass_dataset))
 
     def _distributed(self, make):
-        """`make(shard)` for each worker of the strategy, or for one device."""
+        """Returns `make(shard)` for each worker of the strategy, or for one device."""
         strategy = self._pipeline.strategy
         if strategy is None:
             return make(ALL_ROWS)
@@ -79,7 +79,7 @@ class TensorFlowPasses:
         return self._batches(self._batching(shard)).of_pass(epoch, start_step)
 
     def _standing_dataset(self, shard: ReplicaShard = ALL_ROWS) -> tf.data.Dataset:
-        """A data set for every pass at this batch size: it asks for its order when it starts."""
+        """Returns a data set for every pass at this batch size; each asks for its order."""
         batching = self._batching(shard)
         if batching not in self._standing:
             batches = self._batches(batching)
@@ -95,7 +95,7 @@ class TensorFlowPasses:
 
 
 class _BatchesOfEachEpoch(tf.distribute.DistributedDataset):
-    """What Keras iterates, anew each epoch: the batches at the batch size of that moment."""
+    """The batches that Keras iterates anew each epoch, at the batch size of that moment."""
 
     def __init__(self, passes: TensorFlowPasses):
         self._passes = passes

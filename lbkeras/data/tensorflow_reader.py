@@ -1,4 +1,4 @@
-"""What a Pipeline reads through tf.data: tensors in memory, random access, streams."""
+"""Reads a Pipeline's source through tf.data: tensors in memory, random access, streams."""
 
 import atexit
 import functools
@@ -26,23 +26,23 @@ from lbkeras.data.stream_batches import StreamBatches
 from lbkeras.data.tensorflow_passes import TensorFlowPasses
 from lbkeras.keras_internals.tf_data import end_all_iterations
 
-atexit.register(end_all_iterations)  # otherwise one that reads in Python may wait for ever
+atexit.register(end_all_iterations)  # otherwise one that reads in Python may hang at exit
 
 
 class TensorFlowReader:
-    """A Pipeline's source, which is not changed, for tf.data.
+    """Reads a Pipeline's source, without changing it, through tf.data.
 
     Args:
-        source, decode, num_examples, shuffle_bytes: as a Pipeline's.
-        by_shards: whether it is read in pieces of files.
+        source, decode, num_examples, shuffle_bytes: as for a Pipeline.
+        by_shards: whether the source is read in pieces of files.
 
     Attributes:
         num_rows: examples in the source.
-        in_memory: whether it is arrays.
-        is_stream: whether it can be read from its beginning only.
-        can_be_read_in_any_order: whether it is on the disk, or an object, and no stream.
-        shards: how many files it has, if it is read in pieces of them.
-        buffer: how many examples are permuted together, 0 for all.
+        in_memory: whether the source is arrays.
+        is_stream: whether the source can be read only from its beginning.
+        can_be_read_in_any_order: whether the source is a set on disk or a user's object.
+        shards: number of files, if they are read in pieces, else 0.
+        buffer: how many examples are permuted together; 0: all.
         label_range: the lowest and the highest integer label, or None.
     """
 
@@ -62,7 +62,7 @@ class TensorFlowReader:
         self.label_range: tuple[int, int] | None = None
 
     def try_first(self, shuffle: bool, augment, batch_size: int) -> None:
-        """Reads the first examples on the disk: refuses what they show, sizes a stream's buffer."""
+        """Checks the first examples and `augment`; sets the label range and the buffer's size."""
         if self.in_memory:
             specification = tf.nest.map_structure(
                 lambda part: tf.TensorSpec(part.shape[1:], part.dtype), self._source
@@ -90,20 +90,20 @@ class TensorFlowReader:
         return decoded_specification(stream, self._decode)
 
     def _as_stream(self) -> tf.data.Dataset:
-        """The source, or of random access its first examples, as an unbatched stream."""
+        """Returns an unbatched stream: the source, or the first examples of random access."""
         if self.can_be_read_in_any_order:
             return self._source.first(MOST_FIRST)
         return self._source
 
     def passes(self, pipeline) -> TensorFlowPasses:
-        """The passes over a Pipeline that reads this."""
+        """Returns the passes over a Pipeline that uses this reader."""
         return TensorFlowPasses(pipeline, self)
 
     def batches(self, batching: Batching, parts) -> MemoryBatches | DecodedBatches:
-        """How the source becomes batches.
+        """Returns what makes batches from the source.
 
         Args:
-            batching: their size and order.
+            batching: the batches' size and order.
             parts: the rows that each node owns, or None.
         """
         if self.in_memory:
@@ -115,7 +115,7 @@ class TensorFlowReader:
         return StreamBatches(self._source, batching, self._decode, self.buffer)
 
     def first_rows(self, examples: int):
-        """A source of the first so many examples."""
+        """Returns a source of the first `examples` examples."""
         if not self.in_memory:
             return self._source.take(examples)
         if examples == self.num_rows:
@@ -123,10 +123,10 @@ class TensorFlowReader:
         return tf.nest.map_structure(lambda part: part[:examples], self._source)
 
     def labels(self) -> np.ndarray | None:
-        """The targets of data in memory; None: there are none."""
+        """Returns the targets of data in memory, or None without targets."""
         return self._source[1].numpy() if len(self._source) > 1 else None
 
     @functools.cached_property
     def hash(self) -> str:
-        """Of all bytes in memory, otherwise of the first examples, "" if these vary."""
+        """Hash of all bytes in memory, otherwise of the first examples; "" if these vary."""
         return hash_of(self._source if self.in_memory else self._as_stream())

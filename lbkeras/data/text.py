@@ -1,4 +1,4 @@
-"""A text file as a data set of characters: windows of tokens, and the same shifted by one."""
+"""Loads a text file as windows of characters, and the same windows shifted by one."""
 
 import functools
 import re
@@ -9,36 +9,36 @@ import numpy as np
 from lbkeras.errors import UserError
 
 WINDOW = 64  # characters, where the name gives none
-_PARTS = {"train": (0, 90), "validation": (90, 95), "test": (95, 100)}  # per cent of the characters
+_PARTS = {"train": (0, 90), "validation": (90, 95), "test": (95, 100)}  # percent of the characters
 _NAME = re.compile(r"(.+\.txt)(?::(\d+))?")
 
 
 def is_text(name: str) -> bool:
-    """Whether a data set's name is that of a text file: `"NAME.txt"` or `"NAME.txt:WINDOW"`."""
+    """Whether a data set's name is a text file's: `"NAME.txt"` or `"NAME.txt:WINDOW"`."""
     return _NAME.fullmatch(name) is not None
 
 
 def load_text(name, split="train", data_dir=None):
-    """The characters of a text file, in windows, each with the character that comes next.
+    """Loads windows of a text file's characters, each character with the one that follows it.
 
-    The file is divided by position: its first 90 % for training, 5 % for validation, the last 5 %
-    for testing. A part is cut into windows of `time` characters that do not overlap; the few left
-    at its end belong to none. The vocabulary is the characters of the whole file, in Unicode's
-    order, numbered from 0.
+    The file is split by position: the first 90 % for training, the next 5 % for validation, the
+    last 5 % for testing. Each part is cut into windows of `time` characters that do not overlap;
+    the few characters left at its end are not used. The vocabulary is the characters of the whole
+    file, in Unicode order, numbered from 0.
 
     Args:
-        name: the file's name, with the window's length behind a colon where it is not 64:
+        name: the file's name, followed by a colon and the window's length if that is not 64:
             `"tinyshakespeare.txt"`, `"tinyshakespeare.txt:100"`.
         split: `"train"`, `"validation"` or `"test"`.
         data_dir: the folder that holds the file. Default: the current one.
 
     Returns:
         `(tokens, next_tokens)`, int32 `(num_examples, time)`: `next_tokens[i, t]` follows
-        `tokens[i, t]` in the file. `lbkeras.models.lstm_language_model` learns it.
+        `tokens[i, t]` in the file. `lbkeras.models.lstm_language_model` can learn to predict it.
 
     Raises:
-        UserError: a file that is not there, is no UTF-8 text or too short for a window, an unknown
-            split, a window of no characters.
+        UserError: a file that does not exist, is not UTF-8 text or is too short for a window, an
+            unknown split, a window of no characters.
 
     Example:
 
@@ -67,15 +67,15 @@ def load_text(name, split="train", data_dir=None):
 
 
 def window_of(name: str) -> int:
-    """The characters of an example, which a text file's name says."""
+    """Returns the characters per example, from a text file's name."""
     return _path_and_window(name, None)[1]
 
 
 def describe_text(name, data_dir=None) -> str:
-    """A line about a text file: its length, its vocabulary and how it is divided.
+    """Returns one line about a text file: its length, its vocabulary and how it is split.
 
     Raises:
-        UserError: a file that is not there or is no text, a window of no characters.
+        UserError: a file that does not exist or is not text, a window of no characters.
     """
     path, window = _path_and_window(name, data_dir)
     tokens, vocabulary = _tokens(path)
@@ -96,7 +96,7 @@ def _path_and_window(name: str, data_dir) -> tuple[Path, int]:
 
 @functools.lru_cache(maxsize=2)
 def _tokens(path: Path):
-    """The file's characters as int32 numbers, and the characters that they stand for."""
+    """Returns the file's characters as int32 numbers, and the list of characters they index."""
     if path.is_dir():
         raise UserError(f"data set {str(path)!r}: expected a text file, received a folder")
     try:

@@ -1,4 +1,4 @@
-"""The image and the label in a serialized `tf.train.Example`, read without TensorFlow."""
+"""Reads the image and label from a serialized `tf.train.Example`, without TensorFlow."""
 
 import functools
 from collections.abc import Callable
@@ -12,9 +12,9 @@ _Field = descriptor_pb2.FieldDescriptorProto
 
 @functools.cache
 def example_class() -> type[message.Message]:
-    """A class of messages with the wire format of `tf.train.Example`.
+    """Makes a message class with the wire format of `tf.train.Example`.
 
-    Has what image sets are read for, bytes and integers; floats are skipped.
+    It has the bytes and integers that image sets need; floats are skipped.
     """
     file = descriptor_pb2.FileDescriptorProto(name="example", package=_PACKAGE, syntax="proto3")
     _add(file, "BytesList", value=(1, _Field.TYPE_BYTES, True))
@@ -37,7 +37,7 @@ def example_class() -> type[message.Message]:
 
 
 def _add(file, name: str, **fields):
-    """A message of a file, with fields as `(number, type or message, repeated)`."""
+    """Adds a message to a file, with fields as `(number, type or message, repeated)`."""
     made = file.message_type.add(name=name)
     _add_fields(made, **fields)
     return made
@@ -56,15 +56,15 @@ def _add_fields(made, **fields) -> None:
 def image_and_label(
     image_key: str, label_key: str, num_classes: int
 ) -> Callable[[bytes], tuple[bytes, int]]:
-    """A function from a serialized example to its `(encoded image, label)`.
+    """Returns a function from a serialized example to its `(encoded image, label)`.
 
     Args:
-        image_key: the feature that is the encoded image.
-        label_key: the feature that is the class.
-        num_classes: labels are below it.
+        image_key: the feature that holds the encoded image.
+        label_key: the feature that holds the class.
+        num_classes: labels must be below it.
 
     Returns:
-        The function; it raises ValueError for what is no such example, and for another label.
+        The function. It raises ValueError for other bytes and for labels out of range.
 
     Example:
 

@@ -1,7 +1,7 @@
-"""Where the records of TFRecord files lie: found in one pass, kept in the user's cache.
+"""Finds where the records of TFRecord files are, once, and keeps that in the user's cache.
 
-A record is its length (8 bytes, little-endian), a checksum of these, the data, a checksum of the
-data (4 bytes each).
+A record consists of its length (8 bytes, little-endian), a checksum of the length, the data, and a
+checksum of the data (4 bytes per checksum).
 """
 
 import array
@@ -22,28 +22,30 @@ from lbkeras.fingerprint import digest
 
 HEADER, FOOTER = 12, 4  # bytes around the data of a record
 _THREADS = 16  # they wait for the disk
-_BLOCK, _LARGE = 1 << 16, 1 << 14  # bytes: read at once; of records whose headers alone are read
+# Bytes: reads take a block, or only a header if records are on average larger than _LARGE.
+_BLOCK, _LARGE = 1 << 16, 1 << 14
 _WORTH_KEEPING, _SILENT, _BETWEEN_LINES = 1.0, 2.0, 10.0  # seconds
 
 
 def masked_crc(content: bytes) -> int:
-    """The checksum that TFRecord files have of `content`."""
+    """Returns the checksum that TFRecord files store for `content`."""
     crc = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def record_lengths(paths: list[str], what: str) -> list[np.ndarray]:
-    """The length in bytes of each record's data, an array of uint32 for each file.
+    """Returns the length in bytes of each record's data, an array of uint32 for each file.
 
-    What took longer than a second is kept in `$XDG_CACHE_HOME/lbkeras` or `~/.cache/lbkeras`, if
-    there can be a file, and holds as long as a file has the same path, size and time of change.
+    If this took longer than a second, the lengths are kept in `$XDG_CACHE_HOME/lbkeras` or
+    `~/.cache/lbkeras` if a file can be written there. They are used as long as a file has the same
+    path, size and modification time.
 
     Args:
         paths: of files in one folder.
-        what: is read, for messages.
+        what: what is read, for messages.
 
     Raises:
-        UserError: a file ends inside a record, or a record's length is damaged.
+        UserError: a file ends inside a record, or the length of a record is damaged.
     """
     cache = _cache_of(os.path.dirname(os.path.abspath(paths[0])))
     known = _load(cache)
@@ -63,7 +65,7 @@ def _state(path: str) -> tuple[int, int]:
 
 
 def _found(paths: list[str], what: str) -> dict[str, np.ndarray]:
-    """Reads the files, several at once, and says how far it is where that takes long."""
+    """Reads the files, several at once, and prints its progress if that takes long."""
     next_line = time.monotonic() + _SILENT
     found = {}
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
@@ -77,7 +79,7 @@ def _found(paths: list[str], what: str) -> dict[str, np.ndarray]:
                 if left and time.monotonic() >= next_line:
                     next_line += _BETWEEN_LINES
                     print(
-                        f"{what}: finding the records of {len(paths):,} files, once; "
+                        f"{what}: finding the records of {len(paths):,} files, only once; "
                         f"{len(found) / len(paths):.0%} done",
                         file=sys.stderr,
                         flush=True,
@@ -88,7 +90,7 @@ def _found(paths: list[str], what: str) -> dict[str, np.ndarray]:
 
 
 def lengths_in(path: str, what: str) -> np.ndarray:
-    """The lengths of the records in one file, by their headers."""
+    """Returns the lengths of the records in one file, from their headers."""
     lengths = array.array("I")
     try:
         with open(path, "rb", buffering=0) as file:
@@ -101,9 +103,9 @@ def lengths_in(path: str, what: str) -> np.ndarray:
 
 
 def _append_lengths(lengths: array.array, descriptor: int) -> str | None:
-    """Goes through a file; what is wrong with the next record ends it, and is returned."""
+    """Appends a file's record lengths; stops at the first damaged record and describes it."""
     size = os.fstat(descriptor).st_size
-    block, begin, place = b"", 0, 0  # what was read last, where, and the next header
+    block, begin, place = b"", 0, 0  # last block read, its place, the next header's place
     while place < size:
         header = block[place - begin : place - begin + HEADER]
         if len(header) < HEADER:
@@ -123,20 +125,20 @@ def _append_lengths(lengths: array.array, descriptor: int) -> str | None:
 
 
 def _cache_of(folder: str) -> Path:
-    """The file that keeps what is known of a folder's files."""
+    """Returns the cache file for a folder's files."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(home, "lbkeras", f"records-{digest(os.fsencode(folder))}.npz")
 
 
 def _load(cache: Path) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
-    """Path to the file's state when it was read, and its lengths; {} without a readable cache."""
+    """Returns the cache: path -> (state when read, lengths). {} without a readable cache."""
     try:
         with np.load(cache, allow_pickle=False) as file:
             paths, states, counts = (file[name] for name in ("paths", "states", "counts"))
             lengths = np.split(file["lengths"], np.cumsum(counts)[:-1])
         known = zip(paths.tolist(), map(tuple, states.tolist()), lengths, strict=True)
         return {path: (state, found) for path, state, found in known}
-    except Exception:  # it is damaged, not ours, not there: what it says is found again
+    except Exception:  # damaged, not ours or missing: the lengths are found again
         return {}
 
 
@@ -153,9 +155,9 @@ def _save(cache: Path, known: dict, what: str) -> None:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(cache, buffer.getvalue())
-    except OSError as error:  # a cache that cannot be written is none
+    except OSError as error:  # do without a cache
         print(
-            f"{what}: what was found cannot be kept, so that the next run finds it again: "
+            f"{what}: the index of records cannot be kept, so the next run makes it again: "
             f"{error.strerror} ({str(cache)!r})",
             file=sys.stderr,
             flush=True,

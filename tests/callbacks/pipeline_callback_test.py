@@ -136,7 +136,7 @@ def test_an_owner_inside_another_callback():
 
     train = pipeline()
     scheduler = callbacks.BatchSizeScheduler(train, doubling)
-    assert refused(train, Holder(scheduler)).startswith("callbacks: expected what sets the batch")
+    assert refused(train, Holder(scheduler)).startswith("callbacks: expected the callback that")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ def random_images(shape, seed=0):
 
 
 def reference(images, padding, row_offset, column_offset, mirrored):
-    """An image at a time: pad with zeros, cut, mirror."""
+    """Pads, crops and mirrors one image at a time."""
     _, height, width, _ = images.shape
     padded = np.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     out = []
@@ -63,7 +63,7 @@ def test_images_differ_within_a_batch_and_between_seeds():
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
-    # 64 draws from 162: 53 different ones are expected, 40 is ten deviations below.
+    # 64 draws from 162: 53 different ones are expected, 40 is ten standard deviations below.
     assert len(np.unique(first.reshape(64, -1), axis=0)) > 40
 
 

@@ -48,7 +48,7 @@ def batches(source, number, **arguments):
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_examples_are_batched_anew(name):
+def test_examples_are_rebatched(name):
     make, number = SOURCES[name]
     pipeline, read = batches(make(), number, shuffle=False)
     n = number or N
@@ -98,7 +98,7 @@ def test_keras_trains_on_it_as_on_arrays():
     assert model.evaluate(data, verbose=0) == pytest.approx(expected, rel=1e-6)
 
 
-def test_on_epoch_end_is_said_not_to_be_called():
+def test_a_warning_says_that_on_epoch_end_is_not_called():
     class Own(Batches):
         def on_epoch_end(self):
             raise AssertionError
@@ -115,8 +115,8 @@ class Endless(Batches):
     "source, number, message",
     [
         (generator, None, "num_examples: expected how many .* received None"),
-        (generator(), 21, "num_examples: expected .* hold, at least 22, received 21"),
-        (generator(), 23, "num_examples: expected .* hold, 22, received 23"),
+        (generator(), 21, "num_examples: expected .* the source, at least 22, received 21"),
+        (generator(), 23, "num_examples: expected .* the source, 22, received 23"),
         (Endless(), None, "source: expected a PyDataset of .* received an endless one"),
         (Batches(last=3), N, "num_examples: expected .*, at least 23, received 22"),
         (Batches(0), None, "source: expected a PyDataset of .* received 0 batches"),
@@ -145,7 +145,7 @@ def long():
     ],
 )
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_what_is_found_while_it_is_read(source, number, message, shuffle):
+def test_errors_that_are_found_while_reading(source, number, message, shuffle):
     pipeline = Pipeline(source, 2, num_examples=number, shuffle=shuffle)
     with pytest.raises(tf.errors.OpError, match=f"UserError: .*{message}"):
         list(pipeline.dataset())

@@ -1,4 +1,4 @@
-"""Damaged sets of TFDS: one line that names the set, and the file where that is known."""
+"""Damaged TFDS sets: the error is one line that names the set and, if known, the file."""
 
 import json
 import pathlib
@@ -23,7 +23,7 @@ RECORDS = f"{NAME}-train.tfrecord-00000-of-00001"
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The data_dir of 40 images of three classes, JPEG."""
+    """The data_dir of a set of 40 JPEG images in three classes."""
     import tensorflow_datasets as tfds
 
     data_dir = tmp_path_factory.mktemp("tfds")
@@ -50,12 +50,12 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def folder(whole, tmp_path):
-    """The folder of a copy's files, which a test may damage; its data_dir is two above."""
+    """The folder of a copy that a test may damage; its data_dir is two levels up."""
     return shutil.copytree(whole, tmp_path / "data") / NAME / "1.0.0"
 
 
 def rewrite(folder, number, image=None, label=None):
-    """Writes one record again, with another image or label."""
+    """Rewrites one record with another image or label."""
     path = str(folder / RECORDS)
     records = [tf.train.Example.FromString(r.numpy()) for r in tf.data.TFRecordDataset(path)]
     features = records[number].features.feature
@@ -135,7 +135,7 @@ def refused(read):
 
 @pytest.mark.parametrize("load", [load_images, load_set])
 @pytest.mark.parametrize("case", [*BROKEN, *LATER])
-def test_in_memory_everything_is_found_at_once(case, load, folder):
+def test_sets_in_memory_find_all_damage_at_once(case, load, folder):
     damage, message = (BROKEN | LATER)[case]
     damage(folder)
     error = refused(lambda: load(NAME, "train", folder.parents[1]))
@@ -143,7 +143,7 @@ def test_in_memory_everything_is_found_at_once(case, load, folder):
 
 
 @pytest.mark.parametrize("case", ["missing", "half", "first", "fewer", "label", "JPEG", "PNG"])
-def test_of_random_access_files_lengths_and_first_examples(case, folder, monkeypatch):
+def test_random_access_checks_files_lengths_and_first_examples(case, folder, monkeypatch):
     damage, message = BROKEN[case]
     damage(folder)
     monkeypatch.setitem(load_images.__kwdefaults__, "max_bytes", 10)
@@ -152,7 +152,7 @@ def test_of_random_access_files_lengths_and_first_examples(case, folder, monkeyp
 
 
 @pytest.mark.parametrize("case", LATER)
-def test_of_numpy_sets_the_rest_when_it_is_read(case, folder):
+def test_numpy_sets_find_other_damage_when_they_read_it(case, folder):
     damage, message = LATER[case]
     damage(folder)
     examples = prepared_set(
@@ -165,7 +165,7 @@ def test_of_numpy_sets_the_rest_when_it_is_read(case, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", LATER)
-def test_of_random_access_the_rest_when_it_is_read(case, folder):
+def test_random_access_finds_other_damage_when_it_reads_it(case, folder):
     damage, message = LATER[case]
     damage(folder)
     records = load_images(NAME, "train", folder.parents[1], max_bytes=10)
@@ -178,14 +178,14 @@ def test_of_random_access_the_rest_when_it_is_read(case, folder):
     assert refused(read).match(message)
 
 
-def test_what_is_not_of_the_data_stays():
+def test_errors_that_are_not_about_data_stay():
     with pytest.raises(tf.errors.InvalidArgumentError):
         with reading_data(NAME):
             tf.debugging.assert_equal(1, 2)
 
 
 @pytest.mark.slow
-def test_a_run_whose_data_are_damaged_ends_in_one_line_and_goes_on_when_it_is_not(
+def test_a_run_on_damaged_data_ends_in_one_line_and_resumes_when_they_are_repaired(
     folder, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setitem(load_images.__kwdefaults__, "max_bytes", 10)

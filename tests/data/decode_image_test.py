@@ -8,7 +8,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def photograph(height, width, channels):
-    """Smooth and colored, with some noise: as JPEG is made for."""
+    """Makes a smooth, colored image with some noise, the kind that JPEG is made for."""
     rows, columns = np.mgrid[:height, :width]
     waves = [np.sin(rows / 9 + i) + np.cos(columns / (7 + i)) for i in range(channels)]
     noise = RANDOM.normal(0, 0.1, (height, width, channels))
@@ -17,7 +17,7 @@ def photograph(height, width, channels):
 
 @pytest.mark.parametrize("size", [(1, 1), (32, 32), (33, 47)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_png_is_tensorflow_s_bit_for_bit(size, channels):
+def test_png_equals_tensorflows_bit_for_bit(size, channels):
     image = photograph(*size, channels)
     decoded = decode_image(tf.io.encode_png(image).numpy(), channels)
     np.testing.assert_array_equal(decoded, image)
@@ -25,7 +25,7 @@ def test_png_is_tensorflow_s_bit_for_bit(size, channels):
 
 
 @pytest.mark.parametrize("stored, asked", [(1, 3), (4, 3), (3, 4)])
-def test_png_of_other_channels_as_tensorflow_converts_it(stored, asked):
+def test_png_channels_are_converted_as_by_tensorflow(stored, asked):
     encoded = tf.io.encode_png(photograph(9, 8, stored)).numpy()
     expected = tf.io.decode_png(encoded, channels=asked)
     np.testing.assert_array_equal(decode_image(encoded, asked), expected)
@@ -39,7 +39,7 @@ def test_png_of_16_bits():
 @pytest.mark.parametrize("quality", [30, 75, 100])
 @pytest.mark.parametrize("halved", [True, False])
 @pytest.mark.parametrize("stored, asked", [(3, 3), (1, 1), (1, 3), (3, 1)])
-def test_jpeg_is_tensorflow_s_accurate_one_bit_for_bit(stored, asked, halved, quality):
+def test_jpeg_equals_tensorflows_accurate_transform_bit_for_bit(stored, asked, halved, quality):
     image = photograph(33, 47, stored)
     encoded = tf.io.encode_jpeg(image, quality=quality, chroma_downsampling=halved).numpy()
     expected = tf.io.decode_jpeg(encoded, channels=asked, dct_method="INTEGER_ACCURATE")

@@ -30,7 +30,7 @@ def test_stratified():
     assert np.abs(test - share * (train + test)).max() < 1
 
 
-def test_the_same_at_every_call():
+def test_every_call_returns_the_same():
     for first, second in zip(load_digits("test"), load_digits("test"), strict=True):
         np.testing.assert_array_equal(first, second)
 
@@ -81,7 +81,7 @@ def test_two_parts_partition_a_split_and_are_stratified(percent):
         ("test[:101%]", "expected a part of 360 images, received 'test[:101%]'"),
     ],
 )  # fmt: skip
-def test_a_split_that_is_not_there(split, message):
+def test_splits_that_are_not_usable(split, message):
     with pytest.raises(UserError) as error:
         load_digits(split)
     assert str(error.value) == f"digits: split: {message}"

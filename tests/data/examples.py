@@ -1,4 +1,4 @@
-"""Four examples, and what a Pipeline makes of a source."""
+"""Four examples, and helpers that read a source through a Pipeline."""
 
 import numpy as np
 import tensorflow as tf
@@ -23,10 +23,10 @@ def rows(number=40):
 
 
 class Items:
-    """An object of a user's: rows of arrays, or what a function makes of a number.
+    """A user's object: rows of arrays, or what a function returns for a place.
 
     Attributes:
-        read: the places that were asked for, in that order.
+        read: the places that were read, in order.
     """
 
     def __init__(self, *parts, length=None):

@@ -1,4 +1,4 @@
-"""A stream that is batched, that varies, that is sorted by class: seen when a Pipeline is made."""
+"""Streams that are batched, vary or are sorted by class are noticed when a Pipeline is made."""
 
 import warnings
 
@@ -53,7 +53,7 @@ VARYING = {
 
 
 @pytest.mark.parametrize("name", VARYING)
-def test_a_stream_that_varies_is_named(name):
+def test_a_stream_that_varies_gives_a_warning(name):
     make, what = VARYING[name]
     with pytest.warns(UserWarning, match=f"the stream {what}"):
         stream = make()
@@ -61,7 +61,7 @@ def test_a_stream_that_varies_is_named(name):
         Pipeline(stream, 2, num_examples=36 if unknown else None)
 
 
-def test_a_stream_that_does_not_vary_is_not_named():
+def test_a_stream_that_does_not_vary_gives_no_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         once = rows().shuffle(4, seed=1, reshuffle_each_iteration=False)
@@ -93,7 +93,7 @@ def of_classes(labels):
 
 
 def test_a_stream_sorted_by_class():
-    """The batches are as mixed as the buffer is long; too short a one is said."""
+    """A longer buffer mixes the batches better; a warning says if it is too short."""
     labels = np.repeat(np.arange(4), 40)
 
     def purity(examples):

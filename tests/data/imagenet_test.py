@@ -14,7 +14,7 @@ def smooth_image(height, width, channels=3, seed=0):
 
 
 def encode(image, format_name="JPEG", mode=None, subsampling=0):
-    """Encoded image; subsampling 0 keeps every pixel's colour, 2 halves it both ways (4:2:0)."""
+    """Encodes an image; subsampling 0 keeps every pixel's color, 2 halves it both ways (4:2:0)."""
     buffer = io.BytesIO()
     picture = Image.fromarray(image if image.shape[-1] > 1 else image[..., 0])
     picture = picture.convert(mode) if mode else picture
@@ -24,7 +24,7 @@ def encode(image, format_name="JPEG", mode=None, subsampling=0):
 
 
 def draw_window(height, width, seed, area, aspect):
-    """The rectangle and the coin that a seed stands for."""
+    """Draws the rectangle and the coin flip of a seed."""
     seeds = tf.random.split(seed, 2)
     begin, extent, _ = tf.image.stateless_sample_distorted_bounding_box(
         [height, width, 3],
@@ -62,8 +62,8 @@ def test_random_crop_equals_decode_then_crop(format_name):
     assert 0 < sum(coins) < 20
 
 
-def test_halved_colour_differs_at_the_sides_only():
-    """libjpeg interpolates halved colour from neighbours; a crop's sides have lost theirs."""
+def test_halved_color_differs_only_at_the_sides():
+    """libjpeg interpolates halved color from neighboring pixels, which a crop's sides lack."""
     encoded = tf.constant(encode(smooth_image(75, 100), subsampling=2))
     whole = tf.io.decode_jpeg(encoded, channels=3).numpy()
     for top, left, height, width in ((0, 0, 75, 100), (10, 13, 40, 51), (35, 50, 40, 50)):
@@ -116,7 +116,7 @@ def test_center_crop_is_near_resize_then_crop():
     encoded = tf.constant(encode(smooth_image(64, 96)))
     whole = tf.image.resize(tf.io.decode_jpeg(encoded, channels=3), [32, 48]).numpy()
     image = imagenet.center_crop(28, 32)((encoded, 0))[0].numpy()
-    # A smooth image: the two ways sample less than a pixel apart.
+    # In a smooth image the two ways sample less than a pixel apart.
     assert np.abs(image - whole[2:30, 10:38]).mean() < 2
 
 
@@ -130,7 +130,7 @@ def test_odd_formats_become_three_channels(channels, arguments):
     for decode in (imagenet.center_crop(16, 18), imagenet.random_resized_crop(16)):
         image, _ = decode((tf.constant(encoded), 0), (0, 1))
         assert image.shape == (16, 16, 3) and image.dtype == tf.uint8
-    # The colours survive, too.
+    # The colors are kept, too.
     expected = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"), np.float32)
     whole, _ = imagenet.center_crop(40, 40)((tf.constant(encoded), 0))
     assert np.abs(whole.numpy() - expected[:, 5:45]).mean() < 6

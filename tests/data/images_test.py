@@ -31,7 +31,7 @@ def varying_shape(i):
 
 
 def write_set(data_dir, name, shape, image_feature, label_feature=None):
-    """A data set in the layout of TFDS, without its code."""
+    """Writes a data set in TFDS' layout, for which TFDS has no code."""
     import tensorflow_datasets as tfds
 
     train = made_images(NUM_TRAIN, shape, seed=0)
@@ -125,7 +125,7 @@ def test_unknown_set_names_the_nearest_on_disk(made):
         load_images("tiny_grey", data_dir=made[0])
 
 
-def test_a_name_that_is_none(tmp_path):
+def test_an_invalid_name(tmp_path):
     with pytest.raises(UserError, match="unknown data set '../x y'"):
         load_images("../x y", data_dir=tmp_path)
 

@@ -1,4 +1,4 @@
-"""Users' objects with a length that give examples by their numbers."""
+"""Users' objects that have a length and return examples by their numbers."""
 
 import collections
 import time
@@ -50,8 +50,8 @@ def test_numbers_strings_and_tensors():
     assert x.tolist() == [[1, 0], [1, 1], [1, 2], [1, 3]] and y.dtype == np.float32
 
 
-def test_one_thread_at_a_time_asks_the_object():
-    """As one file that each item seeks in."""
+def test_one_thread_at_a_time_reads_the_object():
+    """All items may seek in one open file."""
     asked, most = [], []
 
     class Slow:
@@ -69,7 +69,7 @@ def test_one_thread_at_a_time_asks_the_object():
     assert max(most) == 1
 
 
-def test_an_object_may_use_its_arrays_again():
+def test_an_object_may_reuse_its_arrays():
     image, encoded = np.zeros(3, np.uint8), np.zeros(1, object)
 
     def item(i):
@@ -107,7 +107,7 @@ def test_images_of_several_sizes_are_decoded():
     assert shapes[0] == [None, None, 3]
 
 
-def test_several_are_read_at_once_where_the_object_can():
+def test_getitems_reads_several_at_once():
     class Several(Items):
         def __getitems__(self, places):
             assert all(type(each) is int for each in places)
@@ -124,7 +124,7 @@ def test_several_are_read_at_once_where_the_object_can():
     np.testing.assert_array_equal(y, expected[1])
 
 
-def test_what_is_none():
+def test_sources_that_are_not_items():
     for source in (
         *(X, [X, Y], (X, Y), {"a": X}, "abc", range(3), collections.OrderedDict(a=X)),
         *(tf.constant(X), tf.ragged.constant([[1], [2, 3]]), tf.data.Dataset.range(3)),
@@ -151,7 +151,7 @@ class Lazy(Items):
         return (self[each] for each in places)
 
 
-def test_several_may_be_a_generator():
+def test_getitems_may_return_a_generator():
     np.testing.assert_array_equal(joined(batches(Lazy(X, Y)))[0], X)
 
 
@@ -167,14 +167,14 @@ def failing(place):
 
 
 REFUSED = {
-    "empty": (lambda: OfLength(0), "at least one example, received one of length 0"),
+    "empty": (lambda: OfLength(0), "at least one example, received a length of 0"),
     "negative": (lambda: OfLength(-1), "a length, received ValueError: __len__"),
     "endless": (lambda: OfLength(TypeError("none")), "a length, received TypeError: none"),
     "fails": (
         lambda: Items(failing),
         "an example at place 2, received KeyError: 'no 2.*at all'",
     ),
-    "too few": (lambda: TooFew(X, Y), "4 examples of __getitems__, received 1"),
+    "too few": (lambda: TooFew(X, Y), "4 examples from __getitems__, received 1"),
     "a list": (lambda: Items(lambda i: [X, Y]), r"as a tuple, received a list.*\(example 0\)"),
     "four": (lambda: Items(lambda i: (1, 2, 3, 4)), r"tuple of length 4 \(example 0\)"),
     "objects": (lambda: Items(lambda i: (X[i], None, 1)), "Python objects .example 0"),
@@ -218,7 +218,7 @@ def test_a_later_example_that_is_not_usable(name, several):
         batches(source, 8)
 
 
-def test_what_a_pipeline_knows_of_it(recwarn):
+def test_what_a_pipeline_knows_about_items(recwarn):
     labels = np.repeat([3, 4, 5], 40)
     source = Items(np.zeros((120, 2)), labels)
     train = Pipeline(source, 8, shuffle_bytes=0)  # sorted by class, which does not matter

@@ -1,7 +1,7 @@
-"""What a Pipeline does on Keras' JAX backend where there is no TensorFlow, on four host devices.
+"""Checks a Pipeline on Keras' JAX backend without TensorFlow, on four host devices.
 
-Gets a folder, with what TensorFlow computed in it, and "release" for the check on four devices
-alone. Prints a line for each check: its name and "passed", or what was raised.
+Arguments: a folder with TensorFlow's results, and "release" to run only the check on four devices.
+Prints one line per check: its name and "passed", or what was raised.
 """
 
 import importlib.machinery
@@ -56,7 +56,7 @@ def check_twenty_updates_give_the_weights_of_tensorflow():
 
 
 def _trained(devices: int):
-    """Weights and history of a model with batch norm, trained on so many devices."""
+    """Returns weights and history of a model with batch norm, trained on several devices."""
     if devices > 1:
         names = [f"cpu:{number}" for number in range(devices)]
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names))
@@ -135,7 +135,7 @@ def check_coming_sizes_are_compiled_once_and_before_they_come():
             counted.epoch = epoch
 
         def on_epoch_end(self, epoch, logs=None):
-            if epoch == 2:  # that it is in time is the machine's affair
+            if epoch == 2:  # whether it is ready in time depends on the machine
                 from lbkeras.keras_internals.jax_trainer import _one_thread
 
                 _one_thread().submit(int).result()
@@ -165,7 +165,7 @@ def check_what_is_no_data_for_jax():
         Pipeline((x, y), 4, shuffle="shards")
     with pytest.raises(UserError, match="^augment: expected a function .* received one that fails"):
         Pipeline((x, y), 4, augment=lambda x, seed: x.numpy())
-    with pytest.raises(UserError, match="^augment: expected 4 rows as it gets, received shape"):
+    with pytest.raises(UserError, match="^augment: expected 4 rows, as in its input, received"):
         Pipeline((x, y), 4, augment=lambda x, seed: x[:2])
     with pytest.raises(UserError, match="^augment: expected random numbers made from"):
         Pipeline((x, y), 4, augment=lambda x, seed: x + np.random.randint(9))  # noqa: NPY002
@@ -237,7 +237,7 @@ def check_an_object_gives_the_batches_of_arrays():
 
 
 class _OneBuffer(_Object):
-    """Gives the same array again and again, with other contents."""
+    """Returns the same array each time, with new contents."""
 
     def __getitem__(self, place):
         self.buffer = getattr(self, "buffer", np.empty_like(self.x[0]))

@@ -29,7 +29,7 @@ def test_on_jax_without_tensorflow(outcomes, name):
     assert outcomes[name] == "passed", outcomes[name]
 
 
-@pytest.mark.release  # two devices stand for it in the gate
+@pytest.mark.release  # the gate tries two devices instead
 def test_four_devices_equal_one(tmp_path):
     [said] = jax_checks.outcomes(SCRIPT, tmp_path, "release").values()
     assert said == "passed", said

@@ -32,7 +32,7 @@ def test_range_of_labels():
         (["mse", "mse"], False),
     ],
 )
-def test_only_where_a_label_is_the_number_of_an_output(loss, refused):
+def test_only_losses_whose_labels_number_the_outputs_are_checked(loss, refused):
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3)])
     model.loss = loss
     check_labels(model, (0, 2))
@@ -44,7 +44,7 @@ def test_only_where_a_label_is_the_number_of_an_output(loss, refused):
             check_labels(model, labels)
 
 
-def test_a_model_whose_outputs_are_not_known():
+def test_a_model_with_unknown_outputs():
     class Own(keras.Model):
         def call(self, x):
             return x

@@ -78,8 +78,8 @@ def test_cifar_is_augmented_in_training_only(cifar):
     assert not np.array_equal(augmented, loaded("train", seed=1))
 
 
-def test_sizes_of_images_that_stay_on_the_disk(tmp_path):
-    """A black image, white in the middle 8 of 32 pixels: how much of it shows, of which size."""
+def test_sizes_of_images_that_stay_on_disk(tmp_path):
+    """The mean of a black image whose middle 8 of 32 pixels are white tells the crop."""
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
     pixels[:, 12:20, 12:20] = 255
     write(tmp_path, "photographs", pixels, shape=(None, None, 3))
@@ -89,7 +89,7 @@ def test_sizes_of_images_that_stay_on_the_disk(tmp_path):
 
     assert image().shape == (224, 224, 3)
     assert image("train", image_size=64).shape == (64, 64, 3)
-    # Of 32 pixels the central 16 and, by default, 28 are seen.
+    # The crop shows the central 16 of 32 pixels or, by default, 28.
     assert image(image_size=16, resize=32).mean() / 255 == (8 / 16) ** 2
     assert image(image_size=16).mean() / 255 == pytest.approx((8 / 28) ** 2, rel=0.2)
     for sizes, message in (
@@ -110,14 +110,14 @@ def test_sizes_of_images_that_stay_on_the_disk(tmp_path):
         (dict(name="digits", batch_size=1438), "batch_size: expected 1 to 1437 .*, received 1438"),
         (
             dict(name="digits", image_size=64),
-            "image_size: expected none, as 'digits' is no set .*64",
+            "image_size: expected none, as 'digits' is not .*64",
         ),
         (
             dict(name="digits", shuffle=True),
             "shuffle: expected one of 'default', 'shards', .* True",
         ),
         (dict(name="digits", shuffle="shards"), "shuffle: .* received it for data in memory"),
-        (dict(name="digits", resize=9), "resize: expected none, as 'digits' is no set of images"),
+        (dict(name="digits", resize=9), "resize: expected none, as 'digits' is not an image set"),
     ],
 )
 def test_errors(arguments, message):

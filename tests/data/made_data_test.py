@@ -1,4 +1,4 @@
-"""Made data have a set's form and number, and a batch says which examples it has."""
+"""Made data have a set's form and size, and a batch shows which examples it has."""
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +10,7 @@ from lbkeras.data.order import epoch_order
 from lbkeras.data.pipeline import Pipeline
 
 
-def test_a_batch_of_as_many_examples_as_imagenet_has_is_that_of_the_real_order():
+def test_a_batch_at_the_size_of_imagenet_follows_the_real_order():
     number, batch, step, piece = 1_281_167, 81_920, 7, 4
     made = made_data("imagenet2012", number)
     train = Pipeline(made, piece, decode=random_resized_crop(32), seed=3)
@@ -20,7 +20,7 @@ def test_a_batch_of_as_many_examples_as_imagenet_has_is_that_of_the_real_order()
     assert images.shape == (piece, 32, 32, 3)
 
 
-def test_photographs_are_gray_and_in_colour_and_of_several_sizes():
+def test_photographs_are_gray_and_in_color_and_of_several_sizes():
     encoded, labels = MadePhotographs(10, 3).read(np.arange(4))
     shapes = [tuple(tf.io.decode_jpeg(each).shape) for each in encoded]
     assert {shape[2] for shape in shapes} == {1, 3} and len(set(shapes)) == 4

@@ -10,7 +10,7 @@ SIZES = [(224, 256), (28, 32), (32, 32), (1, 1)]
 
 
 @pytest.mark.parametrize("shape", [(37, 50, 3), (61, 33, 3), (300, 271, 3), (5, 400, 1)])
-def test_center_crops_of_png_are_tensorflow_s_bit_for_bit(shape):
+def test_center_crops_of_png_equal_tensorflows_bit_for_bit(shape):
     encoded = tf.io.encode_png(photograph(*shape)).numpy()
     for sizes in SIZES:
         expected, _ = imagenet.center_crop(*sizes)((encoded, 7))
@@ -19,7 +19,7 @@ def test_center_crops_of_png_are_tensorflow_s_bit_for_bit(shape):
         assert (label, image.dtype) == (7, np.uint8)
 
 
-def test_center_crops_of_jpeg_are_tensorflow_s_but_for_its_fast_transform():
+def test_center_crops_of_jpeg_differ_only_by_tensorflows_fast_transform():
     encoded = tf.io.encode_jpeg(photograph(200, 171, 3), quality=90).numpy()
     for sizes in SIZES[:3]:
         expected, _ = imagenet.center_crop(*sizes)((encoded, 7))
@@ -28,12 +28,12 @@ def test_center_crops_of_jpeg_are_tensorflow_s_but_for_its_fast_transform():
         assert apart.mean() < 1.5 and apart.max() <= 10
 
 
-def test_a_crop_larger_than_what_is_resized_is_refused():
+def test_a_crop_larger_than_the_resized_image_is_refused():
     with pytest.raises(ValueError, match=r"resize: expected at least size \(32\), received 31"):
         numpy_photographs.center_crop(32, 31)
 
 
-def test_windows_are_distributed_as_tensorflow_s():
+def test_windows_are_distributed_as_tensorflows():
     height, width, number = 90, 130, 2000
     ours = np.array(
         [
@@ -70,14 +70,14 @@ def test_windows_are_distributed_as_tensorflow_s():
 
 def test_windows_of_narrow_images():
     random = np.random.default_rng(0)
-    # No rectangle between 3/4 and 4/3 covers 80 % of a strip: the whole one is taken.
+    # No rectangle between 3/4 and 4/3 covers 80 % of a strip, so the whole strip is used.
     assert numpy_photographs.random_window(10, 90, random, (0.8, 1.0)) == (0, 0, 10, 90)
     for _ in range(200):
         top, left, high, wide = numpy_photographs.random_window(3, 2, random)
         assert 0 <= top <= 3 - high and 0 <= left <= 2 - wide and high > 0 and wide > 0
 
 
-def test_random_crops_follow_from_their_seed():
+def test_random_crops_depend_only_on_their_seed():
     encoded = tf.io.encode_png(photograph(60, 50, 3)).numpy()
     decode = numpy_photographs.random_resized_crop(16)
     images = [decode((encoded, 7), np.array(seed, np.int32))[0] for seed in ((1, 2), (1, 3))]

@@ -1,4 +1,4 @@
-"""Sets read without TensorFlow are those that TensorFlow reads."""
+"""Sets read without TensorFlow equal those read with it."""
 
 import importlib.util
 import os
@@ -21,13 +21,13 @@ SUM = "train[-3:]+test[2:5]"
 
 
 @pytest.mark.parametrize("name, split", [("gray", "train"), ("gray", SUM), ("gray_array", SUM)])
-def test_arrays_are_tensorflow_s(name, split, data_dir, monkeypatch):  # noqa: F811
+def test_arrays_equal_tensorflows(name, split, data_dir, monkeypatch):  # noqa: F811
     monkeypatch.setattr(numpy_sets, "_PIECE", 7)
     assert_tensorflow_s(name, split, data_dir)
 
 
-def test_arrays_of_jpeg_are_tensorflow_s(tmp_path):
-    """Both take the accurate transform: the fast one gives other pixels."""
+def test_arrays_of_jpeg_equal_tensorflows(tmp_path):
+    """Both use the accurate transform; the fast one gives different pixels."""
     import tensorflow_datasets as tfds
 
     images = [photograph(16, 17, 3) for _ in range(5)]
@@ -58,7 +58,7 @@ def assert_tensorflow_s(name, split, folder):
 
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("name", ["photographs", "photographs_array"])
-def test_larger_sets_are_tensorflow_s_in_any_order(name, threads, data_dir, monkeypatch):  # noqa: F811
+def test_larger_sets_equal_tensorflows_in_any_order(name, threads, data_dir, monkeypatch):  # noqa: F811
     monkeypatch.setattr(numpy_sets.os, "cpu_count", lambda: threads)
     split = "train[2:]+test[:2]"
     expected = list(load_images(name, split, data_dir).first(PHOTOGRAPHS).as_numpy_iterator())
@@ -73,7 +73,7 @@ def test_larger_sets_are_tensorflow_s_in_any_order(name, threads, data_dir, monk
         examples[PHOTOGRAPHS]
 
 
-def test_a_small_set_may_stay_on_the_disk(data_dir):  # noqa: F811
+def test_a_small_set_may_stay_on_disk(data_dir):  # noqa: F811
     examples = load_set("gray", "train", data_dir, max_bytes=GRAY * 7 * 6 - 1)
     assert len(examples) == GRAY and isinstance(examples[0][0], bytes)
     assert isinstance(load_set("gray", "train", data_dir, max_bytes=GRAY * 7 * 6), tuple)
@@ -89,10 +89,10 @@ def test_decoded_examples(data_dir):  # noqa: F811
         examples.__getitems__(range(9)), expected.as_numpy_iterator(), strict=True
     ):
         assert image.shape == other.shape and label == other_label
-        assert np.abs(image.astype(int) - other).mean() < 3  # noise as JPEG; another transform
+        assert np.abs(image.astype(int) - other).mean() < 3  # noise in JPEG, with another transform
 
 
-def test_images_of_several_shapes_are_no_array(data_dir):  # noqa: F811
+def test_images_of_several_shapes_are_refused_as_arrays(data_dir):  # noqa: F811
     with pytest.raises(UserError, match=r"'photographs': expected images of one shape, received"):
         load_arrays("photographs", "train", data_dir)
 
@@ -108,7 +108,7 @@ def test_unknown_splits(split, data_dir):  # noqa: F811
 
 
 def test_no_tensorflow_is_needed(data_dir, tmp_path):  # noqa: F811
-    """In a process that cannot import it, on Keras' JAX backend."""
+    """Reads in a process that cannot import TensorFlow, on Keras' JAX backend."""
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed")
     program = f"""

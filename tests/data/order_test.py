@@ -12,7 +12,7 @@ def test_order_is_a_permutation_and_pure(seed, epoch):
     first = order.epoch_order(101, seed, epoch)
     assert first.dtype == np.int32
     np.testing.assert_array_equal(np.sort(first), np.arange(101))
-    order.epoch_order(101, seed + 1, epoch)  # another call in between leaves no trace
+    order.epoch_order(101, seed + 1, epoch)  # a call in between changes nothing
     np.testing.assert_array_equal(first, order.epoch_order(101, seed, epoch))
 
 
@@ -39,8 +39,8 @@ def test_step_seeds_are_pure_and_differ():
     assert len(firsts) == 100
 
 
-def test_step_seeds_come_from_other_random_numbers_than_the_order():
-    """Else an epoch's augmentation would depend on its order: the generators share no key."""
+def test_step_seeds_share_no_random_numbers_with_the_order():
+    """The generators share no key, or an epoch's augmentation would depend on its order."""
 
     def first_number(seed, epoch):  # of the generator that shuffles the epoch
         generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], np.uint64)))
@@ -56,7 +56,7 @@ FULL = pytest.param(1, marks=pytest.mark.release)
 
 
 def steps_of(order, batch_size, num_examples):
-    """In which step of its epoch each example comes; -1: in none."""
+    """Returns the step in which each example comes; -1: in none."""
     kept = order[: len(order) // batch_size * batch_size]
     assert len(np.unique(kept)) == len(kept)  # at most once
     steps = np.full(num_examples, -1)
@@ -65,8 +65,8 @@ def steps_of(order, batch_size, num_examples):
 
 
 def in_the_same_step(one, other, batch_size):
-    """Of a batch: the mean share in the same step of the other epoch, and the share of its pairs
-    that are in one batch there too.
+    """Returns the mean share of a batch that is in the same step of the other epoch, and the share
+    of its pairs that are in one batch there too.
     """
     num_steps = one.max() + 1
     both = (one >= 0) & (other >= 0)
@@ -77,7 +77,7 @@ def in_the_same_step(one, other, batch_size):
 
 
 def orders_at_proportions(kind, reduced):
-    """12 epochs of so many times fewer examples than ImageNet has, in its 1,024 files or fewer."""
+    """Returns 12 epochs' orders of 1 / `reduced` of ImageNet's examples, in at most 1,024 files."""
     num_examples = IMAGENET // reduced
     if kind == "random":
         return [order.epoch_order(num_examples, 3, epoch) for epoch in range(12)]
@@ -88,8 +88,8 @@ def orders_at_proportions(kind, reduced):
 
 @pytest.mark.parametrize("reduced", [64, FULL])
 @pytest.mark.parametrize("kind", ["random", "shards"])
-def test_batches_are_others_in_each_epoch_at_the_proportions_of_imagenet(kind, reduced):
-    """No example unseen, none twice an epoch, and batches no more alike than B / N and 2 points."""
+def test_batches_differ_between_epochs_at_the_proportions_of_imagenet(kind, reduced):
+    """All examples are seen, at most once per epoch; batches share B / N within 2 points."""
     orders = orders_at_proportions(kind, reduced)
     num_examples = len(orders[0])
     for size in (8_192, 16_384, 32_768, 65_536, 81_920):
@@ -111,7 +111,7 @@ def test_batches_are_others_in_each_epoch_at_the_proportions_of_imagenet(kind, r
 
 
 def order_of_a_stream(num_examples, buffer, epoch):
-    """As tf.data shuffles: from a random slot of the buffer, which the next example then fills."""
+    """Shuffles as tf.data does: takes a random slot of the buffer, which the next example fills."""
     slots = np.random.default_rng(epoch).integers(buffer, size=num_examples)
     held, places = list(range(buffer)), []
     for following, slot in zip(range(buffer, num_examples), slots.tolist(), strict=False):
@@ -122,7 +122,7 @@ def order_of_a_stream(num_examples, buffer, epoch):
 
 @pytest.mark.parametrize("reduced", [64, FULL])
 def test_a_streams_buffer_leaves_batches_alike_and_examples_unseen(reduced):
-    """What the guide says of a stream: 3 epochs, a buffer of 1 GiB, 110 kB an example."""
+    """Checks the guide's numbers for a stream: 3 epochs, a buffer of 1 GiB, 110 kB per example."""
     num_examples, buffer = IMAGENET // reduced, (1 << 30) // 110_000 // reduced
     orders = [order_of_a_stream(num_examples, buffer, epoch) for epoch in range(3)]
     for size, alike, unseen in ((8_192, 0.197, 0.0001), (81_920, 0.790, 0.036)):
@@ -163,13 +163,13 @@ def test_a_window_is_a_few_pieces_of_files_and_permuted():
     for window in windows:
         assert len(window) <= 640
         pieces = np.split(np.sort(window), np.flatnonzero(np.diff(np.sort(window)) > 1) + 1)
-        assert len(pieces) < 64 + 6  # those at the ends of files are shorter
+        assert len(pieces) < 64 + 6  # pieces at the ends of files are shorter
         assert np.mean(np.abs(np.diff(window)) == 1) < 0.05
-    assert np.ptp(places[:640]) > 15_000  # and they come from all of the files
+    assert np.ptp(places[:640]) > 15_000  # the pieces come from all files
 
 
-def test_pieces_of_files_begin_elsewhere_each_epoch():
-    """Neighbours in a file are in different windows of some epoch."""
+def test_pieces_of_files_begin_at_other_places_each_epoch():
+    """Any two neighbors in a file are in different windows of some epoch."""
     apart = set()
     for epoch in range(60):
         places = order.order_of_shards([500] * 4, 1, epoch, 512)[0]

@@ -14,7 +14,7 @@ N = 23
 
 
 def arrays(count=N):
-    """Each example holds its own number, so that what was read can be named."""
+    """Each example holds its own number, which shows what was read."""
     numbers = np.arange(count)
     return numbers.astype(np.uint8).reshape(-1, 1), numbers
 
@@ -28,7 +28,7 @@ both = pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 
 
 def labels(pipeline, epoch=0, start_step=0):
-    """The numbers of the examples of an epoch, a list for each batch."""
+    """Returns the numbers of an epoch's examples, one list per batch."""
     return [y.numpy().tolist() for _, y in pipeline.dataset(epoch, start_step)]
 
 
@@ -84,7 +84,7 @@ def test_start_step_gives_the_tail_of_the_epoch(source, shuffle):
 
 @both
 def test_start_step_of_a_pass(source):
-    """Also where the same batch size has been read from its beginning before."""
+    """Also after a pass from the beginning at the same batch size."""
     pipeline = Pipeline(source(), 5, seed=2)
     passes = []
     for start in (0, 2, 0):
@@ -96,8 +96,8 @@ def test_start_step_of_a_pass(source):
     assert passes == [passes[0], passes[0][2:], passes[0]]
 
 
-def test_resuming_skips_no_elements():
-    """The augmentation runs for the batches after the start only."""
+def test_resuming_augments_no_earlier_batches():
+    """The augmentation runs only for batches from the start step on."""
     calls = []
 
     def count(x, seed):
@@ -228,7 +228,7 @@ def test_fit_without_a_scheduler(compiled, digits):
 
 
 def test_fit_takes_the_orders_of_the_epochs():
-    """Weights that a plain loop over `dataset(epoch)` gives, so that pass e has order e."""
+    """The weights equal those of a plain loop over `dataset(epoch)`, so pass e has order e."""
     x = np.random.default_rng(0).normal(size=(N, 3)).astype(np.float32)
     y = x @ np.array([[1.0], [-2.0], [0.5]], np.float32) + 0.3
     train = Pipeline((x, y), 5, seed=4)
@@ -275,7 +275,7 @@ def linear():
 
 
 class In(keras.callbacks.Callback):
-    """Does something at the end of each second batch and each epoch."""
+    """Does something at the end of each epoch's second batch and of each epoch."""
 
     def __init__(self, do):
         super().__init__()
@@ -322,9 +322,9 @@ def set_size(pipeline, size):
     pipeline.batch_size = size
 
 
-def test_validation_by_the_pipeline_that_is_trained_on_is_refused():
+def test_validation_with_the_training_pipeline_is_refused():
     train = Pipeline(arrays(), 5)
-    with pytest.raises(UserError, match=r"^validation_data: expected another Pipeline"):
+    with pytest.raises(UserError, match=r"^validation_data: expected a different Pipeline"):
         linear().fit(train, validation_data=train, verbose=0)
 
 
@@ -342,7 +342,7 @@ def test_an_evaluation_that_leaves_examples_out_says_so():
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_parts_that_are_none_at_the_end_are_none(shuffle):
+def test_none_at_the_end_of_the_parts_is_dropped(shuffle):
     x, y = arrays()
     for given in ((x, y, None), (x, None), (x, None, None)):
         pipeline = Pipeline(given, 4, shuffle=shuffle)
@@ -361,7 +361,7 @@ def test_a_scheduled_pipeline_without_its_scheduler(compiled, digits):
     assert model.sizes() == [479] * 9 and model.optimizer.iterations == 9
 
 
-# What the user can mend.
+# Errors that the user can fix.
 
 
 def batched():
@@ -386,7 +386,7 @@ def endless():
         (unknown, "expected .* known, finite cardinality, received one of unknown"),
         (endless, "expected .* known, finite cardinality, received one of infinite"),
         (batched, "unbatched .* received"),
-        (lambda: (np.float32(1), np.float32(2)), "one row an example"),
+        (lambda: (np.float32(1), np.float32(2)), "one row per example"),
     ],
 )
 def test_sources_that_are_not_usable(source, message):
@@ -416,7 +416,7 @@ def test_batch_sizes_that_are_not_usable(size, message):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_in_order_each_example_comes_once_and_as_it_is(stream):
+def test_in_order_each_example_comes_once_and_unaugmented(stream):
     x, y = np.arange(22.0).reshape(11, 2), np.arange(11)
     source = tf.data.Dataset.from_tensor_slices((x, y)) if stream else (x, y)
     train = Pipeline(source, batch_size=3, augment=lambda x, seed: -x, seed=1)

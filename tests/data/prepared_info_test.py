@@ -1,4 +1,4 @@
-"""What a set's JSON files say, against what TensorFlow Datasets reads in them."""
+"""What is read from a set's JSON files equals what TensorFlow Datasets reads from them."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SIZES = {"train": 3, "test": 1}
 
 
 def write(data_dir, name=NAME, version="1.2.3", **features):
-    """A set of gray images in the layout of TFDS; returns its folder."""
+    """Writes a set of gray images in TFDS' layout; returns its folder."""
     features = {"image": IMAGE, "label": LABEL} | features
     example = {
         key: 1 if feature is LABEL else np.zeros((6, 7, 1), np.uint8)
@@ -48,7 +48,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def folder(written, tmp_path):
-    """The folder of a copy's files; its data_dir is two above."""
+    """The folder of a copy; its data_dir is two levels up."""
     return shutil.copytree(written, tmp_path / NAME / "1.2.3")
 
 
@@ -99,7 +99,7 @@ def test_the_same_version_and_config_as_tfds(name, folder, data_dir):
     assert info.full_name == builder_from_files(NAME + name, str(data_dir)).info.full_name
 
 
-def test_the_default_config_is_the_set_s(folder, data_dir):
+def test_the_default_config_is_the_sets_own(folder, data_dir):
     unknown = folder.parent.rename(data_dir / "unknown")  # its code is not in TFDS
     made = (unknown / "1.2.3").rename(unknown / "moved")
     (unknown / "wide").mkdir()
@@ -134,7 +134,7 @@ def test_features_as_tfds_wrote_them_before_4_5(folder, data_dir):
     assert form_of_set(NAME, data_dir) == form_of_images(NAME, data_dir) == ((6, 7, 1), 5)
 
 
-def test_of_several_images_and_labels_those_that_are_supervised(tmp_path):
+def test_of_several_images_and_labels_the_supervised_ones_are_used(tmp_path):
     folder = write(tmp_path, second=IMAGE, coarse=LABEL)
     with pytest.raises(UserError, match="received coarse, image, label, second"):
         read_info(NAME, tmp_path)
@@ -147,7 +147,7 @@ def test_of_several_images_and_labels_those_that_are_supervised(tmp_path):
     assert form_of_images(NAME, tmp_path) == form_of_set(NAME, tmp_path)
 
 
-def test_names_of_tfds(data_dir, monkeypatch):
+def test_the_names_and_the_default_folder_of_tfds(data_dir, monkeypatch):
     assert read_info("FashionMnist", data_dir).full_name == "fashion_mnist/1.2.3"
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     assert read_info(NAME).full_name == "fashion_mnist/1.2.3"
@@ -164,6 +164,6 @@ def test_names_of_tfds(data_dir, monkeypatch):
         ("../x y", r"searched '.*'; prepare it with .*, or name its folder with data_dir"),
     ],
 )
-def test_sets_that_are_not_there(name, said, data_dir):
+def test_sets_that_are_not_on_disk(name, said, data_dir):
     with pytest.raises(UserError, match=f"data set {re.escape(repr(name))} is not on disk: {said}"):
         read_info(name, data_dir)

@@ -1,4 +1,4 @@
-"""A set on the disk gives the batches that it gives as arrays: bit for bit, in every pass."""
+"""A set on disk gives the same batches as its arrays, bit for bit, in every pass."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ GRAY, PHOTOGRAPHS = 53, 21
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """Sets: "gray", PNGs of one size; "photographs", JPEGs of many; "_array": as ArrayRecord."""
+    """Sets "gray", PNGs of one size, and "photographs", JPEGs of many; "_array": as ArrayRecord."""
     import tensorflow_datasets as tfds
 
     folder = tmp_path_factory.mktemp("tfds")
@@ -75,7 +75,7 @@ def batches(pipeline, *place):
     ],
 )
 def test_the_batches_are_those_of_arrays(data_dir, name, split, number):
-    """In two epochs, with another batch size and from the middle of one; in evaluation."""
+    """In two epochs, the second with another batch size and from its middle; in evaluation."""
     arrays = load_images(name, split, data_dir)
     records = load_images(name, split, data_dir, max_bytes=0)
     assert records.num_examples == number and sum(records.shards) == number
@@ -90,7 +90,7 @@ def test_the_batches_are_those_of_arrays(data_dir, name, split, number):
 @pytest.mark.parametrize(
     "name", ["photographs", pytest.param("photographs_array", marks=pytest.mark.release)]
 )
-def test_photographs_are_cropped_by_their_places(data_dir, name):
+def test_random_crops_of_photographs_depend_on_their_places(data_dir, name):
     records = load_images(name, "train", data_dir)
     encoded, labels = zip(*records.first(PHOTOGRAPHS).as_numpy_iterator(), strict=True)
     assert list(labels) == [number % 5 for number in range(PHOTOGRAPHS)]
@@ -105,8 +105,8 @@ def test_photographs_are_cropped_by_their_places(data_dir, name):
 
 
 @pytest.mark.release
-def test_a_fit_whose_batches_grow_gives_the_weights_that_arrays_give(compiled, digits, mirrored):
-    """Under two replicas, with several updates in a call, resumed inside an epoch."""
+def test_a_fit_with_growing_batches_gives_the_same_weights_as_arrays(compiled, digits, mirrored):
+    """Under two replicas, with several updates per call, resumed inside an epoch."""
     weights = []
     for source in (digits, Items(*digits)):
         with mirrored.scope():
@@ -122,7 +122,7 @@ def test_a_fit_whose_batches_grow_gives_the_weights_that_arrays_give(compiled, d
 
 
 def test_passes_read_what_they_need():
-    """A resumed epoch no row that is done, in the order in which they are needed."""
+    """A resumed epoch reads only the rows that are left, and yields them in order."""
     source = Items(np.arange(700), np.arange(700))
     train = Pipeline(source, 50, seed=1)
     for epoch, start in ((0, 0), (0, 12), (5, 13)):
@@ -133,7 +133,7 @@ def test_passes_read_what_they_need():
 
 
 @pytest.mark.release
-def test_real_mnist_is_the_same_from_the_disk():
+def test_real_mnist_is_the_same_from_disk():
     data_dir = real_data("mnist")
     arrays = load_images("mnist", "train[:20%]", data_dir)
     records = load_images("mnist", "train[:20%]", data_dir, max_bytes=0)

@@ -1,4 +1,4 @@
-"""What TensorFlow raises about data, in one line."""
+"""TensorFlow's errors about data, in one line."""
 
 import pytest
 import tensorflow as tf
@@ -56,7 +56,7 @@ def test_errors_of_reading(name, in_graph):
     assert str(named) == str(found).replace("key: ", "data set 'mnist': ", 1)
 
 
-def test_of_several_replicas():
+def test_errors_of_several_replicas():
     message = (
         "Graph execution error:\n\n2 root error(s) found.\n  (0) INVALID_ARGUMENT:  Error in "
         "user-defined function passed to MapDataset:3 transformation with iterator: "
@@ -68,7 +68,7 @@ def test_of_several_replicas():
     assert reason(tf.errors.InvalidArgumentError(None, None, message)) == "no PNG"
 
 
-def test_other_errors_are_none_of_data():
+def test_other_errors_are_not_about_data():
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         tf.debugging.assert_equal(1, 2)
     assert error_of_data("mnist", error.value) is None

@@ -23,7 +23,7 @@ def record(file, number):
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
-    """Format to the paths of the same records."""
+    """Maps each format to the paths of files with the same records."""
     folder = tmp_path_factory.mktemp("records")
     made = {"tfrecord": [], "array_record": []}
     for file, count in enumerate(COUNTS):
@@ -92,7 +92,7 @@ def test_more_files_than_may_be_open_in_several_threads(paths, form, monkeypatch
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
-def test_neighbours_are_read_at_once_and_nothing_else(paths, monkeypatch):
+def test_neighbors_are_read_at_once_and_nothing_else_is(paths, monkeypatch):
     sizes, pread = [], os.pread
     files = opened(paths, "tfrecord")
     files.read(2, np.array([0]))
@@ -103,7 +103,7 @@ def test_neighbours_are_read_at_once_and_nothing_else(paths, monkeypatch):
 
 
 def damaged(tmp_path, paths, change):
-    """An index of a file that is then changed, and its path."""
+    """Returns the reader of a file that changes after it is indexed, and the file's path."""
     copy = tmp_path / "records"
     copy.write_bytes(open(paths["tfrecord"][2], "rb").read())
     files = TfRecordFiles([str(copy)], "set")
@@ -126,7 +126,7 @@ def flip(copy):
         (lambda copy: copy.unlink(), "No such file or directory"),
     ],
 )
-def test_what_is_damaged_is_named(tmp_path, paths, change, received):
+def test_damaged_records_are_named(tmp_path, paths, change, received):
     files, path = damaged(tmp_path, paths, change)
     with pytest.raises(UserError) as error:
         files.read(0, np.arange(12))

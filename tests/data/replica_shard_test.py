@@ -1,4 +1,4 @@
-"""The parts of all replicas of all workers are one device's batches, cut."""
+"""The parts of all replicas of all workers together are one device's batches."""
 
 import types
 
@@ -37,7 +37,7 @@ def noise_of_one(example, seed):
 
 
 class Strategy:
-    """Calls the function of each worker's data, as tf.distribute does in as many processes."""
+    """Makes the data of each worker, as tf.distribute does in one process per worker."""
 
     def __init__(self, workers, replicas):
         self.workers, self.replicas = workers, replicas
@@ -69,7 +69,7 @@ def shares(pipeline, workers, replicas):
 
 
 def joined(step, interleaved=False):
-    """The parts of a step in the order of the rows."""
+    """Joins the parts of a step in the order of the rows."""
     order = [part for parts in zip(*step, strict=True) for part in parts] if interleaved else [
         part for parts in step for part in parts
     ]  # fmt: skip
@@ -121,7 +121,7 @@ def test_training(workers, replicas, source, arguments):
     ],
 )
 def test_evaluation(workers, replicas, source, count, batch_size):
-    """Every example once, in the order that `predict` joins, however few are left."""
+    """Every example comes once, in the order that `predict` expects, however few are left."""
     pipeline = Pipeline(source(count), batch_size, shuffle=False)
     expected = list(pipeline.dataset().as_numpy_iterator())
     assert_same(shares(pipeline, workers, replicas), expected, interleaved=True)
@@ -139,7 +139,7 @@ def test_a_worker_decodes_its_own_rows_only():
         return x, tf.ensure_shape(tf.py_function(note, [y], y.dtype), y.shape)
 
     pipeline = Pipeline(stream(), 12, decode=decode)
-    decoded.clear()  # the first, to see that it can be
+    decoded.clear()  # the first example, which is decoded as a test
     pipeline.on_epoch_begin()
     own = [y for _, y in pipeline._passes._pass_dataset(ReplicaShard(2, 2, 1)).as_numpy_iterator()]
     assert sorted(decoded) == sorted(np.concatenate(own).tolist()) and len(decoded) == 24
@@ -148,7 +148,7 @@ def test_a_worker_decodes_its_own_rows_only():
 @pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.release), 3])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_worker_reads_its_own_rows_only(workers, shuffle):
-    """In a resumed epoch those that are left: disjoint, and together the batches of one device."""
+    """In a resumed epoch the rows that are left; together they are the batches of one device."""
     source = items()
     pipeline = Pipeline(source, 12, shuffle=shuffle, seed=3)
     expected = [y.tolist() for _, y in pipeline.dataset(1, 2).as_numpy_iterator()]
@@ -166,7 +166,7 @@ def test_a_worker_reads_its_own_rows_only(workers, shuffle):
 
 
 def test_workers_augment_a_stream_differently():
-    """Each with a seed of its own, which one worker shares with one device."""
+    """Each worker has seeds of its own; a single worker has those of one device."""
 
     def seeds(x, seed):
         return tf.cast(seed[1], tf.float32) + 0 * x
@@ -183,7 +183,7 @@ def test_workers_augment_a_stream_differently():
 @pytest.mark.parametrize("replicas", [1, 2, 3, 5])
 @pytest.mark.parametrize("size", range(12))
 def test_parts(size, replicas):
-    """Sizes differ by one at most, and each row is one worker's."""
+    """Sizes differ by at most one, and each row belongs to one worker."""
     workers = [ReplicaShard(replicas, replicas, index) for index in range(replicas)]
     sizes = [shard.num_rows(size) for shard in workers]
     assert sum(sizes) == size and max(sizes) - min(sizes) <= 1

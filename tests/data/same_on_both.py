@@ -1,4 +1,4 @@
-"""Data, a model and a training that tests make on Keras' TensorFlow and JAX backends alike."""
+"""Data, a model and a training run for tests on Keras' TensorFlow and JAX backends."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from lbkeras.planning import Phase, Plan
 
 
 def images(number: int):
-    """Images and labels, the same ones each time."""
+    """Returns images and labels, the same each time."""
     rng = np.random.default_rng(number)
     x = rng.integers(0, 256, (number, 8, 8, 3), dtype=np.uint8)
     return x, rng.integers(0, 10, number)
@@ -63,11 +63,11 @@ def model_of(ghosts: int = 0) -> keras.Model:
 
 
 def train_20(optimizer: str, initial) -> list[np.ndarray]:
-    """Weights after 20 updates from saved ones, with augmentation and a batch that grows.
+    """Returns the weights after 20 updates, with augmentation and a growing batch size.
 
     Args:
         optimizer: "SGD" or "LARS".
-        initial: file of the first weights; written where it is missing.
+        initial: file of the initial weights; written if it is missing.
     """
     x, y = images(64)
     plan = Plan([Phase(0, 2, 8, 0.05, 0.9), Phase(2, 1, 16, 0.1, 0.9)], 64)

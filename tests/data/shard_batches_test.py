@@ -1,4 +1,4 @@
-"""Batches in the order of pieces of files: what comes, and what is read and kept for it."""
+"""Batches in the order of pieces of files: their examples, and what is read and kept."""
 
 import numpy as np
 import pytest
@@ -13,11 +13,11 @@ from lbkeras.errors import UserError
 SIZES = [150, 90, 0, 260, 100]
 N = sum(SIZES)
 WINDOW = 96
-BYTES = 2 * WINDOW * (36 + 64)  # two windows of rows of 36 bytes and what Python keeps of each
+BYTES = 2 * WINDOW * (36 + 64)  # two windows of rows of 36 bytes and Python's overhead
 
 
 class Numbers(RandomAccess):
-    """Example i is (i, its text); `read_places` are those that were read, call by call."""
+    """Example i is (i, its text); `read_places` holds the places that each call read."""
 
     def __init__(self):
         self.num_examples, self.shards, self.bytes_each = N, SIZES, 36
@@ -31,7 +31,7 @@ class Numbers(RandomAccess):
 
 
 def pipeline(batch_size, seed=3, **arguments):
-    """It, and what it reads from now on."""
+    """Returns a Pipeline, and a list of the places that it reads from now on."""
     source = Numbers()
     made = Pipeline(
         source, batch_size, shuffle="shards", seed=seed, shuffle_bytes=BYTES, **arguments
@@ -48,7 +48,7 @@ def places_of(batches):
 
 
 @pytest.mark.parametrize("batch_size", [7, 250])
-def test_the_batches_are_the_order_and_each_example_is_read_once(batch_size):
+def test_the_batches_follow_the_order_and_each_example_is_read_once(batch_size):
     data, read = pipeline(batch_size)
     order = order_of_shards(SIZES, 3, 5, WINDOW)[0]
     whole = N // batch_size * batch_size
@@ -130,7 +130,7 @@ def test_rows_of_several_lengths():
             assert row.tolist() == [place] * (place % 5 + 1) + [0] * (x.shape[1] - place % 5 - 1)
 
 
-def test_what_cannot_be_read_is_the_users_error():
+def test_an_error_while_reading_reaches_the_user():
     class Damaged(Numbers):
         def read(self, places):
             if 500 in places:
@@ -149,12 +149,12 @@ def test_what_cannot_be_read_is_the_users_error():
         (lambda: tf.data.Dataset.range(9), "a tf.data.Dataset"),
     ],
 )
-def test_refused_where_it_makes_no_sense(source, received):
+def test_arrays_and_streams_are_refused(source, received):
     with pytest.raises(UserError) as e:
         Pipeline(source(), 3, shuffle="shards")
     assert str(e.value) == (
-        "shuffle: expected 'shards' only for what is read in any order, records on the disk or an "
-        f"object with len() and [], received it for {received}"
+        "shuffle: expected 'shards' only for data that can be read in any order, records on disk "
+        f"or an object with len() and [], received it for {received}"
     )
 
 
@@ -181,5 +181,5 @@ class ByClass:
 
 
 def test_examples_sorted_by_class_are_warned_about():
-    with pytest.warns(UserWarning, match="classes of about 64 pieces only. Take shuffle=True"):
+    with pytest.warns(UserWarning, match="classes of about 64 pieces only. Use shuffle=True"):
         Pipeline(ByClass(), 10, shuffle="shards", shuffle_bytes=3000)

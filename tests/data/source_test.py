@@ -1,4 +1,4 @@
-"""What a Pipeline reads: the forms that Keras' `fit` takes, or one line that says what to do."""
+"""A Pipeline reads the forms that Keras' `fit` takes, or says in one line what to do."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ class Difference(keras.Model):
 
 
 @pytest.mark.parametrize("form", ["tuple", "list", "dict"])
-def test_several_inputs_in_any_form_are_what_keras_makes_of_them(form):
+def test_several_inputs_in_any_form_are_treated_as_by_keras(form):
     x = {"tuple": (X, X + 100), "list": [X, X + 100], "dict": {"a": X, "b": X + 100}}[form]
     y = np.zeros((4, 1), "float32")
     model = Difference()
@@ -100,5 +100,5 @@ def test_what_is_not_dense_is_refused(x, received):
 
 
 def test_a_list_at_the_top_is_refused():
-    with pytest.raises(UserError, match=r"as a tuple, received a list; several inputs are a list"):
+    with pytest.raises(UserError, match=r"as a tuple, received a list; give several inputs"):
         Pipeline([X, Y], 2)

@@ -16,7 +16,7 @@ SPECS += ["", "train+", "train[1:2:3]", "train[:50%]+test", "all_of_it[1:]", "tr
 
 @pytest.fixture(scope="module")
 def of_tfds():
-    """What TFDS makes of the same files."""
+    """TFDS' splits of the same files."""
     template = tfds.core.ShardedFileTemplate(
         data_dir="/data", dataset_name="made", filetype_suffix="tfrecord"
     )

@@ -1,4 +1,4 @@
-"""Batches of a stream: rows of variable length, and a number of examples that is not true."""
+"""Batches of a stream: rows of variable length, and a wrong number of examples."""
 
 import keras
 import numpy as np
@@ -31,8 +31,8 @@ def asserted(number, said):
 
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("number, batch_size", [(30, 8), (79, 8), (81, 8), (81, 7), (81, 80)])
-def test_a_cardinality_that_is_not_true_is_found(number, batch_size, shuffle):
-    """Among the first 32 examples when it is made, later before the last batch is out."""
+def test_a_wrong_cardinality_is_found(number, batch_size, shuffle):
+    """Within the first 32 examples when the Pipeline is made, otherwise before the last batch."""
     for stream in (asserted(number, 80), rows(number).filter(lambda x: x >= 0)):
         known = {} if stream.cardinality() == 80 else dict(num_examples=80)
         read = 0
@@ -44,7 +44,7 @@ def test_a_cardinality_that_is_not_true_is_found(number, batch_size, shuffle):
 
 @pytest.mark.parametrize("start", [0, 3])
 @pytest.mark.parametrize("number", [40, 37])
-def test_a_cardinality_that_is_true_changes_nothing(number, start):
+def test_a_correct_cardinality_changes_nothing(number, start):
     read = Pipeline(asserted(number, number), 8, shuffle=False).dataset(0, start)
     assert [x for each in read for x in each.numpy()] == list(range(8 * start, number))
 

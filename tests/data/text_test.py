@@ -1,4 +1,4 @@
-"""Text as windows of characters: what follows what, the parts, and a language model's training."""
+"""Text as windows of characters: the next characters, the parts, a language model's training."""
 
 import keras
 import numpy as np
@@ -38,7 +38,7 @@ def test_windows_are_the_part_and_labels_are_its_next_characters(folder, split, 
     read = "".join(letters[token] for token in tokens.ravel())
     assert read == part[: len(read)]
     assert "".join(letters[token] for token in following.ravel()) == part[1 : len(read) + 1]
-    # What is left over would not have filled a window with a character behind it.
+    # The rest is too short for another window and the character after it.
     assert 0 <= len(part) - 1 - len(read) < window
 
 

@@ -15,7 +15,7 @@ def serialized(**features):
     return tf.train.Example(features=tf.train.Features(feature=made)).SerializeToString()
 
 
-def test_what_tensorflow_wrote():
+def test_examples_that_tensorflow_wrote():
     parse = image_and_label("image", "label", 1 << 40)
     random = np.random.default_rng(0)
     for length in (0, 1, 127, 128, 70_000):

@@ -1,4 +1,4 @@
-"""Where records lie, against TensorFlow's writer; the cache of it."""
+"""The index of records that TensorFlow wrote, and its cache."""
 
 import os
 
@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
-    """The paths of two files, in the cache."""
+    """The paths of two files whose index is in the cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tfrecord_index, "_WORTH_KEEPING", -1)
     (tmp_path / "set").mkdir()
@@ -84,7 +84,7 @@ def as_lists(paths):
 
 
 def spoil(path):
-    """Makes a file unreadable that looks as before."""
+    """Makes a file unreadable, but keeps its size and times."""
     status, size = os.stat(path), os.path.getsize(path)
     with open(path, "wb") as file:
         file.write(b"x" * size)
@@ -114,26 +114,26 @@ def test_a_damaged_cache_is_made_again(cached, tmp_path, damage):
     assert as_lists(cached) == [[3, 4], [5]]
 
 
-def test_a_cache_that_cannot_be_written_is_none(cached, tmp_path, monkeypatch, capsys):
+def test_without_a_writable_cache(cached, tmp_path, monkeypatch, capsys):
     assert not capsys.readouterr().err
     monkeypatch.setenv("XDG_CACHE_HOME", cached[0])
     assert as_lists(cached) == [[3, 4], [5]]
     said = capsys.readouterr().err
     assert said.startswith(
-        "set: what was found cannot be kept, so that the next run finds it again"
+        "set: the index of records cannot be kept, so the next run makes it again"
     )
     assert "Not a directory" in said and said.count("\n") == 1
 
 
-def test_what_is_found_at_once_is_not_kept(tmp_path, monkeypatch):
+def test_an_index_that_is_made_at_once_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert as_lists([write(tmp_path / "a", [3])]) == [[3]]
     assert not (tmp_path / "cache").exists()
 
 
-def test_what_takes_long_says_so(tmp_path, monkeypatch, capsys):
+def test_slow_indexing_prints_its_progress(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tfrecord_index, "_SILENT", 0.0)
     paths = [write(tmp_path / str(n), [1] * 20_000) for n in range(2)]
     record_lengths(paths, "data set 'a'")
     line = capsys.readouterr().err.splitlines()[0]
-    assert line.startswith("data set 'a': finding the records of 2 files, once; ")
+    assert line.startswith("data set 'a': finding the records of 2 files, only once; ")

@@ -67,7 +67,7 @@ def test_a_data_set_in_memory_has_its_size(key, settings):
     settings["data"] |= {key: None}  # as in a config that does not set it
     build.make_pipelines(settings, 20, seed=0, data_dir=None)
     settings["data"] |= {key: 64}
-    with pytest.raises(UserError, match=rf"^data\.{key}: expected none, as 'digits' is no set of"):
+    with pytest.raises(UserError, match=rf"^data\.{key}: expected none, as 'digits' is not an"):
         build.make_pipelines(settings, 20, seed=0, data_dir=None)
 
 
