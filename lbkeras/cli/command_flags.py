@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import re
 import shlex
+import textwrap
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -12,6 +13,8 @@ from lbkeras.cli import overrides
 from lbkeras.cli.config_files import load_config
 from lbkeras.errors import UserError, unknown_name
 from lbkeras.runs import config_checks, experiment
+
+_COLUMNS, _INDENT = 80, " " * 6  # of `--help`
 
 
 class HelpShown(Exception):
@@ -227,7 +230,14 @@ class CommandFlags:
         for name in self._flags:
             flag = self._flags[name]
             default = f" Default: {flag.default}." if flag.default not in (None, "") else ""
-            lines += [f"  --{name}", f"      {flag.help}{default}"]
+            text = textwrap.fill(
+                f"{flag.help}{default}",
+                width=_COLUMNS,
+                initial_indent=_INDENT,
+                subsequent_indent=_INDENT,
+                break_on_hyphens=False,
+            )
+            lines += [f"  --{name}", text]
         return "\n".join(lines)
 
 

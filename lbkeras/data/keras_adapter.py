@@ -111,7 +111,7 @@ class KerasAdapter(DataAdapter):
         # `on_epoch_end` before the first epoch.
         self._preparing = True
         check_call(self)
-        return self._passes.of_each_epoch() if self.is_scheduled else self._passes.standing()
+        return self._passes.of_each_epoch() if self.is_scheduled else self._passes.of_all_passes()
 
     def get_numpy_iterator(self):
         return self._passes.arrays()

@@ -26,11 +26,11 @@ class TensorFlowPasses:
     def __init__(self, pipeline: "Pipeline", reader: "TensorFlowReader"):
         self._pipeline = pipeline
         self._reader = reader
-        self._standing: dict[Batching, tf.data.Dataset] = {}
+        self._of_all_passes: dict[Batching, tf.data.Dataset] = {}
 
-    def standing(self):
+    def of_all_passes(self):
         """Returns a data set for every pass at this batch size, distributed under a strategy."""
-        return self._distributed(self._standing_dataset)
+        return self._distributed(self._dataset_of_all_passes)
 
     def of_each_epoch(self) -> "_BatchesOfEachEpoch":
         """Returns an object that makes each pass anew, at the batch size of that moment."""
@@ -51,7 +51,7 @@ class TensorFlowPasses:
     @property
     def element_spec(self):
         """The shapes and dtypes of a batch."""
-        return self._standing_dataset().element_spec
+        return self._dataset_of_all_passes().element_spec
 
     def running(self):
         """Returns the running pass; while Keras builds the model, undivided batches."""
@@ -72,19 +72,19 @@ class TensorFlowPasses:
         epoch, start_step = self._pipeline.position
         lasting = not (self._reader.in_memory and self._pipeline.shuffle)
         if lasting and start_step == 0:
-            return self._standing_dataset(shard)
+            return self._dataset_of_all_passes(shard)
         return self._epoch_dataset(epoch, start_step, shard)
 
     def _epoch_dataset(self, epoch: int, start_step: int, shard: ReplicaShard) -> tf.data.Dataset:
         return self._batches(self._batching(shard)).of_pass(epoch, start_step)
 
-    def _standing_dataset(self, shard: ReplicaShard = ALL_ROWS) -> tf.data.Dataset:
+    def _dataset_of_all_passes(self, shard: ReplicaShard = ALL_ROWS) -> tf.data.Dataset:
         """Returns a data set for every pass at this batch size; each asks for its order."""
         batching = self._batching(shard)
-        if batching not in self._standing:
+        if batching not in self._of_all_passes:
             batches = self._batches(batching)
-            self._standing[batching] = batches.of_each_pass(lambda: self._pipeline.position)
-        return self._standing[batching]
+            self._of_all_passes[batching] = batches.of_each_pass(lambda: self._pipeline.position)
+        return self._of_all_passes[batching]
 
     def _batches(self, batching: Batching):
         return self._reader.batches(batching, self._pipeline.node_parts)

@@ -92,7 +92,7 @@ def bar_to_verdict(claim: Claim, word: str, diverged_arm, diverged_baseline) -> 
     return ""
 
 
-def bar_to_favour(claim: Claim, word: str, unreached_arm, unreached_baseline) -> str:
+def bar_to_favor(claim: Claim, word: str, unreached_arm, unreached_baseline) -> str:
     """Returns why seeds that did not reach a target rule out a verdict, or an empty string.
 
     They count with what they spent, which is in favor of their arm, so no verdict may be in its
@@ -103,8 +103,8 @@ def bar_to_favour(claim: Claim, word: str, unreached_arm, unreached_baseline) ->
     arms = {claim.arm: unreached_arm, claim.baseline: unreached_baseline}
     if claim.test != "equivalent":
         worse = (claim.test == "worse") == (word == "supported")
-        favoured = claim.baseline if worse else claim.arm
-        arms = {favoured: arms[favoured]}
+        favored = claim.baseline if worse else claim.arm
+        arms = {favored: arms[favored]}
     name = next((name for name, seeds in arms.items() if seeds), None)
     return f"a seed of {name} did not reach the target" if name else ""
 

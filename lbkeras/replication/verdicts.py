@@ -14,7 +14,7 @@ from lbkeras.derived import is_target
 from lbkeras.replication.claims import Claim
 from lbkeras.replication.comparison import ALPHA, compare, holm, p_values_of
 from lbkeras.replication.reasons import (
-    bar_to_favour,
+    bar_to_favor,
     bar_to_verdict,
     cannot_vary,
     format_p,
@@ -244,9 +244,9 @@ class _Test:
         if barred:
             what = "support" if word == "supported" else "that verdict"
             return "inconclusive", f"{reason}, but {barred}, which rules out {what}."
-        favoured = bar_to_favour(claim, word, evidence.unreached_arm, evidence.unreached_baseline)
-        if favoured:
-            return "inconclusive", f"{reason}, but {favoured}, which rules out that verdict."
+        favored = bar_to_favor(claim, word, evidence.unreached_arm, evidence.unreached_baseline)
+        if favored:
+            return "inconclusive", f"{reason}, but {favored}, which rules out that verdict."
         return word, f"{reason}."
 
 
