@@ -74,7 +74,7 @@ def _figure(name: str, optimizer, strategy, arguments) -> dict:
     train = data.Pipeline(_images(arguments.batch_size * arguments.steps), arguments.batch_size)
     measured, plain = (_model(optimizer, strategy) for _ in range(2))
     preconditioned = optimizer is not _sgd
-    # Attached as by the callbacks, but for all calls of `fit`.
+    # Attached as by the callbacks, and kept for all calls of `fit`.
     GradientStatistics(measured, preconditioned=preconditioned).attach()
     for model in (measured, plain):
         if strategy is None:

@@ -1,7 +1,7 @@
 """Parts of gpu_report.py in separate processes, which compile or train side by side.
 
 A child is gpu_report.py itself with `--child=JSON`; it writes its results as JSON. All processes
-share JAX' persistent compilation cache, so a program that one has compiled is there for the next.
+share JAX's persistent compilation cache, so a program that one has compiled is there for the next.
 """
 
 import json

@@ -12,8 +12,8 @@ measures optax and torch if they are installed.
 Parts, in this order:
 
     platform   the device and the versions
-    compile    compiles all programs of WRN-16-4 at once into JAX' persistent cache, each in its own
-               process: in threads of one process each took 310 s, alone 20 to 70 s
+    compile    compiles all programs of WRN-16-4 at once into JAX's persistent cache, each in its
+               own process: in threads of one process each took 310 s, alone 20 to 70 s
     fit        lbkeras' `fit` against a bare loop and Keras' own `fit`, in turn
     ghosts     ghost batch norm against batch norm, for inputs (batch, features)
     short_fit  20 updates on the device and on the CPU

@@ -27,7 +27,7 @@ SECONDS_TO_TIME = 20  # reserved for the timings
 
 
 def time_updates(report, arguments):
-    """Times an update of all of ResNet-50's variables with our optimizers and others."""
+    """Times updates of all of ResNet-50's variables with our optimizers and others."""
     contenders = {
         "SGD": _keras_update(lambda: keras.optimizers.SGD(LEARNING_RATE, momentum=0.9)),
         "SGD on one vector": _keras_update(
@@ -260,7 +260,7 @@ def _figure(times) -> dict:
 
 
 def time_torch(report, arguments):
-    """Times the same update by torch and timm, in this process, and so after JAX' measurements."""
+    """Times the same update by torch and timm, in this process, and so after JAX's measurements."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -29,7 +29,7 @@ def check_destination(path: str) -> Path:
     if file.exists():
         raise UserError(f"--write: expected a new file, received {path!r}, which already exists")
     if not file.parent.is_dir():
-        raise UserError(f"--write: expected an existing folder, received {str(file.parent)!r}")
+        raise UserError(f"--write: expected a folder that exists, received {str(file.parent)!r}")
     return file
 
 

@@ -87,7 +87,7 @@ def legw_plan(
         before = f"boundaries[0]={end}" if boundaries else f"epochs={end}"
         raise UserError(
             f"base_warmup_epochs: expected a warm-up that ends before {before}, received "
-            f"{base_warmup_epochs:g}, times batch_size / base_batch_size {warmup_epochs:g} epochs"
+            f"{base_warmup_epochs:g}, scaled to the batch size {warmup_epochs:g} epochs"
         )
     factor = checks.number("factor", factor, expected="a finite number above 1",
                          valid=lambda x: x > 1)  # fmt: skip

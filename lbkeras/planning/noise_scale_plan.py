@@ -171,8 +171,8 @@ def _check_increased(name: str, base: float, increased: float):
 
 def _largest_batch_size(strategy, max_batch_size, start: int, num_examples: int) -> int:
     if start > num_examples:
-        raise UserError(f"batch_size: expected at most num_examples={num_examples} once raised "
-                        f"for the increased values, received {start}")  # fmt: skip
+        raise UserError(f"batch_size: expected at most num_examples={num_examples} after raising "
+                        f"it for the increased values, received {start}")  # fmt: skip
     if max_batch_size is None:
         if strategy == "decay_learning_rate":
             return num_examples

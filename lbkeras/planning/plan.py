@@ -76,8 +76,8 @@ class Plan:
             checked.append(_checked_phase(phase, f"phases[{index}]", epoch, num_examples, curve))
             epoch += checked[-1].epochs
         if curve is not None and curve.end != epoch:
-            raise UserError(f"curve: expected it to end at epoch {epoch}, where the phases do, "
-                            f"received one that ends at {curve.end:g}")  # fmt: skip
+            raise UserError(f"curve: expected a Curve that ends at epoch {epoch}, as the phases "
+                            f"do, received one that ends at {curve.end:g}")  # fmt: skip
         if curve is not None and _constant_in(checked, curve):
             curve = None
         object.__setattr__(self, "num_examples", num_examples)

@@ -177,7 +177,7 @@ def test_flags_that_do_not_go_together(fails, smith, tmp_path):
     assert message == f"--write: expected a new file, received '{there}', which already exists"
     assert "ends in .py" in fails("plan", config, "--auto", f"--write={tmp_path}")
     missing = tmp_path / "no" / "x.py"
-    assert "an existing folder" in fails("plan", config, "--auto", f"--write={missing}")
+    assert "a folder that exists" in fails("plan", config, "--auto", f"--write={missing}")
     assert "expected one of original" in fails("plan", config, "--auto", "--arm=orignal")
 
 
