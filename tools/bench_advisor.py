@@ -1,11 +1,11 @@
-"""How near the advisor's predicted time is to the run's: five plans, measured and then trained.
+"""Compares the advisor's predicted training times with the real ones: five plans.
 
     python tools/bench_advisor.py --data_dir=DIR            about 4 minutes on 2 quiet cores
-    python tools/bench_advisor.py --only=digits             without what needs --data_dir
+    python tools/bench_advisor.py --only=digits             only cases that need no --data_dir
 
-Each line runs `lbkeras plan --auto --write` in a process of its own and then `lbkeras train` on the
-recommended plan in another one, and compares the predicted seconds of training with those in the
-run's record (evaluation left out). The last line is the median of the deviations.
+For each case, `lbkeras plan --auto --write` runs in its own process, then `lbkeras train` trains
+the recommended plan in another. The predicted seconds of training are compared with those in the
+run's record, without evaluation. The last line is the median of the deviations.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def _compared(name: str, config: str, flags, data_dir) -> dict:
 
 
 def _lbkeras(*arguments: str) -> str:
-    """What the command prints; it ends this program if it fails."""
+    """Returns the command's output; ends this program if the command fails."""
     done = subprocess.run(
         [sys.executable, "-m", "lbkeras", *arguments],
         cwd=ROOT,

@@ -1,20 +1,23 @@
-"""What AutoWU costs in a run on MNIST.
+"""Measures what AutoWU costs in a run on MNIST.
 
     python tools/bench_auto_wu.py --data_dir=DIR                     about 4 minutes on 2 cores
     python tools/bench_auto_wu.py --data_dir=DIR --rounds=21 --batch_size=2048
     python tools/bench_auto_wu.py --networks --rounds=0              the copies alone, half a minute
 
-Three figures. The share: the seconds that a whole run is inside AutoWU's methods, most of it in the
-Gaussian process, divided by the seconds of that `fit`; the same in CPU seconds, which neighbours on
-the machine do not lengthen. For the network of configs/papers/kim2021_autowu.py:mnist and its 60
-epochs, and for a small convolutional network with 20; in the paper's form and with `restore=True`.
+It measures three things:
 
-The ratio: epochs of `fit` with AutoWU in its warm-up against epochs with the same learning rates by
-an ordinary schedule, which also holds what AutoWU adds to each update inside the graph; the median
-over rounds of two times measured one after the other, in alternating order, and the quartiles.
+Share: the seconds that a whole run spends in AutoWU's methods, most of them in the Gaussian
+process, divided by the seconds of its `fit`; and the same in CPU seconds, which other processes on
+the machine do not lengthen. It is measured for the network of
+configs/papers/kim2021_autowu.py:mnist with its 60 epochs, and for a small convolutional network
+with 20 epochs, each in the paper's form and with `restore=True`.
 
-The copies of `restore=True`, for ResNet-50 with AdamP: their bytes in memory, the seconds for one,
-for going back, and for a checkpoint with four of them against one without.
+Ratio: the time of epochs of `fit` in AutoWU's warm-up, divided by that of epochs with the same
+learning rates from an ordinary schedule. This includes what AutoWU adds to each update in the
+graph. It is the median, with quartiles, over rounds that time both in turn, in alternating order.
+
+Copies of `restore=True`, for ResNet-50 with AdamP: their bytes in memory, and the seconds to make
+one, to restore one, and to write a checkpoint with four copies and without.
 """
 
 import argparse
@@ -48,7 +51,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data_dir", help="where prepared TFDS data lie")
+    parser.add_argument("--data_dir", help="folder of prepared TensorFlow Datasets data")
     parser.add_argument("--batch_size", type=int, default=256)
     parser.add_argument("--networks", nargs="*", default=list(EPOCHS), choices=list(EPOCHS))
     parser.add_argument("--rounds", type=int, default=15, help="timed pairs of epochs")
@@ -73,7 +76,7 @@ def main():
 
 
 def _copies(rounds: int = 3) -> dict:
-    """What the copies of a large network's state cost."""
+    """Returns what copies of a large network's state cost."""
     model = models.resnet50((64, 64, 3), num_classes=1000)
     model.compile(optimizers.AdamP(0.1, weight_decay=0.1), "mse")
     model.optimizer.build(model.trainable_variables)
@@ -135,7 +138,7 @@ def _timed(method, name: str, spent: dict, cpu: dict):
 
 
 def _ratio(network: str, arguments) -> dict:
-    """Of epochs in the warm-up: each `fit` begins at the plan's first epoch."""
+    """Returns the ratio of epochs in the warm-up; each `fit` starts at the plan's first epoch."""
     runs = {}
     for name in ("with", "without"):
         train, plan, model = _run(network, arguments, steered=name == "with")
@@ -149,7 +152,7 @@ def _ratio(network: str, arguments) -> dict:
             model, train, used, times = runs[name]
             model.optimizer.iterations.assign(0)
             model.fit(train, epochs=epochs, verbose=0, callbacks=[*used, times])
-        if index:  # the first fit of all traces; of each one, the first epoch
+        if index:  # leave out the first fit, which traces, and the first epoch of each
             pairs += zip(runs["with"][3].seconds[1:], runs["without"][3].seconds[1:], strict=True)
     ratios = [a / b for a, b in pairs]
     low, _, high = statistics.quantiles(ratios, n=4)
@@ -157,7 +160,7 @@ def _ratio(network: str, arguments) -> dict:
 
 
 class _EpochTimes(keras.callbacks.Callback):
-    """The seconds from one epoch's end to the next's, all callbacks in it."""
+    """Records the seconds from one epoch's end to the next's, including all callbacks."""
 
     def on_train_begin(self, logs=None):
         self.seconds, self._last = [], time.perf_counter()

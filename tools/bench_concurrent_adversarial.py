@@ -1,20 +1,20 @@
-"""What adversarial copies cost: ratios of times measured in one run, interleaved.
+"""Measures what adversarial copies cost: ratios of times measured in turn in one run.
 
     python tools/bench_concurrent_adversarial.py                     about 10 minutes on 2 cores
     python tools/bench_concurrent_adversarial.py --rounds=5 --batch_size=64
 
-Each line compares the train function of ConcurrentAdversarial to that of another way of training,
-on a small ResNet at the same batch:
+Each line compares the train function of ConcurrentAdversarial with another way of training, on a
+small ResNet at the same batch size:
 
     plain        the batch alone: one pass
-    sequential   copies made with the present weights, in a pass of their own before the others
-    shared       copies made with the present weights by the pass over the batch itself, which then
-                 gives both gradients; the copies' pass follows it: two passes in sequence
+    sequential   copies made with the present weights, in a separate pass before the others
+    shared       copies made with the present weights in the pass over the batch, which gives both
+                 gradients; then the pass over the copies: two passes in sequence
 
-The step of ConcurrentAdversarial makes three passes, of which that over the batch waits for no
-other; whether something is gained by it depends on whether a device is left that is idle. Models
-are traced before anything is timed. A figure is the median over the rounds of the ratio of two
-times measured one after the other, in alternating order; the quartiles stand beside it.
+The step of ConcurrentAdversarial makes three passes, and the pass over the batch waits for no
+other. Whether this saves time depends on whether a device would be idle otherwise. Models are
+traced before anything is timed. Each figure is the median ratio of two times measured one after the
+other, in alternating order, over the rounds; its quartiles are printed with it.
 """
 
 import argparse
@@ -47,9 +47,9 @@ def main():
     )
     parser.add_argument("--rounds", type=int, default=15, help="timed pairs of each figure")
     parser.add_argument("--batch_size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=2, help="steps of each time")
+    parser.add_argument("--steps", type=int, default=2, help="steps per timing")
     parser.add_argument(
-        "--cpu", action="store_true", help="CPU seconds of the process, which others hardly disturb"
+        "--cpu", action="store_true", help="time CPU seconds, which other processes hardly disturb"
     )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
@@ -85,11 +85,11 @@ def _figure(other: str, arguments) -> dict:
 def _steps(function, batches, steps: int) -> None:
     for _ in range(steps):
         logs = function(batches)
-    float(logs["loss"])  # waits for the last
+    float(logs["loss"])  # waits for the last step
 
 
 def _adversarial_step(model, way: str):
-    """Adversarial training of Keras' own kind, copies made with the present weights."""
+    """Returns an ordinary adversarial train step, with copies made with the present weights."""
     weights = model.trainable_variables
 
     def loss_of(x, y):
@@ -127,7 +127,7 @@ def _line(figure: dict) -> str:
     return (
         f"small ResNet, batch {figure['batch_size']}, against {figure['other']}: ratio "
         f"{figure['ratio']:.3f} (quartiles {low:.3f} to {high:.3f}, n={figure['rounds']}; "
-        f"{figure['milliseconds_a_step']:.1f} against {figure['milliseconds_of_other']:.1f} ms a "
+        f"{figure['milliseconds_a_step']:.1f} against {figure['milliseconds_of_other']:.1f} ms per "
         "step)"
     )
 

@@ -1,12 +1,12 @@
-"""Throughput of the input pipeline: augmentation, decoding and reading, ours and the usual ways.
+"""Measures the throughput of augmentation, decoding and reading: lbkeras and the usual ways.
 
     python tools/bench_data.py [--part=augmentation|jpeg|reading] [--json=FILE]
 
-All contestants deliver the same thing from the same data, run in turn in every round (so that a
-busy machine hurts all alike) and are reported as medians. Content does not matter to throughput:
-data are synthetic. In augmentation and jpeg tf.data's autotuner is off for all of them, its
-parallelism is --parallelism. Keras' RandomCrop has the easier task: it draws one offset for a whole
-batch, not one an image. What reading is: `bench_reading.py`.
+All contestants deliver the same output from the same data. They run in turn in every round, so that
+a busy machine slows all of them alike, and are reported as medians. The data are synthetic, as
+content does not affect throughput. In the parts augmentation and jpeg, tf.data's autotuner is off
+for all and the parallelism is --parallelism. Keras' RandomCrop has the easier task: it draws one
+offset per batch, not one per image. `bench_reading.py` describes the part reading.
 """
 
 import argparse
@@ -31,14 +31,14 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--part", choices=["augmentation", "jpeg", "reading", "all"], default="all")
-    parser.add_argument("--rounds", type=int, default=7, help="rounds, after one that warms up")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds after a warm-up round")
     parser.add_argument("--batch_size", type=int, default=128)
-    parser.add_argument("--num_images", type=int, default=12800, help="CIFAR-shaped images a pass")
-    parser.add_argument("--num_jpegs", type=int, default=1024, help="JPEGs decoded a pass")
-    parser.add_argument("--num_small", type=int, default=16384, help="records of 28x28 read a pass")
-    parser.add_argument("--data_dir", help="where the sets are made that are read, and stay")
+    parser.add_argument("--num_images", type=int, default=12800, help="CIFAR images per pass")
+    parser.add_argument("--num_jpegs", type=int, default=1024, help="JPEGs decoded per pass")
+    parser.add_argument("--num_small", type=int, default=16384, help="28x28 records read per pass")
+    parser.add_argument("--data_dir", help="folder to make and keep the data sets in")
     parser.add_argument("--parallelism", type=int, default=os.cpu_count(), help="default: all CPUs")
-    parser.add_argument("--json", metavar="FILE", help="also write the results here")
+    parser.add_argument("--json", metavar="FILE", help="also write the results to this file")
     arguments = parser.parse_args()
 
     results = {}
@@ -58,7 +58,7 @@ def main():
 
 
 def benchmark_augmentation(arguments):
-    """Pad 4, crop, mirror 32x32x3; as uint8, and normalised to float32 on the host."""
+    """Pads by 4, crops and mirrors 32x32x3; to uint8, and normalized to float32 on the host."""
     batch_size = arguments.batch_size
     num_images = arguments.num_images // batch_size * batch_size
     images = np.random.default_rng(0).integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
@@ -121,7 +121,7 @@ def benchmark_augmentation(arguments):
     tables = {}
     for title, finish, run_numpy in (
         ("uint8 out", lambda x: x, numpy_pass),
-        ("float32 normalised on the host", normalize, run_numpy_float),
+        ("float32 normalized on the host", normalize, run_numpy_float),
     ):
         contestants = {
             "ours, a batch at a time": consumer(ours(finish)),
@@ -135,7 +135,7 @@ def benchmark_augmentation(arguments):
 
 
 def benchmark_jpeg(arguments):
-    """JPEG 400x300 to a random resized crop 224x224 uint8."""
+    """Decodes 400x300 JPEGs to random resized crops of 224x224, uint8."""
     encoded = tf.constant(synthetic_jpegs(64))
     ours = imagenet.random_resized_crop(224)
     usual = decode_then_crop(224)
@@ -155,7 +155,7 @@ def benchmark_jpeg(arguments):
 
 
 def decode_then_crop(size):
-    """The same crops as `random_resized_crop`, of the wholly decoded image."""
+    """Returns a function that makes the crops of `random_resized_crop` from whole images."""
 
     def decode(element, seed):
         encoded, label = element
@@ -179,7 +179,7 @@ def decode_then_crop(size):
 
 
 def synthetic_jpegs(count):
-    """Smooth noise, 400 wide and 300 high, quality 90: about as many bytes as a photograph."""
+    """Returns JPEGs of smooth noise, 400 x 300, quality 90, about as large as photographs."""
     generator = np.random.default_rng(0)
     coarse = generator.uniform(0, 255, (count, 38, 50, 3)).astype(np.float32)
     smooth = tf.image.resize(coarse, [300, 400], method="bicubic")
@@ -189,7 +189,7 @@ def synthetic_jpegs(count):
 
 
 def numpy_crop_flip(images, generator):
-    """The same augmentation, a slice an image."""
+    """Applies the same augmentation with one slice per image."""
     padded = np.pad(images, ((0, 0), (PADDING, PADDING), (PADDING, PADDING), (0, 0)))
     offsets = generator.integers(0, 2 * PADDING + 1, (len(images), 2)).tolist()
     mirrored = generator.integers(0, 2, len(images)).tolist()
@@ -205,7 +205,7 @@ def seed_of(i):
 
 
 def consumer(dataset):
-    """A function that runs a dataset to its end, without the autotuner."""
+    """Returns a function that reads a dataset to its end, without the autotuner."""
     options = tf.data.Options()
     options.autotune.enabled = False
     dataset = dataset.prefetch(2).with_options(options)

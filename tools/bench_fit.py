@@ -1,18 +1,18 @@
-"""What lbkeras costs in `model.fit`: ratios of wall clocks measured in one run, interleaved.
+"""Measures what lbkeras costs in `model.fit`: ratios of wall times, measured in turn in one run.
 
     python tools/bench_fit.py                      all parts, about 10 minutes on 2 cores
     python tools/bench_fit.py --part=overhead --rounds=9
 
 Parts:
   overhead    `fit` with Pipeline, BatchSizeScheduler, statistics, history file and TensorBoard at a
-              constant batch, against plain Keras `fit` on an equal tf.data pipeline; for a small
-              ResNet at batch 128 and for a model whose step takes about 1 ms
-  phases      one `fit` whose batch grows over four phases, against the sum of four plain fits
+              constant batch size, against plain Keras `fit` on an equal tf.data pipeline; for a
+              small ResNet at batch size 128 and for a model whose step takes about 1 ms
+  phases      one `fit` whose batch size grows over four phases, against the sum of four plain fits
   executions  each arm of smith2018:digits with the steps_per_execution that the command line
               chooses, against 1
 
-Models are traced before anything is timed. A figure is the median over the rounds of the ratio of
-two times measured one after the other, in alternating order; the quartiles stand beside it.
+Models are traced before anything is timed. Each figure is the median ratio of two times measured
+one after the other, in alternating order, over the rounds; its quartiles are printed with it.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main():
 
 
 def overhead(rounds: int):
-    """Ours against plain Keras at one batch size."""
+    """Compares lbkeras with plain Keras at one batch size."""
     small_resnet = models.cifar_resnet(8, 8, (32, 32, 3), 10)
     yield _overhead("small ResNet, batch 128", small_resnet, _images(2560, (32, 32, 3)), 2, rounds)
     one_millisecond = models.mlp((8, 8, 1), 10, hidden_sizes=(256, 256))
@@ -90,7 +90,7 @@ def _overhead(name, model, arrays, epochs, rounds):
 
 
 def phases(rounds: int):
-    """One fit over four phases against four plain fits."""
+    """Compares one fit over four phases with four plain fits."""
     arrays = _images(5_120, (32, 32, 3))
     sizes = (64, 128, 256, 512)
     model = models.cifar_resnet(8, 8, (32, 32, 3), 10)
@@ -116,7 +116,7 @@ def phases(rounds: int):
 
 
 def executions(rounds: int):
-    """The chosen steps_per_execution against 1 on each arm of digits, a third of its epochs."""
+    """Compares the chosen steps_per_execution with 1 on each arm of digits, for 20 epochs."""
     config = smith2018.get_config("digits")
     config.plan.epochs, config.plan.boundaries = 20, (6, 12, 16)
     for arm in experiment.arm_names(config):
@@ -138,7 +138,7 @@ def executions(rounds: int):
             lambda fit=fit, model=one_model: fit(model),
             rounds,
         )
-        yield _figure(f"digits {arm}, {chosen} updates a call against 1", times, plan.updates())
+        yield _figure(f"digits {arm}, {chosen} updates per call against 1", times, plan.updates())
 
 
 PARTS = {"overhead": overhead, "phases": phases, "executions": executions}
@@ -159,7 +159,7 @@ def _line(figure: dict) -> str:
         f"{figure['part']:10} {figure['name']:58} ratio {figure['ratio']:.3f} "
         f"(quartiles {low:.3f} to {high:.3f}, n={figure['rounds']}; "
         f"{figure['milliseconds_a_step']:.2f} against {figure['milliseconds_a_step_other']:.2f} "
-        "ms a step)"
+        "ms per step)"
     )
 
 
@@ -170,7 +170,7 @@ def _images(count: int, shape):
 
 
 def _plain_dataset(arrays, batch_size: int):
-    """What a Keras user writes: shuffle, batch, prefetch; its stalls from autotuning left out."""
+    """Returns what a Keras user would write (shuffle, batch, prefetch), without the autotuner."""
     options = tf.data.Options()
     options.autotune.enabled = False
     dataset = tf.data.Dataset.from_tensor_slices(arrays).shuffle(len(arrays[0]), seed=0)

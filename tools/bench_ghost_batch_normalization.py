@@ -1,18 +1,20 @@
-"""What ghosts cost: GhostBatchNormalization against Keras' BatchNormalization, a training step.
+"""Compares a training step of GhostBatchNormalization with Keras' BatchNormalization.
 
     python tools/bench_ghost_batch_normalization.py               about 2 minutes on 2 cores
     python tools/bench_ghost_batch_normalization.py --rounds=31 --json=FILE
 
-For each shape, one training step of each layer alone (output, gradients of input, gamma and beta,
-moving statistics), as a graph and compiled by XLA. Steps are timed in turn in one process and in
-alternating order. A figure is the median over the rounds of the ratio of two times that follow each
-other, quartiles beside it; `best` compares each layer's faster way, where the two times may not be
-neighbours. Beside the times stands the bound: the eight passes over the input's bytes that the two
-sums cannot do without, each at half the time of a scaled copy on this machine (small inputs stay in
-the processor's caches and beat it).
+For each shape it times one training step of each layer alone (output; gradients of input, gamma and
+beta; moving statistics), as a graph and compiled by XLA. Steps are timed in turn in one process, in
+alternating order. Each figure is the median ratio of two consecutive times over the rounds, with
+quartiles. `best` compares the faster of graph and XLA for each layer; these times need not be
+consecutive.
 
-Ghosts of 32 divide the batch of 1024; those of 48 make 22 uneven ones of 46 or 47; "unknown" leaves
-the batch size of both layers out of the graph.
+The bound printed with the times is eight passes over the input's bytes, the fewest that forward and
+backward pass need, each at half the time of a scaled copy on this machine. Small inputs stay in the
+processor's caches and can beat it.
+
+Ghost batches of 32 divide the batch of 1024. Those of 48 become 22 uneven ones of 46 or 47. With
+"unknown" the graph of both layers does not know the batch size.
 """
 
 import argparse
@@ -35,7 +37,7 @@ from lbkeras.layers import GhostBatchNormalization  # noqa: E402
 SHAPES = ((1024, 16, 16, 32), (1024, 8, 8, 128), (1024, 32, 32, 16), (1024, 512))
 # Name, ghost batch size, whether the graph knows the batch size.
 CASES = (("32", 32, True), ("48 uneven", 48, True), ("32 unknown", 32, False))
-# At least: forward reads x for the moments, reads it to normalise, writes y; backward reads the
+# The fewest: forward reads x for the moments, reads it to normalize, writes y; backward reads the
 # gradient and x for the sums, reads both again, writes the gradient of x.
 PASSES = 8
 
@@ -57,7 +59,7 @@ def main():
 
 
 def measure(shape, rounds: int):
-    """The figures of one shape: each case as a graph, by XLA, and the faster of each."""
+    """Yields the figures of one shape: each case as a graph, by XLA, and the faster of both."""
     x, dy = tf.random.normal(shape), tf.random.normal(shape)
     bound = PASSES * _seconds_a_pass(x)
     for name, ghost_batch_size, known in CASES:
@@ -73,7 +75,7 @@ def measure(shape, rounds: int):
 
 
 def _step(layer, shape, known: bool, jit_compile: bool):
-    """One step on all of a layer; it returns a number that needs everything."""
+    """Returns a training step of a layer, whose result depends on all that it computes."""
     layer.build(shape)
     spec = tf.TensorSpec(shape if known else (None, *shape[1:]))
 
@@ -93,7 +95,7 @@ def _step(layer, shape, known: bool, jit_compile: bool):
 
 
 def _seconds_a_pass(x) -> float:
-    """Seconds in which this machine reads or writes the input once: half of a scaled copy."""
+    """Returns the seconds to read or write the input once: half of a scaled copy."""
     copy = tf.function(lambda x: 2.0 * x)
     times = []
     for _ in range(12):

@@ -1,14 +1,14 @@
-"""What measuring the gradient noise scale costs: ratios of wall clocks, interleaved in one run.
+"""Measures what GradientNoiseScale costs: ratios of wall times, measured in turn in one run.
 
     python tools/bench_gradient_noise_scale.py                   about 2 minutes on 2 cores
     python tools/bench_gradient_noise_scale.py --rounds=31 --batch_size=256 --clock=cpu
 
-Each line compares `fit` with GradientNoiseScale to the same `fit` without, on a small ResNet: in 4
-micro-batches, on two replicas (two logical CPUs), and in 4 micro-batches with Adam, whose gradients
-are preconditioned. The last line is the probe, for runs with neither: its seconds for a number of
-examples, against those of training on as many. Models are traced before anything is timed. A figure
-is the median over the rounds of the ratio of two times measured one after the other, in alternating
-order; the quartiles stand beside it.
+Each line compares `fit` with GradientNoiseScale to the same `fit` without it, on a small ResNet: in
+4 micro-batches, on two replicas (two logical CPUs), and in 4 micro-batches with Adam, whose
+gradients are preconditioned. The last line is the probe, for runs without micro-batches and
+replicas: its time for a number of examples, divided by the time of training on as many. Models are
+traced before anything is timed. Each figure is the median ratio of two times measured one after the
+other, in alternating order, over the rounds; its quartiles are printed with it.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main():
     parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=2, help="steps of each timed fit")
     parser.add_argument(
-        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: on a machine that is busy"
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: for a busy machine"
     )
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
@@ -74,7 +74,7 @@ def _figure(name: str, optimizer, strategy, arguments) -> dict:
     train = data.Pipeline(_images(arguments.batch_size * arguments.steps), arguments.batch_size)
     measured, plain = (_model(optimizer, strategy) for _ in range(2))
     preconditioned = optimizer is not _sgd
-    # As the callbacks put it there; here it stays from one `fit` to the next.
+    # Attached as by the callbacks, and kept for all calls of `fit`.
     GradientStatistics(measured, preconditioned=preconditioned).attach()
     for model in (measured, plain):
         if strategy is None:
@@ -96,12 +96,12 @@ def _line(figure: dict) -> str:
     return (
         f"small ResNet, batch {figure['batch_size']}, {figure['name']}: ratio "
         f"{figure['ratio']:.4f} (quartiles {low:.3f} to {high:.3f}, n={figure['rounds']}; "
-        f"{figure['milliseconds_a_step']:.1f} ms a step without)"
+        f"{figure['milliseconds_a_step']:.1f} ms per step without)"
     )
 
 
 class _ProbeTimes(GradientNoiseScale):
-    """Keeps the seconds of each probe."""
+    """Records the seconds of each probe."""
 
     def _add_probe(self, *arguments):
         begin = _clock()
@@ -110,7 +110,7 @@ class _ProbeTimes(GradientNoiseScale):
 
 
 class _EpochTimes(keras.callbacks.Callback):
-    """Keeps the seconds of each epoch's training."""
+    """Records the seconds of each epoch's training."""
 
     def __init__(self):
         super().__init__()
@@ -129,7 +129,8 @@ def _probe(arguments) -> dict:
     probe, epochs = _ProbeTimes(train, probe_examples=examples), _EpochTimes()
     model = _model(_sgd, None)
     model.fit(train, epochs=arguments.rounds // 2 + 2, verbose=0, callbacks=[epochs, probe])
-    pairs = list(zip(probe.seconds[1:], epochs.seconds[1:], strict=True))  # the first ones trace
+    # The first of each traces and is left out.
+    pairs = list(zip(probe.seconds[1:], epochs.seconds[1:], strict=True))
     return {"name": "probe", "examples": examples, "rounds": len(pairs),
             "ratio": statistics.median(a / b for a, b in pairs)}  # fmt: skip
 

@@ -1,17 +1,18 @@
-"""What `fit` costs on Keras' JAX backend: ratios of times measured in one run, interleaved.
+"""Measures what `fit` costs on Keras' JAX backend: ratios of times, measured in turn in one run.
 
     python tools/bench_jax.py                   about 8 minutes on 2 cores
     python tools/bench_jax.py --rounds=15 --only=plain,bare
 
-A small ResNet, uint8 images of CIFAR-10's shape, an epoch of a few steps. lbkeras' `fit`, a
-Pipeline with BatchSizeScheduler, against
+It trains a small ResNet on uint8 images of CIFAR-10's shape, in epochs of a few steps. It compares
+lbkeras' `fit`, with a Pipeline and BatchSizeScheduler, to
 
     plain    Keras' own `fit` on NumPy arrays of the same type; target 1.03
-    bare     a bare loop over the same steps, one jitted function each, which gathers its batch;
-             target 1.15. (One `lax.scan` over them takes 25 times as long on a CPU: inside a loop
-             XLA computes the gradients of convolutions badly.)
+    bare     a bare loop over the same steps, each a call of one jitted function that gathers its
+             batch; target 1.15. (One `lax.scan` over the steps takes 25 times as long on a CPU:
+             inside a loop XLA computes the gradients of convolutions badly.)
     host     the same Pipeline with its data in host memory, read in threads
-    pieces   itself without pieces, in two micro-batches; target 1.10
+
+and, as `pieces`, `fit` in two micro-batches to `fit` without; target 1.10.
 
 Everything is compiled before it is timed. It needs no TensorFlow.
 """
@@ -46,7 +47,7 @@ def main():
     )
     parser.add_argument("--rounds", type=int, default=11, help="timed pairs of each figure")
     parser.add_argument("--batch_size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=6, help="of an epoch")
+    parser.add_argument("--steps", type=int, default=6, help="steps per epoch")
     parser.add_argument("--only", default=",".join(TARGETS), help="figures, by their names")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
@@ -66,7 +67,7 @@ def main():
 
 
 def pair_of(name: str, batch_size: int, steps: int):
-    """Two functions of one epoch: lbkeras' `fit`, and what it is compared with."""
+    """Returns two functions that train an epoch: lbkeras' `fit`, and what it is compared with."""
     x, y = images(batch_size * steps)
     if name == "plain":
         return fit((x, y), batch_size), plain_fit(x, y, batch_size)
@@ -78,14 +79,14 @@ def pair_of(name: str, batch_size: int, steps: int):
 
 
 def images(number: int):
-    """Random images and labels."""
+    """Returns random images and labels."""
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (number, 32, 32, 3), dtype=np.uint8)
     return x, rng.integers(0, 10, number).astype(np.int32)
 
 
 def compiled_model() -> keras.Model:
-    """The small ResNet, whose metric is accuracy, as usual."""
+    """Returns the small ResNet, compiled with accuracy as its metric."""
     keras.utils.set_random_seed(0)
     model = models.cifar_resnet(depth=8, width=16)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -94,25 +95,25 @@ def compiled_model() -> keras.Model:
 
 
 def fit(arrays, batch_size: int, pieces: int = 1, on_device: bool = True):
-    """lbkeras' `fit`."""
+    """Returns a function that trains an epoch with lbkeras' `fit`."""
     model, train = compiled_model(), Pipeline(arrays, batch_size)
     if not on_device:
         train._reader.data._fits = lambda: False
     plan = Plan([Phase(0, 1, batch_size, 0.05, 0.9)], train.num_examples)
-    if pieces > 1:  # the step that MicroBatches takes, which a new `fit` would compile again
+    if pieces > 1:  # the step of MicroBatches; the callback would compile it in each `fit`
         model.train_step = micro_batch_train_step(model, batch_size // pieces)
     callbacks = [BatchSizeScheduler(train, plan)]
     return lambda: model.fit(train, verbose=0, callbacks=callbacks)
 
 
 def plain_fit(x, y, batch_size: int):
-    """Keras' `fit`."""
+    """Returns a function that trains an epoch with Keras' `fit`."""
     model = compiled_model()
     return lambda: model.fit(x, y, batch_size=batch_size, verbose=0)
 
 
 def bare_loop(x, y, batch_size: int):
-    """A loop over steps of the same model and optimizer, data on the device."""
+    """Returns a loop over steps of the same model and optimizer, with the data on the device."""
     model = compiled_model()
     model.optimizer.build(model.trainable_variables)
     groups = model.trainable_variables, model.non_trainable_variables, model.optimizer.variables

@@ -1,12 +1,13 @@
-"""What micro-batches cost: ratios of wall clocks measured in one run, interleaved.
+"""Measures what micro-batches cost: ratios of wall times, measured in turn in one run.
 
     python tools/bench_micro_batches.py                          about 5 minutes on 2 cores
     python tools/bench_micro_batches.py --rounds=21 --batch_size=256
 
 Each line compares `fit` with MicroBatches to Keras' own undivided step, on a small ResNet at the
-same global batch: in 2 pieces, in 4, and undivided (what a run pays that never divides). Models are
-traced before anything is timed. A figure is the median over the rounds of the ratio of two times
-measured one after the other, in alternating order; the quartiles stand beside it.
+same global batch size: in 2 pieces, in 4 pieces, and undivided (the cost for a run that never
+divides a batch). Models are traced before anything is timed. Each figure is the median ratio of two
+times measured one after the other, in alternating order, over the rounds; its quartiles are printed
+with it.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def _figure(pieces: int, arguments) -> dict:
     micro_batch_size = arguments.batch_size // pieces if pieces > 1 else None
     progress = UpdateProgress(ours.distribute_strategy)
     step = micro_batch_train_step(ours, micro_batch_size, progress)
-    ours.train_function = train_function(ours, step)  # what the callback MicroBatches puts there
+    ours.train_function = train_function(ours, step)  # as the callback MicroBatches does
 
     fits = (lambda model=model: model.fit(train, verbose=0) for model in (ours, plain))
     pairs = timed_pairs(*fits, arguments.rounds)
@@ -70,7 +71,7 @@ def _line(figure: dict) -> str:
         f"small ResNet, batch {figure['batch_size']}, {figure['pieces']} "
         f"piece{'s' * (figure['pieces'] > 1)}: ratio {figure['ratio']:.3f} (quartiles {low:.3f} "
         f"to {high:.3f}, n={figure['rounds']}; {figure['milliseconds_a_step']:.1f} against "
-        f"{figure['milliseconds_of_keras']:.1f} ms a step)"
+        f"{figure['milliseconds_of_keras']:.1f} ms per step)"
     )
 
 

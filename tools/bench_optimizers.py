@@ -1,23 +1,23 @@
-"""What an optimizer's update costs: ratios of wall clocks measured in one run, interleaved.
+"""Measures what an optimizer's update costs: ratios of wall times, measured in turn in one run.
 
     python tools/bench_optimizers.py                          both networks, about 5 minutes
     python tools/bench_optimizers.py --network=wrn_16_4 --rounds=9
     python tools/bench_optimizers.py --optimizers=LARS,AdamP --jit=off
     python tools/bench_optimizers.py --torch-python=OTHER_VENV/bin/python
 
-The update alone, `optimizer.apply` inside a `tf.function`, on variables of the shapes of a network:
-ours, Keras' SGD with momentum, AdamW and Lamb, each with `jit_compile` on and off. Where torch and
-timm are found, in this interpreter's environment or in that of `--torch-python`, timm's LARS is
-timed in turn with them in a process of its own, with one thread and with all. The way with the
-smaller median stands for the optimizer in the ratios.
+It times the update alone, `optimizer.apply` in a `tf.function`, on variables with the shapes of a
+network: our optimizers and Keras' SGD with momentum, AdamW and Lamb, each with `jit_compile` on and
+off. If torch and timm are installed, in this interpreter's environment or in that of
+`--torch-python`, timm's LARS is timed in turn with them in another process, with one thread and
+with all. The ratios use the way with the smaller median for each optimizer.
 
-A round times each contender once, in an order that rotates. A figure is the median over the rounds
-of the ratio of two times of one round; the quartiles stand beside it.
+A round times each contender once, in an order that rotates. Each figure is the median over the
+rounds of the ratio of two times of one round; its quartiles are printed with it.
 
 The bound of an optimizer is the number of times it must read or write an array as large as the
-variables: weights, gradients, slots; what it needs again after a norm over the whole tensor counts
-again. A probe in each round, `a += b` on one flat vector (3 such passes), measures how long a pass
-takes here. Tensors that stay in cache between the norm and the update let an optimizer beat it.
+variables: weights, gradients and slots. Arrays that it needs again after a norm over the whole
+tensor count again. A probe in each round, `a += b` on one flat vector (3 such passes), measures the
+time of a pass. An optimizer can beat the bound if tensors stay in cache between norm and update.
 """
 
 import argparse
@@ -51,7 +51,7 @@ NETWORKS = {
 
 
 def _ours(name, **arguments):
-    """One of our optimizers, or None while it does not exist."""
+    """Returns one of our optimizers, or None if it does not exist."""
     try:
         from lbkeras import optimizers
 
@@ -68,7 +68,7 @@ def _rmsprop_warmup():
     return RMSpropWarmup(LEARNING_RATE, transition_center_steps=1e4, transition_period_steps=5e3)
 
 
-# name -> (a new optimizer, passes over the variables: each array read or written counts 1)
+# name -> (makes an optimizer, passes over the variables: each array read or written counts 1)
 OPTIMIZERS = {
     "SGD": (lambda: keras.optimizers.SGD(LEARNING_RATE, momentum=0.9), 5),
     "AdamW": (lambda: keras.optimizers.AdamW(LEARNING_RATE, weight_decay=WEIGHT_DECAY), 7),
@@ -81,7 +81,7 @@ OPTIMIZERS = {
 }
 TORCH_LARS, TORCH_LARS_PASSES = "timm LARS", 7
 
-# (measured, against, at most)
+# (optimizer, compared with, largest ratio)
 TARGETS = [
     ("LARS", "SGD", 1.6),
     ("LARS", "Lamb", 0.6),
@@ -102,7 +102,7 @@ def main():
     parser.add_argument("--optimizers", default="SGD,Lamb,LARS,LAMB", help=", ".join(OPTIMIZERS))
     parser.add_argument("--jit", choices=["on", "off", "both"], default="both")
     parser.add_argument("--rounds", type=int, default=9, help="timings of each contender")
-    parser.add_argument("--torch-python", default=sys.executable, help="has torch and timm")
+    parser.add_argument("--torch-python", default=sys.executable, help="Python with torch and timm")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     names = [name for name in OPTIMIZERS if name in arguments.optimizers.split(",")]
@@ -165,7 +165,7 @@ def bench(network: str, names, jits, rounds: int, torch_python: str):
 
 
 def _rounds(contenders, rounds: int) -> dict:
-    """Seconds an update of each contender, one entry a round; the order rotates."""
+    """Returns the seconds per update of each contender in each round; the order rotates."""
     keys = list(contenders)
     steps = {}
     for key in keys:
@@ -180,7 +180,7 @@ def _rounds(contenders, rounds: int) -> dict:
 
 
 def _faster(times) -> dict:
-    """For each name the key, a way to run it, that has the smaller median."""
+    """Returns for each name the key, the way to run it, with the smallest median."""
     best = {}
     for key in times:
         name = key[0]
@@ -190,10 +190,10 @@ def _faster(times) -> dict:
 
 
 def _updates(name: str, shapes, jits):
-    """(jit_compile, function of a number of steps that returns seconds a step) on new variables."""
+    """Yields jit_compile and a function `steps -> seconds per step`, on new variables."""
     optimizer = OPTIMIZERS[name][0]()
     if optimizer is None:
-        print(f"{name}: not found in lbkeras.optimizers, left out")
+        print(f"{name}: skipped, not found in lbkeras.optimizers")
         return
     generator = np.random.default_rng(0)
     variables, gradients = [], []
@@ -228,7 +228,7 @@ def _timed(update, argument, jit: bool):
 
 
 def _start_torch(python: str, shapes):
-    """The process that times PyTorch, or None where torch or timm is missing."""
+    """Returns the process that times PyTorch, or None if torch or timm is missing."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     worker = subprocess.Popen(
         [python, str(WORKER)],
@@ -242,7 +242,7 @@ def _start_torch(python: str, shapes):
     worker.stdin.flush()
     answer = json.loads(worker.stdout.readline() or '{"missing": "an answer"}')
     if "missing" in answer:
-        print(f"{TORCH_LARS}: left out, {python} has no {answer['missing']}; see --torch-python")
+        print(f"{TORCH_LARS}: skipped, {python} has no {answer['missing']}; see --torch-python")
         worker.communicate()
         return None
     print(f"{TORCH_LARS}: {', '.join(f'{key} {value}' for key, value in answer.items())}")

@@ -1,8 +1,9 @@
-"""Times timm's LARS in PyTorch for bench_optimizers.py, in whichever environment has them.
+"""Times timm's LARS in PyTorch for bench_optimizers.py, in an environment that has both.
 
-Reads one line of JSON (`shapes`, `learning_rate`, `weight_decay`), answers with the versions, then
-for each line with a number of updates and of threads answers with the seconds of one update.
-Weights and gradients are as there; variables of rank <= 1 are neither decayed nor scaled.
+Reads one line of JSON (`shapes`, `learning_rate`, `weight_decay`) and answers with the versions.
+Then answers each line with a number of updates and a number of threads with the seconds per update.
+Weights and gradients are as in bench_optimizers.py; variables of rank <= 1 are neither decayed nor
+scaled.
 """
 
 import importlib.metadata
@@ -14,7 +15,7 @@ import types
 
 
 def timm_optimizer(name: str):
-    """A class of timm.optim without the rest of timm, which needs a torchvision that fits torch."""
+    """Imports a class of timm.optim without timm, which needs a torchvision that fits torch."""
     if "timm" not in sys.modules:
         spec = importlib.util.find_spec("timm")
         if spec is None:

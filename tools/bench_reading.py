@@ -1,8 +1,8 @@
-"""What `bench_data.py --part=reading` runs: sets larger than memory, ours and `tfds.load`.
+"""Runs `bench_data.py --part=reading`: data sets read from files, by lbkeras and by `tfds.load`.
 
-The files are in the page cache, so what is measured is what the processors do. `tfds.load` gets
-its own defaults, files shuffled and interleaved, the autotuner on, then a shuffle buffer, and the
-same decoding.
+The files are in the page cache, so that the work of the processors is measured. `tfds.load` runs
+with its defaults (files shuffled and interleaved, the autotuner on), a shuffle buffer and the same
+decoding.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from lbkeras.data.replica_shard import ReplicaShard
 from lbkeras.data.tfrecord_index import lengths_in
 
 NAME, SEED = "imagenet2012", 0
-BUFFER = 1024  # examples, of tfds.load
+BUFFER = 1024  # examples in the shuffle buffer of tfds.load
 KINDS = {
     "photographs": dict(width=500, height=375, shards=16),
     "small": dict(width=28, height=28, shards=16),
@@ -38,7 +38,7 @@ THEIRS = "tfds.load"
 
 
 class Reading:
-    """A made set, and the ways to read it."""
+    """A synthetic data set, and the ways to read it."""
 
     def __init__(self, folder: str, kind: str, batch_size: int, decoded: bool):
         self.folder, self.batch_size = folder, batch_size
@@ -47,7 +47,7 @@ class Reading:
         self.steps = self.source.num_examples // batch_size
 
     def pipeline(self, shuffle=True) -> Pipeline:
-        # A window of an eighth of the set.
+        # A window of an eighth of the data set.
         size = self.source.num_examples * (self.source.bytes_each + 64) // 4
         return Pipeline(
             self.source,
@@ -77,7 +77,7 @@ class Reading:
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def ways(self) -> dict:
-        """Functions `(epoch, start) -> batches`."""
+        """Returns functions `(epoch, start) -> batches` by name."""
         ways = {name: self.pipeline(shuffle).dataset for name, shuffle in OURS.items()}
         return ways | {THEIRS: lambda epoch, start: self.of_tfds(start)}
 
@@ -96,7 +96,7 @@ def benchmark_reading(arguments) -> dict:
 
 
 def of_a_kind(folder: str, kind: str, arguments) -> dict:
-    """All that is measured of one made set."""
+    """Measures everything for one synthetic data set."""
     table, side = {}, SIDES[kind]
     for title, decoded in (("read only", False), (f"cropped to {side}x{side}", True)):
         reading = Reading(folder, kind, arguments.batch_size, decoded)
@@ -123,7 +123,7 @@ def one_pass(way):
 
 
 def first_batches(reading: Reading, rounds: int) -> dict:
-    """Seconds until the first batch of a pass that begins so far inside the epoch."""
+    """Measures the seconds to the first batch of passes that start inside the epoch."""
     places = (0, 0.1, 0.5, 0.9)
     seconds = {name: {place: [] for place in places} for name in reading.ways()}
     for epoch in range(rounds + 1):
@@ -133,7 +133,7 @@ def first_batches(reading: Reading, rounds: int) -> dict:
                 next(iter(way(epoch, int(place * reading.steps))))
                 if epoch:
                     seconds[name][place].append(time.perf_counter() - begin)
-    print("\nms to the first batch, of a pass that begins at")
+    print("\nms to the first batch of a pass that starts at")
     print(f"{'':34}" + "".join(f"{place:>10.0%}" for place in places))
     table = {}
     for name, times in seconds.items():
@@ -143,7 +143,7 @@ def first_batches(reading: Reading, rounds: int) -> dict:
 
 
 def memory(folder: str, kind: str, reading: Reading) -> dict:
-    """How much a process' largest resident memory grows in two passes, in MB."""
+    """Measures the growth of a process' peak resident memory in two passes, in MB."""
     table = {}
     print(f"\n{'growth of the peak memory, two passes':34}{'MB':>10}")
     for name in reading.ways():
@@ -168,7 +168,7 @@ def memory(folder: str, kind: str, reading: Reading) -> dict:
 def print_growth(folder: str, kind: str, batch_size: int, name: str) -> None:
     reading = Reading(folder, kind, batch_size, decoded=True)
     way = reading.ways()[name]
-    next(iter(way(0, 0)))  # what TensorFlow needs anyway
+    next(iter(way(0, 0)))  # leaves out the memory that TensorFlow needs in any case
     before = peak_memory()
     for epoch in (1, 2):
         for _ in way(epoch, 0):
@@ -177,13 +177,13 @@ def print_growth(folder: str, kind: str, batch_size: int, name: str) -> None:
 
 
 def peak_memory() -> float:
-    """Of this process, in MB; `getrusage` would count what its parent had, too."""
+    """Returns this process' peak in MB; `getrusage` would include its parent's."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1000
 
 
 def bytes_of_workers(reading: Reading) -> dict:
-    """What each of two workers, and one alone, reads of an epoch, over the bytes of the records."""
+    """Measures the bytes that one and each of two workers read of an epoch, over all records'."""
     whole = reading.source.num_examples * reading.source.bytes_each
     table = {}
     print(f"\n{'bytes read, of those of all records':34}{'alone':>10}{'1 of 2':>10}{'2 of 2':>10}")
@@ -201,12 +201,12 @@ def bytes_of_workers(reading: Reading) -> dict:
 
 
 def bytes_read() -> int:
-    """What this process has read so far, from the page cache or not."""
+    """Returns the bytes that this process has read so far, including from the page cache."""
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
 def index(reading: Reading, rounds: int) -> dict:
-    """Seconds that the index of the set's files takes, without its cache."""
+    """Measures the seconds to index the data set's files, without a cached index."""
     files = sorted(Path(reading.folder, NAME, "5.1.0").glob("*-train.*"))
     seconds = []
     for _ in range(rounds):
@@ -220,7 +220,7 @@ def index(reading: Reading, rounds: int) -> dict:
 
 
 def order_times(rounds: int) -> dict:
-    """Seconds that the order of an epoch of ImageNet takes."""
+    """Measures the seconds to compute the order of an epoch of ImageNet."""
     number, files = 1_281_167, 1024
     sizes = [number // files + (file < number % files) for file in range(files)]
     table = {}

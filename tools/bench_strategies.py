@@ -1,13 +1,13 @@
-"""What MirroredStrategy with one replica costs in `model.fit` against no strategy.
+"""Compares `model.fit` under MirroredStrategy with one replica to no strategy.
 
     python tools/bench_strategies.py                     5 minutes on 2 cores
     python tools/bench_strategies.py --rounds=21 --batch_size=1024
 
-A small ResNet (CIFAR's, 8 layers of 16 to 64 channels) on images in memory, through Pipeline and
-BatchSizeScheduler, one epoch a measurement, both models traced before anything is timed. A figure
-is the median over the rounds of the ratio of two times measured one after the other, in alternating
-order; the quartiles stand beside it. Target: at most 1.05 at a step of 100 ms or more; where other
-programs run, look at the processor time.
+It trains a small ResNet (8 layers of 8 to 32 channels) on images in memory, with Pipeline and
+BatchSizeScheduler. Each measurement is one epoch, and both models are traced before anything is
+timed. Each figure is the median ratio of two times measured one after the other, in alternating
+order, over the rounds; its quartiles are printed with it. The target is at most 1.05 at a step of
+100 ms or more. If other programs are running, look at the processor time.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=9, help="timed pairs")
-    parser.add_argument("--steps", type=int, default=10, help="updates a measurement")
+    parser.add_argument("--steps", type=int, default=10, help="updates per measurement")
     parser.add_argument("--batch_size", type=int, default=512)
     arguments = parser.parse_args()
     device = (tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU"))[0]
@@ -56,7 +56,7 @@ def main():
         steps.append(seconds[1][0] / arguments.steps)
     print(
         f"MirroredStrategy with one replica / no strategy, {arguments.rounds} rounds, "
-        f"{statistics.median(steps) * 1e3:.0f} ms a step at batch {arguments.batch_size} without it"
+        f"{statistics.median(steps) * 1e3:.0f} ms per step at batch {arguments.batch_size} without"
     )
     for name, values in ratios.items():
         low, median, high = statistics.quantiles(values, n=4)
@@ -64,7 +64,7 @@ def main():
 
 
 def _fit(strategy, batch_size: int, steps: int):
-    """A function that trains one epoch and returns its seconds: wall clock, all processors."""
+    """Returns a function that trains an epoch and returns its wall time and processor time."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (batch_size * steps, 32, 32, 3), np.uint8)
     labels = generator.integers(0, 10, batch_size * steps)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Everything that must hold, on a fresh machine: installs into .venv, lints, checks words and types,
-# runs the tests.
-#   tools/check.sh          lint, words, types, quick and slow tests: the gate
-#   tools/check.sh quick    lint, words, types and quick tests
-# What takes longer is in tools/check_release.sh.
+# The gate, also for a fresh machine: installs into .venv, checks style, words and types, and runs
+# the tests.
+#   tools/check.sh          style, words, types, quick and slow tests: the gate
+#   tools/check.sh quick    style, words, types and quick tests
+# Longer checks are in tools/check_release.sh.
 EXTRAS='[test,jax,docs]' source "$(dirname "$0")/environment.sh"
 ruff check .
 ruff format --check .
@@ -11,15 +11,15 @@ python tools/check_words.py
 mypy
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
 workers=$(python -c 'import os; print(min(os.cpu_count(), 8))')
-# The workers share the cores: more threads in each would wait for each other.
+# The workers share the cores, so more threads in each would wait for each other.
 export TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1
 tests="not slow and not release"
 if [ "${1:-all}" != quick ]; then
-  # One run, so that every worker imports once and none waits for the last of the quick tests. Slow
-  # tests wait a lot, for each other and for memory: two workers more than cores.
+  # One run, so that every worker imports once and none waits for the last quick tests. Slow tests
+  # wait a lot, for each other and for memory, so there are two more workers than cores.
   tests="not release"
   workers=$((workers + 2))
 fi
-# tests/conftest.py has put the files with slow tests first.
+# tests/conftest.py puts files with slow tests first.
 python -m pytest -q -n "$workers" --dist loadfile --no-loadscope-reorder --doctest-modules \
   -m "$tests" tests lbkeras

@@ -2,11 +2,12 @@
 
     python tools/check_keras_versions.py [VERSION ...]
 
-A version is a number, "installed", or "nightly", the newest pre-release; by default the lowest that
-setup.py allows, the installed one and the nightly. Others than the installed one are put into
-.keras-versions/, without another TensorFlow, and used again. Prints one line for each scenario,
-version and backend, and why one fails. Exit status 1 if one fails on a released version; a
-pre-release may fail, and what is known to is in FAILS_ON_PRE_RELEASE.
+A version is a number, "installed", or "nightly" for the newest pre-release. The default is the
+lowest version that setup.py allows, the installed one and the nightly. Versions other than the
+installed one are kept in .keras-versions/, without another TensorFlow. Prints one line for each
+scenario, version and backend, with the reason if it fails. The exit status is 1 if a scenario fails
+on a released version. Scenarios may fail on a pre-release; known failures are listed in
+FAILS_ON_PRE_RELEASE.
 """
 
 import concurrent.futures
@@ -23,14 +24,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / ".keras-versions"
 BACKENDS = ("tensorflow", "jax")
-MINUTES = 40  # for one version on one backend
-# Scenario, as it is printed, -> why it fails on the newest pre-release.
+MINUTES = 40  # time limit for one version on one backend
+# Scenario as printed -> why it fails on the newest pre-release.
 FAILS_ON_PRE_RELEASE = {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """A Keras to check; `path` is its folder, None for the installed one."""
+    """A version of Keras to check; `path` is its folder, or None for the installed one."""
 
     number: str
     path: Path | None
@@ -68,12 +69,12 @@ def default_names() -> list[str]:
 
 
 def lowest() -> str:
-    """The lowest Keras that setup.py allows."""
+    """Returns the lowest version of Keras that setup.py allows."""
     return re.search(r'"keras>=([\d.]+)"', (ROOT / "setup.py").read_text())[1]
 
 
 def fetched(name: str) -> Version | None:
-    """That Keras, fetched where it is not there yet; None, and a line, if it cannot be."""
+    """Returns a version of Keras, fetched if needed; prints a line and returns None if it fails."""
     installed = installed_number()
     if name in ("installed", installed):
         return Version(installed, None)
@@ -88,7 +89,7 @@ def fetched(name: str) -> Version | None:
         else:
             (path / "complete").touch()
     if number is None and name == "nightly":
-        print("nightly: not checked, as none is there and none could be fetched", flush=True)
+        print("nightly: not checked, as there is none here and none could be fetched", flush=True)
         return None
     if number is None:
         sys.exit(f"keras {name}: expected pip to fetch it, received the error above")
@@ -103,7 +104,7 @@ def installed_number() -> str:
 
 
 def newest_nightly() -> str | None:
-    """The newest pre-release's number; without a network the newest that is there."""
+    """Returns the number of the newest pre-release; without a network, of the newest one here."""
     answer = pip("index", "versions", "--pre", "keras-nightly", capture_output=True, text=True)
     if answer.returncode == 0:
         return re.search(r"keras-nightly \((.*?)\)", answer.stdout)[1]
@@ -116,7 +117,7 @@ def pip(*arguments, **options) -> subprocess.CompletedProcess:
 
 
 def outcomes_of(version: Version, backend: str) -> list[Outcome]:
-    """What pytest finds, in a process of its own."""
+    """Runs pytest in its own process and returns the outcomes."""
     paths = [ROOT] if version.path is None else [version.path, ROOT]
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"} | os.environ
     environment |= {
@@ -136,7 +137,7 @@ def outcomes_of(version: Version, backend: str) -> list[Outcome]:
         try:
             process = subprocess.run(command, timeout=60 * MINUTES, **options)
         except subprocess.TimeoutExpired:
-            return [Outcome("all", 60.0 * MINUTES, f"not over after {MINUTES} minutes")]
+            return [Outcome("all", 60.0 * MINUTES, f"not finished after {MINUTES} minutes")]
         if not report.exists():
             return [Outcome("all", 0.0, last_line(process.stdout + process.stderr))]
         return list(read(report))
@@ -157,7 +158,7 @@ def read(report: Path):
 
 
 def shortened(message: str) -> str:
-    """A failure in one line, without what TensorFlow says when it starts."""
+    """Returns a failure message as one line, without TensorFlow's start-up messages."""
     lines = [
         each for each in message.splitlines() if not re.search(r"WARNING: All log|\.cc:", each)
     ]
@@ -165,7 +166,7 @@ def shortened(message: str) -> str:
 
 
 def last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["pytest said nothing"])[-1]
+    return (text.strip().splitlines() or ["pytest printed nothing"])[-1]
 
 
 def line(version: Version, backend: str, outcome: Outcome) -> str:

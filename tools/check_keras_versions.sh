@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lbkeras on the lowest supported Keras, the installed one and the newest pre-release.
+# Tests lbkeras on the lowest supported Keras, the installed one and the newest pre-release.
 #   tools/check_keras_versions.sh                  all three
 #   tools/check_keras_versions.sh 3.13.2 nightly   these: numbers, "installed" or "nightly"
 EXTRAS='[test,jax,docs]' source "$(dirname "$0")/environment.sh"

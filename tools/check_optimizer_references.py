@@ -1,17 +1,18 @@
-"""Compares lbkeras' optimizers with other people's code, live: 20 steps with a growing rate.
+"""Compares lbkeras' optimizers with other implementations: 20 steps with a growing learning rate.
 
-    pip install optax tf_keras torch timm adamp       what of these is there is compared
-    pip download --no-deps tf-models-official         unpack lars.py and lamb.py out of it
+    pip install optax tf_keras torch timm adamp       only installed packages are compared
+    pip download --no-deps tf-models-official         unpack lars.py and lamb.py from it
     python tools/check_optimizer_references.py --tensorflow-models=FOLDER_OF_THE_TWO_FILES
 
-For each pair two figures, the largest over the tensors of `|a - b| / |b|` after the last step:
-lbkeras in float32 against the other code in float64, and the NumPy restatement of the tests in
-float64 against it, which tells whether the formulas are the same. Both get the same gradients: on
-a dense and a convolution kernel, a bias, gamma and beta; for AdamP and SGDP gradients that project
-by channel, by layer and not at all. PyTorch gets kernels with the output channel first.
+It prints two figures for each pair, each the largest `|a - b| / |b|` over the tensors after the
+last step. The first compares lbkeras in float32 with the other code in float64. The second compares
+the tests' NumPy restatement in float64 with it, which shows whether the formulas are the same. All
+get the same gradients: of a dense and a convolution kernel, a bias, gamma and beta; for AdamP and
+SGDP, gradients that are projected by channel, by layer and not at all. PyTorch gets kernels with
+the output channel first.
 
-Ends with status 1 where a pair parts by more than 1e-5 or 1e-9, unless it is known why. What is
-not installed is named and left out.
+The exit status is 1 if the first figure of a pair is above 1e-5 or the second above 1e-9, unless
+the difference is known. Packages that are not installed are named and skipped.
 """
 
 import argparse
@@ -61,12 +62,12 @@ def main():
         try:
             failed |= compare(rule, name, reference, settings, known)
         except ImportError as error:
-            print(f"{rule:5} {name:17} left out: {error}")
+            print(f"{rule:5} {name:17} skipped: {error}")
     sys.exit(failed)
 
 
 def pairs(models: Path | None):
-    """(ours, the other's name, function that runs it, settings of ours, known difference)"""
+    """Yields our optimizer, the other's name and function, our settings and a known difference."""
     tensorflow_models = "tensorflow/models"
     for more in ({}, NESTEROV):
         yield "LARS", tensorflow_models, lambda *a: tfm(models, "LARS", *a), {**JOINT, **more}
@@ -85,7 +86,7 @@ def pairs(models: Path | None):
 
 
 def compare(rule: str, name: str, reference, settings, known) -> bool:
-    """Prints one pair's figures; whether they are too large."""
+    """Prints one pair's figures and returns whether they are too large."""
     restated = getattr(restatements, rule.lower())
     if rule in ("AdamP", "SGDP"):
         *case, _ = projection_cases.make_case(restated, **settings)
@@ -94,7 +95,7 @@ def compare(rule: str, name: str, reference, settings, known) -> bool:
     theirs, version = reference(settings, *case)
     formula = difference(restatements.trajectory(restated, *case[1:], **settings), theirs)
     optimizer = getattr(optimizers, rule, None)
-    ours = "not there"
+    ours = "missing"
     failed = formula > FORMULA_WITHIN
     if optimizer:
         distance = difference(problem.run(optimizer(case[3][0], **settings), *case), theirs)
@@ -114,7 +115,7 @@ def difference(ours, theirs) -> float:
 
 
 def tfm(folder: Path | None, cls: str, settings, names, weights, gradients, rates):
-    """tensorflow/models' LARS and LAMB, Keras 2 optimizers, one file each."""
+    """Runs LARS or LAMB of tensorflow/models: Keras 2 optimizers, one file each."""
     if folder is None:
         raise ImportError("tensorflow/models needs --tensorflow-models=FOLDER")
     import tensorflow as tf
@@ -166,7 +167,7 @@ def optax_lars(settings, names, weights, gradients, rates):
 
 
 def optax_lamb(settings, names, weights, gradients, rates):
-    """optax.lamb scales every tensor; what is excluded gets the same chain without its two last."""
+    """Runs optax.lamb, which scales every tensor, and optax.adam for excluded tensors."""
     optax = _import("optax")
     labels = ["kernel" if w.ndim > 1 else "vector" for w in weights]
     moments = dict(b1=0.9, b2=0.999, eps=settings["epsilon"])
@@ -213,7 +214,7 @@ def timm_lamb(settings, names, weights, gradients, rates):
 
 
 def projecting(package: str, name: str):
-    """AdamP and SGDP of clovaai or timm: these decay every tensor."""
+    """Returns a function that runs AdamP or SGDP of clovaai or timm, which decay every tensor."""
 
     def reference(settings, names, weights, gradients, rates):
         more = {key: value for key, value in settings.items() if key != "weight_decay"}
@@ -235,7 +236,7 @@ def _torch(make, package, decay, more, weights, gradients, rates, decay_all=Fals
     import torch
 
     def tensor(array):
-        """float64, the output channel first."""
+        """Returns a float64 tensor with the output channel first."""
         array = np.moveaxis(array.astype(np.float64), -1, 0)
         return torch.tensor(np.ascontiguousarray(array))
 

@@ -1,27 +1,28 @@
 #!/usr/bin/env bash
-# What is too long for the gate. Run it before a capability is called done, and note its figures.
-#   tools/check_release.sh                  all parts, without those that have passed for this commit
-#   tools/check_release.sh wheel python     these parts, also where they have passed
+# Checks that take too long for the gate. Run it before a capability is called done, and note its
+# figures.
+#   tools/check_release.sh                  all parts that have not passed for this commit
+#   tools/check_release.sh wheel python     these parts, even if they have passed
 #   KILLS=100 REPEATS=20 tools/check_release.sh resume repeat
-# A part that fails does not stop the others; the exit status is 1 then. Interrupted, it resumes
-# with the part that was running. Logs and environments are in .release/.
+# A part that fails does not stop the others, but the exit status is then 1. After an interruption,
+# it resumes with the part that was running. Logs and environments are in .release/.
 #
 #   gate        the gate in GATES (3) new clones of this commit, each timed
 #   batteries   the tests marked `release`
-#   resume      KILLS (30) runs of six configs killed with SIGKILL, against those left alone
+#   resume      KILLS (30) runs killed with SIGKILL, against undisturbed runs
 #   keras       the tests on other versions of Keras
 #   wheel       sdist and wheel built from the commit, installed and used outside of the clone
-#   python      the quick tests on PYTHONS (python3.12 python3.13), as far as there
+#   python      the quick tests on those of PYTHONS (python3.12 python3.13) that are installed
 #   notebook    the notebook in examples/, from its first cell to its last
-#   trackers    the callbacks of Weights & Biases and MLflow beside ours, offline
-#   references  optimizers against other people's code, as far as it can be installed
+#   trackers    the callbacks of Weights & Biases and MLflow together with ours, offline
+#   references  optimizers against other implementations that can be installed
 #   repeat      all tests of the gate REPEATS (20) times on a loaded machine
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PARTS=(gate batteries resume keras wheel python notebook trackers references repeat)
 ROOT=$PWD
 
-figure() { echo "figure: $*"; } # a line that goes into the table
+figure() { echo "figure: $*"; } # a line for the table
 
 in_environment() { EXTRAS='[test,jax,docs]' source tools/environment.sh; }
 
@@ -30,7 +31,7 @@ quick_tests() { # with the Python of an environment
     -m "not slow and not release" --doctest-modules tests lbkeras
 }
 
-new_environment() { # FOLDER INTERPRETER REQUIREMENT...: what is there and complete is kept
+new_environment() { # FOLDER INTERPRETER REQUIREMENT...; keeps an environment that is complete
   local folder=$1 interpreter=$2
   shift 2
   local wanted
@@ -80,7 +81,7 @@ part_keras() {
   figure "$(tail -1 .release/keras.txt)"
 }
 
-part_wheel() { bash tools/check_wheel.sh; } # which prints the figure
+part_wheel() { bash tools/check_wheel.sh; } # prints the figure itself
 
 part_python() {
   local each version
@@ -101,7 +102,7 @@ part_notebook() {
   local folder
   folder=$(mktemp -d)
   trap "rm -rf '$folder'" EXIT
-  cp examples/own_arrays.ipynb "$folder" # runs where it lies
+  cp examples/own_arrays.ipynb "$folder" # it runs in its own folder
   PATH="$ROOT/.release/venv-notebook/bin:$PATH" CUDA_VISIBLE_DEVICES=-1 \
     jupyter execute --inplace "$folder/own_arrays.ipynb"
   grep -q "SUPPORTED\|INCONCLUSIVE" "$folder/own_arrays.ipynb"
@@ -123,7 +124,7 @@ part_references() {
     "$python" -m pip install --quiet --disable-pip-version-check "$each" ||
       echo "$each cannot be installed"
   done
-  # PyTorch's Triton and TensorFlow in one process end it with a segmentation fault.
+  # PyTorch's Triton and TensorFlow in one process cause a segmentation fault.
   "$python" -m pip uninstall --yes --quiet triton 2> /dev/null || true
   CUDA_VISIBLE_DEVICES=-1 "$python" tools/check_optimizer_references.py | tee .release/references.txt
   figure "$(tail -1 .release/references.txt)"
@@ -134,7 +135,7 @@ part_repeat() {
   grep -E "^failed|^no test failed" .release/repeat.txt | while read -r line; do figure "$line"; done
 }
 
-if [ "${1:-}" = --part ]; then # a part in a shell of its own, which ends with the first failure
+if [ "${1:-}" = --part ]; then # a part in its own shell, which ends with the first failure
   "part_$2"
   exit
 fi
@@ -152,7 +153,7 @@ main() {
     fi
   done
   commit=$(git rev-parse HEAD)
-  # Uncommitted changes are not remembered.
+  # Results of uncommitted changes are not kept.
   [ -z "$(git status --porcelain)" ] || commit=changed
   passed=.release/passed/$commit
   mkdir -p "$passed" .release/logs
@@ -186,4 +187,4 @@ main() {
   exit $status
 }
 
-main "$@"; exit # read as a whole: it runs for hours, and the file may change
+main "$@"; exit # on one line, as the file may change while this runs for hours

@@ -1,15 +1,15 @@
-"""Kills training runs with SIGKILL at random moments and compares the weights at the end.
+"""Kills training runs with SIGKILL at random moments and compares the final weights.
 
-    python tools/check_resume.py                     30 kills over the six configs
-    python tools/check_resume.py --kills=6 --folder=.release/resume   goes on where it stopped
+    python tools/check_resume.py                     30 kills over all configs
+    python tools/check_resume.py --kills=6 --folder=.release/resume   resumes where it stopped
     python tools/check_resume.py --only=batch_norm_and_dropout --kills=3
     python tools/check_resume.py --kills=3 --arm=adaptive \\
         --config=configs/papers/mccandlish2018_noise_scale.py:digits -- --config.plan.epochs=20
 
-Each config is trained undisturbed, with a checkpoint after each call of the graph, then again for
-each kill: it is killed at a random moment, every third time right when an epoch is over, else
-inside one, and run again until it ends. All weights, optimizer slots and the history must equal
-those of the undisturbed run, bit for bit. Exit status 1 if any differs.
+Each config is trained undisturbed, with a checkpoint after each call of the graph, and then again
+for each kill. That run is killed at a random moment (every third time right at the end of an epoch,
+else inside one) and run again until it ends. Its weights, optimizer slots and history must equal
+those of the undisturbed run, bit for bit. The exit status is 1 if any of them differs.
 """
 
 import argparse
@@ -33,7 +33,7 @@ CLOCK = ("seconds", "examples_per_second")
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """One arm of a config, with its own settings."""
+    """One arm of a config, with overrides."""
 
     name: str
     config: str
@@ -62,13 +62,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=30, help="of all configs together")
-    parser.add_argument("--only", choices=[each.name for each in CONFIGS], help="one of the six")
-    parser.add_argument("--config", help="another one, in place of the six")
+    parser.add_argument("--kills", type=int, default=30, help="for all configs together")
+    parser.add_argument("--only", choices=[each.name for each in CONFIGS], help="one config")
+    parser.add_argument("--config", help="another config instead of these")
     parser.add_argument("--arm", default="", help="of --config")
     parser.add_argument("overrides", nargs="*", help="of --config, after --")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--folder", help="keeps what is done, for the next call")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
+    parser.add_argument("--folder", help="keeps the results for the next call")
     arguments = parser.parse_args()
     configs = [each for each in CONFIGS if arguments.only in (None, each.name)]
     if arguments.config:
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def check(folder: Path, chosen: Chosen, number: int, seed: int) -> bool:
-    """Kills one run and compares it with the undisturbed one; what is done already is read."""
+    """Kills one run and compares it with the undisturbed run, or reads the result if it exists."""
     undisturbed = folder / chosen.name / "undisturbed"
     result = folder / chosen.name / f"kill_{seed}_{number}.json"
     if result.exists():
@@ -130,7 +130,7 @@ def start_command(workdir: Path, chosen: Chosen) -> list[str]:
 
 
 def kill_after_epochs(workdir: Path, chosen: Chosen, epochs: int) -> str:
-    """Kills as soon as the history holds that many epochs."""
+    """Kills a run as soon as its history has `epochs` epochs."""
     process = start(workdir, chosen)
     while rows(workdir) < epochs and process.poll() is None:
         time.sleep(0.001)
@@ -138,7 +138,7 @@ def kill_after_epochs(workdir: Path, chosen: Chosen, epochs: int) -> str:
 
 
 def kill_after_seconds(workdir: Path, chosen: Chosen, seconds: float) -> str:
-    """Kills that long after the first checkpoint."""
+    """Kills a run `seconds` after its first checkpoint."""
     process = start(workdir, chosen)
     while not list(workdir.glob("checkpoints/*.npz")) and process.poll() is None:
         time.sleep(0.001)

@@ -1,8 +1,8 @@
-"""Runs the Keras callbacks of Weights & Biases and MLflow beside ours, offline; reads their logs.
+"""Checks the logs of the Keras callbacks of Weights & Biases and MLflow, offline, with ours.
 
-A `fit` under a plan whose batch grows and one under AdaptiveBatchSize, each stopped and resumed.
-Both trackers have to have each epoch's batch size, learning rate and updates as the history has
-them. Needs wandb and mlflow; tools/check_release.sh installs them into an environment of its own.
+It runs one `fit` under a plan whose batch grows and one under AdaptiveBatchSize, each stopped and
+resumed. Both trackers must log the batch size, learning rate and updates of each epoch as in the
+history. Needs wandb and mlflow; tools/check_release.sh installs them into a separate environment.
 """
 
 import json
@@ -18,7 +18,7 @@ NAMES = ("batch_size", "updates", "examples_seen", "momentum", "loss", "val_loss
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        # Before they are imported: nothing leaves this machine.
+        # Set before the trackers are imported, so that nothing leaves this machine.
         os.environ |= {
             "WANDB_MODE": "offline",
             "WANDB_SILENT": "true",
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def cases():
-    """Name, what compiles a model, what makes the callbacks, and epochs."""
+    """Yields the name, functions that make the optimizer and the callbacks, and the epochs."""
     import keras
 
     import lbkeras
@@ -61,7 +61,10 @@ def cases():
 
 
 def fit(compiled, make_callbacks, epochs, make_last=list):
-    """The history of a `fit` that stops in the middle and resumes, the tracker's callback last."""
+    """Returns the history of a `fit` that stops halfway and resumes, with the tracker's callback.
+
+    The tracker's callback is the last one.
+    """
     import keras
 
     import lbkeras
@@ -116,17 +119,17 @@ def wandb_rows(name, compiled, callbacks, epochs):
 
 
 def records_of(data: bytes):
-    """The records of an offline run's file: LevelDB's log format behind a header of 7 bytes."""
+    """Yields the records of an offline run's file: LevelDB's log format after a 7-byte header."""
     place, record = 7, b""
     while place + 7 <= len(data):
         left = 32768 - place % 32768
-        if left < 7:  # the rest of a block that holds no record's header
+        if left < 7:  # the rest of a block, too short for a record's header
             place += left
             continue
-        length, kind = struct.unpack_from("<HB", data, place + 4)  # behind the checksum
+        length, kind = struct.unpack_from("<HB", data, place + 4)  # after the checksum
         record += data[place + 7 : place + 7 + length]
         place += 7 + length
-        if kind in (1, 4):  # whole, or the last part
+        if kind in (1, 4):  # a whole record, or its last part
             yield record
             record = b""
 
@@ -141,7 +144,7 @@ def mlflow_callback_rows(name, compiled, callbacks, epochs):
 
 
 def mlflow_autolog_rows(name, compiled, callbacks, epochs):
-    """A run for each `fit`: autolog's parameter `batch_size` cannot change inside of one."""
+    """Uses a run for each `fit`, as autolog's parameter `batch_size` cannot change in a run."""
     import mlflow
     import mlflow.keras
 
@@ -175,9 +178,9 @@ def mlflow_rows(runs, epochs):
 
 
 def compared(history, rows, rate_of_next_update) -> list[str]:
-    """What differs between Keras' history and what a tracker logged.
+    """Returns the differences between Keras' history and a tracker's log.
 
-    WandbMetricsLogger reads the learning rate from the optimizer itself, which after an epoch is
+    WandbMetricsLogger reads the learning rate from the optimizer, which at the end of an epoch has
     that of the next update.
     """
     wrong = []

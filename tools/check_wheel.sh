@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The package as users get it: builds sdist and wheel from the commit, installs the wheel into new
-# environments in another folder, and uses it there. PYTHON chooses the interpreter.
+# Tests the package as users get it: builds sdist and wheel from the commit, installs the wheel into
+# new environments in another folder, and uses it there. PYTHON chooses the interpreter.
 #   tools/check_wheel.sh
 #   PYTHON=python3.13 tools/check_wheel.sh
-# Lines that begin with `figure:` are for the table of tools/check_release.sh.
+# Lines that start with `figure:` are for the table of tools/check_release.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON=${PYTHON:-python3}
@@ -27,7 +27,7 @@ build() {
   git archive HEAD | tar -x -C "$folder/source"
   "$PYTHON" -m venv "$folder/venv"
   install venv build
-  # The wheel from the sdist, and one from the source itself.
+  # One wheel from the sdist, and one directly from the source.
   "$folder/venv/bin/python" -m build --outdir="$folder/dist" "$folder/source" > "$folder/build.log"
   "$folder/venv/bin/python" -m build --wheel --outdir="$folder/direct" "$folder/source" \
     >> "$folder/build.log"
@@ -41,16 +41,16 @@ first, second = (
 )
 different = {name for name in first | second if first.get(name) != second.get(name)}
 if different:
-    sys.exit(f"the sdist's wheel is another: {sorted(different)}")
+    sys.exit(f"the sdist's wheel differs: {sorted(different)}")
 tops = {name.split("/")[0] for name in first if ".dist-info/" not in name}
 if tops != {"lbkeras"}:
-    sys.exit(f"the wheel has {sorted(tops)} at its top")
+    sys.exit(f"top level of the wheel: expected lbkeras alone, received {sorted(tops)}")
 print(f"{len(first)} files, the same from the sdist and from the source")
 END
   rm -rf "$folder/source"
 }
 
-use() { # as somebody who has the package and nothing else
+use() { # as a user who has the package and nothing else
   step "installing"
   install venv "$wheel"
   export PATH="$folder/venv/bin:$PATH"
@@ -59,8 +59,8 @@ use() { # as somebody who has the package and nothing else
 import importlib.metadata, importlib.util, pathlib, sys, lbkeras
 where, installed = pathlib.Path(lbkeras.__file__).resolve(), importlib.metadata.version('lbkeras')
 if not where.is_relative_to(sys.prefix): sys.exit(f'lbkeras is imported from {where}')
-if installed != lbkeras.__version__: sys.exit(f'the wheel says {installed}')
-if importlib.util.find_spec('configs'): sys.exit('there is a package configs')"
+if installed != lbkeras.__version__: sys.exit(f'the version of the wheel is {installed}')
+if importlib.util.find_spec('configs'): sys.exit('the wheel installs a package named configs')"
   step "a script"
   cat > script.py << 'END'
 import lbkeras

@@ -2,7 +2,7 @@
 
     python tools/docs_pictures.py
 
-docs/keskar2017_mnist.png and docs/you2017_mnist.png stay as they are: their records are gone.
+docs/keskar2017_mnist.png and docs/you2017_mnist.png are not drawn again: their records are gone.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 from lbkeras.replication import write_plots
 
 ROOT = Path(__file__).parents[1]
-PICTURES = {  # in docs/: the replication, and which of its pictures
+PICTURES = {  # name in docs/: the replication and its picture
     "you2017_digits": ("you2017_digits", "val_accuracy_against_batch_size"),
     "yuan2021_digits": ("yuan2021_digits", "val_accuracy_against_batch_size"),
     "mccandlish2018_digits": ("mccandlish2018_digits", "val_accuracy_against_updates"),

@@ -1,9 +1,9 @@
-"""What mkdocs.yml needs beside MkDocs: pages from outside of docs/, and the public names.
+"""Hooks for mkdocs.yml: pages from outside of docs/, and the public names.
 
-As hooks of MkDocs: README.md and its neighbours become pages without a copy of them, and each
-public package gets a page under api/ that lists the names of its stub. As an extension of Griffe,
-which reads the sources: a function is found under its public name also where a module has that
-name, and examples in docstrings are shown as code.
+The hooks of MkDocs turn README.md and the other files next to it into pages without copies, and
+give each public package a page under api/ that lists the names of its stub. The extension of
+Griffe, which reads the sources, finds a function under its public name even if a module has the
+same name, and shows examples in docstrings as code.
 """
 
 import ast
@@ -20,20 +20,20 @@ PACKAGE = ROOT / "lbkeras"
 OUTSIDE = ("README.md", "RESULTS.md", "BUILD.md", "CONTRIBUTING.md", "CHANGELOG.md")
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 PICTURE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)\s]+)\)")
-# A public name as code, such as `callbacks.AutoWU` or `lbkeras.advise`, outside of a link's text.
+# A public name as code, such as `callbacks.AutoWU` or `lbkeras.advise`, but not in a link's text.
 NAME = re.compile(r"(?<!\[)`(?:lbkeras\.(\w+)|(?:lbkeras\.)?(\w+\.\w+))(?:\([^`]*\))?`(?!\])")
 EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
 
 
 def public_names(package: str) -> dict[str, str]:
-    """The names of a stub, each with where it is defined; "" is lbkeras itself."""
+    """Returns the names of a package's stub and where each is defined; "" is lbkeras itself."""
     stub = ast.parse((PACKAGE / package / "__init__.pyi").read_text(encoding="utf-8"))
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: f"{node.module}.{alias.name}" for node in imports for alias in node.names}
 
 
 def api_pages() -> dict[str, str]:
-    """The pages of the API reference: their place in the site and their text."""
+    """Returns the pages of the API reference: path in the site -> text."""
     packages = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.pyi"))
     own = [name for name in public_names("") if name not in packages]
     pages = {"api/lbkeras.md": _api_page("lbkeras", own)}
@@ -53,7 +53,7 @@ def _api_page(package: str, names: list[str]) -> str:
 
 
 def example_pages() -> dict[str, str]:
-    """The pages of the examples: what the script says of itself, and the script."""
+    """Returns the pages of the examples: each script's docstring, and the script."""
     pages = {}
     for path in sorted((ROOT / "examples").glob("*.py")):
         text = path.read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def example_pages() -> dict[str, str]:
 
 
 def on_files(files, config):
-    """Adds what does not lie in docs/."""
+    """Adds the pages from outside of docs/."""
     for name in OUTSIDE:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
     for name, text in (example_pages() | api_pages()).items():
@@ -85,15 +85,15 @@ def all_public_names() -> set[str]:
 
 
 def reference(match: re.Match) -> str:
-    """A link to the API, where a name as code is a public one."""
+    """Returns a link to the API if the name is public, else the text unchanged."""
     name = f"lbkeras.{match[1] or match[2]}"
     return f"[{match[0]}][{name}]" if name in all_public_names() else match[0]
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Links as they are in the repository lead to pages of the site, public names to the API.
+    """Turns links of the repository into links to the site's pages, and public names to the API.
 
-    A file that is no page is named instead: the site has no forge to link to.
+    A file that is not a page is named instead, as the site has no repository to link to.
     """
     if page.file.src_uri.startswith(("api/", "examples/")):
         return markdown
@@ -111,7 +111,7 @@ def on_page_markdown(markdown, page, config, files):
         return f"[{text}]({path}{anchor or ''})"
 
     parts = re.split(r"(^```.*?^```$)", markdown, flags=re.MULTILINE | re.DOTALL)
-    for i in range(0, len(parts), 2):  # what is not code
+    for i in range(0, len(parts), 2):  # the parts outside of code blocks
         parts[i] = PICTURE.sub(lambda match: f"![{match[1]}]({place(match[2])})", parts[i])
         parts[i] = LINK.sub(link, parts[i])
         parts[i] = NAME.sub(reference, parts[i])
@@ -119,10 +119,10 @@ def on_page_markdown(markdown, page, config, files):
 
 
 class PublicNames(griffe.Extension):
-    """Public names are those of the stubs, which load when they are touched."""
+    """Adds the public names of the stubs, which are loaded lazily, to the packages."""
 
     def on_package(self, *, pkg, **_) -> None:
-        found = []  # all of them, before one of them hides a module
+        found = []  # find all of them first, since a name can hide a module
         for stub in PACKAGE.glob("*/__init__.pyi"):
             for name, defined in public_names(stub.parent.name).items():
                 target = pkg[defined.removeprefix("lbkeras.")]

@@ -1,5 +1,5 @@
-# Sourced by the other scripts: makes .venv when needed, installs lbkeras with the extras named in
-# $EXTRAS, and puts it on the PATH. Set PYTHON to choose the interpreter (3.11 or newer).
+# Sourced by the other scripts: makes .venv if needed, installs lbkeras with the extras in $EXTRAS,
+# and puts it on the PATH. Set PYTHON to choose the interpreter (3.11 or newer).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PYTHON=${PYTHON:-python3}
@@ -8,13 +8,13 @@ if ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
   exit 2
 fi
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
-# What is installed is right as long as setup.py and the wanted extras are what they were.
+# The installation is up to date as long as setup.py and the wanted extras have not changed.
 wanted="${EXTRAS:-} $(cksum setup.py)"
 if [ "$(cat .venv/lbkeras-installed 2>/dev/null || true)" != "$wanted" ]; then
   echo "installing lbkeras${EXTRAS:+ with $EXTRAS} into .venv (about 2 GB, one to three minutes) ..."
   .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
     --editable ".${EXTRAS:-}"
-  # pip compiles on one core. A few files of packages are for other versions of Python.
+  # pip would compile on one core. Errors are ignored: some files are for other versions of Python.
   .venv/bin/python -m compileall -q -j 0 .venv/lib > /dev/null 2>&1 || true
   echo "$wanted" > .venv/lbkeras-installed
 fi

@@ -1,11 +1,11 @@
-"""What decentralized training sends: bytes per node and update, computed, for ResNet-50.
+"""Computes what decentralized training sends: bytes per node and update, for ResNet-50.
 
     python tools/exchange_cost.py [--parameters=25557032]
 
-A node of DecentLaM (or DmSGD) sends its float32 weights to each of its neighbours once an update; a
-node of gossiping SGD to one partner; in a ring all-reduce of the gradients each node sends 2 (n -
-1) / n times their size. That is the rules' own traffic, for an implementation that sends to
-neighbours only; nodes that are stacked in one process send nothing.
+In each update, a node of DecentLaM (or DmSGD) sends its float32 weights to each of its neighbors,
+and a node of gossiping SGD to one partner. In a ring all-reduce of the gradients, each node sends
+2 (n - 1) / n times their size. This is the traffic of an implementation that sends only to
+neighbors; nodes that are stacked in one process send nothing.
 """
 
 import argparse
@@ -17,7 +17,7 @@ BYTES = 4
 
 
 def rows(parameters):
-    """For each number of nodes: bytes of each way of exchange, and the spectral gaps."""
+    """Yields for each number of nodes the bytes of each way of exchange and the spectral gaps."""
     size = parameters * BYTES
     for nodes in (4, 8, 16, 32, 64):
         matrices = {name: make(nodes) for name, make in mixing.TOPOLOGIES.items()}

@@ -1,4 +1,4 @@
-"""Parts of gpu_report.py: what the device computes against float64 NumPy and against the CPU."""
+"""Parts of gpu_report.py: compares the device's results with float64 NumPy and with the CPU."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ SHAPES = {
 
 
 def equality(report, arguments):
-    """Largest relative differences, of optimizers, layers and a short training."""
+    """Reports the largest relative differences of optimizers, layers and a short training."""
     with jax.default_matmul_precision("highest"):
         _norms(report)
         _optimizers(report, arguments)
@@ -32,7 +32,7 @@ def equality(report, arguments):
 
 
 def _norms(report):
-    """The form of the norms that a GPU gets, against float64."""
+    """Compares the norms in their form for GPUs with float64."""
     shapes = [(1,), (257,), (5, 7), (7, 7, 3, 64), (1000, 301), (65_537,), (1731, 1733)]
     rng = np.random.default_rng(0)
     pairs = [tuple(rng.normal(size=shape).astype("float32") for _ in range(2)) for shape in shapes]
@@ -45,7 +45,7 @@ def _norms(report):
 
 
 def _optimizers(report, arguments):
-    """30 updates against the tests' restatements of the papers in float64."""
+    """Compares 30 updates with the tests' restatements of the papers in float64."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/optimizers"))
     import problem
     import restatements
@@ -66,7 +66,7 @@ def _optimizers(report, arguments):
 
 
 def _trained(optimizer, problem, names, weights, gradients, rates):
-    """The weights after all updates, each a call of one compiled function."""
+    """Returns the weights after all updates, each a call of one compiled function."""
     variables = problem.make_variables(names, weights)
     optimizer.build(variables)
     values = [variable.value for variable in variables]
@@ -84,7 +84,7 @@ def _trained(optimizer, problem, names, weights, gradients, rates):
 
 
 def _layers(report, arguments):
-    """Output, gradients and moving statistics of a training step, here and on the CPU."""
+    """Compares a training step's output, gradients and moving statistics with the CPU."""
     shape = (64, 8, 8, 32)
     training = {"training": True}
     cases = {
@@ -111,7 +111,7 @@ def _layers(report, arguments):
 
 
 def _short_training(report, arguments):
-    """20 updates of a wide residual network in float32, here and on the CPU."""
+    """Compares 20 updates of a wide residual network in float32 with the CPU."""
     model = models.wide_resnet(10, 1)
     optimizer = optimizers.LARS(1.0, weight_decay=5e-4, trust_coefficient=0.02)
     optimizer.build(model.trainable_variables)
@@ -151,7 +151,7 @@ def _short_training(report, arguments):
 
 
 def start_short_fits(report, arguments) -> list:
-    """Starts `short_fits` on the device and on the CPU."""
+    """Starts `short_fits` on the device and on the CPU, in two processes."""
     from gpu_processes import Child
 
     children = []
@@ -166,7 +166,7 @@ def _weights_file(report, name: str) -> Path:
 
 
 def short_fits(task: dict, arguments) -> dict:
-    """Writes the weights and losses of lbkeras' fit, 20 updates of SGD and of LARS, in float32."""
+    """Writes weights and losses of lbkeras' `fit`: 20 updates of SGD and of LARS in float32."""
     import keras
 
     from lbkeras import callbacks, planning
@@ -187,7 +187,7 @@ def short_fits(task: dict, arguments) -> dict:
     for name, (rule, rate) in rules.items():
         model = models.wide_resnet(10, 1)
         draws = np.random.default_rng(1)
-        for variable in model.trainable_variables:  # the same wherever it runs
+        for variable in model.trainable_variables:  # the same values on every device
             if len(variable.shape) > 1:
                 fan_in = np.prod(variable.shape[:-1])
                 variable.assign(draws.normal(size=variable.shape, scale=np.sqrt(2 / fan_in)))
@@ -210,10 +210,10 @@ def short_fits(task: dict, arguments) -> dict:
 
 
 def short_fit(report, arguments):
-    """Compares what the two processes have written."""
+    """Compares the files that the two processes wrote."""
     files = [_weights_file(report, name) for name in ("device", "cpu")]
     if not all(file.exists() for file in files):
-        report.note("short_fit", "error", "a process was not done in time, or not started")
+        report.note("short_fit", "error", "a process did not finish in time, or was not started")
         return
     here, there = (dict(np.load(file)) for file in files)
     same = bool(np.array_equal(here["batches"], there["batches"]))
@@ -233,7 +233,7 @@ def _devices():
 
 
 def _on_both(function, *arguments):
-    """The leaves of what a function returns on the device and on the CPU."""
+    """Returns the leaves of a function's results on the device and on the CPU."""
     results = []
     for device in _devices():
         given = jax.device_put(arguments, device)
@@ -244,7 +244,7 @@ def _on_both(function, *arguments):
 
 
 def _difference(ours, expected) -> float:
-    """The largest of |a - b| / |b| over pairs of tensors."""
+    """Returns the largest |a - b| / |b| over pairs of tensors."""
     differences = [
         np.linalg.norm(np.subtract(a, b, dtype=np.float64)) / max(np.linalg.norm(b), 1e-30)
         for a, b in zip(ours, expected, strict=True)

@@ -1,6 +1,6 @@
-"""Part of gpu_report.py: ghost batch norm against batch norm, and candidates for (batch, features).
+"""Part of gpu_report.py: compares ghost batch norm, and candidates for 2-D inputs, with batch norm.
 
-Each is a training step, forward and backward, several of them in one jitted `lax.scan`.
+Each timing runs several training steps, forward and backward, in one jitted `lax.scan`.
 """
 
 import concurrent.futures
@@ -22,7 +22,7 @@ SIZE = 32  # examples in a ghost
 
 
 class ConstantWeights(GhostBatchNormalization):
-    """The weights of the moving statistics as constants of the program."""
+    """Makes the weights of the moving statistics constants of the program."""
 
     def _update(self, mean, variance, count, first, total, context=None):
         weights = (1.0 - self.momentum) * self.momentum ** np.arange(total - 1.0, -1.0, -1.0)
@@ -33,7 +33,7 @@ class ConstantWeights(GhostBatchNormalization):
 
 
 class Unrolled(ConstantWeights):
-    """Sums over a ghost's examples written out, so that they need no kernel of a reduction."""
+    """Unrolls the sums over a ghost's examples, so that they need no reduction kernel."""
 
     def call(self, inputs, training=None, mask=None):
         ghosts = inputs.shape[0] // self.ghost_batch_size
@@ -44,7 +44,7 @@ class Unrolled(ConstantWeights):
 
 
 def _sum(parts):
-    """The sum of a list, pairs first."""
+    """Returns the sum of a list, added in pairs."""
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=False)
         parts = [a + b for a, b in pairs] + parts[len(parts) // 2 * 2 :]
@@ -57,7 +57,10 @@ def _columns(z):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def normalized(z, gamma, beta, epsilon):
-    """`(y, mean, variance)` of ghosts `(ghosts, examples, channels)`; the latter two constants."""
+    """Returns `(y, mean, variance)` of `z` `(ghosts, examples, channels)`.
+
+    No gradient flows through mean and variance.
+    """
     return _forward(z, gamma, beta, epsilon)[0]
 
 
@@ -87,9 +90,9 @@ normalized.defvjp(_forward, _backward)
 
 
 def time_ghosts(report, arguments):
-    """GhostBatchNormalization(32) against Keras' BatchNormalization, forward and backward.
+    """Compares GhostBatchNormalization(32) with Keras' BatchNormalization, forward and backward.
 
-    Images only where the updates are timed too.
+    Inputs with the shape of images are timed only if the part `updates` runs too.
     """
     images = [(1024, 32, 32, 64), (1024, 16, 16, 128)] if "updates" in arguments.parts else []
     shapes = [*images, (4096, 512)]
@@ -112,7 +115,7 @@ def _ghosts_of(report, arguments, pool, shape, dtype):
     if len(shape) == 2:
         layers["constant weights"] = ConstantWeights(SIZE, dtype=policy)
         layers["constant weights, unrolled"] = Unrolled(SIZE, dtype=policy)
-    steps = STEPS if len(shape) > 2 or arguments.tiny else 10 * STEPS  # short ones: more of them
+    steps = STEPS if len(shape) > 2 or arguments.tiny else 10 * STEPS  # more of the short ones
     pending = {}
     for name, layer in layers.items():
         layer.build(shape)

@@ -1,7 +1,7 @@
-"""Parts of gpu_report.py in processes of their own, which compile or train side by side.
+"""Parts of gpu_report.py in separate processes, which compile or train side by side.
 
-A child is gpu_report.py again with `--child=JSON`; it writes what it found as JSON. All share JAX'
-persistent compilation cache, so that what one has compiled the next finds.
+A child is gpu_report.py itself with `--child=JSON`; it writes its results as JSON. All processes
+share JAX's persistent compilation cache, so a program that one has compiled is there for the next.
 """
 
 import json
@@ -15,14 +15,14 @@ SCRIPT = Path(__file__).resolve().with_name("gpu_report.py")
 
 
 def use_cache(folder: Path) -> None:
-    """Lets this process and its children keep every compiled program; before JAX is imported."""
+    """Makes this process and its children cache all programs. Call it before JAX is imported."""
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
 def count_cache():
-    """A dict of the cache's hits and misses in this process, which goes on counting."""
+    """Returns a dict that counts the cache's hits and misses in this process from now on."""
     from jax import monitoring
 
     counts = {"hits": 0, "misses": 0}
@@ -37,14 +37,14 @@ def count_cache():
 
 
 class Child:
-    """A process that does one task.
+    """A process that runs one task.
 
     Args:
-        task: what `gpu_report.child` does, as plain data.
-        folder: for its log and result.
+        task: the task for `gpu_report.child`, as plain data.
+        folder: folder of its log and result.
         arguments: of the report.
-        nice: added to its niceness, so that others come first.
-        environment: variables beside this process' own.
+        nice: added to its niceness, so that other processes come first.
+        environment: variables in addition to this process' own.
     """
 
     def __init__(self, task: dict, folder: Path, arguments, nice=0, environment=None):
@@ -74,34 +74,34 @@ class Child:
         self._process.wait()
 
     def found(self) -> dict:
-        """What it has written so far."""
+        """Returns what the process has written so far."""
         return json.loads(self._result.read_text()) if self._result.exists() else {}
 
     def result(self) -> dict:
-        """What it found, and how it ended if it was not well."""
+        """Returns what the process found, with an `error` if it failed."""
         if self._process.poll() == 0:
             return self.found()
         if self._process.returncode in (None, -9):
-            return self.found() | {"error": "not done in time"}
+            return self.found() | {"error": "not finished in time"}
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return self.found() | {"error": " | ".join(lines[-3:])[-600:]}
 
 
 def write(path: Path, found: dict) -> None:
-    """Writes what a child has found, atomically."""
+    """Writes a child's results atomically."""
     new = path.with_suffix(".new")
     new.write_text(json.dumps(found))
     os.replace(new, path)
 
 
 def wait(children, seconds: float, look=lambda: None, every=0.2) -> None:
-    """Until all have ended or the time is over; then those that run are stopped.
+    """Waits until all children have ended or the time is up, then stops those still running.
 
     Args:
-        children: `Child`ren.
-        seconds: at most.
-        look: called now and then.
-        every: so many seconds.
+        children: instances of `Child`.
+        seconds: longest time to wait.
+        look: called after each interval.
+        every: length of the interval in seconds.
     """
     end = time.monotonic() + seconds
     while any(each.running() for each in children) and time.monotonic() < end:

@@ -1,22 +1,30 @@
-"""One script for a GPU: what lbkeras' fit and arithmetic cost there, on Keras' JAX backend.
+"""Measures lbkeras on a GPU with Keras' JAX backend: the speed of `fit`, and the arithmetic.
 
-    bash tools/pack_for_gpu.sh                 makes .gpu/, what such a machine lacks
+    bash tools/pack_for_gpu.sh                 makes .gpu/, with what a bare GPU machine lacks
     python tools/gpu_report.py --minutes=9 --out=DIR
     python tools/gpu_report.py --minutes=3 --out=DIR --parts=platform,updates,ghosts
-    python tools/gpu_report.py --tiny --out=DIR    everything at tiny sizes, for a try on the CPU
+    python tools/gpu_report.py --tiny --out=DIR    everything at tiny sizes, to try it on the CPU
 
-It prints as it goes, writes DIR/gpu_report.json after every figure, and ends by itself when the
-minutes are over, whatever it is doing then. It needs Keras and JAX and no TensorFlow; optax and
-torch are compared with where they are installed.
+It prints figures as they come, writes DIR/gpu_report.json after each of them, and ends when the
+minutes are over, whatever it is doing then. It needs Keras and JAX but no TensorFlow. It also
+measures optax and torch if they are installed.
 
-Parts, in this order: platform; compile (a process for each program of WRN-16-4, all at once, which
-puts it into JAX' persistent cache: in threads of one process each took 310 s, alone 20 to 70 s);
-fit (lbkeras' fit against a bare loop and Keras' own, in turn); ghosts (ghost batch norm against
-batch norm, for inputs (batch, features)); short_fit (20 updates on the device and on the CPU);
-memory (peaks with and without MicroBatches, and what a change of momentum costs, beside the next
-part); smith2018 (smith2018:gpu_cifar10, its four arms side by side, as many epochs as fit). Not
-without being named: updates (of ResNet-50's variables, ours and others'); equality (with float64
-and with the CPU); torch (the update by torch and timm).
+Parts, in this order:
+
+    platform   the device and the versions
+    compile    compiles all programs of WRN-16-4 at once into JAX's persistent cache, each in its
+               own process: in threads of one process each took 310 s, alone 20 to 70 s
+    fit        lbkeras' `fit` against a bare loop and Keras' own `fit`, in turn
+    ghosts     ghost batch norm against batch norm, for inputs (batch, features)
+    short_fit  20 updates on the device and on the CPU
+    memory     peaks with and without MicroBatches, and what a change of momentum costs
+    smith2018  smith2018:gpu_cifar10, its four arms side by side, for as many epochs as fit
+
+These parts run only if they are named:
+
+    updates    updates of ResNet-50's variables, by our optimizers and others
+    equality   results against float64 and against the CPU
+    torch      the update by torch and timm
 """
 
 import argparse
@@ -39,20 +47,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 DEFAULT_PARTS = ("platform", "compile", "fit", "ghosts", "short_fit", "memory", "smith2018")
 PARTS = (*DEFAULT_PARTS, "updates", "equality", "torch")
-SPARE_SECONDS = 6  # for the end of the process
-SHARE_TO_COMPILE = 0.4  # of all time, at most
+SPARE_SECONDS = 6  # to end the process
+SHARE_TO_COMPILE = 0.4  # largest share of the time
 MOST_SECONDS_OF_MEMORY = 40
 
 
 class Report:
-    """What was measured so far, on the screen and in a file, and the time that is left.
+    """The figures so far, on the screen and in a file, and the time that is left.
 
     Attributes:
-        path: of the file.
-        scratch: a folder for what is thrown away.
-        children: processes that are stopped at the end.
-        speeds: seconds of an epoch of lbkeras' fit, by batch size.
-        compiled_epochs: of the plans whose programs were compiled before.
+        path: the file's path.
+        scratch: folder for temporary files.
+        children: processes to stop at the end.
+        speeds: seconds per epoch of lbkeras' `fit`, by batch size.
+        compiled_epochs: length of the plans whose programs were compiled before; None: none were.
     """
 
     def __init__(self, folder: Path, minutes: float):
@@ -69,26 +77,26 @@ class Report:
         threading.Thread(target=self._stop_at_the_end, daemon=True).start()
 
     def seconds_left(self) -> float:
-        """Until the process ends."""
+        """Returns the seconds until the process ends."""
         return self._end - time.monotonic()
 
     def say(self, line: str) -> None:
-        """A line on the screen, with the seconds since the start."""
+        """Prints a line with the seconds since the start."""
         print(f"[{time.monotonic() - self._begin:5.0f} s] {line}", flush=True)
 
     def keep(self, part: str, key: str, value) -> None:
-        """Keeps a figure and writes the file."""
+        """Adds a figure and writes the file."""
         with self._lock:
             self.data["parts"].setdefault(part, {})[key] = value
             self._write()
 
     def note(self, part: str, key: str, value) -> None:
-        """Keeps a figure, writes the file, prints the figure."""
+        """Adds a figure, writes the file and prints the figure."""
         self.keep(part, key, value)
         self.say(f"{part}: {key}: {json.dumps(value, default=str)}")
 
     def finish(self, state: str) -> None:
-        """Writes how it ended, stops what still runs and ends the process."""
+        """Writes how the report ended, stops all children and ends the process."""
         with self._lock:
             self.data.setdefault("ended", state)
             self.data["seconds"] = time.monotonic() - self._begin
@@ -98,7 +106,7 @@ class Report:
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.say(state)
         sys.stdout.flush()
-        os._exit(0)  # threads that still compile are not waited for
+        os._exit(0)  # does not wait for threads that still compile
 
     def _write(self):
         new = self.path.with_suffix(".new")
@@ -123,7 +131,7 @@ def main():
             report.say(f"part {part}")
             try:
                 _run(part, report, arguments)
-            except Exception as error:  # the other parts are still wanted
+            except Exception as error:  # continue with the other parts
                 traceback.print_exc()
                 report.note(part, "error", f"{type(error).__name__}: {str(error)[:500]}")
     report.finish("done")
@@ -133,14 +141,14 @@ def _arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=9.0, help="after which it ends")
+    parser.add_argument("--minutes", type=float, default=9.0, help="time limit")
     parser.add_argument("--out", type=Path, required=True, help="folder of gpu_report.json")
     parser.add_argument("--parts", default=",".join(DEFAULT_PARTS), help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--skip", default="", help="parts that are left out")
+    parser.add_argument("--skip", default="", help="parts to leave out")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try the script itself")
     parser.add_argument("--data", type=Path, default=Path(".gpu/cifar10_jpeg.npz"))
-    parser.add_argument("--epochs", type=int, default=0, help="of smith2018 at most; 0: 80")
-    parser.add_argument("--first_seed", type=int, default=0, help="of smith2018")
+    parser.add_argument("--epochs", type=int, default=0, help="most epochs of smith2018; 0: 80")
+    parser.add_argument("--first_seed", type=int, default=0, help="seed of smith2018")
     parser.add_argument("--rounds", type=int, default=7, help="timings of each figure")
     parser.add_argument("--steps_per_execution", type=int, default=1, help="of lbkeras' fit")
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
@@ -156,7 +164,7 @@ def _arguments():
 
 
 def child(task: dict, arguments) -> dict:
-    """What a process of its own does; see `gpu_processes.Child`."""
+    """Runs the task of a child process; see `gpu_processes.Child`."""
     import gpu_equality
     import gpu_smith2018
     import gpu_training
@@ -171,7 +179,7 @@ def child(task: dict, arguments) -> dict:
 
 
 def _run(part: str, report: Report, arguments) -> None:
-    """Imports what a part needs when its turn comes, so that one that fails costs only itself."""
+    """Runs a part. Imports its module only then, so that a failing import stops no other part."""
     if part == "platform":
         platform(report)
     elif part == "compile":
@@ -201,7 +209,7 @@ def _run(part: str, report: Report, arguments) -> None:
 
 
 def platform(report: Report) -> None:
-    """The card and the versions."""
+    """Reports the device and the versions."""
     import importlib.metadata
     import platform as machine
 
@@ -223,7 +231,7 @@ def platform(report: Report) -> None:
 
 
 def compile_all(report: Report, arguments) -> None:
-    """Decodes the data once, and lets a process for each program compile it."""
+    """Decodes the data once, then compiles each program in its own process."""
     import gpu_equality
     import gpu_smith2018
     import gpu_training
@@ -251,7 +259,7 @@ def compile_all(report: Report, arguments) -> None:
     children = [Child(task, report.scratch, arguments) for task in tasks]
     if "short_fit" in arguments.parts:
         children += gpu_equality.start_short_fits(report, arguments)
-    nice = 0 if arguments.tiny else 10  # what is measured first comes first
+    nice = 0 if arguments.tiny else 10  # programs that are needed first come first
     children += [Child(task, report.scratch, arguments, nice=nice) for task in later]
     report.children += children
     report.say(f"compile: {len(children)} processes")
@@ -269,7 +277,7 @@ def compile_all(report: Report, arguments) -> None:
 
 
 def memory(report: Report, arguments) -> None:
-    """Peaks of processes whose programs are in the cache, and what a change of momentum costs."""
+    """Reports memory peaks with programs from the cache, and the cost of a change of momentum."""
     children = [Child(task, report.scratch, arguments) for task in _memory_tasks(arguments)]
     report.children += children
     wait(children, min(MOST_SECONDS_OF_MEMORY, report.seconds_left() - 5))

@@ -1,4 +1,4 @@
-"""Part of gpu_report.py: smith2018:gpu_cifar10, the four arms side by side through lbkeras' fit."""
+"""Part of gpu_report.py: trains the four arms of smith2018:gpu_cifar10 with lbkeras' `fit`."""
 
 import json
 import time
@@ -7,17 +7,17 @@ import gpu_training
 from gpu_processes import Child, wait
 
 ARMS = ("original", "increase_batch", "increased_learning_rate", "increased_momentum")
-PLANNED_EPOCHS = 80  # for which everything is compiled beforehand
-FEWER_EPOCHS = (60, 50, 40, 30, 20, 10)  # where the time does not suffice
-SHARE = 0.8  # of the time that is left, for those
-SHARE_OF_PLANNED = 1.25  # the arm that ends last may be cut off, rather than all be short
+PLANNED_EPOCHS = 80  # whose programs are all compiled in advance
+FEWER_EPOCHS = (60, 50, 40, 30, 20, 10)  # if there is not enough time
+SHARE = 0.8  # of the time that is left, for FEWER_EPOCHS
+SHARE_OF_PLANNED = 1.25  # for PLANNED_EPOCHS: rather cut off the last arm than shorten all
 SECONDS_TO_START = 30
 SECONDS_TO_COMPILE = 120  # for the first epoch of a plan whose programs are not in the cache
 SECONDS_TO_END = 4
 
 
 def settings_of(arm: str, epochs: int, tiny: bool) -> dict:
-    """The config's sections for an arm, with another number of epochs."""
+    """Returns the config's sections for an arm, with another number of epochs."""
     from configs.papers import smith2018
     from lbkeras import config
     from lbkeras.runs.experiment import arm_settings
@@ -41,7 +41,7 @@ def plan_of(arm: str, epochs: int, tiny: bool):
 
 
 def programs(epochs: int, tiny: bool) -> list[dict]:
-    """A task for each batch size of each arm: its first epoch with that size."""
+    """Returns a task for each batch size of each arm: its first epoch with that size."""
     tasks = []
     for arm in ARMS:
         plan, sizes = plan_of(arm, epochs, tiny), set()
@@ -54,7 +54,7 @@ def programs(epochs: int, tiny: bool) -> list[dict]:
 
 
 def run_arm(task: dict, arguments) -> dict:
-    """Trains an arm, or one epoch of it, `task["only"]`, so that its programs are in the cache."""
+    """Trains an arm, or only its epoch `task["only"]`, which puts its programs into the cache."""
     import keras
 
     from lbkeras import callbacks
@@ -105,7 +105,7 @@ def run_arm(task: dict, arguments) -> dict:
 
 
 def smith2018(report, arguments):
-    """The arms, each in a process; what of their histories is written when the time is over."""
+    """Trains each arm in a process, and reports what their histories have when time is up."""
     epochs = _epochs(report, arguments)
     report.note("smith2018", "epochs", epochs)
     children = {}
@@ -130,15 +130,15 @@ def smith2018(report, arguments):
 
 
 def planned(arguments) -> int:
-    """Epochs for which everything is compiled beforehand."""
+    """Returns the number of epochs whose programs are all compiled in advance."""
     return arguments.epochs or (3 if arguments.tiny else PLANNED_EPOCHS)
 
 
 def _epochs(report, arguments) -> int:
-    """The planned number if it fits by the speeds that were measured, else the next that does.
+    """Returns the planned number of epochs if they fit by the measured speeds, else fewer.
 
-    The sum of the arms one after another is what a device needs for them at most: side by side none
-    waits for its host.
+    The time of the arms one after another is an upper bound: side by side, the device never waits
+    for one arm's host.
     """
     number, speeds = planned(arguments), report.speeds
     if not speeds or arguments.tiny:
@@ -159,7 +159,7 @@ def _epochs(report, arguments) -> int:
 
 
 def _keep(report, plans, children) -> list[str]:
-    """Puts what the histories say so far into the report."""
+    """Adds the histories so far to the report."""
     lines = []
     for arm, child in children.items():
         rows = _rows(report.path.parent / f"history_{arm}.jsonl")

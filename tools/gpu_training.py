@@ -1,7 +1,7 @@
-"""Parts of gpu_report.py that train WRN-16-4 on CIFAR-10's shapes: a bare loop, and lbkeras' fit.
+"""Parts of gpu_report.py that train WRN-16-4 on CIFAR-10's shapes: a bare loop and lbkeras' fit.
 
-The bare loop is what a `fit` can at best reach: an epoch is one jitted `lax.scan` over batches, of
-the same gather, augmentation, model and Keras' SGD, data on the device.
+The bare loop is the best that `fit` can reach: an epoch is one jitted `lax.scan` over batches, with
+the same gather, augmentation, model and Keras' SGD, and with the data on the device.
 """
 
 import concurrent.futures
@@ -18,14 +18,14 @@ from gpu_processes import Child, count_cache, wait, write
 BATCHES = (128, 640, 3200)
 PADDING = 4
 LEARNING_RATE = 0.01
-LARGEST_TO_TRAIN = 640  # examples in a batch, where many processes compile at once
+LARGEST_TO_TRAIN = 640  # largest batch size to train while many processes compile at once
 
 
 # Data
 
 
 def decoded(path, tiny: bool) -> dict:
-    """`images_SPLIT`, uint8, and `labels_SPLIT`, int32; random where there is no file."""
+    """Returns `images_SPLIT`, uint8, and `labels_SPLIT`, int32; random if there is no file."""
     if tiny or not path.exists():
         rng = np.random.default_rng(0)
         data = {}
@@ -54,7 +54,7 @@ def _decode(encoded: bytes):
 
 @functools.cache
 def cifar10(path, tiny: bool, split: str):
-    """Images and labels of a split, as NumPy arrays."""
+    """Returns the images and labels of a split as NumPy arrays."""
     data = decoded(path, tiny)
     return data[f"images_{split}"], data[f"labels_{split}"]
 
@@ -67,7 +67,7 @@ def batches(arguments):
 
 
 def wide_resnet(tiny: bool, seed: int = 0):
-    """WRN-16-4 in mixed_bfloat16; WRN-10-1 in float32 for a try, as a CPU is slow at bfloat16."""
+    """Returns WRN-16-4 in mixed_bfloat16; if tiny, WRN-10-1 in float32, faster on a CPU."""
     import keras
 
     from lbkeras import models
@@ -98,7 +98,7 @@ class Bare:
 
     Args:
         arguments: of the report.
-        batch: examples in a batch.
+        batch: batch size.
     """
 
     def __init__(self, arguments, batch: int):
@@ -153,7 +153,7 @@ class Bare:
         return sum(extra) + _loss()(y, logits), other
 
     def seconds(self, epochs: int) -> float:
-        """Of an epoch, the mean of so many."""
+        """Returns the mean seconds per epoch of `epochs` epochs."""
         begin = time.perf_counter()
         for _ in range(epochs):
             self._epoch += 1
@@ -168,9 +168,9 @@ class OwnFit:
 
     Args:
         arguments: of the report.
-        batch: examples in a batch.
+        batch: batch size.
         micro_batch_size: of `callbacks.MicroBatches`; None: without it.
-        momenta: of its epochs; None: 0.9 in all.
+        momenta: the momentum of each epoch; None: 0.9 in all epochs.
     """
 
     def __init__(self, arguments, batch: int, micro_batch_size=None, momenta=None):
@@ -205,17 +205,17 @@ class OwnFit:
         self.steps = self.pipeline.steps_per_epoch
 
     def seconds(self, epochs: int) -> float:
-        """Of an epoch, the mean of so many."""
+        """Returns the mean seconds per epoch of `epochs` epochs."""
         self.model.fit(self.pipeline, epochs=epochs, verbose=0, callbacks=self.callbacks)
         return self.clock.seconds / epochs
 
 
 class PlainFit:
-    """Keras' `fit` on arrays, which augments nothing.
+    """Keras' `fit` on arrays, without augmentation.
 
     Args:
         arguments: of the report.
-        batch: examples in a batch.
+        batch: batch size.
     """
 
     def __init__(self, arguments, batch: int):
@@ -226,7 +226,7 @@ class PlainFit:
         self.steps = -(-len(self._data[1]) // batch)
 
     def seconds(self, epochs: int) -> float:
-        """Of an epoch, the mean of so many."""
+        """Returns the mean seconds per epoch of `epochs` epochs."""
         images, labels = self._data
         self.model.fit(
             images,
@@ -240,7 +240,7 @@ class PlainFit:
 
 
 def clock():
-    """A callback that knows the seconds from the first epoch's beginning to the last one's end."""
+    """Returns a callback that measures from the start of the first epoch to the end of the last."""
     import keras
 
     class Clock(keras.callbacks.Callback):
@@ -254,7 +254,7 @@ def clock():
             self._epoch_begin, self._first = time.perf_counter(), True
 
         def on_train_batch_end(self, batch, logs=None):
-            if self._first:  # when it was handed over, what it compiles included
+            if self._first:  # until the first step is dispatched, including compilation
                 self.first_step = time.perf_counter() - self._epoch_begin
                 self._first = False
 
@@ -267,13 +267,13 @@ def clock():
 MAKERS = {"bare": Bare, "fit": OwnFit, "plain": PlainFit}
 
 
-# What a process of its own does
+# Tasks of child processes
 
 
 def compile_one(task: dict, arguments) -> dict:
-    """Puts the programs of `task["what"]` at `task["batch"]` into the cache.
+    """Puts the programs of `task["what"]` at batch size `task["batch"]` into the cache.
 
-    With `only` nothing is left to be trained, otherwise an epoch is.
+    Also trains an epoch, unless the batch is large. A `fit` without `only` always does.
     """
     begin = time.perf_counter()
     if task["what"] == "fit":
@@ -290,9 +290,9 @@ def compile_one(task: dict, arguments) -> dict:
 
 
 def compile_only(model, train, batch: int, callbacks: list, **more) -> None:
-    """Compiles a `fit`'s train step, with an epoch of training where the batch is small.
+    """Compiles the train step of a `fit`; with a small batch also trains an epoch.
 
-    Many processes compile at once, and a device has not the memory to train large batches in all.
+    Many processes compile at once, and the device lacks the memory to train large batches in all.
     """
     import keras
 
@@ -322,14 +322,14 @@ def _peak() -> dict:
 
 
 def momentum_change(task: dict, arguments) -> dict:
-    """What another momentum, a constant of the program, costs at the epoch's beginning."""
+    """Measures what a new momentum, a constant of the program, costs at the start of an epoch."""
     made = OwnFit(arguments, task["batch"], momenta=(0.9, 0.95))
     made.seconds(2)
     return {"first step after it, s": round(made.clock.first_step, 2)}
 
 
 def measure(task: dict, arguments) -> dict:
-    """The figures of part `fit`, written as they come, and `speeds`, seconds of fit's epochs."""
+    """Measures part `fit`; writes its figures as they come, and `speeds`, the seconds per epoch."""
     found = {}
     speeds = {}
     for batch in batches(arguments):
@@ -340,7 +340,7 @@ def measure(task: dict, arguments) -> dict:
 
 
 def _measured(batch: int, arguments, speeds: dict):
-    """Names and figures of one batch size, as they come."""
+    """Yields the names and figures of one batch size as they come."""
     cache = count_cache()
     names = ["bare", "fit"] + ["plain"] * (batch == batches(arguments)[0])
     made, first = {}, {}
@@ -384,9 +384,9 @@ def _measured(batch: int, arguments, speeds: dict):
 
 
 def fit(report, arguments):
-    """Images a second of the bare loop, of lbkeras' fit and of Keras' own, in turn.
+    """Measures the images per second of the bare loop, lbkeras' `fit` and Keras' `fit`, in turn.
 
-    In a process of its own, which gives the device's memory back.
+    Runs in a separate process, so that the device's memory is freed afterwards.
     """
     child, shown = Child({"what": "measure"}, report.scratch, arguments), set()
     report.children.append(child)

@@ -1,9 +1,9 @@
-"""Parts of gpu_report.py: what an update of a model's variables costs, ours and others'.
+"""Parts of gpu_report.py: what an update of a model's variables costs, for ours and others.
 
-Each contender is one jitted call of several updates in a `lax.scan`. In each update weights and
-gradients go through an optimization barrier, so that nothing of it, a gradient's norm say, is moved
-out of the loop. Contenders are timed in turn, in an order that rotates; figures are medians, ratios
-medians of the ratios of one round.
+Each contender is one jitted call of several updates in a `lax.scan`. In each update, weights and
+gradients go through an optimization barrier, so that no part of it, such as a gradient's norm, is
+moved out of the loop. Contenders are timed in turn, in an order that rotates. Figures are medians;
+ratios are medians of the ratios within a round.
 """
 
 import concurrent.futures
@@ -23,11 +23,11 @@ from lbkeras import optimizers
 LEARNING_RATE = 0.01
 WEIGHT_DECAY = 1e-4
 UPDATES = 20
-SECONDS_TO_TIME = 20  # kept free for the timings
+SECONDS_TO_TIME = 20  # reserved for the timings
 
 
 def time_updates(report, arguments):
-    """An update of all of ResNet-50's variables, ours and others'."""
+    """Times updates of all of ResNet-50's variables with our optimizers and others."""
     contenders = {
         "SGD": _keras_update(lambda: keras.optimizers.SGD(LEARNING_RATE, momentum=0.9)),
         "SGD on one vector": _keras_update(
@@ -74,7 +74,7 @@ def _sgdp():
 
 
 def resnet50_shapes(tiny=False):
-    """The shapes of ResNet-50's 161 trainable variables, in a model's order."""
+    """Returns the shapes of ResNet-50's 161 trainable variables, in a model's order."""
     shrink = 32 if tiny else 1
     stem = 64 // shrink
     shapes = [(7, 7, 3, stem), (stem,), (stem,)]
@@ -91,7 +91,7 @@ def resnet50_shapes(tiny=False):
 
 
 def _keras_update(make, flat=False):
-    """`shapes -> (shapes, state, update)` for a Keras optimizer."""
+    """Returns a function `shapes -> (shapes, state, update)` for a Keras optimizer."""
 
     def build(shapes):
         if flat:
@@ -139,7 +139,7 @@ def _optax_updates():
 
 
 def _compiled_updates(report, contenders, arguments) -> dict:
-    """All contenders, traced one after another and compiled at once."""
+    """Returns all contenders, traced one after another and compiled at once."""
     shapes = resnet50_shapes(arguments.tiny)
     size = sum(math.prod(shape) for shape in shapes)
     report.note("updates", "variables", {"number": len(shapes), "parameters": size})
@@ -153,12 +153,12 @@ def _compiled_updates(report, contenders, arguments) -> dict:
     for name, build in contenders.items():
         own_shapes, state, update = build(shapes)
         flat = len(own_shapes) == 1
-        weights = [jnp.copy(weight_vector)] if flat else split(weight_vector)  # are donated
+        weights = [jnp.copy(weight_vector)] if flat else split(weight_vector)  # donated
         lowered = _lower(update, weights, state, gradients[flat])
         pending[name] = (pool.submit(compiled_after, lowered), (weights, state), gradients[flat])
     report.say(f"updates: {len(pending)} contenders traced")
     for name, (future, start, given) in pending.items():
-        try:  # what is compiled in time is timed
+        try:  # only what is compiled in time is timed
             left = report.seconds_left() - SECONDS_TO_TIME
             compiled, seconds = future.result(max(left, 0.01))
         except TimeoutError:
@@ -172,7 +172,7 @@ def _compiled_updates(report, contenders, arguments) -> dict:
 
 
 def _time_updates(report, calls, ratios, arguments):
-    """Notes milliseconds an update of each contender, and ratios."""
+    """Reports the milliseconds per update of each contender, and ratios."""
     times = timed_in_turn(calls, arguments.rounds, UPDATES)
     for name, each in times.items():
         report.note("updates", name, _figure(each))
@@ -209,7 +209,7 @@ def compiled_after(lowered):
 
 
 class Repeated:
-    """A compiled function whose state is donated, called again and again."""
+    """A compiled function with donated state, to be called repeatedly."""
 
     def __init__(self, compiled, state, *rest):
         self.compiled, self.state, self.rest = compiled, state, rest
@@ -219,7 +219,7 @@ class Repeated:
 
 
 def kernels(compiled) -> dict:
-    """How many kernels of each kind stand in a compiled module, outside of its fusions."""
+    """Counts the kernels of each kind in a compiled module, outside of its fusions."""
     text = compiled.as_text()
     found = {}
     for kind in re.findall(r"kind=k(\w+)", text):
@@ -235,7 +235,7 @@ def kernels(compiled) -> dict:
 
 
 def timed_in_turn(calls, rounds, count):
-    """Milliseconds of one of `count` updates in each call, for each round."""
+    """Returns the milliseconds per update in each round, for calls that make `count` updates."""
     for call in calls.values():
         call()
         call()
@@ -260,7 +260,7 @@ def _figure(times) -> dict:
 
 
 def time_torch(report, arguments):
-    """The same update by torch and timm, in this process, so after all that JAX must do."""
+    """Times the same update by torch and timm, in this process, and so after JAX's measurements."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

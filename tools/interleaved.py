@@ -1,6 +1,6 @@
-"""What the benchmarks share: things timed in turn, and the ratio of such times.
+"""Shared by the benchmarks: functions timed in turn, and the ratios of their times.
 
-Machines are shared and noisy, so only neighbours in time are compared.
+Machines are shared and noisy, so only times measured one after the other are compared.
 """
 
 import statistics
@@ -8,13 +8,13 @@ import time
 
 
 def timed_pairs(ours, other, rounds: int, warmups: int = 1, clock=time.perf_counter):
-    """`(ours, other)` in seconds for each round, the order alternating.
+    """Returns `(ours, other)` in seconds for each round, measured in alternating order.
 
     Args:
         ours, other: functions without arguments.
         rounds: how often each is timed.
-        warmups: how often each is run before, untimed: traces are made there.
-        clock: what is read before and after.
+        warmups: how often each runs untimed before, for example to be traced.
+        clock: function that returns the time in seconds.
     """
 
     def seconds(function) -> float:
@@ -34,14 +34,14 @@ def timed_pairs(ours, other, rounds: int, warmups: int = 1, clock=time.perf_coun
 
 
 def ratio_of(pairs) -> dict:
-    """`ratio`, the median of a / b over the pairs, its `quartiles`, and how many `rounds`."""
+    """Returns `ratio`, the median of a / b over the pairs, its `quartiles`, and `rounds`."""
     ratios = [a / b for a, b in pairs]
     low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     return {"ratio": statistics.median(ratios), "quartiles": [low, high], "rounds": len(ratios)}
 
 
 def measure(contestants, num_images, rounds):
-    """Images/s of every contestant in every round."""
+    """Returns the images/s of every contestant in every round."""
     rates = {name: [] for name in contestants}
     for current in range(rounds + 1):
         for name, run in contestants.items():
@@ -53,7 +53,7 @@ def measure(contestants, num_images, rounds):
 
 
 def report(title, rates):
-    """Prints a table; the ratio is the first contestant's median over this one's."""
+    """Prints and returns a table; its ratio is the first contestant's median over each one's."""
     medians = {name: statistics.median(values) for name, values in rates.items()}
     first = next(iter(medians.values()))
     print(f"\n{title}\n{'':34}{'images/s':>10}{'min':>10}{'max':>10}{'ours is':>10}")

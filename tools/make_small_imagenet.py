@@ -1,13 +1,13 @@
-"""A small ImageNet in the layout of TensorFlow Datasets, its pictures made by us.
+"""Makes a small ImageNet with synthetic pictures, in the layout of TensorFlow Datasets.
 
     python tools/make_small_imagenet.py DATA_DIR [--examples=2000] [--file_format=array_record]
 
-Afterwards `lbkeras.data.load("imagenet2012", data_dir=DATA_DIR)` and `tfds.load` read it, and so
-does a config of ImageNet whose `data.num_examples` is its number. A picture has stripes whose two
-colors and direction are its class, of 1,000; a crop and its mirror image show them too. At the
-default size a JPEG has 95 kB in the mean, those of ImageNet 110. A few pictures of each split are
-what large sets have a few of: gray, CMYK, a PNG named JPEG, one pixel thin, very large, progressive
-(`--plain`: none). The same arguments give the same bytes.
+`lbkeras.data.load("imagenet2012", data_dir=DATA_DIR)` and `tfds.load` can then read it, and so can
+an ImageNet config with `data.num_examples` set to its number of examples. A picture has stripes;
+their two colors and direction show its class, one of 1,000, also in crops and mirror images. At the
+default size a JPEG has 95 kB on average, ImageNet's have 110 kB. A few pictures of each split are
+unusual, as in large data sets: gray, CMYK, a PNG named JPEG, one pixel thin, very large,
+progressive (`--plain` leaves them out). The same arguments give the same bytes.
 """
 
 import argparse
@@ -30,9 +30,9 @@ class _HelpWithDefaults(
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_HelpWithDefaults)
-    parser.add_argument("data_dir", help="the set goes to imagenet2012/VERSION in it")
-    parser.add_argument("--examples", type=int, default=2000, help="of the split train")
-    parser.add_argument("--validation", type=int, default=200, help="of the split validation")
+    parser.add_argument("data_dir", help="folder to write imagenet2012/VERSION in")
+    parser.add_argument("--examples", type=int, default=2000, help="examples of train")
+    parser.add_argument("--validation", type=int, default=200, help="examples of validation")
     parser.add_argument("--shards", type=int, default=8, help="files of train; validation: half")
     parser.add_argument("--width", type=int, default=500, help="in pixels; sizes are around it")
     parser.add_argument("--height", type=int, default=375, help="in pixels; sizes are around it")
@@ -40,17 +40,17 @@ def main():
         "--pictures",
         type=int,
         default=1000,
-        help="different ones of a split, at most; then they repeat",
+        help="most different pictures per split; further examples repeat them",
     )
-    parser.add_argument("--classes", type=int, default=CLASSES, help="that have pictures")
-    parser.add_argument("--plain", action="store_true", help="no odd pictures")
+    parser.add_argument("--classes", type=int, default=CLASSES, help="classes with pictures")
+    parser.add_argument("--plain", action="store_true", help="no unusual pictures")
     parser.add_argument(
         "--file_format",
         choices=["tfrecord", "array_record"],
         default="tfrecord",
-        help="of the files",
+        help="format of the files",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the pictures")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the pictures")
     arguments = vars(parser.parse_args())
     print(make_small_imagenet(arguments.pop("data_dir"), **arguments))
 
@@ -69,7 +69,10 @@ def make_small_imagenet(
     file_format="tfrecord",
     seed=0,
 ):
-    """Writes the set; returns its folder, `DATA_DIR/imagenet2012/5.1.0`. Arguments as above."""
+    """Writes the data set and returns its folder, `DATA_DIR/imagenet2012/5.1.0`.
+
+    The arguments are those of the command line.
+    """
     import tensorflow_datasets as tfds
 
     folder = Path(data_dir, NAME, VERSION)
@@ -81,7 +84,7 @@ def make_small_imagenet(
     ):
         generator = np.random.default_rng([seed, len(splits)])
         made = _made_pictures(generator, min(number, pictures), classes, width, height, plain)
-        # Each picture as often as any other, in an order that no class or kind has a part in.
+        # Uses each picture equally often, in an order that does not depend on class or kind.
         order = generator.permutation(number) % len(made)
         template = tfds.core.ShardedFileTemplate(
             data_dir=folder, dataset_name=NAME, split=split, filetype_suffix=file_format
@@ -117,7 +120,7 @@ def make_small_imagenet(
 
 
 def _write(path, records, file_format) -> int:
-    """Writes a file; returns how many bytes its records have."""
+    """Writes a file and returns the bytes of its records."""
     if file_format == "array_record":
         from array_record.python.array_record_module import ArrayRecordWriter
 
@@ -150,10 +153,10 @@ def _record(encoded, label, file_name) -> bytes:
 
 
 def _made_pictures(generator, number, classes, width, height, plain):
-    """`(encoded, label)` of different pictures; their labels take turns."""
+    """Returns `(encoded, label)` of different pictures, whose labels take turns."""
     labels = generator.permutation(CLASSES)[: min(classes, CLASSES)]
     noise = _noise(generator, 2 * height, 2 * width)
-    # Most are the usual size or its upright one, the others around it.
+    # Half have the usual size, mostly horizontal, some vertical; the others have sizes around it.
     sides = np.array([(width, height), (height, width)])[generator.integers(0, 4, number) // 3]
     usual = generator.integers(0, 2, number)[:, None]
     sides = np.where(usual, sides, sides * generator.uniform(0.6, 1.4, (number, 2)))
@@ -171,13 +174,13 @@ def _made_pictures(generator, number, classes, width, height, plain):
 
 
 def _pixels(generator, label, width, height, noise):
-    """Stripes in two colors: the class is `100 a + 10 b + c` of two hues and a direction."""
+    """Returns stripes in two colors; hues a and b and direction c give class 100 a + 10 b + c."""
     first, second, direction = label // 100, label // 10 % 10, label % 10
     colors = [
         colorsys.hsv_to_rgb(hue / 10, 0.6, value)
         for hue, value in ((first, 0.85), (second + 0.5, 0.45))
     ]
-    angle = np.pi / 2 * direction / 9  # 0 to 90 degrees: its mirror image belongs to no other class
+    angle = np.pi / 2 * direction / 9  # 0 to 90 degrees, so no mirror image shows another class
     phase, stripes = generator.uniform(0, 2 * np.pi), generator.uniform(4, 7)
     frequency = 2 * np.pi * stripes / max(width, height)
     across = np.arange(width, dtype=np.float32) * np.float32(frequency * np.cos(angle))
@@ -192,7 +195,7 @@ def _pixels(generator, label, width, height, noise):
 
 
 def _noise(generator, height, width):
-    """What makes a picture's JPEG as long as a photograph's."""
+    """Returns noise that makes a picture's JPEG as large as a photograph's."""
     return generator.normal(0, 19, (height, width, 3)).astype(np.float32)
 
 
@@ -222,7 +225,7 @@ def _progressive(pixels):
     return _encoded(Image.fromarray(pixels), progressive=True)
 
 
-_ODD = [_gray, _cmyk, _png, _plain, _plain, _plain, _progressive]  # the plain ones: odd sizes
+_ODD = [_gray, _cmyk, _png, _plain, _plain, _plain, _progressive]  # plain: of unusual size
 
 
 if __name__ == "__main__":

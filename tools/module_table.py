@@ -1,7 +1,7 @@
-"""BUILD.md's table of the package, made from tools/modules.toml.
+"""Makes BUILD.md's table of the package from tools/modules.toml.
 
-python tools/module_table.py          writes it
-python tools/module_table.py --check  status 1 where it is not what the file says
+python tools/module_table.py          writes the table
+python tools/module_table.py --check  exits with 1 if the table is out of date
 """
 
 import sys
@@ -15,7 +15,7 @@ KINDS = ("pure", "keras", "jax", "tensorflow")
 
 
 def table(modules: dict) -> str:
-    """The Markdown table: a row for each folder, then one for each module outside of them."""
+    """Returns the Markdown table: a row for each folder, then one for each module outside them."""
     lines = ["| folder | what | kind | imports |", "|---|---|---|---|"]
     for name, folder in modules["folders"].items():
         row = f"| `lbkeras/{name.replace('.', '/')}` | {folder['what']} | {_kinds(folder)} "
@@ -27,7 +27,7 @@ def table(modules: dict) -> str:
 
 
 def _kinds(folder: dict) -> str:
-    """The kind of most of its modules, then those of the others with their names."""
+    """Returns the kind of most modules, then the other kinds with the names of their modules."""
     present = sorted((kind for kind in KINDS if kind in folder), key=lambda k: -len(folder[k]))
     first, *others = present
     named = [f"{kind}: {', '.join(f'`{m}`' for m in folder[kind])}" for kind in others]
@@ -43,7 +43,7 @@ def main() -> int:
     if "--check" not in sys.argv[1:]:
         BUILD.write_text(wanted, encoding="utf-8")
     elif text != wanted:
-        print("BUILD.md: its table is not that of tools/modules.toml; run tools/module_table.py")
+        print("BUILD.md: its table differs from tools/modules.toml; run tools/module_table.py")
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""What a new user writes: arrays and a model of their own; below the line, lbkeras' part."""
+"""A new user's program: their own arrays and model, and below the line the part with lbkeras."""
 
 import keras
 import numpy as np

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A new user's path, timed: installs the wheel into a new environment and runs in an empty folder a
-# program of one's own (tools/new_user.py: MNIST as arrays, a CNN of 30,330 weights), which asks for
-# advice and compares two arms with two seeds over 5 epochs; then the report from the command line.
-#   tools/new_user.sh DATA_DIR      DATA_DIR holds MNIST as TensorFlow Datasets prepares it
-# Fails where that takes more than five minutes after installing, the baseline is below 98 %, or
-# more than 12 lines are needed beside data and model. Set PYTHON to choose the interpreter.
+# Times a new user's path: installs the wheel into a new environment, then in an empty folder runs
+# the user's program (tools/new_user.py: MNIST as arrays, a CNN of 30,330 weights). It asks for
+# advice and compares two arms with two seeds over 5 epochs. Then the command line makes the report.
+#   tools/new_user.sh DATA_DIR      DATA_DIR has MNIST as prepared by TensorFlow Datasets
+# Fails if this takes more than five minutes after installing, if the baseline is below 98 %, or if
+# it takes more than 12 lines besides data and model. Set PYTHON to choose the interpreter.
 set -euo pipefail
 DATA_DIR=$(realpath "${1:?"expected the folder of prepared TensorFlow Datasets data"}")
 ROOT=$(cd "$(dirname "$0")/.." && pwd)

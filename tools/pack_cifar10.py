@@ -1,10 +1,10 @@
-"""CIFAR-10 from TensorFlow Datasets' folder as one file of JPEGs, for machines without TensorFlow.
+"""Packs CIFAR-10 of TensorFlow Datasets into a file of JPEGs, for machines without TensorFlow.
 
     python tools/pack_cifar10.py DATA_DIR FILE.npz
 
-The file has, for "train" and "test": jpeg_SPLIT, the bytes of all images after one another;
-offsets_SPLIT, where each begins, and the end; labels_SPLIT. Images that are JPEGs in the data set
-are taken as they are, others are encoded at quality 75, which costs some accuracy.
+For the splits "train" and "test" the file has jpeg_SPLIT, the concatenated bytes of all images;
+offsets_SPLIT, the start of each image and the end; and labels_SPLIT. Images that are JPEGs in the
+data set are copied; others are encoded with quality 75, which costs some accuracy.
 """
 
 import io

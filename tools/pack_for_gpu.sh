@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What a bare GPU machine with JAX lacks, in the folder .gpu, which git ignores: wheels for Python
-# 3.12 on Linux x86-64, and CIFAR-10 as JPEGs. There, in the working tree:
+# Puts what a bare GPU machine with JAX lacks into the folder .gpu, which git ignores: wheels for
+# Python 3.12 on Linux x86-64, and CIFAR-10 as JPEGs. On that machine, in the working tree:
 #   python3 -m pip install --no-index --no-deps --target /tmp/site .gpu/wheels/*.whl
 #   PYTHONPATH=/tmp/site python3 tools/gpu_report.py --minutes=8 --out=DIR
 #
 #   bash tools/pack_for_gpu.sh [--data_dir=DIR]
 # DIR (or LBKERAS_DATA_DIR) is TensorFlow Datasets' folder with cifar10 in it. A cifar10_jpeg.npz in
-# DIR or beside it is taken as it is; otherwise one is made there from, at quality 75.
-# PYTHON is an interpreter with pip, and with lbkeras installed where the data are to be made.
+# DIR or its parent is copied; otherwise one is made from DIR, with quality 75.
+# PYTHON is an interpreter with pip, and with lbkeras if the data have to be made.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}

@@ -1,13 +1,13 @@
-"""Records the losses of each update in whole exponential warm-ups, for AutoWU's test.
+"""Records the loss of every update of complete exponential warm-ups, for AutoWU's test.
 
     python tools/record_warm_up_losses.py --data_dir=DIR      about 6 minutes on 2 cores
     python tools/record_warm_up_losses.py --data=digits       without MNIST
 
 Trains small networks on digits and MNIST with several optimizers, batch sizes and lengths, while
-the learning rate grows from 1e-5 to 1 and does not stop. Writes an .npz file with the losses of
-each run, float32 of shape (epochs, updates an epoch), by a name that says what the run was.
-tests/methods/auto_wu/judgement_test.py compares AutoWU's decisions on them with the published
-rule's.
+the learning rate grows from 1e-5 to 1 without stopping. Writes an .npz file with the losses of each
+run, float32 of shape (epochs, updates per epoch), under a name that describes the run.
+tests/methods/auto_wu/judgement_test.py uses them to compare AutoWU's decisions with those of the
+published rule.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data_dir", help="where prepared TFDS data lie")
+    parser.add_argument("--data_dir", help="folder of prepared TensorFlow Datasets data")
     parser.add_argument("--data", nargs="+", default=["digits", "mnist"])
     parser.add_argument(
         "--output", type=Path, default=ROOT / "tests/methods/auto_wu/warm_up_losses.npz"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs the tests many times on a loaded machine and lists each one that ever failed.
+# Runs the tests many times on a loaded machine and lists each test that ever failed.
 #   tools/repeat_tests.sh 20                        all of the gate's tests, 20 times
 #   tools/repeat_tests.sh 20 tests/cli -m slow      pytest's own arguments choose others
-# Two loops that keep two cores busy run beside. Exit status 1 if anything failed.
+# Meanwhile two loops keep two cores busy. The exit status is 1 if anything failed.
 times=${1:?expected how many times: tools/repeat_tests.sh N [pytest arguments]}
 shift
 case $times in

@@ -1,8 +1,8 @@
-"""The config of `tools/check_resume.py` that no paper has: all that a resume has to keep, at once.
+"""A config for `tools/check_resume.py` with much that a resume has to keep at once.
 
-Batch norm (moving statistics) and dropout (random state) in both arms:
-    grown     a batch that grows inside one `fit`
-    restored  AutoWU, which keeps copies of the last epochs' states and goes back to one of them
+Both arms have batch norm (moving statistics) and dropout (random state):
+    grown     the batch size grows within one `fit`
+    restored  AutoWU, which keeps copies of the last epochs' states and restores one of them
 """
 
 from lbkeras import config

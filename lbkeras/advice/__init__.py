@@ -1,1 +1,1 @@
-"""`plan --auto` and `plan --probe`: measure on this machine, recommend a plan, say why."""
+"""`plan --auto` and `plan --probe`: measure on this machine and recommend a plan, with reasons."""

@@ -1,4 +1,4 @@
-"""`lbkeras.advise`: the plan that `lbkeras plan --auto` recommends, for a model of one's own."""
+"""`lbkeras.advise`: what `lbkeras plan --auto` recommends, for your own model."""
 
 import sys
 from collections.abc import Callable
@@ -22,32 +22,32 @@ def advise(
     strategy: str = "auto",
     verbose: int = 1,
 ) -> advisor.Advice:
-    """Measures how large a batch still pays for a model, and recommends a plan, with reasons.
+    """Measures up to which batch size larger batches pay off, and recommends a plan with reasons.
 
-    Trains a model for a quarter of the epochs (at least 2, and no more than about a minute unless 2
-    take longer) under `AdaptiveBatchSize`, which measures the gradient noise scale; then tries the
-    batch sizes of both plans. What it trains is thrown away. Python's, NumPy's and Keras' random
-    numbers begin anew.
+    Trains a model for a quarter of the epochs under `AdaptiveBatchSize`, which measures the
+    gradient noise scale. That is at least 2 epochs, and at most about a minute unless 2 epochs take
+    longer. Then tries the batch sizes of both plans. The trained model is discarded. Resets the
+    random seeds of Python, NumPy and Keras.
 
     Args:
-        make_model: makes a compiled `keras.Model`, functional or subclassed, a new one at each
-            call; with any loss whose value for an example does not depend on the others.
-        train: a `lbkeras.data.Pipeline`, or what one takes as its source, such as `(x, y)`, whose
-            batch size is then Keras' default, 32.
-        plan: what is trained by now; None: `epochs` at `train.batch_size` with the learning rate
-            and momentum that the model is compiled with.
-        epochs: of that training, at least 3; expected without a plan only.
+        make_model: function that returns a new compiled `keras.Model`, functional or subclassed,
+            at each call. Its loss for one example must not depend on other examples.
+        train: a `lbkeras.data.Pipeline`, or a source for one, such as `(x, y)`; the batch size is
+            then Keras' default, 32.
+        plan: the present `Plan` of the training. None: `epochs` at `train.batch_size` with the
+            learning rate and momentum that the model is compiled with.
+        epochs: length of the training, at least 3. Only without `plan`.
         strategy: a name for `lbkeras.distribution.strategy`.
-        verbose: 0 prints nothing while it measures.
+        verbose: 0 prints nothing during the measurement.
 
     Returns:
         An `Advice`: `plan`, the recommended `Plan`; `baseline`, the present one; `seconds` and
-        `baseline_seconds`, predicted for each of their phases. `print(advice)` says it in words.
+        `baseline_seconds`, predicted for each of their phases. `print(advice)` explains it.
 
     Raises:
-        UserError: an argument is not usable, memory does not suffice, or the loss is no number.
+        UserError: an argument is not usable, there is not enough memory, or the loss is not finite.
 
-    Example, with a `make_model` and arrays of one's own:
+    Example, with your own `make_model` and arrays:
 
         advice = lbkeras.advise(make_model, (x, y), epochs=20)
         print(advice)
@@ -65,7 +65,7 @@ def advise(
     if plan is None:
         plan = _present_plan(model, train, epochs)
     elif epochs is not None:
-        raise UserError(f"epochs: expected none beside a plan, received {epochs!r}")
+        raise UserError(f"epochs: expected None with a plan, received {epochs!r}")
     elif not isinstance(plan, Plan):
         raise UserError(f"plan: expected a Plan or None, received {plan!r}")
     advisor.check_length(plan, epochs="epochs", num_examples="train")
@@ -76,16 +76,16 @@ def advise(
 
 
 def _present_plan(model, train, epochs) -> Plan:
-    """One phase, with what the model is compiled with."""
+    """Returns a plan of one phase with the settings that the model is compiled with."""
     if epochs is None:
-        raise UserError("epochs: expected how many are trained, or a plan, received neither")
+        raise UserError("epochs: expected the number of epochs, or a plan, received neither")
     compiled = model.trial.compiled
     rate = compiled["learning_rate"]
     if isinstance(rate, str):
         raise UserError(
-            f"plan: expected one where the learning rate is a schedule ({rate}), whose steps are "
-            "those of one batch size, received none; lbkeras.planning.cosine_plan and others make "
-            "one in epochs"
+            f"plan: expected a plan, as the learning rate is a schedule ({rate}) whose steps are "
+            "valid for one batch size only, received None; lbkeras.planning.cosine_plan and others "
+            "make a plan in epochs"
         )
     phase = {
         "first_epoch": 0,
@@ -102,4 +102,4 @@ def _say(line: str) -> None:
 
 
 def _nothing(line: str) -> None:
-    """For `verbose=0`."""
+    """Prints nothing, for `verbose=0`."""

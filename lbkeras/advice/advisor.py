@@ -1,4 +1,4 @@
-"""The advisor: measures an arm of a config for a while, and recommends a plan, with reasons."""
+"""The advisor: trains an arm of a config briefly, measures, and recommends a plan with reasons."""
 
 import dataclasses
 import html
@@ -15,22 +15,22 @@ from lbkeras.planning.explicit_plan import explicit_plan
 from lbkeras.planning.plan import Plan
 from lbkeras.runs import build, experiment
 
-_FEWEST_EXAMPLES = 64  # a probe of the noise scale is 4 batches of 8 pieces of 2 examples
-_SIMILAR = 8  # sizes within such a factor are tried with the same steps_per_execution
+_FEWEST_EXAMPLES = 64  # a probe of the noise scale takes 4 batches of 8 pieces of 2 examples
+_SIMILAR = 8  # batch sizes within this factor are tried with the same steps_per_execution
 
 
 @dataclasses.dataclass(frozen=True)
 class Advice:
-    """What was measured, and the plan that follows from it; printed, in words with its reasons.
+    """The measurements and the recommended plan. Printing it shows both plans and the reasons.
 
     Attributes:
         baseline: the arm's plan.
-        plan: the recommended one; the same where nothing better is known.
-        measured: the epochs that were measured.
+        plan: the recommended plan; equal to `baseline` if no better one was found.
+        measured: the measured epochs.
         probes: a Probe for each batch size of both plans.
-        baseline_seconds, seconds: predicted for each phase of both plans, evaluation left out.
+        baseline_seconds, seconds: predicted for each phase of the two plans, without evaluation.
         clipping: how the optimizer clips gradients, such as "global_clipnorm=1.0"; "": it doesn't.
-        gain_power: of AdaScale's gain, that the learning rate grows by: 1 or 0.5.
+        gain_power: 1 or 0.5; the learning rate grows by this power of AdaScale's gain.
     """
 
     baseline: Plan
@@ -50,17 +50,17 @@ class Advice:
 
 
 def check_arm(settings: dict, arm: str) -> None:
-    """Refuses an arm that the advisor cannot measure, before TensorFlow is loaded.
+    """Checks that the advisor can measure an arm, before TensorFlow is loaded.
 
     Raises:
-        UserError: a callback sets the arm's batch size or learning rate, it trains decentralized,
-            its plan is too short, its data are too few.
+        UserError: a callback sets the arm's batch size or learning rate, its training is
+            decentralized, its plan is too short, or it has too few examples.
     """
     if experiment.num_nodes(settings):
         raise UserError(
-            f"--arm: expected one that trains one model, received {arm!r}, whose "
-            f"optimizer.num_nodes={settings['optimizer']['num_nodes']} train one each; --auto has "
-            "no advice for decentralized training"
+            f"--arm: expected an arm that trains one model, received {arm!r} with "
+            f"optimizer.num_nodes={settings['optimizer']['num_nodes']}, one model per node; --auto "
+            "does not support decentralized training"
         )
     plan = experiment.make_plan(settings)
     check_length(plan, epochs="plan", num_examples="data.num_examples")
@@ -69,24 +69,24 @@ def check_arm(settings: dict, arm: str) -> None:
 
 
 def check_length(plan: Plan, *, epochs: str, num_examples: str) -> None:
-    """Refuses a plan of fewer epochs or examples than are measured.
+    """Checks that a plan has enough epochs and examples for the measurement.
 
     Args:
         plan: the present plan.
-        epochs, num_examples: what the user calls them.
+        epochs, num_examples: the user's names for them.
 
     Raises:
-        UserError: it has fewer.
+        UserError: it has too few.
     """
     if plan.epochs <= FEWEST_EPOCHS:
         raise UserError(
-            f"{epochs}: expected more epochs than the {FEWEST_EPOCHS} that are measured at least, "
+            f"{epochs}: expected more than the {FEWEST_EPOCHS} epochs that are measured at least, "
             f"received {plan.epochs}"
         )
     if plan.num_examples < _FEWEST_EXAMPLES:
         raise UserError(
-            f"{num_examples}: expected at least {_FEWEST_EXAMPLES} examples, which the noise scale "
-            f"is measured with, received {plan.num_examples}"
+            f"{num_examples}: expected at least {_FEWEST_EXAMPLES} examples to measure the noise "
+            f"scale, received {plan.num_examples}"
         )
 
 
@@ -98,20 +98,20 @@ def advise(
 ) -> Advice:
     """Measures an arm and recommends a plan.
 
-    Trains with the arm's model, data, optimizer and learning rates from its first batch size under
-    `AdaptiveBatchSize`, in memory, for a quarter of the epochs (at least 2, and no more than about
-    a minute unless 2 take longer); then tries the batch sizes of both plans.
+    Trains with the arm's model, data, optimizer and learning rates under `AdaptiveBatchSize`,
+    starting from its first batch size, for a quarter of the epochs. That is at least 2 epochs, and
+    at most about a minute unless 2 epochs take longer. Then tries the batch sizes of both plans.
+    Writes no files.
 
     Args:
-        task: what is trained: a `ConfigTask` of an arm that `check_arm` has seen, or a
-            `PythonTask`.
+        task: what to train: a `ConfigTask` of an arm that `check_arm` accepts, or a `PythonTask`.
         strategy: a name for `lbkeras.distribution.strategy`.
         budget_mb: as for `probe_batch_sizes`.
-        say: called with one line whenever something takes long.
+        say: called with one line before each part that takes long.
 
     Raises:
-        UserError: a setting or data set is not usable, memory does not suffice, or the loss is no
-            number.
+        UserError: a setting or data set is not usable, there is not enough memory, or the loss is
+            not finite.
     """
     baseline = task.plan
     found = measure(task, baseline, strategy, say)
@@ -137,7 +137,7 @@ def advise(
 
 
 def similar_sizes(sizes: list[int]) -> list[list[int]]:
-    """Increasing sizes in groups within a factor of 8: of each, one call takes a similar time.
+    """Groups increasing batch sizes within a factor of 8, whose calls take similar times.
 
     >>> similar_sizes([8, 32, 64, 128, 4096])
     [[8, 32, 64], [128], [4096]]
@@ -158,13 +158,13 @@ def _check_callbacks(settings: dict, arm: str) -> None:
     ):
         for name in build.owners(settings, attribute):
             raise UserError(
-                f"--arm: expected one whose plan says its {what}, received {arm!r}, where "
-                f"callbacks.{name} sets it while it trains"
+                f"--arm: expected an arm whose plan sets the {what}, received {arm!r}, where "
+                f"callbacks.{name} sets it during training"
             )
 
 
 def _one_size(baseline: Plan, batch_size: int) -> Plan:
-    """A plan with that batch size alone; only its steps are of interest."""
+    """Returns a plan with this batch size alone; only its number of steps matters."""
     phase = dict(first_epoch=0, epochs=1, batch_size=batch_size, learning_rate=1e-3)
     phases = (phase | dict(momentum=baseline.phases[0].momentum),)
     return explicit_plan(phases=phases, num_examples=baseline.num_examples)

@@ -1,4 +1,4 @@
-"""Arms that share data and model: each batch size of each tried once, at its real shapes."""
+"""Tries arms that share data and model: each batch size once, at its real shapes."""
 
 import dataclasses
 import functools
@@ -17,13 +17,13 @@ class Tried:
     """What one batch size of an arm takes on this machine.
 
     Attributes:
-        batch_size: global.
-        replicas: that divide it, those of other workers too.
-        micro_batch_size: examples of a replica at once.
-        pieces: of each replica's share.
-        memory_mb: the peak on the first device; None where it is not counted.
-        seconds_per_update: of all pieces, extrapolated; None where nothing was timed.
-        checkpoint_bytes: of one file; 0: none was written.
+        batch_size: global batch size.
+        replicas: number of replicas that share it, including those of other workers.
+        micro_batch_size: examples that a replica computes at once.
+        pieces: number of pieces of each replica's share.
+        memory_mb: peak on the first device; None if it is not counted.
+        seconds_per_update: of all pieces, extrapolated; None if nothing was timed.
+        checkpoint_bytes: size of one checkpoint file; 0: none was written.
     """
 
     batch_size: int
@@ -45,9 +45,9 @@ class TriedArm:
 
     Attributes:
         plan: its Plan.
-        tried: for each of its batch sizes.
-        evaluation: examples of a batch, and examples/s.
-        notes: what was not tried or is not as the config says, a line each.
+        tried: a `Tried` for each of its batch sizes.
+        evaluation: examples of an evaluation batch, and examples/s.
+        notes: what was not tried or differs from the config, in one line each.
     """
 
     plan: Plan
@@ -57,12 +57,12 @@ class TriedArm:
 
     @property
     def seconds(self) -> float | None:
-        """Of all updates, evaluation left out; None where nothing was timed."""
+        """Seconds of all updates, without evaluation; None if nothing was timed."""
         seconds = [self.phase_seconds(phase) for phase in self.plan.phases]
         return None if None in seconds else sum(seconds)
 
     def phase_seconds(self, phase) -> float | None:
-        """Of all updates of a phase."""
+        """Returns the seconds of all updates of a phase; None if nothing was timed."""
         steps = phase.epochs * self.plan.steps_per_epoch(phase.first_epoch)
         each = self.tried[phase.batch_size].seconds_per_update
         return each and steps * each
@@ -73,13 +73,13 @@ class TriedArm:
 
     @property
     def file_bytes(self) -> int:
-        """Of a run's folder: two checkpoints, and the model with its optimizer, about as large."""
+        """Bytes of a run's folder: two checkpoints, and the saved model, which is as large."""
         return 3 * self.checkpoint_bytes
 
 
 @dataclasses.dataclass
 class Place:
-    """Where a dry run is, for what goes wrong there: arms, batch size, stage."""
+    """Where a dry run is, for reports of failures: arms, batch size, stage."""
 
     arms: list[str]
     batch_size: int | None = None
@@ -88,7 +88,7 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a dry run is told, as `dry_run` describes it."""
+    """The options of a dry run, described in `dry_run`."""
 
     strategy: object
     budget_mb: float | None
@@ -100,11 +100,11 @@ class Options:
 
 
 class Data:
-    """What an arm trains and is evaluated on.
+    """An arm's training and test data.
 
     Args:
         task: a `ConfigTask`.
-        seed: of the orders.
+        seed: of the order of the data.
     """
 
     def __init__(self, task, seed: int):
@@ -112,14 +112,14 @@ class Data:
         self._evaluated = {}
 
     def evaluated(self, examples: int):
-        """The first so many examples of the test data, as one batch."""
+        """Returns the first `examples` of the test data as one batch."""
         if examples not in self._evaluated:
             self._evaluated[examples] = self.test.in_order(examples, examples)
         return self._evaluated[examples]
 
     @functools.cached_property
     def bytes_each(self) -> int:
-        """Host memory of a training example as the model gets it."""
+        """Bytes of host memory of one training example, as the model receives it."""
         import tensorflow as tf
 
         specs = tf.nest.flatten(self.train.element_spec)
@@ -127,16 +127,16 @@ class Data:
 
 
 class ArmsOfOneModel:
-    """Arms that differ in plan, callbacks and optimizer only.
+    """Tries arms that differ only in plan, callbacks and optimizer.
 
     Args:
-        task: the first arm's.
+        task: the first arm's task.
         options: of the dry run.
         folder: where checkpoints may be written.
-        place: kept at where this is.
-        data: the `Data` of each section that says what they are; for all arms of the dry run.
-        saved: the optimizers of which there has been a checkpoint, in any arm of the dry run: where
-            pieces are computed eagerly there is one of each.
+        place: updated with what is being tried.
+        data: a `Data` for each data section, shared by all arms of the dry run.
+        saved: the optimizers that a checkpoint was written for, shared by all arms of the dry run.
+            With pieces computed eagerly, one checkpoint per optimizer is written.
     """
 
     def __init__(self, task, options: Options, folder: Path, place: Place, data: dict, saved: set):
@@ -154,11 +154,12 @@ class ArmsOfOneModel:
         with options.strategy.scope():
             self._model = task.model(self.data.train)
         self._weights = [array_of(variable) for variable in self._model.variables]
-        self._pieces = {}  # optimizer, passes, examples of a piece, of a step -> memory and seconds
+        # (optimizer, passes), examples per piece, examples per step -> memory and seconds
+        self._pieces = {}
         self._evaluation = None
 
     def try_arm(self, arm: str, task) -> TriedArm:
-        """Everything of one arm, its batch sizes in the order in which they come."""
+        """Tries one arm's callbacks, evaluation and batch sizes, in the order of its plan."""
         from lbkeras.advice.one_piece import OnePiece
         from lbkeras.callbacks.batch_size_scheduler import BatchSizeScheduler
         from lbkeras.keras_internals.borrowed import give_back_all
@@ -176,7 +177,7 @@ class ArmsOfOneModel:
             model, self._weights, train, options.strategy, options.budget_mb, options.examples
         )
         place.stage = "evaluation"
-        if self._evaluation is None or options.examples:  # it builds loss and metrics, too
+        if self._evaluation is None or options.examples:  # also builds loss and metrics
             self._evaluation = self._evaluate(arm, task)
         scheduler = BatchSizeScheduler(train, plan)
         scheduler.set_model(model)
@@ -197,7 +198,7 @@ class ArmsOfOneModel:
         return task.callbacks(self._folder, **known)
 
     def _evaluate(self, arm: str, task) -> tuple[int, float]:
-        """The examples of a batch of the evaluation, and examples/s."""
+        """Returns the examples of an evaluation batch, and examples/s."""
         from lbkeras.advice.one_piece import evaluation_rate
 
         most = self.data.test.batch_size
@@ -237,15 +238,15 @@ class ArmsOfOneModel:
         return Tried(size, replicas, micro, -(-share // micro), memory_mb, seconds, written)
 
     def _try_pieces(self, task, piece, share: int, epoch: int, first: int):
-        """`(micro_batch_size, memory, seconds of an update)`: the most that fits, as it is timed.
+        """Returns the largest micro-batch size that fits, its memory, and seconds per update.
 
         Args:
-            task: the arm's.
+            task: the arm's task.
             piece: a `OnePiece`.
-            share: a replica's examples of a batch.
-            epoch, first: the place of the batch in the order.
+            share: a replica's examples per batch.
+            epoch, first: the position of the batch in the order of the data.
         """
-        passes = type(passes_of(self._model)).__name__  # of which a step is made
+        passes = type(passes_of(self._model)).__name__  # what a callback does with each pass
         optimizer = key_of([task.settings["optimizer"], passes])
         replicas = self._options.strategy.num_replicas_in_sync
         for micro in piece.sizes(share, self._most(task, share)):
@@ -264,13 +265,13 @@ class ArmsOfOneModel:
         piece.release()
         if piece.is_undivided:
             raise UserError(
-                f"memory: expected room for {share:,} examples at once, as nodes do not compute in "
-                "pieces, received too little"
+                f"memory: expected enough for {share:,} examples at once, as nodes do not compute "
+                "in pieces, received too little"
             )
-        raise UserError("memory: expected room for one example a replica, received too little")
+        raise UserError("memory: expected enough for one example per replica, received too little")
 
     def _most(self, task, share: int) -> int:
-        """Examples of a replica that may be computed at once."""
+        """Returns how many examples of a replica may be computed at once."""
         nodes, examples = task.num_nodes, self._options.examples
         if nodes:
             return nodes * -(-examples // nodes) if examples else share
@@ -308,17 +309,17 @@ class ArmsOfOneModel:
 
 
 def key_of(settings) -> str:
-    """Settings as a key: the same for the same."""
+    """Returns a dictionary key that is equal for equal settings."""
     return json.dumps(settings, sort_keys=True, default=str)
 
 
 def _notes(task, steering, tried: dict[int, Tried]) -> list[str]:
-    """What was not tried of an arm, or is not as its config says."""
+    """Returns what was not tried of an arm, or differs from its config, in one line each."""
     notes = []
     for each in steering:
         batch_size = " and the batch size" if getattr(each, "owns_batch_size", False) else ""
         notes.append(
-            f"{type(each).__name__} sets the learning rate{batch_size} while it trains, which was "
+            f"{type(each).__name__} sets the learning rate{batch_size} during training, which was "
             "not tried"
         )
     ghost = task.settings["model"].get("ghost_batch_size")
@@ -327,6 +328,6 @@ def _notes(task, steering, tried: dict[int, Tried]) -> list[str]:
         if smaller and smaller < min(ghost, size // each.replicas):
             notes.append(
                 f"batch size {size:,} in pieces of {each.micro_batch_size:,}: ghosts of {smaller} "
-                f"examples in place of {ghost}"
+                f"examples instead of {ghost}"
             )
     return notes

@@ -1,4 +1,4 @@
-"""What the advisor recommends, as a config of its own."""
+"""Writes the advisor's recommendation as a config."""
 
 import datetime
 import json
@@ -18,7 +18,7 @@ _SETTINGS = ("metric", "seeds", "first_seed", "checkpoint_minutes")
 
 
 def check_destination(path: str) -> Path:
-    """The file to write, which must be a new .py file in a folder that is there.
+    """Returns the file to write, checked to be a new .py file in an existing folder.
 
     Raises:
         UserError: it is not.
@@ -27,17 +27,17 @@ def check_destination(path: str) -> Path:
     if file.suffix != ".py":
         raise UserError(f"--write: expected a file that ends in .py, received {path!r}")
     if file.exists():
-        raise UserError(f"--write: expected a new file, received {path!r}, which is there already")
+        raise UserError(f"--write: expected a new file, received {path!r}, which already exists")
     if not file.parent.is_dir():
-        raise UserError(f"--write: expected a folder that is there, received {str(file.parent)!r}")
+        raise UserError(f"--write: expected a folder that exists, received {str(file.parent)!r}")
     return file
 
 
 def check_modules(file: Path, settings: dict) -> None:
-    """Refuses a file from where the config's own components could not be imported.
+    """Checks that the config's own components can be imported from where `file` is written.
 
     Raises:
-        UserError: one of them is a file in the config's folder, and `file` is in another.
+        UserError: a component is defined in the config's folder, and `file` is in another folder.
     """
     for name in filter(is_own, _texts(settings)):
         source = components.file_of(name)
@@ -49,16 +49,16 @@ def check_modules(file: Path, settings: dict) -> None:
 
 
 def write_config(file: Path, config, arm: str, named: str, command: str, advice, table: str):
-    """Writes the recommendation as a config of its own, the config's arm beside it.
+    """Writes a config that compares the recommendation with the measured config's arm.
 
     Args:
-        file: as `check_destination` gives it.
-        config: the ConfigDict that was measured.
-        arm: which of its arms.
-        named: what the config is called, FILE[:VARIANT].
-        command: what was typed.
+        file: from `check_destination`.
+        config: the measured ConfigDict.
+        arm: the measured arm.
+        named: the config's name, FILE[:VARIANT].
+        command: the command line that the user typed.
         advice: from `lbkeras.advice.advisor.advise`.
-        table: what was printed about both plans.
+        table: the printed table of both plans.
 
     Raises:
         UserError: a setting of the config cannot be written as Python.
@@ -100,12 +100,12 @@ CLAIMS = {claims}
 
 
 def get_config():
-    """The config; it has no variants."""
+    """Returns the config; it has no variants."""
     return SETTINGS | dict(arms=ARMS)
 
 
 def get_claims():
-    """What the recommendation promises."""
+    """Returns the claims that the recommendation implies."""
     return CLAIMS
 '''
 
@@ -126,7 +126,7 @@ def _docstring(file: Path, arm: str, named: str, command: str, advice, table: st
     lines = [
         f"The plan that `lbkeras plan --auto` recommends for {Path(named).name}, arm {arm}.",
         "",
-        *_wrapped(f"It is for {named}, arm {arm}, which stands beside it as the arm `own`."),
+        *_wrapped(f"It is for {named}, arm {arm}, whose own plan is the arm `own` here."),
         "",
         *_wrapped(f"Made on {today} on {where}; {used}; with"),
         "",
@@ -151,7 +151,7 @@ def _docstring(file: Path, arm: str, named: str, command: str, advice, table: st
 
 
 def _python(value, key: str, indent: int = 0) -> str:
-    """A setting as Python that gives it again, as one would write it by hand."""
+    """Returns a setting as Python source, laid out as if written by hand."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if value is None or isinstance(value, bool | int) or _is_number(value):
@@ -165,8 +165,8 @@ def _python(value, key: str, indent: int = 0) -> str:
         before, after = "()" if isinstance(value, tuple) else "[]"
     else:
         raise UserError(
-            f"{key}: expected numbers, texts and tuples, to --write a config with them, received "
-            f"{value!r}"
+            f"{key}: expected a number, string, tuple, list or dict, which --write can write to a "
+            f"config, received {value!r}"
         )
     line = ", ".join(parts)
     if isinstance(value, tuple) and len(parts) == 1:

@@ -14,7 +14,7 @@ from lbkeras.runs.train_section import keras_session
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """What went wrong: in which arms, at which batch size (None: before any), in which stage."""
+    """A failure: the arms, the batch size (None: before any was tried), the stage, the reason."""
 
     arms: list[str]
     batch_size: int | None
@@ -29,13 +29,13 @@ class Failure:
 
 @dataclasses.dataclass
 class DryRun:
-    """What came of a dry run.
+    """The result of a dry run.
 
     Attributes:
-        strategy: what it ran on, in words.
-        arms: those that passed.
-        failures: of the others.
-        batch_bytes: host memory of the largest batch's examples.
+        strategy: the devices that it ran on, in words.
+        arms: a `TriedArm` for each arm that passed.
+        failures: those of the other arms.
+        batch_bytes: host memory of the examples of the largest batch.
     """
 
     strategy: str
@@ -55,27 +55,29 @@ def dry_run(
     examples: int | None = None,
     say=print,
 ) -> DryRun:
-    """Tries arms: for each batch size one piece of a batch, the update, the schedule, a checkpoint.
+    """Tries arms: for each batch size a piece of a batch, the update, the schedule, a checkpoint.
 
-    The data are those of the middle of each phase, in the plan's order. Arms that differ in plan,
-    callbacks and optimizer only share a model, and those of one optimizer what a piece takes.
+    A batch size is tried with the data of the middle of its first phase, in the training's order.
+    Arms that differ only in plan, callbacks and optimizer share a model. Arms with the same
+    optimizer also share the measured memory and time of a piece.
 
     Args:
-        tasks: an arm's name to its `ConfigTask`.
+        tasks: a `ConfigTask` for each arm's name.
         strategy: a name for `lbkeras.distribution.strategy`, of this process alone.
         budget_mb: as for `probe_batch_sizes`.
         seed: of initialization, order and augmentation.
-        micro_batch_size: of a replica, at most; 0: as many as fit, its share halved until they do.
-        num_workers: that divide a batch, of which this process is one.
-        examples: the most of a piece, which is then computed eagerly and not timed; of each
-            optimizer one checkpoint is written. None: as many as fit.
-        say: called with one line whenever something takes long.
+        micro_batch_size: most examples that a replica computes at once. 0: as many as fit; a
+            replica's share is halved until it does.
+        num_workers: workers that share a batch, including this process.
+        examples: most examples of a piece. The piece is then computed eagerly and not timed, and
+            one checkpoint per optimizer is written. None: as many as fit.
+        say: called with one line before each part that takes long.
 
     Returns:
-        A `DryRun`; what fails does not keep the other arms from being tried.
+        A `DryRun`. A failure does not keep the other arms from being tried.
 
     Raises:
-        UserError: there is no such strategy here.
+        UserError: the strategy is not available here.
     """
     require_tensorflow("--dry_run")
     load_tensorflow()
@@ -85,7 +87,7 @@ def dry_run(
     chosen = make_strategy(strategy)
     result = DryRun(describe(chosen), {}, [])
     options = Options(chosen, budget_mb, seed, micro_batch_size, num_workers, examples, say)
-    known = {}, set()  # data, and optimizers that a checkpoint was written of
+    known = {}, set()  # data, and optimizers that a checkpoint was written for
     for arms in _sharing_a_model(tasks):
         with keras_session(tasks[arms[0]].settings, seed):
             _try_together({arm: tasks[arm] for arm in arms}, options, known, result)
@@ -95,7 +97,7 @@ def dry_run(
 
 
 def _try_together(tasks: dict, options: Options, known, result: DryRun) -> None:
-    """Tries arms that share a model; the result gets what they take, or where they failed."""
+    """Tries arms that share a model, and adds their costs or failures to the result."""
     place, group = Place(list(tasks)), None
     with tempfile.TemporaryDirectory(prefix="lbkeras_dry_run_") as folder:
         with _noting(result, place):
@@ -110,7 +112,7 @@ def _try_together(tasks: dict, options: Options, known, result: DryRun) -> None:
 
 @contextlib.contextmanager
 def _noting(result: DryRun, place: Place):
-    """What goes wrong in this block is a failure of the result, and keeps nothing else from it."""
+    """Records an exception of this block as a failure in the result, and continues after it."""
     try:
         yield
     except Exception as error:
@@ -130,7 +132,7 @@ def _sharing_a_model(tasks: dict) -> list[list[str]]:
 
 
 def _joined(failures: list[Failure]) -> list[Failure]:
-    """One for all arms that failed alike."""
+    """Merges the equal failures of several arms into one."""
     joined = {}
     for each in failures:
         key = each.batch_size, each.stage, each.reason

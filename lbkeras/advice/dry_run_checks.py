@@ -1,4 +1,4 @@
-"""What a dry run holds against a plan: the schedule in the graph, a checkpoint, the order."""
+"""What a dry run checks: the schedule in the graph, a checkpoint, the order of the data."""
 
 import math
 
@@ -12,18 +12,18 @@ _FLOAT32 = 1e-5  # relative: the graph computes in float32
 def check_schedule(model, plan, phase, scheduler, rates: bool) -> None:
     """Compares a phase's first and last update in the graph with the plan's arithmetic.
 
-    The optimizer's `iterations` are set to each of the two updates and are afterwards those of the
-    first; the epoch is announced as in training, which sets batch size and momentum.
+    Sets the optimizer's `iterations` to each of the two updates and leaves them at the first. Calls
+    the scheduler as at the start of the epoch, which sets batch size and momentum.
 
     Args:
         model: compiled with the plan's optimizer.
         plan: a Plan.
-        phase: of the plan.
+        phase: a phase of the plan.
         scheduler: a `BatchSizeScheduler` of the plan, whose `set_model` was called.
-        rates: whether the learning rate is the plan's, which no callback sets.
+        rates: whether to compare the learning rate; False if a callback sets it.
 
     Raises:
-        UserError: batch size, momentum or learning rate is another one.
+        UserError: batch size, momentum or learning rate differs from the plan's.
     """
     import tensorflow as tf
 
@@ -57,19 +57,20 @@ def _compare(what: str, received: float, planned: float, update: int) -> None:
 
 
 def check_checkpoint(model, checkpoint, resumed, epoch: int, step: int) -> int:
-    """Writes a checkpoint, spoils all that it holds, restores it, and compares bit for bit.
+    """Writes a checkpoint, sets the variables to 0, restores them, and compares bit for bit.
 
     Args:
-        model: compiled, its optimizer and metrics built.
-        checkpoint: that writes, of a training Pipeline with the batch size of `epoch`.
-        resumed: that restores, of another one.
-        epoch, step: where it resumes.
+        model: compiled, with optimizer and metrics built.
+        checkpoint: the `Checkpoint` that writes, of a training Pipeline with the batch size of
+            `epoch`.
+        resumed: the `Checkpoint` that restores, of another Pipeline.
+        epoch, step: where training resumes.
 
     Returns:
-        The bytes of the file, which is removed.
+        The size of the file in bytes; the file is removed.
 
     Raises:
-        UserError: a value or the place is another one.
+        UserError: a value, the epoch, the step or the batch size differs.
     """
     import keras
 
@@ -77,7 +78,7 @@ def check_checkpoint(model, checkpoint, resumed, epoch: int, step: int) -> int:
 
     checkpoint.set_model(model)
     checkpoint.directory.mkdir(parents=True, exist_ok=True)
-    path = checkpoint.save(epoch, step)  # takes the mean of what differs between replicas
+    path = checkpoint.save(epoch, step)  # averages values that differ between replicas
     before = {name: array_of(variable) for name, variable in variables_of(model).items()}
     for variable in variables_of(model).values():
         variable.assign(keras.ops.zeros_like(variable))
@@ -86,7 +87,7 @@ def check_checkpoint(model, checkpoint, resumed, epoch: int, step: int) -> int:
     resumed.on_epoch_begin(place)
     for name, variable in variables_of(model).items():
         if not _same_bits(array_of(variable), before[name]):
-            raise UserError(f"checkpoint: expected {variable.path} bit for bit, received others")
+            raise UserError(f"checkpoint: expected {variable.path} bit for bit, received changes")
     pipeline, size = resumed.pipeline, checkpoint.pipeline.batch_size
     received = (pipeline.epoch, pipeline.start_step, pipeline.batch_size)
     if received != (epoch, step, size):
@@ -105,18 +106,18 @@ def _same_bits(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def check_order(pipeline, batches, epoch: int, place: int) -> None:
-    """Reads the last example of a batch alone, as after a resume there.
+    """Checks that the last example of a batch is read again by a pass that resumes there.
 
-    Targets are compared: x may be augmented by the batch.
+    Only targets are compared, as the augmentation of x may depend on the batch.
 
     Args:
-        pipeline: training data that a pass may begin anywhere in.
-        batches: of them, in the same epoch.
-        epoch: whose order.
-        place: that of the first batch's last example.
+        pipeline: training data with `begins_anywhere`.
+        batches: batches of `pipeline` in that epoch.
+        epoch: the epoch.
+        place: position of the first batch's last example in the epoch's order.
 
     Raises:
-        UserError: they are not the same.
+        UserError: the targets differ.
     """
     import tensorflow as tf
 
@@ -128,6 +129,6 @@ def check_order(pipeline, batches, epoch: int, place: int) -> None:
     for several, alone in zip(targets(batches), targets(resumed), strict=True):
         if not np.array_equal(several[-1:], alone):
             raise UserError(
-                f"data: expected the target {several[-1]} at place {place:,} of epoch {epoch + 1} "
-                f"again when it is read alone, received {alone[0]}"
+                f"data: expected the target {several[-1]} at position {place:,} of epoch "
+                f"{epoch + 1} again when read alone, received {alone[0]}"
             )

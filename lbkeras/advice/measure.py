@@ -1,4 +1,4 @@
-"""Trains an arm for a while and measures: the noise scale of each epoch, and what takes time."""
+"""Trains an arm briefly and measures the noise scale of each epoch, and where time goes."""
 
 import contextlib
 import dataclasses
@@ -16,7 +16,7 @@ from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.plan import Plan
 from lbkeras.runs.train_section import keras_session
 
-FEWEST_EPOCHS = 2  # measured
+FEWEST_EPOCHS = 2  # to be measured
 _SHARE_OF_EPOCHS = 0.25
 _SECONDS = 60.0
 _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
@@ -24,13 +24,13 @@ _CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What was measured.
+    """The result of a measurement.
 
     Attributes:
-        epochs: a `MeasuredEpoch` each.
-        epoch_overhead_seconds: of an epoch, beside its steps.
+        epochs: a `MeasuredEpoch` for each epoch.
+        epoch_overhead_seconds: from the start of an epoch to its first batch.
         compiles: whether XLA compiles the model.
-        gain_power: of AdaScale's gain, that suits the optimizer: 1 or 0.5.
+        gain_power: power of AdaScale's gain that suits the optimizer: 1 or 0.5.
         clipping: how the optimizer clips gradients, such as "global_clipnorm=1.0"; "": it doesn't.
     """
 
@@ -42,13 +42,19 @@ class Measurement:
 
 
 def measure(task, baseline: Plan, strategy: str, say):
-    """Trains a task for a while from its plan's first batch size on.
+    """Trains a task briefly, starting from its plan's first batch size, and measures.
 
     Args:
-        task: what is trained, a `ConfigTask` or a `PythonTask`.
+        task: what to train, a `ConfigTask` or a `PythonTask`.
         baseline: its plan.
         strategy: a name for `lbkeras.distribution.strategy`.
-        say: called with one line an epoch.
+        say: called with one line per epoch.
+
+    Returns:
+        A `Measurement`.
+
+    Raises:
+        UserError: the replicas do not divide a batch size, or training diverged.
     """
     require_tensorflow("--auto")
     load_tensorflow()
@@ -76,7 +82,7 @@ def _measure(task, baseline: Plan, strategy: str, say) -> Measurement:
     model = task.compiled_model(plan, chosen, train, steered=True)
     adaptive = AdaptiveBatchSize(train, plan=plan)
     epochs = min(max(FEWEST_EPOCHS, math.ceil(_SHARE_OF_EPOCHS * plan.epochs)), plan.epochs - 1)
-    say(f"measuring: trains {epochs} of {plan.epochs} epochs, no more than about {_SECONDS:.0f} s "
+    say(f"measuring: training {epochs} of {plan.epochs} epochs, at most about {_SECONDS:.0f} s "
         f"unless {FEWEST_EPOCHS} take longer")  # fmt: skip
     rows = _rows(adaptive, epochs, say)
     listed = [
@@ -91,8 +97,8 @@ def _measure(task, baseline: Plan, strategy: str, say) -> Measurement:
             model.fit(train, epochs=epochs, verbose=0, callbacks=listed)
         except Diverged as error:
             raise UserError(
-                f"{error} while measuring: expected learning rates with which your own "
-                "plan trains, received higher ones"
+                f"{error} while measuring: expected learning rates low enough for your own "
+                "plan to train, received higher ones"
             ) from None
     return Measurement(
         epochs=rows.measured,
@@ -112,7 +118,7 @@ def _rows(adaptive, epochs: int, say):
     import keras
 
     class Rows(keras.callbacks.Callback):
-        """Takes each epoch's row, and ends the measurement when it has taken long enough."""
+        """Records each epoch, and stops when another epoch would take too long."""
 
         def __init__(self):
             super().__init__()
@@ -154,13 +160,13 @@ def _rows(adaptive, epochs: int, say):
 
 
 def _beyond_median(moments: list[float]) -> float | None:
-    """What the first of several intervals took beyond the others; None where it is the only one."""
+    """Returns the excess of the first interval over the median of the rest; None without a rest."""
     first, *others = (after - before for before, after in itertools.pairwise(moments))
     return max(first - statistics.median(others), 0.0) if others else None
 
 
 def _epoch_overhead_seconds(train, strategy) -> float:
-    """How long it takes from an epoch's begin to its first batch, median of three."""
+    """Returns the time from the start of an epoch to its first batch, the median of three."""
     seconds = []
     for epoch in range(3):
         begin = time.perf_counter()

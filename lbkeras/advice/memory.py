@@ -1,8 +1,8 @@
-"""The memory that tensors take on the first device, and what a larger trial would take."""
+"""The memory that tensors take on the first device, and an estimate for larger trials."""
 
 import contextlib
 
-SMALL_TRIALS = (8, 32)  # examples a replica
+SMALL_TRIALS = (8, 32)  # examples per replica
 
 
 def has_gpu() -> bool:
@@ -12,7 +12,7 @@ def has_gpu() -> bool:
 
 
 def reset_peak_memory() -> None:
-    """Forgets the peak so far, where TensorFlow counts one."""
+    """Resets the peak, if TensorFlow counts it."""
     import tensorflow as tf
 
     with contextlib.suppress(ValueError, tf.errors.OpError):  # this allocator keeps no statistics
@@ -20,7 +20,7 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mb() -> float | None:
-    """The most that tensors took since the reset, in MB of 2^20 bytes; None: it is not counted."""
+    """Returns the tensors' peak since the reset, in MB of 2^20 bytes; None if it is not counted."""
     import tensorflow as tf
 
     try:
@@ -30,7 +30,7 @@ def peak_memory_mb() -> float | None:
 
 
 def memory_line(needed_mb: dict[int, float]):
-    """`(examples) -> MB`, the line through the memory of two small trials.
+    """Returns `(examples) -> MB`, the line through the memory of two small trials.
 
     >>> memory_line({8: 100.0, 32: 340.0})(64)
     660.0

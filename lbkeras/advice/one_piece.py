@@ -1,4 +1,4 @@
-"""Real training steps on one piece of a batch, as large as memory has room for."""
+"""Real training steps on the largest piece of a batch that fits into memory."""
 
 import statistics
 import time
@@ -12,7 +12,7 @@ from lbkeras.advice.memory import (
 )
 from lbkeras.errors import UserError
 
-_SECONDS_OF_TIMING = 1.5  # of a batch size
+_SECONDS_OF_TIMING = 1.5  # per batch size
 _SECONDS_OF_READING = 0.5
 _MOST_CALLS = 20
 
@@ -20,21 +20,21 @@ _MOST_CALLS = 20
 class OnePiece:
     """Trains a compiled model on as much of a batch as fits into memory at once.
 
-    Where a batch has more, two pieces of it are one step: their gradients add up as in training.
+    If the batch is larger, a step consists of two pieces, whose gradients add up as in training.
 
     Args:
-        model: compiled, its optimizer built.
-        weights: the values of its variables that each trial begins with.
+        model: compiled, with its optimizer built.
+        weights: the values of its variables at the start of each trial.
         pipeline: its training data.
-        strategy: of tf.distribute.
+        strategy: a `tf.distribute.Strategy`.
         budget_mb: as for `probe_batch_sizes`.
-        examples: the most of a piece, of which there is one; it is computed eagerly and not timed.
-            None: as many as fit.
+        examples: most examples of a piece. A step is then a single piece, computed eagerly and not
+            timed. None: as many as fit.
 
     Attributes:
-        memory_mb: the peak of the last trial; None where it is not counted.
-        seconds: of its step, the median, or of reading its examples, if that takes longer; None if
-            it was not timed.
+        memory_mb: the peak of the last trial; None if it is not counted.
+        seconds: the median time of its step, or the time to read its examples if that is longer;
+            None if it was not timed.
     """
 
     def __init__(self, model, weights, pipeline, strategy, budget_mb, examples: int | None):
@@ -43,33 +43,33 @@ class OnePiece:
         self._model, self._weights, self._pipeline = model, weights, pipeline
         self._strategy, self._examples = strategy, examples
         self._budget_mb = None if has_gpu() or examples else budget_mb
-        # Stacked nodes have; they are tried undivided.
+        # Stacked nodes have their own train step and are tried undivided.
         self.is_undivided = type(model).train_step is not keras.Model.train_step
         self._needed_mb = None
         model.steps_per_execution = 1
         model.run_eagerly = model.run_eagerly or examples is not None
 
     def sizes(self, share: int, most: int) -> list[int]:
-        """The sizes to be tried: the most, halved as `MicroBatches` does when memory runs out."""
+        """Returns the sizes to try: `most`, then halved as `MicroBatches` does without memory."""
         if self.is_undivided:
             return [most]
         return [most >> halvings for halvings in range(most.bit_length())]
 
     def rows(self, micro_batch_size: int, share: int) -> int:
-        """The examples of a step on all replicas of this process."""
+        """Returns the examples of a step on all replicas of this process together."""
         pieces = 1 if self._examples else 2
         return min(pieces * micro_batch_size, share) * self._strategy.num_replicas_in_sync
 
     def batches(self, micro_batch_size: int, share: int, epoch: int, first: int):
-        """The batches of such steps, from a place in an epoch on, a multiple of `rows`."""
+        """Returns the batches of such steps, from example `first`, a multiple of `rows`."""
         rows = self.rows(micro_batch_size, share)
         return self._pipeline.copy(batch_size=rows).dataset(epoch, first // rows)
 
     def fits(self, micro_batch_size: int, share: int, make_batches) -> bool:
-        """Whether a step in pieces of that size fits into memory; if so it has been made and timed.
+        """Whether a step in pieces of this size fits into memory; if so, it is run and timed.
 
         Raises:
-            UserError: the first loss is no number.
+            UserError: the first loss is not finite.
         """
         import tensorflow as tf
 
@@ -84,11 +84,11 @@ class OnePiece:
         return True
 
     def release(self) -> None:
-        """Lets go of the last trial, whose batches take memory."""
+        """Drops the last trial, whose batches take memory."""
         self._batches = self._function = None
 
     def _predicted_mb(self, micro_batch_size: int) -> float:
-        """By a line through two small trials; 0 where nothing has to be known before."""
+        """Predicts the memory from two small trials; 0 if no prediction is needed."""
         if not self._budget_mb or micro_batch_size <= 2 * SMALL_TRIALS[-1]:
             return 0.0
         if self._needed_mb is None:
@@ -103,7 +103,7 @@ class OnePiece:
         return self._needed_mb(micro_batch_size)
 
     def _begin(self, micro_batch_size: int, batches) -> None:
-        """Traces the train step for pieces of that size, and makes one."""
+        """Traces the train step for pieces of this size, and runs it once."""
         import numpy as np
 
         from lbkeras.keras_internals.model import train_function
@@ -123,7 +123,7 @@ class OnePiece:
         loss = self._call()
         self.memory_mb = peak_memory_mb()
         if not np.isfinite(loss):
-            raise UserError(f"loss: expected a number, received {loss:g}")
+            raise UserError(f"loss: expected a finite number, received {loss:g}")
 
     def _time(self, micro_batch_size: int, share: int) -> float:
         seconds = []
@@ -141,7 +141,7 @@ class OnePiece:
 
 
 def reading_rate(pipeline, rows: int) -> float:
-    """Examples/s that a Pipeline gives when nothing is computed beside it."""
+    """Returns the examples/s that a Pipeline reads when nothing else is computed."""
     examples, begin = 0, time.perf_counter()
     for _ in pipeline.copy(batch_size=rows).dataset().repeat():
         examples += rows
@@ -152,15 +152,16 @@ def reading_rate(pipeline, rows: int) -> float:
 
 
 def evaluation_rate(model, data, budget_mb: float | None) -> float:
-    """Examples/s of a batch that is evaluated at once, the trace left out.
+    """Returns the examples/s of evaluating one batch at once, without the time for tracing.
 
     Args:
         model: compiled.
-        data: from the examples of a batch to a Pipeline of one batch of them; the whole for None.
+        data: function from a number of examples to a Pipeline of one batch of them; for None the
+            whole batch.
         budget_mb: as for `probe_batch_sizes`.
 
     Raises:
-        UserError: it does not fit into memory.
+        UserError: the batch does not fit into memory.
     """
     import tensorflow as tf
 

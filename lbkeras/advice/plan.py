@@ -1,4 +1,4 @@
-"""From measured noise scales to a plan: which batch size when, and at which learning rate."""
+"""Makes a plan of batch sizes and learning rates from measured noise scales."""
 
 import dataclasses
 import itertools
@@ -20,16 +20,16 @@ _RUNGS_TO_START_LARGER = 2
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredEpoch:
-    """What an epoch of training showed.
+    """Measurements of one epoch of training.
 
     Attributes:
-        batch_size: that it was trained with.
-        lower, upper: what the critical batch size is between at its end; both nan: not known.
-        variance, squared_norm: tr(Σ) and |G|², the means that it is worked out from.
-        loss: the epoch's mean.
-        seconds: of its training.
-        startup_seconds: of them, what it took to the end of the first call of the graph, beyond
-            the median of the other calls; None where there was one call.
+        batch_size: the batch size of the epoch.
+        lower, upper: bounds of the critical batch size at its end; both nan: not known.
+        variance, squared_norm: tr(Σ) and |G|², the means that the bounds are computed from.
+        loss: mean loss of the epoch.
+        seconds: time of its training.
+        startup_seconds: the part of `seconds` by which the time to the end of the first call of the
+            graph exceeds the median of the other calls; None if there was one call.
     """
 
     batch_size: int
@@ -42,13 +42,13 @@ class MeasuredEpoch:
     startup_seconds: float | None = None
 
     def gain(self, batch_size: int, base_batch_size: int) -> float:
-        """AdaScale's gain of a batch size over another."""
+        """Returns AdaScale's gain of `batch_size` over `base_batch_size`."""
         scale = batch_size / base_batch_size
         return adascale_gain(self.variance / base_batch_size, self.squared_norm, scale)
 
 
 def largest_stable_batch_size(measured: list[MeasuredEpoch]) -> float:
-    """The batch size below those at which the loss rose; infinity where it did not.
+    """Returns the measured batch size below those at which the loss rose; infinity if none.
 
     >>> rows = [MeasuredEpoch(size, 0, 0, 0, 0, loss, 1) for size, loss in ((8, 1.0), (16, 2.0))]
     >>> largest_stable_batch_size(rows)
@@ -64,29 +64,30 @@ def largest_stable_batch_size(measured: list[MeasuredEpoch]) -> float:
 
 
 def measured_plan(baseline: Plan) -> Plan:
-    """The plan that is measured: all of a plan's learning rates, at its first batch size."""
+    """Returns the plan to measure with: the baseline's learning rates at its first batch size."""
     first = baseline.phases[0]
     phases = [dataclasses.replace(phase, batch_size=first.batch_size) for phase in baseline.phases]
     return Plan(tuple(phases), baseline.num_examples, baseline.learning_rate_curve)
 
 
 def advised_plan(baseline: Plan, measured: list[MeasuredEpoch], gain_power: float = 1.0) -> Plan:
-    """The plan that measured epochs recommend instead of the baseline.
+    """Returns the plan that the measured epochs recommend instead of the baseline.
 
-    The batch sizes are those that `AdaptiveBatchSize` takes by what was measured, one rung of its
-    ladder an epoch; after the last measured epoch by that one's bounds. Never less than the
-    baseline has in that epoch, and none at which the measured loss rose (`loss_regressed`). Where
-    already the first epoch allows four times the first batch size, the run begins one rung below
-    what it allows, and the learning rate warms up in one epoch from the baseline's, unless that
-    begins with a warm-up itself.
+    The batch sizes are those that `AdaptiveBatchSize` would choose from the measurements, at most
+    one rung of its ladder per epoch; after the last measured epoch, that epoch's bounds decide. A
+    batch size is never below the baseline's in that epoch, and never grows to one at which the
+    measured loss rose (`loss_regressed`). If even the first epoch allows four times the first batch
+    size, the plan starts one rung below what that epoch allows, and the learning rate warms up for
+    one epoch from the baseline's. This does not apply to a baseline that starts with a warm-up.
 
-    The learning rate is the baseline's times AdaScale's gain of a batch size over the baseline's to
-    the power `gain_power`, by the last measurement before a size is left; to three digits.
+    The learning rate is the baseline's times gain^gain_power, rounded to three digits. The gain is
+    AdaScale's, of the batch size over the baseline's, from the last measurement before the plan
+    leaves that batch size.
 
     Args:
-        baseline: the plan that was measured, with all its batch sizes.
-        measured: the epochs from the first, at least one; that of an epoch decides about the next.
-        gain_power: 1, or 0.5 for an optimizer that divides by the gradients' size.
+        baseline: the measured plan, with all its batch sizes.
+        measured: the epochs from the first, at least one. Each decides about the next epoch.
+        gain_power: 1, or 0.5 for an optimizer that divides by the size of the gradients.
     """
     sizes, begins_larger = _batch_sizes(baseline, measured)
     if all(size == baseline.batch_size(epoch) for epoch, size in enumerate(sizes)):
@@ -101,7 +102,7 @@ def advised_plan(baseline: Plan, measured: list[MeasuredEpoch], gain_power: floa
     curve = scaled_in_stretches(baseline.learning_rate_curve, edges, factors)
     if begins_larger:
         curve = warm_up(curve, _WARMUP_EPOCHS, baseline.learning_rate(0))
-        final = factors[0] * baseline.learning_rate(_WARMUP_EPOCHS)  # not that of the next size
+        final = factors[0] * baseline.learning_rate(_WARMUP_EPOCHS)  # not the next size's factor
         ramp = dataclasses.replace(curve.segments[0], final=final)
         curve = _rounded(Curve((ramp, *curve.segments[1:])))
     phases = [
@@ -112,10 +113,10 @@ def advised_plan(baseline: Plan, measured: list[MeasuredEpoch], gain_power: floa
 
 
 def scaled_in_stretches(curve: Curve, edges: list[int], factors: list[float]) -> Curve:
-    """A curve times a factor that differs between stretches of epochs.
+    """Multiplies a curve by a factor for each stretch of epochs.
 
-    Exact, but where a polynomial, cosine or exponential segment is cut at its end: there it goes in
-    a straight line from one whole epoch to the next, at most h²/8 · max |curve''| · factor away,
+    Exact, except where the end of a polynomial, cosine or exponential segment is cut off. There the
+    curve is linear between whole epochs, with an error of at most h²/8 · max |curve''| · factor,
     h = 1 epoch. Values are rounded to six digits.
 
     >>> from lbkeras.schedules import steps
@@ -125,8 +126,8 @@ def scaled_in_stretches(curve: Curve, edges: list[int], factors: list[float]) ->
 
     Args:
         curve: `Curve` over the epochs.
-        edges: whole epochs, from 0 to the curve's end, increasing.
-        factors: one a stretch between two edges.
+        edges: whole epochs, increasing, from 0 to the curve's end.
+        factors: one for each stretch between two edges.
     """
     pieces = []
     for (start, stop), factor in zip(itertools.pairwise(edges), factors, strict=True):
@@ -138,7 +139,7 @@ def scaled_in_stretches(curve: Curve, edges: list[int], factors: list[float]) ->
 
 
 def _batch_sizes(baseline: Plan, measured: list[MeasuredEpoch]) -> tuple[list[int], bool]:
-    """The batch size of each epoch, and whether the first is larger than the baseline's."""
+    """Returns each epoch's batch size, and whether the first is larger than the baseline's."""
     first = baseline.batch_size(0)
     largest = min(max(baseline.num_examples // 10, first), largest_stable_batch_size(measured))
     ladder = batch_size_ladder(first, first, max(largest, first))
@@ -162,7 +163,7 @@ def _batch_sizes(baseline: Plan, measured: list[MeasuredEpoch]) -> tuple[list[in
 
 
 def _stretches(baseline: Plan, sizes: list[int]) -> list[tuple]:
-    """`(start, stop, batch size, the baseline's, momentum)` where the last three are the same."""
+    """Returns `(start, stop, batch size, baseline's batch size, momentum)` of equal epochs."""
     keys = [(size, baseline.batch_size(e), baseline.momentum(e)) for e, size in enumerate(sizes)]
     stretches, start = [], 0
     for key, group in itertools.groupby(keys):
@@ -173,7 +174,7 @@ def _stretches(baseline: Plan, sizes: list[int]) -> list[tuple]:
 
 
 def _merged(stretches: list[tuple]) -> list[tuple]:
-    """The stretches, neighbours of the same batch size and momentum as one."""
+    """Merges adjacent stretches with the same batch size and momentum."""
     merged = []
     for start, stop, size, baseline_size, momentum in stretches:
         if merged and merged[-1][2] == size and merged[-1][4] == momentum:
@@ -183,10 +184,10 @@ def _merged(stretches: list[tuple]) -> list[tuple]:
 
 
 def _scaled_part(segment: Segment, start: float, stop: float, factor: float) -> list[Segment]:
-    """A segment from `start` to `stop`, times `factor`."""
+    """Returns a segment from `start` to `stop`, times `factor`."""
     if segment.shape == "constant":
         return [Segment(start, stop, factor * segment.initial, factor * segment.final)]
-    if stop == segment.stop:  # its beginning can be cut off, its end cannot
+    if stop == segment.stop:  # a Segment can start later but not end earlier
         scaled = dict(initial=factor * segment.initial, final=factor * segment.final)
         return [dataclasses.replace(segment, start=start, **scaled)]
     if segment.shape == "linear":
@@ -199,7 +200,7 @@ def _scaled_part(segment: Segment, start: float, stop: float, factor: float) -> 
 
 
 def _rounded(curve: Curve) -> Curve:
-    """The learning rates to six digits, which a person can read."""
+    """Rounds the learning rates to six digits, for readability."""
     rounded = [
         dataclasses.replace(s, initial=float(f"{s.initial:.6g}"), final=float(f"{s.final:.6g}"))
         for s in curve.segments

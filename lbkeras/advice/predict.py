@@ -1,4 +1,4 @@
-"""How long a plan takes in a `fit`, from what was tried and what was measured."""
+"""Predicts how long a plan takes in `fit`, from probes and measured epochs."""
 
 import dataclasses
 import statistics
@@ -7,18 +7,18 @@ from lbkeras.advice.plan import MeasuredEpoch
 from lbkeras.advice.probe import Probe
 from lbkeras.planning.plan import Plan
 
-_SECONDS_TO_COMPARE = 0.5  # of measured steps: with fewer the ratio would be chance
+_SECONDS_TO_COMPARE = 0.5  # of measured steps; the ratio of shorter times would be noise
 
 
 @dataclasses.dataclass(frozen=True)
 class FitTimes:
-    """What a `fit` takes beside the bare steps that a Probe times.
+    """What `fit` takes in addition to the bare steps that a Probe times.
 
     Attributes:
-        epoch_overhead_seconds: seconds from an epoch's begin to its first batch.
+        epoch_overhead_seconds: seconds from the start of an epoch to its first batch.
         trace_seconds: seconds for tracing the model at the first batch size, and at each later one.
-        slowdown: time of an epoch's steps in `fit`, over that of as many bare ones.
-        compiles: whether XLA compiles the model, which it does for each shape.
+        slowdown: time of an epoch's steps in `fit`, divided by that of as many bare steps.
+        compiles: whether XLA compiles the model, which it does again for each shape.
     """
 
     epoch_overhead_seconds: float
@@ -34,13 +34,13 @@ def fit_times(
     epoch_overhead_seconds: float,
     compiles: bool,
 ) -> FitTimes:
-    """What the measured epochs say about `fit`, against what the probes say about bare steps.
+    """Compares the measured epochs of `fit` with the bare steps of the probes.
 
     Args:
-        num_examples: examples an epoch.
-        measured: the epochs, the first of them the process' first.
+        num_examples: examples per epoch.
+        measured: the measured epochs, from the first epoch of the process.
         probes: a Probe for each batch size of the plans.
-        epoch_overhead_seconds: seconds from an epoch's begin to its first batch.
+        epoch_overhead_seconds: seconds from the start of an epoch to its first batch.
         compiles: whether XLA compiles the model.
     """
     sizes = [row.batch_size for row in measured]
@@ -58,7 +58,7 @@ def fit_times(
         if probe:
             took += max(training, 0.0)
             bare += steps
-    if len(traces) == 1:  # as long as in a process that has traced it before
+    if len(traces) == 1:  # assume later traces take as long as in a process that traced it before
         traces.append(statistics.median(probe.startup_seconds for probe in probes.values()))
     slowdown = took / bare if took >= _SECONDS_TO_COMPARE else 1.0
     return FitTimes(
@@ -69,19 +69,18 @@ def fit_times(
 def predicted_seconds(
     plan: Plan, probes: dict[int, Probe], times: FitTimes | None = None
 ) -> list[float]:
-    """The time of each phase of a plan, evaluation left out.
+    """Returns the time of each phase of a plan, without evaluation.
 
-    Of the bare steps: steps * seconds_per_step, and startup_seconds where a batch size comes for
-    the first time.
+    For bare steps: steps * seconds_per_step, plus startup_seconds when a batch size first occurs.
 
-    In a `fit`: epochs * (epoch_overhead_seconds + steps * seconds_per_step * slowdown), and the
-    trace of each batch size; of one after the second that is computed in pieces, or where XLA
-    compiles, the Probe's startup_seconds.
+    In `fit`: epochs * (epoch_overhead_seconds + steps per epoch * seconds_per_step * slowdown),
+    plus trace_seconds when a batch size first occurs. From the third batch size on, if XLA compiles
+    or the batch is computed in pieces, this is the Probe's startup_seconds instead.
 
     Args:
-        plan: whose phases.
+        plan: a `Plan`.
         probes: a Probe for each of its batch sizes.
-        times: from `fit_times`; None: of the bare steps.
+        times: from `fit_times`; None: predict bare steps.
     """
     seconds, started = [], []
     for phase in plan.phases:
@@ -98,7 +97,7 @@ def predicted_seconds(
 
 
 def _start(probe: Probe, before: int, times: FitTimes | None) -> float:
-    """What the first call at a batch size takes, after so many other sizes."""
+    """Returns the extra time of the first call at a batch size, after `before` other sizes."""
     if times is None or (before > 1 and (times.compiles or probe.pieces > 1)):
         return probe.startup_seconds
     return times.trace_seconds[min(before, 1)]

@@ -1,4 +1,4 @@
-"""Tries a plan's batch sizes on this machine: what fits into memory, and how fast it is."""
+"""Tries a plan's batch sizes on this machine: what fits into memory, and how fast it trains."""
 
 import dataclasses
 import math
@@ -18,7 +18,7 @@ from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 from lbkeras.planning.replicas import replica_batch_size
 from lbkeras.runs.train_section import keras_session
 
-_SECONDS_OF_TIMING = 1.5  # a batch size
+_SECONDS_OF_TIMING = 1.5  # per batch size
 _FEWEST_CALLS, _MOST_CALLS = 3, 50
 
 
@@ -27,14 +27,14 @@ class Probe:
     """What one batch size needs on this machine.
 
     Attributes:
-        batch_size: global.
-        micro_batch_size: the largest per replica that fits: the whole share, or that divided by the
-            smallest number of pieces that fits.
-        pieces: of each replica's share.
-        seconds_per_step: of one update, median of the timed calls.
-        startup_seconds: of the first call, tracing and compiling included.
-        memory_mb: the most that tensors took on the first device, in MB of 2^20 bytes, data in
-            memory included; None where TensorFlow does not count it.
+        batch_size: global batch size.
+        micro_batch_size: the largest per replica that fits: the whole share, or the share divided
+            by the smallest number of pieces that fits.
+        pieces: number of pieces of each replica's share.
+        seconds_per_step: time of one update, the median of the timed calls.
+        startup_seconds: what the first call takes in addition, for tracing and compiling.
+        memory_mb: peak of the tensors on the first device, in MB of 2^20 bytes, including data in
+            memory; None if TensorFlow does not count it.
     """
 
     batch_size: int
@@ -57,17 +57,17 @@ def probe_batch_sizes(
     budget_mb: float | None = None,
     say=print,
 ) -> dict[int, Probe]:
-    """Tries batch sizes with an arm's model, optimizer and data, a few real updates each.
+    """Tries batch sizes with a few real updates each, on an arm's model, optimizer and data.
 
     Args:
-        task: what is trained, a `ConfigTask` or a `PythonTask`.
-        plan: that its model is compiled for: how many steps one call takes.
+        task: what to train, a `ConfigTask` or a `PythonTask`.
+        plan: the plan that the model is compiled for; decides how many steps one call takes.
         batch_sizes: global batch sizes.
         strategy: a name for `lbkeras.distribution.strategy`.
-        budget_mb: on a CPU without a memory limit, where too large a trial would take the machine
-            down instead of failing: the most that one may take, by a line through the memory of two
-            small ones; from `devices.count_cpu_memory`.
-        say: called with one line whenever something takes long.
+        budget_mb: most memory that a trial may take, from `devices.count_cpu_memory`. It is for a
+            CPU without a memory limit, where too large a trial would bring the machine down instead
+            of failing. A trial's memory is predicted by a line through two small trials.
+        say: called with one line before each part that takes long.
 
     Returns:
         A Probe for each batch size.
@@ -110,27 +110,27 @@ def _probe(task, plan, batch_sizes, strategy: str, budget_mb, say) -> dict[int, 
         pieces = fewest_pieces(fits, trial.replica_batch_size)
         while pieces and batch_size not in found:
             try:
-                trial.begin(pieces)  # the last one tried may not have been this one
+                trial.begin(pieces)  # the search may have tried another number last
                 found[batch_size] = trial.time(pieces)
-            except tf.errors.ResourceExhaustedError:  # fitted only just
+            except tf.errors.ResourceExhaustedError:  # it only just fit
                 pieces = pieces + 1 if pieces < trial.replica_batch_size else None
         if pieces is None:
             raise UserError(
-                f"batch size {batch_size}: expected a step of one example a replica to fit into "
-                "memory, received out of memory; take a smaller model or raise --memory_limit_mb"
+                f"batch size {batch_size}: expected a step of one example per replica to fit into "
+                "memory, received out of memory; use a smaller model or raise --memory_limit_mb"
             )
     return found
 
 
 def fewest_pieces(fits, examples: int) -> int | None:
-    """The fewest pieces into which a replica's share must be cut so that one of them fits.
+    """Returns the smallest number of pieces of a replica's share such that one piece fits.
 
-    Doubles the number until it fits, then halves the interval between that and the last that did
-    not: 2 log2(answer) trials.
+    Doubles the number until a piece fits, then bisects between that number and the last that did
+    not fit: about 2 log2(answer) trials.
 
     Args:
-        fits: `(pieces) -> bool`; if a number fits, larger ones are taken to fit.
-        examples: of the replica's share; the most pieces.
+        fits: `(pieces) -> bool`; if a number fits, all larger ones are assumed to fit.
+        examples: examples of the replica's share, which is the largest number of pieces.
 
     Returns:
         The number, or None if not even pieces of one example fit.
@@ -153,7 +153,7 @@ def fewest_pieces(fits, examples: int) -> int | None:
 
 
 class _Trial:
-    """Real training steps at one batch size, on the data that training would take."""
+    """Real training steps at one batch size, on the training data."""
 
     def __init__(self, model, pipeline, strategy):
         import keras
@@ -161,14 +161,17 @@ class _Trial:
         self.model, self.pipeline, self.strategy = model, pipeline, strategy
         replicas = strategy.num_replicas_in_sync
         self.replica_batch_size = replica_batch_size(pipeline.batch_size, replicas)
-        # Stacked nodes have; they are tried undivided.
+        # Stacked nodes have their own train step and are tried undivided.
         self._has_own_train_step = type(model).train_step is not keras.Model.train_step
 
     def micro_batch_size(self, pieces: int) -> int:
         return math.ceil(self.replica_batch_size / pieces)
 
     def estimate_memory(self):
-        """`(micro_batch_size) -> MB`, a line through two small trials; None for small batches."""
+        """Returns `(micro_batch_size) -> MB`, a line through two small trials.
+
+        None for small batches and for models with their own train step.
+        """
         small, larger = (math.ceil(self.replica_batch_size / size) for size in SMALL_TRIALS)
         if larger < 2 or self._has_own_train_step:
             return None
@@ -179,10 +182,10 @@ class _Trial:
         return memory_line(needed)
 
     def begin(self, pieces: int) -> None:
-        """Makes the train function for so many pieces and calls it a few times."""
+        """Makes the train function for this number of pieces and calls it a few times."""
         from lbkeras.methods.micro_batches.train_step import micro_batch_train_step
 
-        self._batches = None  # the last trial's batches go before this one's come
+        self._batches = None  # free the last trial's batches before making new ones
         if pieces > 1 or not self._has_own_train_step:
             size = self.micro_batch_size(pieces)
             self.model.train_step = micro_batch_train_step(self.model, size)
@@ -197,7 +200,7 @@ class _Trial:
             self._call()
 
     def time(self, pieces: int) -> Probe:
-        """Times more calls of the function that `begin` has made."""
+        """Times more calls of the function that `begin` made."""
         seconds = []
         while len(seconds) < _FEWEST_CALLS or (
             len(seconds) < _MOST_CALLS and sum(seconds) < _SECONDS_OF_TIMING

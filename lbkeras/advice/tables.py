@@ -1,11 +1,11 @@
-"""Tables of plans and of what was tried, as plain text."""
+"""Plain-text tables of plans, probes and dry runs."""
 
 from lbkeras.planning import durations
 from lbkeras.planning.noise_scale import noise_scale
 
 
 def format_plans(plans: dict) -> str:
-    """A table with a row a phase, and for each arm its updates against the first arm's."""
+    """Returns a table with a row per phase, and each arm's updates compared with the first arm."""
     header = ("arm", "epochs", "batch", "learning rate", "momentum", "steps/epoch", "noise scale")
     baseline = next(iter(plans.values())).updates()
     rows, summaries = [header], []
@@ -27,7 +27,7 @@ def format_plans(plans: dict) -> str:
 
 
 def _course(values, form: str, arrow: str) -> str:
-    """Start, peak and end of a curve; one of them where it stays."""
+    """Returns the start, peak and end of a curve as text; one value if it is constant."""
     start, peak, end = values[0], max(values), values[-1]
     shown = [start, *([peak] if peak > max(start, end) else []), end]
     shown = [form.format(value) for value in shown]
@@ -35,7 +35,7 @@ def _course(values, form: str, arrow: str) -> str:
 
 
 def _noise_scales(plan, phase) -> str:
-    """The range of a phase's noise scale, which is in proportion to its learning rate."""
+    """Returns the range of a phase's noise scale, which is proportional to its learning rate."""
     values = [
         noise_scale(rate, phase.momentum, phase.batch_size, plan.num_examples)
         for rate in plan.learning_rates(phase)
@@ -50,12 +50,12 @@ def _fewer(updates: int, baseline: int) -> str:
 
 
 def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> str:
-    """A table with a row a phase: what it takes on this machine; and each arm's predicted time.
+    """Returns a table of what each phase takes on this machine, and each arm's predicted time.
 
     Args:
         plans: a Plan for each arm.
         probes: for each arm a Probe for each batch size.
-        predicted: for each arm the seconds of each phase; None: by `predicted_seconds`.
+        predicted: for each arm the seconds of each phase; None: from `predicted_seconds`.
     """
     from lbkeras.advice.predict import predicted_seconds
 
@@ -79,16 +79,16 @@ def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> s
                 )
             )
         total = durations.in_words(sum(seconds), digits=1)
-        summaries.append((arm, total, "of training, evaluation left out"))
+        summaries.append((arm, total, "of training, without evaluation"))
     return _aligned(rows) + "\n\n" + _aligned(summaries)
 
 
 def format_advice(advice, own: str = "own") -> str:
-    """Both plans of an `Advice`, and what they take on this machine.
+    """Returns a table of both plans of an `Advice` and what they take on this machine.
 
     Args:
-        advice: what was measured.
-        own: the name of the plan that was measured.
+        advice: an `Advice`.
+        own: the name of its baseline plan.
     """
     plans = {own: advice.baseline, "recommended": advice.plan}
     probes = dict.fromkeys(plans, advice.probes)
@@ -97,7 +97,7 @@ def format_advice(advice, own: str = "own") -> str:
 
 
 def format_dry_run(result) -> str:
-    """A row for each batch size of each arm, then one for each arm, of a `DryRun`."""
+    """Returns the tables of a `DryRun`: a row per arm and batch size, then a row per arm."""
     header = ("arm", "batch", "pieces", "memory", "examples/s", "time*")
     rows = [header]
     totals = [("arm", "updates", "time*", "evaluation", "checkpoint", "files")]
@@ -128,8 +128,8 @@ def format_dry_run(result) -> str:
     return (
         f"{_aligned(rows)}\n\n{_aligned(totals)}\n\n"
         "pieces: replicas x pieces of a replica's share x examples at once (--micro_batch_size)\n"
-        "evaluation: examples/s; files: two checkpoints and the model, about as large\n"
-        "* extrapolated from a few pieces, evaluation left out"
+        "evaluation: examples/s; files: two checkpoints and the model, which is about as large\n"
+        "* extrapolated from a few pieces, without evaluation"
     )
 
 

@@ -1,4 +1,4 @@
-"""What the advisor recommends, in words and as data."""
+"""The advisor's recommendation in words and as JSON data."""
 
 import math
 import textwrap
@@ -6,11 +6,11 @@ import textwrap
 from lbkeras.advice.plan import largest_stable_batch_size
 from lbkeras.planning import durations
 
-_MORE_EXAMPLES = 1.2  # times as many a second: below it a larger batch saves hardly any time
+_MORE_EXAMPLES = 1.2  # ratio of examples/s below which a larger batch saves hardly any time
 
 
 def advice_data(arm: str, advice) -> dict:
-    """The recommendation as plain JSON data."""
+    """Returns the recommendation as JSON data."""
 
     def known(number):
         return number if math.isfinite(number) else None
@@ -52,7 +52,7 @@ def advice_data(arm: str, advice) -> dict:
 
 
 def reasons(advice) -> list[str]:
-    """Why that plan: sentences with the numbers that were measured."""
+    """Returns the reasons for the recommended plan: sentences with the measured numbers."""
     if advice.plan == advice.baseline:
         return [_measurement(advice), *_why_kept(advice), _memory(advice), _one_run()]
     return [
@@ -62,14 +62,14 @@ def reasons(advice) -> list[str]:
         _savings(advice),
         _speed(advice),
         _memory(advice),
-        "The critical batch size usually goes on growing while the loss falls; a plan stops at "
-        "what was measured, callbacks.AdaptiveBatchSize measures and follows it to the end.",
+        "The critical batch size usually keeps growing while the loss falls. A plan stops at the "
+        "measured values; callbacks.AdaptiveBatchSize keeps measuring until training ends.",
         _one_run(),
     ]
 
 
 def format_reasons(sentences: list[str], width: int = 100) -> str:
-    """Numbered, wrapped lines."""
+    """Returns the sentences as numbered, wrapped lines."""
     return "\n".join(
         textwrap.fill(
             sentence, width, initial_indent=f"{number}. ".rjust(4), subsequent_indent=" " * 4
@@ -79,7 +79,7 @@ def format_reasons(sentences: list[str], width: int = 100) -> str:
 
 
 def bounds_in_words(lower: float, upper: float) -> str:
-    """Bounds of the critical batch size: "between 17 and 31", "at least 10" or "not known"."""
+    """Returns the bounds as text: "between 17 and 31", "at least 10" or "not known"."""
     if math.isnan(lower) or math.isnan(upper) or (lower < 1 and math.isinf(upper)):
         return "not known"
     known = f"between {lower:,.0f} and {upper:,.0f}"
@@ -91,9 +91,9 @@ def _measurement(advice) -> str:
     took = durations.in_words(sum(row.seconds for row in advice.measured), digits=1)
     early, late = (bounds_in_words(row.lower, row.upper) for row in (first, last))
     return (
-        f"{count} epochs were trained, from batch size {first.batch_size:,} on "
-        f"({took}). The critical batch size (the gradient noise scale: up to about it "
-        f"a larger batch saves updates in proportion) was {early} examples "
+        f"{count} epochs were trained, starting with batch size {first.batch_size:,} "
+        f"({took}). The critical batch size (the gradient noise scale, up to which a larger batch "
+        f"saves updates about in proportion) was {early} examples "
         f"after the first epoch and {late} after the last."
     )
 
@@ -104,7 +104,7 @@ def _why_kept(advice) -> list[str]:
     largest = max(phase.batch_size for phase in baseline.phases)
     sentences = ["The recommended plan is your own."]
     if math.isnan(last.lower):
-        sentences.append("Nothing is known of the critical batch size, so nothing is changed.")
+        sentences.append("The critical batch size is not known, so nothing is changed.")
     elif 2 * largest > baseline.num_examples // 10 and last.lower >= largest:
         sentences.append(
             f"Twice the batch size of {largest:,} would be above a tenth of the data "
@@ -112,13 +112,13 @@ def _why_kept(advice) -> list[str]:
         )
     elif last.upper < size:
         sentences.append(
-            f"The batch size of {size:,} is above the critical one already: a smaller one, towards "
-            f"{last.upper:,.0f}, would make more of each example, in more updates."
+            f"The batch size of {size:,} is already above the critical batch size: a smaller one, "
+            f"towards {last.upper:,.0f}, would learn more from each example, with more updates."
         )
     else:
         sentences.append(
-            f"The lower bound does not reach twice the batch size of {size:,}, so that a larger "
-            "one may cost accuracy."
+            f"The lower bound does not reach twice the batch size of {size:,}, so a larger one may "
+            "cost accuracy."
         )
     return sentences
 
@@ -128,21 +128,21 @@ def _batch_sizes(advice) -> list[str]:
     sizes = [phase.batch_size for phase in plan.phases]
     steps = ", ".join(f"{phase.batch_size:,} {_epochs(phase)}" for phase in plan.phases)
     sentences = [
-        f"Batch sizes: {steps}. Each is at most what the critical batch size was measured to be at "
-        "least, twice the size before it, and a tenth of the data; where your own is "
-        "larger, it is that."
+        f"Batch sizes: {steps}. Each is at most the measured lower bound of the critical batch "
+        "size, at most twice the batch size before it, and at most a tenth of the data. Where your "
+        "own batch size is larger, it is kept."
     ]
     stable = largest_stable_batch_size(advice.measured)
     if not math.isinf(stable):
         sentences.append(
-            f"The training loss rose when batch and learning rate grew beyond {stable:,}, so that "
-            "is where they stop: the noise would allow more, the model does not bear it."
+            f"The training loss rose when batch size and learning rate grew beyond {stable:,}, so "
+            "they stop there: the noise scale would allow more, but the model does not tolerate it."
         )
     if sizes[0] > baseline.batch_size(0):
         sentences.append(
-            f"Already the first epoch allows {sizes[0]:,} instead of {baseline.batch_size(0):,}; "
-            "since the noise scale is smallest at the very beginning, one size below what was "
-            "measured is taken, and the learning rate warms up for one epoch from "
+            f"Even the first epoch allows {sizes[0]:,} instead of {baseline.batch_size(0):,}. "
+            "The noise scale is smallest at the very beginning, so the plan starts one size below "
+            "what was measured, and the learning rate warms up for one epoch from "
             f"{baseline.learning_rate(0):.4g}."
         )
     return sentences
@@ -169,18 +169,18 @@ def _learning_rates(advice) -> list[str]:
         return []
     power = "" if advice.gain_power == 1 else "the square root of "
     sentences = [
-        f"Learning rates: your own curve times {power}AdaScale's gain, what an update of "
-        f"the larger batch is worth in updates of your own: {', '.join(factors)}."
+        f"Learning rates: your own curve times {power}AdaScale's gain (how many of your updates "
+        f"one update with the larger batch is worth): {', '.join(factors)}."
     ]
     if power:
         sentences.append(
-            "The square root, as this optimizer divides by the size of the gradients, which "
-            "shrinks with their noise."
+            "The square root is used because this optimizer divides by the size of the gradients, "
+            "which shrinks with their noise."
         )
     if advice.clipping:
         sentences.append(
-            f"Caution: the optimizer clips gradients ({advice.clipping}), which the gain knows "
-            "nothing of; a learning rate that needs clipping may bear no increase."
+            f"Caution: the optimizer clips gradients ({advice.clipping}), which the gain does not "
+            "account for. A learning rate that needs clipping may not tolerate an increase."
         )
     return sentences
 
@@ -194,7 +194,7 @@ def _savings(advice) -> str:
         "epochs; "
         f"predicted time {durations.in_words(after, digits=1)} instead of "
         f"{durations.in_words(before, digits=1)}, "
-        f"{after / before:.2f} times the time on this machine, evaluation left out."
+        f"{after / before:.2f} times the time on this machine, without evaluation."
     )
 
 
@@ -204,11 +204,11 @@ def _speed(advice) -> str:
     small = speeds[advice.baseline.batch_size(0)]
     large = speeds[max(phase.batch_size for phase in advice.plan.phases)]
     if large >= _MORE_EXAMPLES * small:
-        return f"Examples a second: {listed}; larger batches use this machine better."
-    verdict = "bring hardly more" if large * _MORE_EXAMPLES >= small else "even bring fewer"
+        return f"Examples per second: {listed}; larger batches use this machine better."
+    verdict = "are hardly faster" if large * _MORE_EXAMPLES >= small else "are even slower"
     return (
-        f"Examples a second: {listed}; larger batches {verdict} here: updates fall, time does not. "
-        "They pay on several devices, where an update costs an exchange of gradients."
+        f"Examples per second: {listed}; larger batches {verdict} here: fewer updates, but no less "
+        "time. They pay off on several devices, where each update costs an exchange of gradients."
     )
 
 
@@ -226,6 +226,6 @@ def _memory(advice) -> str:
 
 def _one_run() -> str:
     return (
-        "It is one measurement with one seed: compare both plans with `lbkeras replicate` or "
+        "This is one measurement with one seed: compare both plans with `lbkeras replicate` or "
         "`lbkeras.compare` before relying on it."
     )

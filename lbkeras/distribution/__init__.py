@@ -1,4 +1,4 @@
-"""Where a model trains: tf.distribute strategies by name, and what Keras needs for them."""
+"""Where a model trains: `tf.distribute` strategies by name, and the fixes that Keras needs."""
 
 from lbkeras.lazy import load_names_when_touched
 

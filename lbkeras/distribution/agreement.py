@@ -1,4 +1,4 @@
-"""What several workers decide together, at the same step: by a tiny all-reduce."""
+"""Decisions of several workers at the same step, by a tiny all-reduce."""
 
 import functools
 import time
@@ -10,7 +10,7 @@ _MOST_STEPS = 1000
 
 
 def num_workers(strategy: Any) -> int:
-    """Processes that train together under a strategy: 1 for None and on one machine."""
+    """Returns how many workers train under a strategy: 1 for None and for a single process."""
     resolver = getattr(strategy, "cluster_resolver", None)
     if resolver is None:
         return 1
@@ -23,7 +23,7 @@ def num_workers(strategy: Any) -> int:
 
 
 def worker_index(strategy: Any) -> int:
-    """The place of this process among the workers, in the order of `gather`; 0 on one machine."""
+    """Returns this worker's index in the order of `gather`; 0 for a single process."""
     if num_workers(strategy) == 1:
         return 0
     resolver = strategy.cluster_resolver
@@ -32,21 +32,21 @@ def worker_index(strategy: Any) -> int:
 
 
 def is_chief(strategy: Any) -> bool:
-    """Whether this process writes what all have made: the only one, or the first worker."""
+    """Whether this process writes the shared files: it is the only one, or the first worker."""
     return num_workers(strategy) == 1 or strategy.extended.should_checkpoint
 
 
 def gather(strategy, values) -> np.ndarray:
-    """The numbers of every worker, in every worker, which all must call it at the same step.
+    """Returns the numbers of all workers. All workers must call it at the same step.
 
-    Costs an all-reduce of as many numbers as there are; nothing with one worker.
+    Costs an all-reduce of these numbers; nothing with one worker.
 
     Args:
         strategy: the model's strategy, or None.
-        values: finite numbers, as many in every worker.
+        values: finite numbers, equally many in every worker.
 
     Returns:
-        float64 of shape (workers, numbers), the chief's first.
+        float64 of shape (workers, numbers), with the chief's first.
     """
     values = np.asarray(values, np.float64)
     workers = num_workers(strategy)
@@ -57,15 +57,15 @@ def gather(strategy, values) -> np.ndarray:
 
 
 class Agreement:
-    """The largest number of any worker, asked for about once a second, at the same steps.
+    """Exchanges the largest number of any worker about once per second, at the same steps.
 
-    For what one worker's clock or a signal to one worker decides for all. The steps between two
-    exchanges follow the slowest worker's pace, which they exchange too. Costs nothing with one
-    worker.
+    It serves decisions that one worker's clock, or a signal to one worker, makes for all. The
+    number of steps between two exchanges follows the pace of the slowest worker, which is exchanged
+    too. Costs nothing with one worker.
 
     Args:
         strategy: the model's strategy, or None.
-        seconds: between two exchanges, about.
+        seconds: approximate time between two exchanges.
     """
 
     def __init__(self, strategy, seconds: float = 1.0):
@@ -77,11 +77,11 @@ class Agreement:
         self._asked = time.monotonic()
 
     def largest(self, value: float, now: bool = False) -> float:
-        """The largest `value` of any worker, or 0.0 where the workers do not exchange it yet.
+        """Returns the largest `value` of any worker, or 0.0 at calls without an exchange.
 
         Args:
             value: at least 0.
-            now: exchange at this call in any case.
+            now: whether to exchange at this call in any case.
         """
         if self._alone:
             return value

@@ -1,6 +1,6 @@
-"""Which processes train together and which of them this one is: TF_CONFIG in plain Python.
+"""The processes that train together and this one's index: TF_CONFIG in plain Python.
 
-Nothing here loads TensorFlow, except that importing `lbkeras.distribution` does.
+Nothing in this module loads TensorFlow; importing `lbkeras.distribution` does.
 """
 
 import dataclasses
@@ -12,16 +12,16 @@ from lbkeras.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """The processes that train one model together, and this one's place among them.
+    """The processes that train one model together, and this one's index.
 
     Args:
-        workers: the address "host:port" of each, in the order all of them agree on.
-        worker_index: this process's place in `workers`, from 0. Worker 0 is the chief, the only
-            one that writes files which all share.
+        workers: the address "host:port" of each worker, in the same order in all of them.
+        worker_index: this process's index in `workers`, from 0. Worker 0 is the chief, the only
+            one that writes shared files.
 
     Raises:
-        UserError: no workers, an address that is not "host:port", one that is there twice, or an
-            index out of range.
+        UserError: there are no workers, an address is not "host:port" or occurs twice, or the index
+            is out of range.
 
     >>> cluster = Cluster(("10.0.0.1:2222", "10.0.0.2:2222"), worker_index=1)
     >>> cluster.num_workers, cluster.is_chief
@@ -58,20 +58,20 @@ class Cluster:
         return self.worker_index == 0
 
     def tf_config(self) -> str:
-        """What the environment variable TF_CONFIG says for this process: JSON."""
+        """Returns this process's value of the environment variable TF_CONFIG, as JSON."""
         task = {"type": "worker", "index": self.worker_index}
         return json.dumps({"cluster": {"worker": list(self.workers)}, "task": task})
 
 
 def read_tf_config(text: str) -> Cluster:
-    """The cluster that a TF_CONFIG describes; a task named "chief" stands before the workers.
+    """Returns the cluster that a TF_CONFIG describes; a task of type "chief" comes first.
 
     Args:
         text: JSON, `{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker",
             "index": 0}}`.
 
     Raises:
-        UserError: not of that form, or as `Cluster`.
+        UserError: the text is not of that form, or as for `Cluster`.
     """
     try:
         config = json.loads(text)
@@ -104,24 +104,24 @@ def read_tf_config(text: str) -> Cluster:
 
 
 def present_cluster() -> Cluster | None:
-    """The cluster in the environment's TF_CONFIG; None where it is not set or empty.
+    """Returns the cluster in the environment's TF_CONFIG; None if it is not set or empty.
 
     Raises:
-        UserError: as `read_tf_config`.
+        UserError: as for `read_tf_config`.
     """
     text = os.environ.get("TF_CONFIG", "").strip()
     return None if text in ("", "{}") else read_tf_config(text)
 
 
 def set_cluster(workers: str, worker_index: int) -> Cluster:
-    """Puts a cluster into TF_CONFIG, before TensorFlow starts, and returns it.
+    """Sets TF_CONFIG to a cluster and returns it. Call it before TensorFlow starts.
 
     Args:
         workers: the addresses in order, "host:port,host:port,...".
-        worker_index: this process's place among them, from 0.
+        worker_index: this process's index among them, from 0.
 
     Raises:
-        UserError: as `Cluster`.
+        UserError: as for `Cluster`.
     """
     addresses = [worker.strip() for worker in workers.split(",") if worker.strip()]
     cluster = Cluster(tuple(addresses), worker_index)
@@ -130,7 +130,7 @@ def set_cluster(workers: str, worker_index: int) -> Cluster:
 
 
 def worker_index() -> int:
-    """This process's place among those that train together, from 0; 0 without TF_CONFIG."""
+    """Returns this process's index among the workers, from 0; 0 without TF_CONFIG."""
     cluster = present_cluster()
     return cluster.worker_index if cluster else 0
 

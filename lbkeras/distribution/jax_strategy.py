@@ -1,4 +1,4 @@
-"""What a model is made under on Keras' JAX backend: one device, or Keras' DataParallel."""
+"""The strategy on Keras' JAX backend: one device, or Keras' DataParallel."""
 
 import contextlib
 
@@ -9,13 +9,13 @@ from lbkeras.errors import UserError
 
 
 class Devices:
-    """Devices of JAX, with what runs ask of a `tf.distribute.Strategy`.
+    """Devices of JAX, with the parts of `tf.distribute.Strategy` that runs use.
 
-    A batch is divided among them; each has all variables. The compiler divides one computation, so
-    that batch statistics, losses and metrics are those of the whole batch.
+    A batch is divided among the devices, and each holds all variables. The compiler partitions a
+    single computation, so batch statistics, losses and metrics are those of the whole batch.
 
     Args:
-        devices: at least one.
+        devices: at least one JAX device.
     """
 
     num_replicas_in_sync: int
@@ -30,12 +30,12 @@ class Devices:
         keras.distribution.set_distribution(distribution)
 
     def scope(self):
-        """Nothing: Keras' distribution is set for the process, in which Keras makes variables."""
+        """Returns a context that does nothing, as Keras' distribution is set for the process."""
         return contextlib.nullcontext()
 
 
 def strategy(name: str) -> Devices:
-    """As `lbkeras.distribution.strategy`, which has checked the name."""
+    """Makes the strategy for `lbkeras.distribution.strategy`, which has checked the name."""
     devices = jax.devices()
     if name not in ("auto", "one", "mirrored"):
         raise UserError(
@@ -43,7 +43,7 @@ def strategy(name: str) -> Devices:
         )
     if jax.process_count() > 1:
         raise UserError(
-            "strategy: expected JAX in one process; several hosts have not been run, received "
+            "strategy: expected JAX in one process (several hosts have not been tested), received "
             f"{jax.process_count()} processes"
         )
     several = name == "mirrored" or name == "auto" and devices[0].platform != "cpu"
@@ -51,7 +51,7 @@ def strategy(name: str) -> Devices:
 
 
 def describe(strategy: Devices) -> str:
-    """One line on what a strategy runs on: "one device (NVIDIA H100 80GB HBM3)"."""
+    """Returns the devices of a strategy as text: "one device (NVIDIA H100 80GB HBM3)"."""
     device, number = strategy.devices[0], len(strategy.devices)
     kind = "CPU" if device.platform == "cpu" else device.device_kind
     return f"one device ({kind})" if number == 1 else f"mirrored over {number} {kind}s"

@@ -1,4 +1,4 @@
-"""A connection between two workers that carries JSON objects, one a line, and is not trusted."""
+"""A connection between two workers that carries one JSON object per line and is not trusted."""
 
 import json
 import select
@@ -11,13 +11,13 @@ _SECONDS_TO_SEND = 5.0
 
 
 class Line:
-    """A connection that carries JSON objects, one a line, in both directions.
+    """A connection that carries one JSON object per line, in both directions.
 
-    Any thread may send; one receives.
+    Any thread may send; only one may receive.
 
     Args:
-        connection: a connected socket, which now belongs to the line.
-        longest: bytes of a message that is received, at most.
+        connection: a connected socket, which the `Line` takes over.
+        longest: most bytes of a received message.
     """
 
     def __init__(self, connection: socket.socket, longest: int = _LONGEST):
@@ -28,23 +28,23 @@ class Line:
         connection.settimeout(_SECONDS_TO_SEND)
 
     def fileno(self) -> int:
-        """The socket's descriptor, for selectors."""
+        """Returns the socket's descriptor, for selectors."""
         return self._connection.fileno()
 
     def send(self, message: dict) -> None:
-        """Sends a message. Where the other end is gone nothing happens: `receive` says so."""
+        """Sends a message. Raises no error if the other end is gone; `receive` does."""
         with self._sending:
             try:
                 self._connection.sendall(json.dumps(message).encode() + b"\n")
             except OSError:
-                self._shut(socket.SHUT_WR)  # half a line may be out
+                self._shut(socket.SHUT_WR)  # half a line may have been sent
 
     def receive(self, seconds: float) -> dict:
-        """The next message.
+        """Waits for the next message and returns it.
 
         Raises:
-            TimeoutError: none is complete within the time.
-            ConnectionError: the line has ended, or what came is no message.
+            TimeoutError: no message is complete within `seconds`.
+            ConnectionError: the connection was closed, or what was received is not a message.
         """
         deadline = time.monotonic() + seconds
         waiting = select.poll()
@@ -57,10 +57,10 @@ class Line:
         return message
 
     def read(self) -> None:
-        """Takes in what has come, for `next`; waits only where nothing has.
+        """Reads the received bytes into the buffer of `next`; waits only if there are none.
 
         Raises:
-            ConnectionError: the line has ended.
+            ConnectionError: the connection was closed.
         """
         try:
             data = self._connection.recv(2**16)
@@ -71,10 +71,10 @@ class Line:
         self._received += data
 
     def next(self) -> dict | None:
-        """The first message of what `read` has taken in; None: it is not complete.
+        """Returns the first message that `read` has received; None if it is not complete.
 
         Raises:
-            ConnectionError: it is no JSON object, or longer than a message may be.
+            ConnectionError: it is not a JSON object, or it is too long.
         """
         end = self._received.find(b"\n")
         if max(end, len(self._received) if end < 0 else 0) > self._longest:
@@ -84,11 +84,11 @@ class Line:
         text = bytes(self._received[:end])
         del self._received[: end + 1]
         if (message := parsed(text)) is None:
-            raise ConnectionError("a line that is no JSON object")
+            raise ConnectionError("a line that is not a JSON object")
         return message
 
     def end(self) -> None:
-        """Says to the other end that nothing more is sent."""
+        """Tells the other end that nothing more will be sent."""
         self._shut(socket.SHUT_WR)
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class Line:
 
 
 def parsed(text: str | bytes) -> dict | None:
-    """The JSON object of a text from another process; None: it is none."""
+    """Returns the JSON object in a text from another process; None if it is not one."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -111,6 +111,6 @@ def parsed(text: str | bytes) -> dict | None:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """`("10.0.0.1", 2222)` of `10.0.0.1:2222`; IPv6 without its brackets."""
+    """Splits `10.0.0.1:2222` into `("10.0.0.1", 2222)`; removes the brackets of IPv6."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)

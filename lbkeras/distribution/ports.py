@@ -1,4 +1,4 @@
-"""The ports of workers that meet: each worker's own, and the addresses where the chief listens."""
+"""The ports of workers that meet: each worker's own port, and the chief's listening sockets."""
 
 import errno
 import ipaddress
@@ -14,7 +14,7 @@ class PortInUse(UserError):
 
 
 def port_held(addresses, index: int) -> socket.socket:
-    """Takes the worker's port on all addresses, as TensorFlow's server will; does not listen."""
+    """Binds the worker's port on all addresses, as TensorFlow's server will; does not listen."""
     port = host_and_port(addresses[index])[1]
     both = socket.has_dualstack_ipv6()
     held = socket.socket(socket.AF_INET6 if both else socket.AF_INET)
@@ -37,7 +37,7 @@ def _port_in_use(index: int, address: str, error: OSError) -> PortInUse:
 
 
 def listeners_of(address: str) -> list[socket.socket]:
-    """Sockets that listen on the chief's own address: on each that its name has here, no other."""
+    """Returns sockets that listen on the addresses of the chief's name, and on no others."""
     listeners, problem = [], None
     try:
         found = socket.getaddrinfo(*host_and_port(address), type=socket.SOCK_STREAM)
@@ -62,10 +62,10 @@ def listeners_of(address: str) -> list[socket.socket]:
 
 
 def unreachable(address: str, hosts: set[str]) -> str:
-    """Says that other machines cannot connect, where that is how the chief's name is known here."""
+    """Returns a hint if the chief's name has only loopback addresses here; else an empty text."""
     host = host_and_port(address)[0]
     if host == "localhost" or host in hosts:
         return ""
     if not all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in hosts):
         return ""
-    return f" (on this machine {host} is {' and '.join(sorted(hosts))}, which no other can reach)"
+    return f" (here {host} is {' and '.join(sorted(hosts))}, which other machines cannot reach)"

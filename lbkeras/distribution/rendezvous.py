@@ -1,4 +1,4 @@
-"""Several workers meet before TensorFlow starts: they agree, or all learn what is wrong."""
+"""Several workers meet before TensorFlow starts: they agree, or all report the same error."""
 
 import contextlib
 import json
@@ -17,9 +17,9 @@ from lbkeras.errors import UserError, one_line
 _SECONDS_BETWEEN_TRIES = 0.2
 _SECONDS_TO_CONNECT = 5.0
 _SECONDS_TO_GREET = 5.0
-_SECONDS_FOR_THE_LATE = 5.0  # once something is wrong, so that everyone is told what
+_SECONDS_FOR_THE_LATE = 5.0  # after an error, so that late workers are told of it too
 _LONGEST_ERROR = 4000  # characters
-_MOST_STRANGERS = 16  # connections that have not greeted; for a further one the oldest goes
+_MOST_STRANGERS = 16  # connections that have not greeted; beyond it the oldest is dropped
 
 
 def meet(
@@ -30,26 +30,30 @@ def meet(
     on_stop=None,
     token: str = "",
 ) -> Workers:
-    """Waits until all workers are there and agree, then frees their ports for TensorFlow.
+    """Waits until all workers have connected and agree, then frees their ports for TensorFlow.
 
-    The chief listens on its own address and on no other, the others connect to it; each also holds
-    its own port for that time. The chief compares what they say and answers all of them, so that
-    every process ends with the same sentence if something is wrong. With a token each side proves
-    to the other that it has it, by an HMAC-SHA256 of numbers that are used once: the token itself
-    is never sent. A connection that does not greet as a worker does is closed.
+    The chief listens on its own address only, and the other workers connect to it. Meanwhile each
+    worker also holds its own port. The chief compares the workers' greetings and answers all of
+    them, so that in case of an error every process ends with the same message. With a token, each
+    side proves to the other that it has the token by an HMAC-SHA256 of numbers that are used once;
+    the token itself is never sent. A connection without a worker's greeting is closed.
 
     Args:
         addresses: `host:port` of each worker, the chief's first.
-        index: of this worker, 0 to `len(addresses) - 1`.
-        settings: what must be the same in all of them: names to values that JSON can hold.
+        index: this worker's index, 0 to `len(addresses) - 1`.
+        settings: names and values that must be the same in all workers; must be valid JSON.
         timeout_seconds: how long to wait for the others, and later for a worker's next heartbeat.
-        on_stop: called from a thread with a sentence that names a worker which stopped later.
-        token: the secret that all workers share; empty: whoever greets as a worker is one.
+        on_stop: called from a thread with a sentence that names a worker that stopped later.
+        token: the secret that all workers share. Empty: any connection with a worker's greeting is
+            accepted.
+
+    Returns:
+        The `Workers`, connected to each other.
 
     Raises:
         UserError: the port is in use, the chief's address is not one of this machine, a worker is
-            missing when the time is over, an index is taken twice, or workers differ in token,
-            addresses, version or settings (the first is named).
+            missing after the timeout, an index is used twice, or workers differ in token,
+            addresses, version or settings (the first difference is named).
     """
     deadline = time.monotonic() + timeout_seconds
     mine = {
@@ -67,7 +71,7 @@ def meet(
             else:
                 lines = {0: _call(mine, key, deadline, timeout_seconds)}
     except PortInUse as error:
-        if index:  # the chief, if it still waits, tells the others
+        if index:  # tell the chief, which tells the others if it is still waiting
             with contextlib.suppress(UserError):
                 _call(
                     mine | {"error": str(error)}, key, time.monotonic() + _SECONDS_FOR_THE_LATE, 0
@@ -77,7 +81,7 @@ def meet(
 
 
 def _gather(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> dict:
-    """The chief's side: the lines to all others, after it has answered them."""
+    """Runs the chief's side: answers all other workers and returns the connections to them."""
     addresses = mine["workers"]
     with contextlib.ExitStack() as listening:
         listeners = [listening.enter_context(each) for each in listeners_of(addresses[0])]
@@ -106,13 +110,13 @@ def _gather(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> 
 
 
 class _Reception:
-    """Where the chief hears all connections at once until each worker has greeted it, or the end.
+    """Listens to all connections of the chief until each worker has greeted it, or the deadline.
 
     Attributes:
-        lines: the other worker -> its Line and nonce.
-        rejected: the same of workers that cannot take part.
-        error: what is wrong, or None.
-        other_token: whether somebody greeted with another token.
+        lines: for each other worker's index its Line and nonce.
+        rejected: Lines and nonces of workers that cannot take part.
+        error: the error message, or None.
+        other_token: whether a greeting had another token.
     """
 
     def __init__(self, mine: dict, key: bytes, deadline: float, listeners):
@@ -120,7 +124,7 @@ class _Reception:
         self._mine = mine
         self._key = key
         self._deadline = deadline
-        self._strangers = {}  # Line -> its nonce and until when it must greet; the oldest first
+        self._strangers = {}  # Line -> its nonce and its deadline for the greeting; oldest first
         self._selector = selectors.DefaultSelector()
         for listener in listeners:
             self._selector.register(listener, selectors.EVENT_READ)
@@ -149,7 +153,7 @@ class _Reception:
             self._drop(next(iter(self._strangers)))
         try:
             line = Line(listener.accept()[0])
-        except OSError:  # gone again
+        except OSError:  # already closed
             return
         nonce = secrets.token_hex(16)
         self._strangers[line] = nonce, time.monotonic() + _SECONDS_TO_GREET
@@ -162,7 +166,7 @@ class _Reception:
         try:
             line.read()
             message = line.next()
-        except ConnectionError:  # a stranger, or a worker that does not wait any longer
+        except ConnectionError:  # a stranger, or a worker that stopped waiting
             self._drop(line)
             return
         if message is not None and line in self._strangers:
@@ -198,7 +202,7 @@ class _Reception:
 
 
 def _is_greeting(hello: dict | None, mine: dict) -> bool:
-    """Whether it has the form of what a worker says first, so that it can be compared."""
+    """Whether a message has the form of a worker's greeting, so that it can be compared."""
     return (
         hello is not None
         and all(type(hello.get(key)) is type(value) for key, value in mine.items())
@@ -210,7 +214,7 @@ def _is_greeting(hello: dict | None, mine: dict) -> bool:
 
 
 def _what_is_wrong(hello: dict, mine: dict, known: list[int]) -> str | None:
-    """What keeps a worker that greeted the chief from taking part; None: nothing."""
+    """Returns why a worker that greeted the chief cannot take part; None if it can."""
     if "error" in hello:
         return hello["error"]
     index, addresses = hello["index"], mine["workers"]
@@ -232,7 +236,7 @@ def _what_is_wrong(hello: dict, mine: dict, known: list[int]) -> str | None:
 
 
 def _call(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> Line:
-    """Another worker's side: its line to the chief, once the chief has said yes."""
+    """Runs another worker's side: returns its connection to the chief once the chief agrees."""
     index, addresses = mine["index"], mine["workers"]
     name, chief = f"worker {index} ({addresses[index]})", f"worker 0 ({addresses[0]})"
     problem = "no answer"
@@ -264,10 +268,10 @@ def _call(mine: dict, key: bytes, deadline: float, timeout_seconds: float) -> Li
 
 
 def _answer(line: Line, mine: dict, key: bytes, deadline: float) -> dict:
-    """What the chief answers to a worker's greeting, when all have come or its time is over."""
+    """Greets the chief and returns its answer, which comes when all have greeted or time is up."""
     asked = line.receive(_SECONDS_TO_GREET)
     if asked.get("protocol") != PROTOCOL or type(asked.get("nonce")) is not str:
-        raise ConnectionError("the greeting of another program, or of another version")
+        raise ConnectionError("a greeting of another program or another version")
     nonce = secrets.token_hex(16)
     line.send(sealed(key, "worker", asked["nonce"], mine | {"nonce": nonce}))
     left = max(deadline - time.monotonic(), 0.0)

@@ -1,4 +1,4 @@
-"""Brings statistics that differ between replicas to their mean."""
+"""Averages statistics that differ between replicas."""
 
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 def average_over_replicas(model: "keras.Model") -> None:
     """Sets each floating-point non-trainable variable to its mean over the replicas.
 
-    v_r <- (1/R) sum_s v_s for replicas r, s = 1..R: the moving statistics of batch normalisations
-    that are not synchronized, each replica of which has seen its own part of the batches. What is
-    equal in all replicas stays as it is, bit for bit. With several workers all must call it. On
-    JAX, where all devices hold the same, there is nothing to do.
+    v_r <- (1/R) sum_s v_s for replicas r, s = 1..R. These are the moving statistics of batch norm
+    that is not synchronized: each replica has seen only its own part of the batches. Values that
+    are equal in all replicas do not change, bit for bit. With several workers, all must call it.
+    On JAX all devices hold the same values, so there is nothing to do.
 
     Args:
         model: a built `keras.Model`, made under its strategy's scope.
@@ -39,7 +39,7 @@ def _average(strategy, variables) -> None:
     def average():
         def in_replica():
             context = tf.distribute.get_replica_context()
-            # In float64 the sum of equal float32 numbers, and so their mean, is exact.
+            # In float64 the sum of equal float32 numbers is exact, and so is their mean.
             values = [tf.cast(v.value, tf.float64) for v in variables]
             sums = context.all_reduce(tf.distribute.ReduceOp.SUM, values)
             for variable, total in zip(variables, sums, strict=True):

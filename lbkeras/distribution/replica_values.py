@@ -1,4 +1,4 @@
-"""What each replica has of a variable that is summed only when it is read, such as a metric's."""
+"""Each replica's own value of a variable that is summed when read, such as a metric's."""
 
 import numpy as np
 
@@ -6,7 +6,10 @@ from lbkeras.distribution.agreement import gather, worker_index
 
 
 def get_replica_values(strategy, variables: list) -> list[np.ndarray]:
-    """Each variable's values in all replicas, shape `(replicas, ...)`; all workers must call it."""
+    """Returns each variable's values in all replicas, of shape `(replicas, ...)`.
+
+    All workers must call it.
+    """
     stacks = []
     for variable in variables:
         parts = strategy.experimental_local_results(variable.value)
@@ -17,7 +20,7 @@ def get_replica_values(strategy, variables: list) -> list[np.ndarray]:
 
 
 def set_replica_values(strategy, variables: list, stacks: list) -> None:
-    """Gives each replica of this process what `get_replica_values` read in it."""
+    """Sets each replica of this process to its values from `get_replica_values`."""
     for variable, values in zip(variables, stacks, strict=True):
         parts = strategy.experimental_local_results(variable.value)
         first = worker_index(strategy) * len(parts)

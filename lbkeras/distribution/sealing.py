@@ -1,4 +1,4 @@
-"""The messages of workers that meet: each proves that its sender has their token."""
+"""The messages of workers that meet: each proves that its sender has the shared token."""
 
 import hmac
 import json
@@ -13,16 +13,16 @@ class OtherToken(Exception):
 
 
 def sealed(key: bytes, by: str, nonce: str, message: dict) -> dict:
-    """A message with the proof that `by`, "worker" or "chief", has the key."""
+    """Returns a message with the proof that its sender `by`, "worker" or "chief", has the key."""
     said = json.dumps(message)
     return {"said": said, "proof": _proof(key, by, nonce, said)}
 
 
 def opened(key: bytes, by: str, nonce: str, message: dict) -> dict | None:
-    """The message in what `sealed` made; None: it is none.
+    """Returns the message that `sealed` packed; None if there is none.
 
     Raises:
-        OtherToken: it was made with another key, or the other side refuses ours.
+        OtherToken: it was sealed with another key, or the other side refused ours.
     """
     if "refused" in message:
         raise OtherToken

@@ -1,4 +1,4 @@
-"""The strategy by its name on the command line, on the backend that Keras has."""
+"""Strategies by their names on the command line, for Keras' TensorFlow and JAX backends."""
 
 from typing import Any
 
@@ -9,25 +9,26 @@ STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
 
 
 def strategy(name: str = "auto") -> Any:
-    """Returns the strategy under whose scope the model is made, and patches Keras for it.
+    """Returns the strategy to build a model under, and patches Keras for it if needed.
 
-    On TensorFlow it is a `tf.distribute.Strategy`. What Keras 3 gets wrong under one is fixed
-    where the fault is there (`patch_keras`), so that the same `model.fit`, `evaluate` and `predict`
-    work under each of them. Of each strategy there is one object a process. On JAX it is
-    `Devices`, which sets Keras' `DataParallel` for the process where there are several.
+    On TensorFlow this is a `tf.distribute.Strategy`, one object per name and process. With several
+    replicas, known faults of Keras 3 are fixed if this version has them (`patch_keras`), so that
+    `model.fit`, `evaluate` and `predict` work alike under each strategy. On JAX it is `Devices`,
+    which sets Keras' `DataParallel` for the process if there are several devices.
 
     Args:
-        name: "one": one device. "mirrored": all GPUs of this machine, or all logical CPUs if there
-            is none. "multi_worker": several processes, each with its own GPUs or its CPU, as
-            TF_CONFIG says; make it before any other TensorFlow operation, tensor or variable.
-            "tpu": all cores of a TPU; not run by us. "auto": multi_worker where TF_CONFIG names
-            several workers, tpu where one is configured, mirrored where there are several GPUs,
-            otherwise one. On JAX "mirrored" is all devices of this machine, "auto" too unless they
-            are CPUs; "multi_worker" and "tpu" are refused (a TPU's cores are devices there).
+        name: "one": one device. "mirrored": all GPUs of this machine, or all logical CPUs if it has
+            no GPU. "multi_worker": the processes in TF_CONFIG, each with its own GPUs or its CPU;
+            make it before any other TensorFlow operation, tensor or variable. "tpu": all cores of a
+            TPU; not tested by us. "auto": multi_worker if TF_CONFIG names several workers, else tpu
+            if one is configured, else mirrored if there are several GPUs, else one. On JAX
+            "mirrored" means all devices of this machine, and so does "auto" unless they are CPUs;
+            "multi_worker" and "tpu" are refused (there the cores of a TPU are devices).
 
     Raises:
-        UserError: another name; for "multi_worker" a TF_CONFIG that is missing or malformed, or
-            TensorFlow has already started; for "tpu" none is found; on JAX several processes.
+        UserError: the name is unknown; for "multi_worker", TF_CONFIG is missing or malformed, or
+            TensorFlow has already started; for "tpu", none is found; on JAX, there are several
+            processes.
 
     >>> describe(strategy("one"))
     'one device (CPU)'
@@ -38,7 +39,7 @@ def strategy(name: str = "auto") -> Any:
 
 
 def describe(strategy: Any) -> str:
-    """One line on what a strategy runs on: "mirrored over 2 CPUs"."""
+    """Returns the devices of a strategy as text: "mirrored over 2 CPUs"."""
     return _of_the_backend().describe(strategy)
 
 

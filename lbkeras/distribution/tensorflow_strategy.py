@@ -1,4 +1,4 @@
-"""The tf.distribute strategy of a name, on Keras' TensorFlow backend."""
+"""The `tf.distribute` strategies by name, for Keras' TensorFlow backend."""
 
 import functools
 import glob
@@ -12,7 +12,7 @@ from lbkeras.keras_internals.patches import patch_keras
 
 
 def strategy(name: str) -> tf.distribute.Strategy:
-    """As `lbkeras.distribution.strategy`, which has checked the name."""
+    """Makes the strategy for `lbkeras.distribution.strategy`, which has checked the name."""
     made = _MAKERS[_automatic() if name == "auto" else name]()
     if made.num_replicas_in_sync > 1:
         patch_keras()
@@ -20,7 +20,7 @@ def strategy(name: str) -> tf.distribute.Strategy:
 
 
 def describe(strategy: tf.distribute.Strategy) -> str:
-    """One line on what a strategy runs on: "mirrored over 2 CPUs"."""
+    """Returns the devices of a strategy as text: "mirrored over 2 CPUs"."""
     if isinstance(strategy, tf.distribute.TPUStrategy):
         return f"tpu, {strategy.num_replicas_in_sync} cores"
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -58,18 +58,18 @@ def _mirrored() -> tf.distribute.Strategy:
 
 @functools.cache
 def _mirrored_over(devices: tuple[str, ...]) -> tf.distribute.Strategy:
-    """One object a process: a second one on the same logical CPUs breaks."""
+    """Makes one object per process, as a second one on the same logical CPUs breaks."""
     return tf.distribute.MirroredStrategy(list(devices))
 
 
 @functools.cache
 def _multi_worker() -> tf.distribute.Strategy:
-    """One object a process: its collectives are counted."""
+    """Makes one object per process, as its collectives are counted."""
     cluster = present_cluster()
     if cluster is None:
         raise UserError(
             "TF_CONFIG: expected the workers' addresses for strategy 'multi_worker', received "
-            "none (--workers=host:port,host:port --worker_index=0 set it)"
+            "none (--workers=host:port,host:port and --worker_index=0 set it)"
         )
     address = cluster.workers[cluster.worker_index]
     try:
@@ -81,16 +81,16 @@ def _multi_worker() -> tf.distribute.Strategy:
             "strategy: expected 'multi_worker' to be made before any other TensorFlow operation, "
             "received it after one"
         ) from None
-    except tf.errors.UnknownError as error:  # of the gRPC server
+    except tf.errors.UnknownError as error:  # from the gRPC server
         raise UserError(
-            f"TF_CONFIG: expected an address that this process can take for worker "
+            f"TF_CONFIG: expected an address that this process can use for worker "
             f"{cluster.worker_index}, received {address} ({_first_line(error)})"
         ) from None
 
 
 @functools.cache
 def _tpu() -> tf.distribute.Strategy:
-    """Written after TensorFlow's documentation; not run by us."""
+    """Makes a TPU strategy. Written from TensorFlow's documentation; not tested by us."""
     if not _tpu_is_configured():
         raise UserError(
             "strategy: expected a TPU for 'tpu' (a TPU VM, or its name in TPU_NAME), received none"
@@ -108,7 +108,7 @@ def _tpu() -> tf.distribute.Strategy:
 
 
 def _tpu_is_configured() -> bool:
-    """Without asking the network, which takes minutes to say that there is none."""
+    """Whether a TPU is configured. Does not ask the network, which takes minutes without one."""
     named = os.environ.get("TPU_NAME") or os.environ.get("COLAB_TPU_ADDR")
     return bool(named or glob.glob("/dev/accel*"))
 

@@ -1,4 +1,4 @@
-"""The workers that train one model together: each notices when another one stops."""
+"""The workers that train one model together: each notices when another stops."""
 
 import math
 import queue
@@ -11,19 +11,19 @@ _SECONDS_BETWEEN_HEARTBEATS = 1.0
 
 
 class Workers:
-    """The processes that train one model together: a line from the chief to each of the others.
+    """The processes that train one model together, each connected to the chief, worker 0.
 
-    `rendezvous.meet` makes it. Worker 0 is the chief. Each process sends heartbeats over its lines,
-    from a thread of its own, and watches for those of the others. When another process dies, its
-    line breaks at once; when it is stopped, or its machine or the network is gone, its heartbeats
-    end. `on_stop` is then called with a sentence that names it.
+    `rendezvous.meet` makes it. Each process sends heartbeats over its connections from a thread and
+    watches for those of the others. If another process dies, its connection closes at once. If it
+    is suspended, or its machine or the network fails, its heartbeats stop. `on_stop` is then called
+    with a sentence that names the worker.
 
     Args:
-        index: of this worker, from 0.
+        index: this worker's index, from 0.
         addresses: `host:port` of each worker.
-        lines: the other worker's index to the Line to it.
-        timeout_seconds: without a heartbeat, after which a worker is given up.
-        on_stop: called once with that sentence, from another thread; or None.
+        lines: for each other worker's index the Line to it.
+        timeout_seconds: time without a heartbeat after which a worker counts as stopped.
+        on_stop: called once with the sentence, from another thread; or None.
     """
 
     def __init__(self, index: int, addresses, lines: dict, timeout_seconds: float, on_stop):
@@ -45,7 +45,7 @@ class Workers:
         return self.index == 0
 
     def share(self, value=None):
-        """The chief's `value`, which JSON can hold, in every worker; all must call it."""
+        """Returns the chief's `value`, which must be valid JSON. All workers must call it."""
         if not self.is_chief:
             return self._shared.get()
         for line in self._lines.values():
@@ -53,11 +53,11 @@ class Workers:
         return value
 
     def leave(self, message: str | None = None) -> None:
-        """Closes the lines at the end.
+        """Ends the connections.
 
         Args:
-            message: why this worker stops before its work is done; the others then stop too. None:
-                the work is done.
+            message: why this worker stops early; the other workers then stop too. None: the work
+                is done.
         """
         with self._stopping:
             self._leaving.set()
@@ -83,16 +83,16 @@ class Workers:
             if self._leaving.is_set():
                 return
             self._leaving.set()
-            for its_line in self._lines.values():  # also the one that stopped, should it go on
+            for its_line in self._lines.values():  # also the stopped worker's, if it resumes
                 its_line.send(received)
-            if self._on_stop is not None:  # `leave` waits: one of the two says why
+            if self._on_stop is not None:  # `leave` waits, so that only one reason is reported
                 self._on_stop(one_line(str(received["stopped"])))
 
     def _next(self, other: int, line: Line) -> dict:
-        """The line's next message; where there is none, that the other worker has stopped.
+        """Returns the next message, or one that says that the other worker stopped.
 
-        Counts waits in vain and does not read the clock, which also runs while this process itself
-        is stopped: of workers that pause together none misses the other.
+        Counts waits without a message instead of reading the clock, which also runs while this
+        process itself is suspended. So workers that pause together do not miss each other.
         """
         for _ in range(math.ceil(self._timeout_seconds / self._interval) + 1):
             try:
@@ -104,13 +104,13 @@ class Workers:
         return self._silent(other)
 
     def _stopped(self, index: int, message: str | None = None) -> dict:
-        advice = "run the same command again on every worker to go on from the last checkpoint"
+        advice = "run the same command again on every worker to resume from the last checkpoint"
         because = f": {message}" if message else f"; {advice}"
         return {"stopped": f"worker {index} ({self.addresses[index]}) stopped{because}"}
 
     def _silent(self, index: int) -> dict:
         return {
-            "stopped": f"worker {index} ({self.addresses[index]}) gave no sign of life for "
-            f"{self._timeout_seconds:g} s; end it if it is still there, and run the same command "
-            "again on every worker to go on from the last checkpoint"
+            "stopped": f"worker {index} ({self.addresses[index]}) sent no heartbeat for "
+            f"{self._timeout_seconds:g} s; kill it if it still exists, and run the same command "
+            "again on every worker to resume from the last checkpoint"
         }

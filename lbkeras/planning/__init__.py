@@ -1,6 +1,6 @@
 """Plans: batch size, learning rate and momentum over the epochs, in plain arithmetic.
 
-Nothing here loads TensorFlow or Keras, except `Plan.learning_rate_schedule` when it is called.
+Only a call of `Plan.learning_rate_schedule` loads TensorFlow or Keras.
 """
 
 from lbkeras.lazy import load_names_when_touched

@@ -1,8 +1,8 @@
-"""A time as a person reads it."""
+"""Durations in words."""
 
 
 def in_words(seconds: float, digits: int = 0) -> str:
-    """A time in the unit that leaves it two or three digits.
+    """Returns a duration in the unit that keeps its number short.
 
     >>> [in_words(seconds) for seconds in (0.34, 12.3, 340, 9000)]
     ['340 ms', '12 s', '6 min', '2.5 h']
@@ -10,8 +10,8 @@ def in_words(seconds: float, digits: int = 0) -> str:
     ['0.3 s', '12.3 s', '5.7 min', '2.5 h']
 
     Args:
-        seconds: the time.
-        digits: behind the point of seconds and minutes; without, a time below 1 s is in ms.
+        seconds: the duration.
+        digits: decimal places of seconds and minutes. With 0, durations below 1 s are in ms.
     """
     if seconds < 1 and not digits:
         return f"{seconds * 1000:.0f} ms"

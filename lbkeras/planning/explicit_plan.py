@@ -1,4 +1,4 @@
-"""A plan that is written out, phase by phase, so that it can stand in a config."""
+"""A plan from a list of its phases, for use in a config."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from lbkeras.planning.plan import Plan
 def explicit_plan(
     *, phases: Sequence[dict], num_examples: int, curve: Sequence[dict] | None = None
 ) -> Plan:
-    """The plan that `Plan.to_dict` wrote out.
+    """Returns the plan that a list of phases describes, such as one from `Plan.to_dict`.
 
     >>> phase = dict(first_epoch=0, epochs=2, batch_size=32, learning_rate=0.1, momentum=0.9)
     >>> plan = explicit_plan(
@@ -17,11 +17,11 @@ def explicit_plan(
     (64, 60)
 
     Args:
-        phases: for each `Phase` a dict of its arguments; what `Plan.to_dict` counts beside them
-            may be there and is counted again.
-        num_examples: examples an epoch.
-        curve: for each `Segment` of the learning rate a dict of its arguments; None: constant in
-            each phase.
+        phases: for each `Phase` a dict of its arguments. The counts that `Plan.to_dict` adds to
+            them are ignored and computed again.
+        num_examples: examples per epoch.
+        curve: for each `Segment` of the learning rate a dict of its arguments. None: the learning
+            rate is constant in each phase.
 
     Raises:
         UserError: a key is missing, or a value is out of its range.

@@ -1,4 +1,4 @@
-"""LEGW: the warm-up grows with the batch, so that it takes as many updates at any batch size."""
+"""LEGW: warm-up epochs proportional to the batch size, so that warm-up updates stay the same."""
 
 from collections.abc import Sequence
 
@@ -28,14 +28,14 @@ def legw_plan(
     scaling: str = "square_root",
     scale_warmup: bool = True,
 ) -> Plan:
-    """LEGW, linear-epoch gradual warm-up: what is good for a small batch, carried to a large one.
+    """LEGW, linear-epoch gradual warm-up: scales a small batch's settings to a large batch.
 
     With k = batch_size / base_batch_size,
 
         learning rate     √k · base_learning_rate
-        warm-up epochs    k · base_warmup_epochs, from 0 in a straight line
+        warm-up epochs    k · base_warmup_epochs, linear from 0
 
-    and then a decay of the learning rate that is the same at any batch size.
+    followed by the same decay of the learning rate at every batch size.
 
     >>> plan = legw_plan(
     ...     epochs=90, base_batch_size=1024, batch_size=32_768, base_learning_rate=2**2.5,
@@ -44,28 +44,31 @@ def legw_plan(
     [0.0, 16.0, 32.0, 8.0, 0.0]
 
     Args:
-        epochs: length of the training, the warm-up included.
-        base_batch_size: the small batch size, examples an update.
-        batch_size: global batch size of this plan; `base_batch_size` is the small batch's own plan.
+        epochs: length of the training, including the warm-up.
+        base_batch_size: the small batch size, examples per update.
+        batch_size: global batch size of this plan; `base_batch_size` gives the small batch's plan.
         base_learning_rate: good learning rate at `base_batch_size`.
-        base_warmup_epochs: good warm-up there, in epochs, may be fractional; 0: none.
+        base_warmup_epochs: good warm-up at `base_batch_size`, in epochs, may be fractional;
+            0: none.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
-        decay: after the warm-up `"constant"`; `"polynomial"`, to zero at the end; `"exponential"`,
-            by `factor` from the warm-up's end to the training's; or `"steps"`, by `factor` at each
-            of `boundaries`, whose place the warm-up does not change.
+        num_examples: examples per epoch.
+        decay: what follows the warm-up: `"constant"`; `"polynomial"`, to zero at the end;
+            `"exponential"`, by `factor` from the end of the warm-up to the end of the training; or
+            `"steps"`, by `factor` at each of `boundaries`, which the warm-up does not shift.
         power: exponent of the polynomial decay, above 0.
-        factor: what exponential decay and each step divide by, above 1.
+        factor: what exponential decay and each step divide the learning rate by, above 1.
         boundaries: epochs of the steps, increasing, after the warm-up and before `epochs`.
-        scaling: of the learning rate: `"square_root"` (the paper's), `"linear"` or `"none"`.
+        scaling: how the learning rate grows with the batch size: `"square_root"` (the paper's),
+            `"linear"` or `"none"`.
         scale_warmup: False leaves the warm-up at `base_warmup_epochs`.
 
     Raises:
         UserError: an argument is out of its range, or the scaled warm-up leaves no epoch after it.
 
-    Differs from the paper: nothing known; its text was not at hand, only what others say of it.
+    Differs from the paper: no known difference, but only descriptions of the paper by others were
+    available, not its text.
 
-    Reference: You et al., "Large-Batch Training for LSTM and Beyond", arXiv 1901.08256, section 3.
+    Reference: You et al., "Large-Batch Training for LSTM and Beyond", arXiv:1901.08256, section 3.
     """
     epochs = checks.integer("epochs", epochs, minimum=1)
     num_examples = checks.integer("num_examples", num_examples, minimum=1)
@@ -84,7 +87,7 @@ def legw_plan(
         before = f"boundaries[0]={end}" if boundaries else f"epochs={end}"
         raise UserError(
             f"base_warmup_epochs: expected a warm-up that ends before {before}, received "
-            f"{base_warmup_epochs:g}, times batch_size / base_batch_size {warmup_epochs:g} epochs"
+            f"{base_warmup_epochs:g}, scaled to the batch size {warmup_epochs:g} epochs"
         )
     factor = checks.number("factor", factor, expected="a finite number above 1",
                          valid=lambda x: x > 1)  # fmt: skip

@@ -1,13 +1,13 @@
-"""The noise scale of SGD: what the learning rate, the momentum and the batch size do together.
+"""The noise scale of SGD: the joint effect of learning rate, momentum and batch size.
 
-Reference: Smith, Kindermans, Ying, Le, arXiv 1711.00489, sections 2 and 4.
+Reference: Smith, Kindermans, Ying, Le, arXiv:1711.00489, sections 2 and 4.
 """
 
 from lbkeras import checks
 
 
 def noise_scale(learning_rate: float, momentum: float, batch_size: int, num_examples: int) -> float:
-    """Smith's noise scale for batches far smaller than the data set.
+    """Returns Smith's noise scale for batches far smaller than the data set.
 
     noise_scale = learning_rate · num_examples / (batch_size · (1 − momentum))
 
@@ -17,13 +17,13 @@ def noise_scale(learning_rate: float, momentum: float, batch_size: int, num_exam
     Args:
         learning_rate: of SGD, at least 0.
         momentum: of SGD, in [0, 1).
-        batch_size: global batch size, examples an update.
-        num_examples: examples of the training data, an epoch.
+        batch_size: global batch size, examples per update.
+        num_examples: examples per epoch.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Reference: arXiv 1711.00489, equation 4.
+    Reference: arXiv:1711.00489, equation 4.
     """
     return _amplification(learning_rate, momentum) * num_batches(batch_size, num_examples)
 
@@ -31,7 +31,7 @@ def noise_scale(learning_rate: float, momentum: float, batch_size: int, num_exam
 def exact_noise_scale(
     learning_rate: float, momentum: float, batch_size: int, num_examples: int
 ) -> float:
-    """Smith's noise scale at any batch size: 0 when the batch is the whole data set.
+    """Returns Smith's noise scale for any batch size: 0 when the batch is the whole data set.
 
     exact_noise_scale = learning_rate / (1 − momentum) · (num_examples / batch_size − 1)
 
@@ -41,49 +41,49 @@ def exact_noise_scale(
     Args:
         learning_rate: of SGD, at least 0.
         momentum: of SGD, in [0, 1).
-        batch_size: global batch size, examples an update.
-        num_examples: examples of the training data, an epoch.
+        batch_size: global batch size, examples per update.
+        num_examples: examples per epoch.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Reference: arXiv 1711.00489, sections 2 and 4.
+    Reference: arXiv:1711.00489, sections 2 and 4.
     """
     return _amplification(learning_rate, momentum) * (num_batches(batch_size, num_examples) - 1)
 
 
 def accumulator_epochs(momentum: float, batch_size: int, num_examples: int) -> float:
-    """Epochs that the momentum accumulator, which starts at 0, takes to fill or to forget.
+    """Returns the time constant of the momentum accumulator, in epochs.
 
     accumulator_epochs = batch_size / (num_examples · (1 − momentum))
 
-    Of the order of an epoch or more, it costs accuracy: why raising the momentum is Smith's last
-    resort.
+    The accumulator starts at 0 and takes about this long to fill or to forget. About one epoch or
+    more costs accuracy, so Smith et al. raise the momentum only as a last resort.
 
     >>> round(accumulator_epochs(0.98, 3200, 50_000), 6)
     3.2
 
     Args:
         momentum: of SGD, in [0, 1).
-        batch_size: global batch size, examples an update.
-        num_examples: examples of the training data, an epoch.
+        batch_size: global batch size, examples per update.
+        num_examples: examples per epoch.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Reference: arXiv 1711.00489, section 4.
+    Reference: arXiv:1711.00489, section 4.
     """
     batches = num_batches(batch_size, num_examples)
     return 1 / (batches * (1 - checks.momentum("momentum", momentum)))
 
 
 def num_batches(batch_size: int, num_examples: int) -> float:
-    """Batches in an epoch, unrounded: num_examples / batch_size."""
+    """Returns the batches per epoch, unrounded: num_examples / batch_size."""
     num_examples = checks.integer("num_examples", num_examples, minimum=1)
     return num_examples / checks.integer("batch_size", batch_size, minimum=1)
 
 
 def _amplification(learning_rate: float, momentum: float) -> float:
-    """What a gradient moves the weights by in the end: learning_rate / (1 − momentum)."""
+    """Returns the total factor of a gradient in the weights: learning_rate / (1 − momentum)."""
     learning_rate = checks.not_negative("learning_rate", learning_rate)
     return learning_rate / (1 - checks.momentum("momentum", momentum))

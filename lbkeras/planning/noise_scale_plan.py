@@ -1,4 +1,4 @@
-"""Smith's schedules: lower the noise by a decaying learning rate, a growing batch, or both."""
+"""Smith's schedules: a decaying learning rate, a growing batch, or both lower the noise scale."""
 
 import itertools
 import math
@@ -30,17 +30,18 @@ def noise_scale_plan(
     warmup_epochs: float = 0.0,
     warmup_initial: float = 0.0,
 ) -> Plan:
-    """A plan whose noise scale falls by `factor` at each boundary, whichever way it is done.
+    """Returns a plan whose noise scale falls by `factor` at each boundary.
 
-    With noise_scale = learning_rate · num_examples / (batch_size · (1 − momentum)), at a boundary
+    The noise scale is learning_rate · num_examples / (batch_size · (1 − momentum)). The strategy
+    says what changes at a boundary:
 
         decay_learning_rate  learning_rate ← learning_rate / factor
         increase_batch       batch_size ← min(batch_size · factor, max_batch_size), and the
-                             learning rate falls by what is left of the factor
+                             learning rate falls by the rest of the factor
         hybrid               increase_batch at the first boundary, decay_learning_rate after it
 
-    The batch is rounded to whole examples and the learning rate makes up for that too, so the
-    noise scale falls by exactly `factor`. Phases stay apart even when their batch is the same.
+    The batch size is rounded to whole examples. The learning rate compensates for the rounding, so
+    the noise scale falls by exactly `factor`. Phases with the same batch size are not merged.
 
     >>> plan = noise_scale_plan(
     ...     strategy="increase_batch", epochs=200, boundaries=(60, 120, 160), factor=5,
@@ -52,29 +53,30 @@ def noise_scale_plan(
     Args:
         strategy: `"decay_learning_rate"`, `"increase_batch"` or `"hybrid"`.
         epochs: length of the training.
-        boundaries: epochs where the noise falls, increasing, inside (0, epochs).
-        factor: what it falls by, above 1: one number, or one a boundary.
+        boundaries: epochs where the noise scale falls, increasing, inside (0, epochs).
+        factor: what the noise scale is divided by, above 1: one number, or one per boundary.
         learning_rate: of SGD at the start.
-        momentum: of SGD, in [0, 1), the same all through.
-        batch_size: global batch size at the start, examples an update.
-        num_examples: examples an epoch.
-        max_batch_size: most the batch grows to; default a tenth of `num_examples`. Of no effect
-            with `"decay_learning_rate"`.
-        increased_learning_rate: start from this instead of `learning_rate`, and from a batch
+        momentum: of SGD, in [0, 1), the same in all epochs.
+        batch_size: global batch size at the start, examples per update.
+        num_examples: examples per epoch.
+        max_batch_size: largest batch size to grow to; default a tenth of `num_examples`. Has no
+            effect with `"decay_learning_rate"`.
+        increased_learning_rate: start from this instead of `learning_rate`, with the batch size
             raised in proportion, so that the noise scale stays that of the arguments above.
-        increased_momentum: start from this instead of `momentum`, and from a batch raised in
+        increased_momentum: start from this instead of `momentum`, with the batch size raised in
             proportion to 1 / (1 − momentum). Costs accuracy: see `accumulator_epochs`.
-        warmup_epochs: replace the first epochs, may be fractional, by a linear ramp up to the
-            learning rate that they would have; they end before the first boundary.
+        warmup_epochs: length of a linear ramp up to the learning rate that these first epochs
+            would have; may be fractional, ends before the first boundary.
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
         UserError: an argument is out of its range, or the start batch exceeds `max_batch_size`.
 
-    Differs from the paper: nothing known; that the learning rate falls by the rest of the factor
-    where the batch reaches its maximum is inferred from the update counts that the paper states.
+    Differs from the paper: no known difference. The paper does not say that the learning rate falls
+    by the rest of the factor where the batch size reaches its maximum; this is inferred from its
+    update counts.
 
-    Reference: Smith, Kindermans, Ying, Le, arXiv 1711.00489, sections 3 and 5.
+    Reference: Smith, Kindermans, Ying, Le, arXiv:1711.00489, sections 3 and 5.
     """
     checks.choice("strategy", strategy, STRATEGIES)
     epochs = checks.integer("epochs", epochs, minimum=1)
@@ -99,8 +101,8 @@ def noise_scale_plan(
     batch_size = _nearest(raised)
     largest = _largest_batch_size(strategy, max_batch_size, batch_size, num_examples)
 
-    # Products of all factors before each phase, kept unreduced: to find their common divisors would
-    # take longer the more there are.
+    # Products of all factors before each phase. They are kept unreduced, since the time to find
+    # common divisors grows with the number of factors.
     fallen = [
         list(itertools.accumulate(parts, operator.mul, initial=1))
         for parts in ([f.numerator for f in factors], [f.denominator for f in factors])
@@ -112,8 +114,8 @@ def noise_scale_plan(
         grown = {"decay_learning_rate": 0, "increase_batch": index, "hybrid": min(index, 1)}
         grown_by, of = (products[grown[strategy]] for products in fallen)
         size = min((2 * batch_size * grown_by + of) // (2 * of), largest)  # the nearest
-        # The noise scale has fallen by all factors so far: the batch takes its share of them,
-        # the learning rate the rest.
+        # The noise scale has fallen by all factors so far. The batch size takes its share of them
+        # and the learning rate takes the rest.
         numerator, denominator = (products[index] for products in fallen)
         rate = (start_rate.numerator * size * denominator) / (start_rate.denominator * numerator)
         length = edges[index + 1] - first_epoch
@@ -134,7 +136,7 @@ def noise_scale_plan(
 
 
 def checked_boundaries(boundaries: Sequence[int], epochs: int) -> tuple[int, ...]:
-    """Boundaries as whole epochs in increasing order inside (0, epochs)."""
+    """Returns the boundaries, checked to be whole epochs in increasing order inside (0, epochs)."""
     checked = tuple(
         checks.integer(f"boundaries[{index}]", boundary)
         for index, boundary in enumerate(checks.sequence("boundaries", boundaries))
@@ -156,7 +158,7 @@ def _checked_factors(factor, count: int) -> tuple[Fraction, ...]:
         return (check("factor", factor),) * count
     factors = checks.sequence("factor", factor)
     if len(factors) != count:
-        raise UserError(f"factor: expected one number, or {count}, one a boundary, "
+        raise UserError(f"factor: expected one number, or {count}, one per boundary, "
                         f"received {len(factors)}")  # fmt: skip
     return tuple(check(f"factor[{index}]", value) for index, value in enumerate(factors))
 
@@ -169,8 +171,8 @@ def _check_increased(name: str, base: float, increased: float):
 
 def _largest_batch_size(strategy, max_batch_size, start: int, num_examples: int) -> int:
     if start > num_examples:
-        raise UserError(f"batch_size: expected at most num_examples={num_examples} once raised "
-                        f"for the increased values, received {start}")  # fmt: skip
+        raise UserError(f"batch_size: expected at most num_examples={num_examples} after raising "
+                        f"it for the increased values, received {start}")  # fmt: skip
     if max_batch_size is None:
         if strategy == "decay_learning_rate":
             return num_examples
@@ -187,7 +189,7 @@ def _largest_batch_size(strategy, max_batch_size, start: int, num_examples: int)
 
 
 def _exact(number: float) -> Fraction:
-    """The decimal that was typed: 1 − 0.98 is 1/50, and 0.1 · 640 / (128 · 5) is 0.1."""
+    """Returns the decimal as typed: 1 − 0.98 becomes 1/50, and 0.1 · 640 / (128 · 5) 0.1."""
     return Fraction(repr(float(number)))
 
 

@@ -1,4 +1,4 @@
-"""What is known before training: batch size, learning rate and momentum at every epoch."""
+"""Plans: the batch size, learning rate and momentum of every epoch, known before training."""
 
 import dataclasses
 import functools
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """A stretch of epochs with one batch size and one momentum; a `Plan` checks the values.
+    """Consecutive epochs with one batch size and one momentum; `Plan` checks the values.
 
     Args:
-        first_epoch: epoch the phase starts at, from 0.
-        epochs: its length in epochs.
-        batch_size: global batch size, examples an update.
-        learning_rate: at the phase's first update; all through it unless the plan has a curve.
+        first_epoch: epoch at which the phase starts, counted from 0.
+        epochs: length in epochs.
+        batch_size: global batch size, examples per update.
+        learning_rate: at the phase's first update; without a curve in the plan, in all of it.
         momentum: in [0, 1); 0 for an optimizer without a momentum coefficient, such as Adam.
     """
 
@@ -36,11 +36,11 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Batch size, learning rate and momentum over the epochs of a training, and what follows.
+    """Batch size, learning rate and momentum of each epoch of a training, with counts of updates.
 
-    Immutable, plain arithmetic. Updates are counted with the remainder of each epoch dropped. Where
-    a method takes an `epoch`, that is a number of at least 0, and beyond the end the last phase
-    counts.
+    Immutable, plain arithmetic. An incomplete last batch of an epoch is dropped and not counted.
+    Methods that take an `epoch` expect a number of at least 0; beyond the end they return the last
+    phase's value.
 
     >>> plan = Plan([Phase(0, 60, 128, 0.1, 0.9), Phase(60, 140, 640, 0.1, 0.9)], 50_000)
     >>> plan.epochs, plan.updates(), plan.batch_size(60), plan.first_update(61)
@@ -48,10 +48,10 @@ class Plan:
 
     Args:
         phases: `Phase` objects, contiguous from epoch 0.
-        num_examples: examples an epoch.
-        curve: `Curve` of the learning rate, as long as the phases; it overrides the phases'
+        num_examples: examples per epoch.
+        curve: `Curve` of the learning rate, as long as the phases. It overrides the phases'
             learning rates, which become its values at their first updates. None: each phase's
-            learning rate is constant (a curve that says the same becomes None).
+            learning rate is constant (an equivalent curve is stored as None).
 
     Raises:
         UserError: the phases are not contiguous, or a value is out of its range.
@@ -76,8 +76,8 @@ class Plan:
             checked.append(_checked_phase(phase, f"phases[{index}]", epoch, num_examples, curve))
             epoch += checked[-1].epochs
         if curve is not None and curve.end != epoch:
-            raise UserError(f"curve: expected it to end at epoch {epoch}, where the phases do, "
-                            f"received one that ends at {curve.end:g}")  # fmt: skip
+            raise UserError(f"curve: expected a Curve that ends at epoch {epoch}, as the phases "
+                            f"do, received one that ends at {curve.end:g}")  # fmt: skip
         if curve is not None and _constant_in(checked, curve):
             curve = None
         object.__setattr__(self, "num_examples", num_examples)
@@ -90,30 +90,30 @@ class Plan:
         return self.phases[-1].first_epoch + self.phases[-1].epochs
 
     def batch_size(self, epoch: int) -> int:
-        """Global batch size at `epoch`."""
+        """Returns the global batch size at `epoch`."""
         return self._phase(epoch).batch_size
 
     def momentum(self, epoch: int) -> float:
-        """Momentum at `epoch`."""
+        """Returns the momentum at `epoch`."""
         return self._phase(epoch).momentum
 
     def learning_rate(self, epoch: float) -> float:
-        """Learning rate at `epoch`, which may be fractional."""
+        """Returns the learning rate at `epoch`, which may be fractional."""
         return self.learning_rate_curve(epoch)
 
     def noise_scale(self, epoch: float) -> float:
-        """learning_rate · num_examples / (batch_size · (1 − momentum)) at `epoch`."""
+        """Returns learning_rate · num_examples / (batch_size · (1 − momentum)) at `epoch`."""
         phase = self._phase(epoch)
         return noise_scale(
             self.learning_rate(epoch), phase.momentum, phase.batch_size, self.num_examples
         )
 
     def steps_per_epoch(self, epoch: int) -> int:
-        """Updates in that epoch, the remainder dropped."""
+        """Returns the updates in `epoch`."""
         return self.num_examples // self.batch_size(epoch)
 
     def first_update(self, epoch: int) -> int:
-        """Updates made before a whole `epoch`, the remainder dropped."""
+        """Returns the updates made before `epoch`, which must be a whole number."""
         epoch = min(checks.integer("epoch", epoch, minimum=0), self.epochs)
         after = bisect_right(self.phases, epoch, key=lambda phase: phase.first_epoch)
         phase = self.phases[after - 1]
@@ -121,20 +121,20 @@ class Plan:
         return self._first_updates[after - 1] + steps
 
     def updates(self) -> int:
-        """Updates of the whole training, the remainder dropped."""
+        """Returns the updates of the whole training."""
         return sum(phase.epochs * (self.num_examples // phase.batch_size) for phase in self.phases)
 
     def examples(self) -> int:
-        """Examples that the whole training consumes, the remainder dropped."""
+        """Returns the examples that the whole training consumes."""
         return sum(
             phase.epochs * (self.num_examples // phase.batch_size) * phase.batch_size
             for phase in self.phases
         )
 
     def learning_rate_schedule(self) -> "EpochLearningRateSchedule":
-        """The learning rate as a Keras schedule, evaluated in the graph from the update count.
+        """Returns the learning rate as a Keras schedule, evaluated in the graph per update.
 
-        Loads Keras. Returns an `lbkeras.schedules.EpochLearningRateSchedule`.
+        Loads Keras. The schedule is an `lbkeras.schedules.EpochLearningRateSchedule`.
         """
         from lbkeras.schedules.epoch_learning_rate import EpochLearningRateSchedule
 
@@ -149,9 +149,9 @@ class Plan:
         return EpochLearningRateSchedule(self.learning_rate_curve, phases)
 
     def to_dict(self) -> dict:
-        """The plan as plain JSON data: counts, one dict a phase, and all that `from_dict` needs.
+        """Returns the plan as JSON data: counts, a dict for each phase and what `from_dict` needs.
 
-        `curve` is there only if the learning rate changes within a phase.
+        The key `curve` exists only if the learning rate changes within a phase.
         """
         data = {
             "updates": self.updates(),
@@ -172,7 +172,7 @@ class Plan:
 
     @classmethod
     def from_dict(cls, data: dict) -> "Plan":
-        """The plan that `to_dict` described; counts are worked out again.
+        """Returns the plan that `to_dict` described, with counts computed again.
 
         Raises:
             UserError: a key is missing, or a value is out of its range.
@@ -190,10 +190,10 @@ class Plan:
         )
 
     def learning_rates(self, phase: Phase) -> tuple[float, ...]:
-        """The learning rate at each end and corner of a phase, at least two values.
+        """Returns the learning rate at both ends and at each corner of a phase.
 
-        Between two of them it only rises, only falls or stays. The last is what it comes to at the
-        phase's end, also where another follows from there.
+        There are at least two values. Between two of them the learning rate only rises, only falls
+        or is constant. The last one is the value as the phase ends, before any jump there.
 
         >>> from lbkeras.schedules import Curve, Segment
         >>> warm_up = Curve([Segment(0, 2, 0.1, 0.8, "linear"), Segment(2, 6, 0.8, 0.0, "cosine")])
@@ -212,7 +212,7 @@ class Plan:
 
     @functools.cached_property
     def _first_updates(self) -> tuple[int, ...]:
-        """The updates before each phase."""
+        """Returns the number of updates before each phase."""
         each = [phase.epochs * (self.num_examples // phase.batch_size) for phase in self.phases]
         return tuple(itertools.accumulate(each[:-1], initial=0))
 
@@ -223,7 +223,7 @@ class Plan:
 
     @functools.cached_property
     def learning_rate_curve(self) -> Curve:
-        """The learning rate over the epochs: `curve`, or what the phases say."""
+        """The learning rate over the epochs: `curve`, or else the phases' constant values."""
         if self.curve is not None:
             return self.curve
         return Curve(
@@ -242,7 +242,7 @@ class Plan:
 def check_without_momentum(plan: Plan, optimizer: str) -> None:
     """Checks that a plan's momentum is 0, for an optimizer that has no momentum coefficient.
 
-    A momentum that nothing obeys would stand in the plan's noise scale and not in the history's.
+    Otherwise the plan's noise scale would include a momentum that the history's does not.
 
     Args:
         plan: a `Plan`.
@@ -275,7 +275,7 @@ def _checked_phase(phase: Phase, name: str, epoch: int, num_examples: int, curve
 
 
 def _constant_in(phases: list[Phase], curve: Curve) -> bool:
-    """Whether the curve says no more than the phases' own (positive) learning rates."""
+    """Whether the curve only repeats the phases' own (positive) learning rates."""
     starts = {phase.first_epoch for phase in phases}
     return all(
         segment.shape == "constant" and segment.start in starts and segment.initial > 0

@@ -1,4 +1,4 @@
-"""Plans at one batch size: the learning-rate recipes that batch-size plans are compared with."""
+"""Plans with a constant batch size: the recipes that plans of batch sizes are compared with."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,7 +16,9 @@ _WARMUPS = {"gradual": "linear", "constant": "constant"}
 
 
 def curve_plan(*, curve: Curve, batch_size: int, momentum: float, num_examples: int) -> Plan:
-    """Any learning-rate curve at one batch size, a phase for each segment from a whole epoch.
+    """Returns a plan with one batch size and any learning-rate curve.
+
+    A phase starts with each segment of the curve that starts at a whole epoch.
 
     >>> from lbkeras.schedules import linear_to_zero
     >>> plan = curve_plan(
@@ -26,9 +28,9 @@ def curve_plan(*, curve: Curve, batch_size: int, momentum: float, num_examples: 
 
     Args:
         curve: `Curve` that ends at a whole epoch.
-        batch_size: global batch size, examples an update.
+        batch_size: global batch size, examples per update.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
+        num_examples: examples per epoch.
 
     Raises:
         UserError: an argument is out of its range.
@@ -61,15 +63,22 @@ def recipe_plan(
     warmup_initial: float = 0.0,
     warmup: str = "linear",
 ) -> Plan:
-    """What all recipes are: learning rates scaled to the batch size, a warm-up and a decay.
+    """Returns a plan with one batch size, a warm-up and a decay, the form of all recipes here.
 
     Args:
-        decay: `"steps"`, whose first epochs the warm-up replaces, or the shape of a `Segment` from
-            the warm-up's end to the training's.
-        learning_rates: already scaled; of the steps, or at both ends of the segment.
-        boundaries: of the steps.
-        power: exponent of the polynomial.
-        warmup: shape of the ramp.
+        decay: `"steps"`, or the shape of a `Segment` from the end of the warm-up to the end of the
+            training. With `"steps"` the warm-up replaces the first epochs.
+        learning_rates: already scaled to the batch size: one for each step, or those at both ends
+            of the segment.
+        epochs: length of the training, including the warm-up.
+        batch_size: global batch size, examples per update.
+        momentum: of SGD, in [0, 1).
+        num_examples: examples per epoch.
+        boundaries: epochs at which the steps start.
+        power: exponent of the polynomial decay.
+        warmup_epochs: length of the warm-up.
+        warmup_initial: learning rate at epoch 0 with a warm-up.
+        warmup: shape of the warm-up.
     """
     epochs = checks.integer("epochs", epochs, minimum=1)
     if decay == "steps":
@@ -105,7 +114,7 @@ def steps_plan(
     warmup_epochs: float = 0.0,
     warmup_initial: float = 0.0,
 ) -> Plan:
-    """Constant learning rates with jumps at epochs.
+    """Returns a plan whose learning rate is constant between boundaries and jumps at them.
 
     >>> plan = steps_plan(
     ...     epochs=90, boundaries=(40, 70, 85), learning_rates=(6.4, 0.96, 0.128, 0.0128),
@@ -117,10 +126,10 @@ def steps_plan(
         epochs: length of the training.
         boundaries: epochs where the next learning rate starts, increasing, inside (0, epochs).
         learning_rates: one more than boundaries.
-        batch_size: global batch size, examples an update.
+        batch_size: global batch size, examples per update.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
-        warmup_epochs: replace the first epochs, may be fractional, by a linear ramp.
+        num_examples: examples per epoch.
+        warmup_epochs: length of a linear ramp that replaces the first epochs, may be fractional.
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
@@ -157,9 +166,9 @@ def warmup_steps_plan(
 ) -> Plan:
     """Goyal's recipe: linear scaling, warm-up from the base rate, then steps down.
 
-    With k = batch_size / base_batch_size the learning rate goes from base_learning_rate to
-    k · base_learning_rate, in a straight line, a little each update (gradual), or with a jump after
-    `warmup_epochs` (constant), and falls by `factor` at boundaries.
+    With k = batch_size / base_batch_size, the learning rate rises from base_learning_rate to
+    k · base_learning_rate, either linearly with each update (gradual) or in one jump after
+    `warmup_epochs` (constant). It is then divided by `factor` at each boundary.
 
     >>> plan = warmup_steps_plan(
     ...     epochs=90, boundaries=(30, 60, 80), factor=10, base_learning_rate=0.1,
@@ -171,20 +180,20 @@ def warmup_steps_plan(
     Args:
         epochs: length of the training.
         boundaries: epochs where the learning rate falls, increasing, inside (0, epochs).
-        factor: what it falls by, above 1.
+        factor: what the learning rate is divided by there, above 1.
         base_learning_rate: good learning rate at `base_batch_size`, and at the warm-up's start.
         base_batch_size: batch size that `base_learning_rate` belongs to.
-        batch_size: global batch size, examples an update.
+        batch_size: global batch size, examples per update.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
+        num_examples: examples per epoch.
         warmup_epochs: length of the warm-up, may be fractional; the paper's is 5; 0: none.
         warmup: `"gradual"`, or `"constant"`, which holds base_learning_rate until the warm-up ends.
-        scaling: `"linear"` (the paper's), `"square_root"`, with √k in place of k, or `"none"`.
+        scaling: `"linear"` (the paper's), `"square_root"`, with √k instead of k, or `"none"`.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Reference: Goyal et al., arXiv 1706.02677, sections 2.1, 2.2 and 5.1.
+    Reference: Goyal et al., arXiv:1706.02677, sections 2.1, 2.2 and 5.1.
     """
     epochs = checks.integer("epochs", epochs, minimum=1)
     factor = checks.number("factor", factor, expected="a finite number above 1",
@@ -214,8 +223,8 @@ def polynomial_plan(
 ) -> Plan:
     """Linear warm-up, then polynomial decay from the full learning rate: LARS' schedule.
 
-    After the warm-up, final_learning_rate + (learning_rate − final_learning_rate) ·
-    ((epochs − epoch) / (epochs − warmup_epochs))^power.
+    After the warm-up the learning rate is final_learning_rate + (learning_rate −
+    final_learning_rate) · ((epochs − epoch) / (epochs − warmup_epochs))^power.
 
     >>> plan = polynomial_plan(
     ...     epochs=90, batch_size=32_768, learning_rate=29.0, momentum=0.9,
@@ -224,20 +233,20 @@ def polynomial_plan(
     (29.0, 7.25, 0.0)
 
     Args:
-        epochs: length of the training, the warm-up included.
-        batch_size: global batch size, examples an update.
+        epochs: length of the training, including the warm-up.
+        batch_size: global batch size, examples per update.
         learning_rate: at the end of the warm-up.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
+        num_examples: examples per epoch.
         power: exponent of the decay, above 0.
-        final_learning_rate: at the end.
-        warmup_epochs: length of the warm-up, may be fractional.
+        final_learning_rate: at the end of the training.
+        warmup_epochs: length of the warm-up, may be fractional; 0: none.
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Reference: You, Gitman, Ginsburg, arXiv 1708.03888, section 6.
+    Reference: You, Gitman, Ginsburg, arXiv:1708.03888, section 6.
     """
     return recipe_plan(
         "polynomial", (learning_rate, final_learning_rate), epochs, batch_size, momentum,
@@ -265,19 +274,19 @@ def cosine_plan(
     (0.1, 0.1)
 
     Args:
-        epochs: length of the training, the warm-up included.
-        batch_size: global batch size, examples an update.
+        epochs: length of the training, including the warm-up.
+        batch_size: global batch size, examples per update.
         learning_rate: at the end of the warm-up.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
-        final_learning_rate: at the end.
-        warmup_epochs: length of the warm-up, may be fractional.
+        num_examples: examples per epoch.
+        final_learning_rate: at the end of the training.
+        warmup_epochs: length of the warm-up, may be fractional; 0: none.
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Reference: Loshchilov, Hutter, arXiv 1608.03983, section 3.
+    Reference: Loshchilov, Hutter, arXiv:1608.03983, section 3.
     """
     return recipe_plan(
         "cosine", (learning_rate, final_learning_rate), epochs, batch_size, momentum, num_examples,
@@ -304,12 +313,12 @@ def linear_plan(
     [0.8, 1.6, 0.8, 0.0]
 
     Args:
-        epochs: length of the training, the warm-up included.
-        batch_size: global batch size, examples an update.
+        epochs: length of the training, including the warm-up.
+        batch_size: global batch size, examples per update.
         learning_rate: at the end of the warm-up.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
-        warmup_epochs: length of the warm-up, may be fractional.
+        num_examples: examples per epoch.
+        warmup_epochs: length of the warm-up, may be fractional; 0: none.
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:

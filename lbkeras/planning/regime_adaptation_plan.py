@@ -1,4 +1,4 @@
-"""Hoffer's regime adaptation: as many updates with the large batch as with the small one."""
+"""Hoffer's regime adaptation: a large batch trained for as many updates as a small batch."""
 
 from collections.abc import Sequence
 
@@ -21,11 +21,11 @@ def regime_adaptation_plan(
     scaling: str = "square_root",
     adapt_regime: bool = True,
 ) -> Plan:
-    """A small batch's regime, its constant learning rates and their epochs, for a large batch.
+    """Adapts a small batch's regime, its constant learning rates and boundaries, to a large batch.
 
-    Learning rates are scaled by √(batch_size / base_batch_size), and the epochs and boundaries
-    multiplied by ⌈batch_size / base_batch_size⌉, so that the large batch makes as many updates as
-    the small one (to within what each epoch's remainder and the rounding change).
+    Learning rates are multiplied by √(batch_size / base_batch_size), epochs and boundaries by
+    ⌈batch_size / base_batch_size⌉. So the large batch makes as many updates as the small one, up
+    to the rounding and the dropped remainder of each epoch.
 
     >>> plan = regime_adaptation_plan(
     ...     epochs=50, boundaries=(10, 20, 30), learning_rates=(0.1, 0.01, 0.001, 0.0001),
@@ -35,23 +35,24 @@ def regime_adaptation_plan(
 
     Args:
         epochs: length of the small batch's training.
-        boundaries: epochs where its next learning rate starts, increasing, inside (0, epochs).
+        boundaries: epochs of the small batch's training where its next learning rate starts,
+            increasing, inside (0, epochs).
         learning_rates: the small batch's, one more than boundaries.
-        base_batch_size: the small batch size, examples an update.
-        batch_size: global batch size of this plan; `base_batch_size` is the small batch's own plan.
+        base_batch_size: the small batch size, examples per update.
+        batch_size: global batch size of this plan; `base_batch_size` gives the small batch's plan.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
-        scaling: of the learning rates with the batch: `"square_root"` (the paper's), `"linear"` or
-            `"none"`.
+        num_examples: examples per epoch.
+        scaling: how the learning rates grow with the batch size: `"square_root"` (the paper's),
+            `"linear"` or `"none"`.
         adapt_regime: False leaves epochs and boundaries as they are.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Differs from the paper: nothing known; the epochs are rounded up as in the authors' code, which
-    has equal updates only where the batch sizes divide.
+    Differs from the paper: no known difference. The epochs are rounded up as in the authors' code,
+    so the updates are equal only if `base_batch_size` divides `batch_size`.
 
-    Reference: Hoffer, Hubara, Soudry, arXiv 1705.08741, sections 4 and 5.
+    Reference: Hoffer, Hubara, Soudry, arXiv:1705.08741, sections 4 and 5.
     """
     epochs = checks.integer("epochs", epochs, minimum=1)
     boundaries = checked_boundaries(boundaries, epochs)

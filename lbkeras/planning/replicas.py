@@ -1,22 +1,22 @@
-"""What each replica gets of a global batch, checked before anything is trained."""
+"""Splits a global batch size among replicas, checked before training."""
 
 from lbkeras.errors import UserError
 from lbkeras.planning.plan import Plan
 
 
 def replica_batch_size(batch_size: int, num_replicas: int, what: str = "replicas") -> int:
-    """Examples of each replica at an update: batch_size / num_replicas.
+    """Returns each replica's examples per update: batch_size / num_replicas.
 
     >>> replica_batch_size(4096, num_replicas=8)
     512
 
     Args:
-        batch_size: global, examples an update.
-        num_replicas: over all workers, at least 1.
-        what: what the error calls them.
+        batch_size: global batch size, examples per update.
+        num_replicas: replicas of all workers together, at least 1.
+        what: the word for the replicas in the error.
 
     Raises:
-        UserError: the replicas do not divide the batch size; names the nearest that they do.
+        UserError: the batch size is not a multiple of `num_replicas`; names the nearest multiples.
     """
     if batch_size % num_replicas == 0:
         return batch_size // num_replicas
@@ -30,15 +30,16 @@ def replica_batch_size(batch_size: int, num_replicas: int, what: str = "replicas
 
 
 def check_replicas(plan: Plan, num_replicas: int, what: str = "replicas") -> None:
-    """Checks that the replicas divide the batch size of every phase of a plan.
+    """Checks that the batch size of every phase is a multiple of the number of replicas.
 
     Args:
         plan: a `Plan`.
-        num_replicas: over all workers, at least 1.
-        what: what the error calls them.
+        num_replicas: replicas of all workers together, at least 1.
+        what: the word for the replicas in the error.
 
     Raises:
-        UserError: a phase has another batch size; names the phase, its epochs and the nearest.
+        UserError: a phase's batch size is not a multiple; names the phase, its epochs and the
+            nearest multiples.
     """
     for number, phase in enumerate(plan.phases, 1):
         try:

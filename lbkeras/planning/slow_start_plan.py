@@ -20,11 +20,11 @@ def slow_start_plan(
     base_learning_rate: float = 0.1,
     base_batch_size: int = 256,
 ) -> Plan:
-    """Akiba's slow start: half the linearly scaled learning rate for long, then three steps down.
+    """Akiba's slow start: a long phase at half the linearly scaled learning rate, then three steps.
 
-    With η = base_learning_rate · batch_size / base_batch_size the learning rate is 0.5 η for 40
-    epochs, 0.075 η for 30, 0.01 η for 15 and 0.001 η for 5; another number of epochs stretches
-    them in proportion, to boundaries that may be fractional.
+    With η = base_learning_rate · batch_size / base_batch_size, the learning rate is 0.5 η for 40
+    epochs, 0.075 η for 30, 0.01 η for 15 and 0.001 η for 5. With a number of epochs other than 90,
+    these lengths are scaled in proportion, and the boundaries may be fractional.
 
     >>> plan = slow_start_plan(
     ...     epochs=90, batch_size=32_768, momentum=0.9, num_examples=1_281_167)
@@ -33,19 +33,19 @@ def slow_start_plan(
 
     Args:
         epochs: length of the training; the paper's is 90.
-        batch_size: global batch size, examples an update.
+        batch_size: global batch size, examples per update.
         momentum: of SGD, in [0, 1).
-        num_examples: examples an epoch.
+        num_examples: examples per epoch.
         base_learning_rate: good learning rate at `base_batch_size`.
         base_batch_size: batch size that `base_learning_rate` belongs to.
 
     Raises:
         UserError: an argument is out of its range.
 
-    Differs from the paper: the schedule alone; there it goes with a start under RMSprop's rule,
-    whose share `lbkeras.optimizers.RMSpropWarmup` describes.
+    Differs from the paper: this is the schedule alone. The paper combines it with a start under
+    RMSprop's rule; for that see `lbkeras.optimizers.RMSpropWarmup`.
 
-    Reference: Akiba, Suzuki, Fukuda, arXiv 1711.04325, section 3.
+    Reference: Akiba, Suzuki, Fukuda, arXiv:1711.04325, section 3.
     """
     epochs = checks.integer("epochs", epochs, minimum=1)
     checks.positive("base_learning_rate", base_learning_rate)

@@ -1,4 +1,4 @@
-"""lbkeras.advise: a plan for a model of one's own."""
+"""lbkeras.advise: a plan for the user's own model."""
 
 import keras
 import numpy as np
@@ -32,7 +32,7 @@ def test_it_recommends_what_it_measures(capsys):
     assert advice.plan.epochs == 4 and advice.plan.num_examples == 512
     sizes = [phase.batch_size for phase in advice.plan.phases]
     assert sizes == sorted(sizes) and set(advice.probes) >= {8, *sizes}
-    assert "measuring: trains 2 of 4 epochs" in capsys.readouterr().err
+    assert "measuring: training 2 of 4 epochs" in capsys.readouterr().err
     text = str(advice)
     assert "own" in text and "recommended" in text and " 1. 2 epochs were trained" in text
     assert text.splitlines()[0] in advice._repr_html_()
@@ -41,9 +41,9 @@ def test_it_recommends_what_it_measures(capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(), "epochs: expected how many are trained, or a plan, received neither"),
-        (dict(epochs=3, plan=plan()), "epochs: expected none beside a plan, received 3"),
-        (dict(epochs=2), "epochs: expected more epochs than the 2 that are measured"),
+        (dict(), "epochs: expected the number of epochs, or a plan, received neither"),
+        (dict(epochs=3, plan=plan()), "epochs: expected None with a plan, received 3"),
+        (dict(epochs=2), "epochs: expected more than the 2 epochs that are measured"),
         (dict(plan=plan(examples=40)), "train: expected at least 64 examples"),
         (dict(plan=plan(examples=100)), "plan: expected one for 512 examples"),
         (dict(plan="cosine"), "plan: expected a Plan or None"),
@@ -57,12 +57,12 @@ def test_what_cannot_be_measured_is_refused(arguments, message):
         lbkeras.advise(**arguments, verbose=0)
 
 
-def test_a_model_is_no_function_that_makes_one():
+def test_a_model_instead_of_a_function_is_refused():
     with pytest.raises(UserError, match="make_model: expected a function"):
         lbkeras.advise(make_model(), data(), epochs=4)
 
 
 def test_a_schedule_in_steps_needs_a_plan():
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 100)
-    with pytest.raises(UserError, match="plan: expected one .* schedule .CosineDecay"):
+    with pytest.raises(UserError, match="plan: expected a plan, .* schedule .CosineDecay"):
         lbkeras.advise(lambda: make_model(keras.optimizers.SGD(schedule)), data(), epochs=4)

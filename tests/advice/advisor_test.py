@@ -28,19 +28,18 @@ def test_what_it_refuses():
     plan = SETTINGS["plan"]
     short = [plan["phases"][0] | dict(epochs=1)]
     assert refused(plan=plan | dict(phases=short)) == (
-        "plan: expected more epochs than the 2 that are measured at least, received 1"
+        "plan: expected more than the 2 epochs that are measured at least, received 1"
     )
     assert refused(data=SETTINGS["data"] | dict(num_examples=63)) == (
-        "data.num_examples: expected at least 64 examples, which the noise scale is measured with, "
-        "received 63"
+        "data.num_examples: expected at least 64 examples to measure the noise scale, received 63"
     )
     assert refused(optimizer=dict(name="DmSGD", num_nodes=2)) == (
-        "--arm: expected one that trains one model, received 'small', whose optimizer.num_nodes=2 "
-        "train one each; --auto has no advice for decentralized training"
+        "--arm: expected an arm that trains one model, received 'small' with "
+        "optimizer.num_nodes=2, one model per node; --auto does not support decentralized training"
     )
     assert refused(callbacks=dict(GradientNoiseScale={}, AdaptiveBatchSize={})) == (
-        "--arm: expected one whose plan says its batch size, received 'small', where "
-        "callbacks.AdaptiveBatchSize sets it while it trains"
+        "--arm: expected an arm whose plan sets the batch size, received 'small', where "
+        "callbacks.AdaptiveBatchSize sets it during training"
     )
     assert "learning rate" in refused(callbacks=dict(AutoWU={}))
     advisor.check_arm(SETTINGS | dict(callbacks=dict(GradientNoiseScale={})), "small")

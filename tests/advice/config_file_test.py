@@ -1,4 +1,4 @@
-"""The config that `lbkeras plan --auto --write` leaves."""
+"""The config that `lbkeras plan --auto --write` writes."""
 
 import pytest
 
@@ -37,10 +37,10 @@ def test_the_written_config_is_the_measured_one_with_the_plan(tmp_path, smith):
     assert max(map(len, lines)) <= 100
 
 
-def test_a_setting_that_python_cannot_hold(tmp_path, smith):
+def test_a_setting_that_cannot_be_written_as_python(tmp_path, smith):
     config = load_config(f"{smith}:digits")
     config.data.update(dict(decode={1, 2}))
     with pytest.raises(
-        UserError, match=r"config.data.decode: expected numbers.* received \{1, 2\}"
+        UserError, match=r"config.data.decode: expected a number.* received \{1, 2\}"
     ):
         write_config(tmp_path / "x.py", config, "original", "x.py", "lbkeras plan", ADVICE, "")

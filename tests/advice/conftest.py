@@ -1,3 +1,3 @@
-"""The config of the command line's own tests."""
+"""Shares a config with the tests of the command line."""
 
 from tests.cli.conftest import smith  # noqa: F401

@@ -1,4 +1,4 @@
-"""What a dry run holds against a plan is found where it is otherwise."""
+"""A dry run finds a wrong schedule, checkpoint or order of the data."""
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ def _scheduler(model, train, plan=PLAN):
     return scheduler
 
 
-def test_a_schedule_is_the_plans_at_both_ends_of_a_phase(model, train):
+def test_a_schedule_matches_the_plan_at_both_ends_of_a_phase(model, train):
     for phase in PLAN.phases:
         check_schedule(model, PLAN, phase, _scheduler(model, train), rates=True)
         assert int(model.optimizer.iterations) == PLAN.first_update(phase.first_epoch)
@@ -53,7 +53,7 @@ def test_another_schedule_is_an_error(model, train):
 
 
 class Forgetful(Checkpoint):
-    """Leaves a weight as it finds it."""
+    """Does not restore one weight."""
 
     def restore(self, model, report=print):
         kept = model.layers[0].kernel.numpy()
@@ -94,9 +94,9 @@ def by_shards():
 
 
 @pytest.mark.parametrize("shards", [False, True])
-def test_an_order_is_the_same_from_its_middle_on(train, shards):
+def test_an_order_is_the_same_when_resumed_in_the_middle(train, shards):
     train = by_shards() if shards else train
     batches = train.copy(batch_size=5).dataset(2, 4)
     check_order(train, batches, 2, 24)
-    with pytest.raises(UserError, match="at place 23 of epoch 3 again when it is read alone"):
+    with pytest.raises(UserError, match="at position 23 of epoch 3 again when read alone"):
         check_order(train, batches, 2, 23)

@@ -1,4 +1,4 @@
-"""The recommended plan, by arithmetic from bounds that were made up."""
+"""The recommended plan, computed from made-up bounds."""
 
 import math
 
@@ -22,7 +22,7 @@ def sizes(plan):
     return [plan.batch_size(epoch) for epoch in range(plan.epochs)]
 
 
-def test_one_rung_an_epoch_as_far_as_the_last_lower_bound_allows():
+def test_one_rung_per_epoch_up_to_the_last_lower_bound():
     plan = advised_plan(constant(), [row(20), row(85)])
     assert sizes(plan) == [10, 20, 40, 80, 80, 80, 80, 80]
     assert [phase.epochs for phase in plan.phases] == [1, 1, 1, 5]
@@ -47,7 +47,7 @@ def test_the_power_of_the_gain():
     assert plan.learning_rate(1.5) == pytest.approx(0.1 * (11 / 6) ** 0.5, rel=5e-3)
 
 
-def test_four_times_the_size_in_the_first_epoch_begins_larger_with_a_warm_up():
+def test_a_first_epoch_that_allows_four_times_the_size_starts_larger_with_a_warm_up():
     plan = advised_plan(constant(), [row(45), row(45)])
     assert sizes(plan) == [20, *[40] * 7]
     gain = 11 / 6
@@ -57,7 +57,7 @@ def test_four_times_the_size_in_the_first_epoch_begins_larger_with_a_warm_up():
     assert plan.learning_rate(1) == pytest.approx(0.1 * 11 / (10 / 4 + 1), rel=5e-3)
 
 
-def test_a_plan_with_its_own_warm_up_begins_as_it_does():
+def test_a_plan_with_its_own_warm_up_keeps_its_first_size():
     curve = warm_up(steps([0.1], [], 8), 2, initial=0.01)
     own = curve_plan(curve=curve, batch_size=10, momentum=0.9, num_examples=1000)
     plan = advised_plan(own, [row(45), row(45)])
@@ -66,7 +66,7 @@ def test_a_plan_with_its_own_warm_up_begins_as_it_does():
 
 
 @pytest.mark.parametrize("bounds", [(math.nan, math.nan), (3.0, math.inf), (3.0, 4.0)])
-def test_nothing_known_or_nothing_to_gain_leaves_the_plan_as_it_is(bounds):
+def test_unknown_or_too_small_bounds_keep_the_plan(bounds):
     own = cosine_plan(
         epochs=8, batch_size=10, learning_rate=1 / 3, momentum=0.9, num_examples=1000,
         final_learning_rate=0.0,
@@ -74,7 +74,7 @@ def test_nothing_known_or_nothing_to_gain_leaves_the_plan_as_it_is(bounds):
     assert advised_plan(own, [row(*bounds), row(*bounds)]) == own
 
 
-def test_never_below_the_plans_own_batch_which_keeps_its_rate():
+def test_the_plans_own_larger_batch_is_kept_with_its_rate():
     own = noise_scale_plan(
         strategy="increase_batch", epochs=8, boundaries=(4, 6), factor=4, learning_rate=0.1,
         momentum=0.9, batch_size=10, max_batch_size=160, num_examples=2000,
@@ -87,7 +87,7 @@ def test_never_below_the_plans_own_batch_which_keeps_its_rate():
     assert plan.learning_rate(5) == pytest.approx(0.1 * 3.5 / 2.25, rel=5e-3)
 
 
-def test_what_is_measured_has_the_first_size_all_through():
+def test_the_measured_plan_has_the_first_size_in_all_epochs():
     own = noise_scale_plan(
         strategy="increase_batch", epochs=8, boundaries=(4, 6), factor=4, learning_rate=0.1,
         momentum=0.9, batch_size=10, max_batch_size=40, num_examples=2000,
@@ -109,7 +109,7 @@ CURVES = {
 
 
 @pytest.mark.parametrize("name", CURVES)
-def test_a_scaled_curve_is_at_most_an_eighth_of_its_second_derivative_away(name):
+def test_the_error_of_a_scaled_curve_is_at_most_an_eighth_of_its_second_derivative(name):
     curve, second_derivative = CURVES[name]
     edges, factors = [0, 1, 4, 12], [1.0, 1.7, 3.1]
     scaled = scaled_in_stretches(curve, edges, factors)

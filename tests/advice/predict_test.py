@@ -1,4 +1,4 @@
-"""How long a plan takes, by arithmetic."""
+"""How long a plan takes, computed from made-up measurements."""
 
 import pytest
 
@@ -41,28 +41,28 @@ def epoch(batch_size, seconds, to_start):
     return MeasuredEpoch(batch_size, 1.0, 2.0, 1.0, 1.0, 1.0, seconds, to_start)
 
 
-def test_what_fit_takes_beside_the_steps():
-    # 40 steps of 0.1 s, 20 of 0.2 s: bare 4 s an epoch, here 6 s; 10 ms of chance are no trace
+def test_what_fit_takes_in_addition_to_the_steps():
+    # 40 steps of 0.1 s or 20 of 0.2 s are 4 s per epoch, here 6 s; the last 10 ms are noise
     measured = [epoch(10, 6 + 5 + 0.5, 5.5), epoch(20, 6 + 3 + 0.5, 3.5), epoch(20, 6.5, 0.51)]
     times = predict.fit_times(400, measured, probes(), epoch_overhead_seconds=0.5, compiles=False)
     assert times.trace_seconds == pytest.approx((5.0, 3.0))
     assert times.slowdown == pytest.approx(1.5)
 
 
-def test_a_size_that_is_not_tried_and_too_short_a_time():
+def test_a_size_that_was_not_tried_and_steps_too_short_to_compare():
     measured = [epoch(10, 1.3, 1.1), epoch(10, 0.2, 0.1), epoch(80, 50.0, 3.1)]
     times = predict.fit_times(400, measured, probes(), epoch_overhead_seconds=0.1, compiles=False)
     assert times.trace_seconds == pytest.approx((1.0, 3.0)) and times.slowdown == 1.0
 
 
-def test_an_epoch_of_one_call_tells_the_trace_by_what_the_steps_take():
+def test_the_trace_of_an_epoch_of_one_call_is_its_time_without_the_steps():
     measured = [epoch(10, 9.5, 5.5), epoch(20, 4 + 3 + 0.5, None), epoch(20, 4.5, None)]
     times = predict.fit_times(400, measured, probes(), epoch_overhead_seconds=0.5, compiles=False)
     assert times.trace_seconds == pytest.approx((5.0, 3.0))
     assert times.slowdown == pytest.approx(1.0)
 
 
-def test_the_second_trace_where_only_one_size_was_measured():
+def test_the_second_trace_if_only_one_size_was_measured():
     times = predict.fit_times(400, [epoch(10, 9.0, 1.1)] * 2, probes(), 0.1, False)
     assert times.trace_seconds == pytest.approx((1.0, 2.0))
 

@@ -1,4 +1,4 @@
-"""`lbkeras plan --auto`: what it says."""
+"""The sentences of `lbkeras plan --auto`."""
 
 import dataclasses
 import json
@@ -24,7 +24,7 @@ def advice(plan=PLAN, lower=25.0, upper=60.0, large_step=0.02, pieces=1):
     return Advice(BASELINE, plan, measured, probes, [16.0], [2.0, 7.0][: len(plan.phases)])
 
 
-def test_the_reasons_have_the_numbers():
+def test_the_reasons_give_the_measured_numbers():
     text = " ".join(reasons(advice()))
     assert "between 25 and 60 examples after the first epoch" in text
     assert "10 in epoch 1, 20 in epochs 2 to 8" in text
@@ -35,17 +35,17 @@ def test_the_reasons_have_the_numbers():
     assert "every batch size of both plans fits at once" in text
 
 
-def test_it_warns_where_gradients_are_clipped():
+def test_it_warns_if_gradients_are_clipped():
     assert "clips" not in " ".join(reasons(advice()))
     clipped = dataclasses.replace(advice(), clipping="global_clipnorm=1.0")
     assert "clips gradients (global_clipnorm=1.0)" in " ".join(reasons(clipped))
 
 
-def test_it_says_where_time_does_not_fall():
-    assert "bring hardly more here: updates fall, time does not" in " ".join(
+def test_it_says_if_larger_batches_are_not_faster():
+    assert "are hardly faster here: fewer updates, but no less time" in " ".join(
         reasons(advice(large_step=0.04))
     )
-    assert "even bring fewer here" in " ".join(reasons(advice(large_step=0.08)))
+    assert "are even slower here" in " ".join(reasons(advice(large_step=0.08)))
 
 
 def test_it_says_what_does_not_fit():
@@ -57,8 +57,8 @@ def test_it_says_what_does_not_fit():
     "lower, upper, why",
     [
         (15.0, 60.0, "does not reach twice the batch size of 10"),
-        (2.0, 7.0, "above the critical one already: a smaller one, towards 7"),
-        (math.nan, math.nan, "Nothing is known"),
+        (2.0, 7.0, "already above the critical batch size: a smaller one, towards 7"),
+        (math.nan, math.nan, "The critical batch size is not known"),
     ],
 )
 def test_why_a_plan_is_kept(lower, upper, why):
@@ -67,7 +67,7 @@ def test_why_a_plan_is_kept(lower, upper, why):
     assert "AdaptiveBatchSize" not in text
 
 
-def test_the_data_are_plain_json():
+def test_the_data_are_json():
     data = json.loads(json.dumps(advice_data("small", advice(upper=math.inf)), allow_nan=False))
     assert data["predicted_seconds"] == 9.0 and data["own_predicted_seconds"] == 16.0
     assert Plan.from_dict(data["plan"]) == PLAN

@@ -102,7 +102,7 @@ def test_two_replicas_in_micro_batches(process, smith, tmp_path):
     output, error = run.communicate(timeout=300)
     assert run.returncode == 0, error
     assert "2 x 8 x 16" in output
-    assert "in pieces of 16: ghosts of 16 examples in place of 32" in output
+    assert "in pieces of 16: ghosts of 16 examples instead of 32" in output
 
 
 @pytest.mark.release

@@ -19,7 +19,7 @@ def test_it_writes_what_is_in_configs(tmp_path, monkeypatch, succeeds, fails):
     assert succeeds("init", "--write=other.py")
     assert Path("other.py").read_text() == OWN_MODEL.read_text().replace("own_model", "other")
     assert fails("init") == (
-        "--write: expected a new file, received 'own_model.py', which is there already"
+        "--write: expected a new file, received 'own_model.py', which already exists"
     )
     assert Path("own_model.py").read_text() == OWN_MODEL.read_text()
 

@@ -158,7 +158,7 @@ def test_a_killed_worker_ends_the_other_and_both_resume(victim, workers, undistu
     assert time.monotonic() - begin < 30
     assert (status, error) == (2, (
         f"lbkeras: error: worker {victim} ({addresses[victim]}) stopped; run the same command "
-        "again on every worker to go on from the last checkpoint\n"
+        "again on every worker to resume from the last checkpoint\n"
     ))  # fmt: skip
 
     processes, _ = workers.start(*command)
@@ -184,8 +184,8 @@ def test_a_stopped_worker_ends_the_other_and_both_resume(victim, workers, undist
     status, _, error = _finish([processes[1 - victim]])[0]
     assert 4 < time.monotonic() - begin < 15
     assert (status, error) == (2, (
-        f"lbkeras: error: worker {victim} ({addresses[victim]}) gave no sign of life for 5 s; end "
-        "it if it is still there, and run the same command again on every worker to go on from the "
+        f"lbkeras: error: worker {victim} ({addresses[victim]}) sent no heartbeat for 5 s; kill "
+        "it if it still exists, and run the same command again on every worker to resume from the "
         "last checkpoint\n"
     ))  # fmt: skip
     processes[victim].send_signal(signal.SIGCONT)  # it learns that the other has ended

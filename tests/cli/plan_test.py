@@ -176,10 +176,10 @@ def test_flags_that_contradict_each_other(fails, smith, tmp_path):
     there = tmp_path / "there.py"
     there.write_text("")
     message = fails("plan", config, "--auto", f"--write={there}")
-    assert message == f"--write: expected a new file, received '{there}', which is there already"
+    assert message == f"--write: expected a new file, received '{there}', which already exists"
     assert "ends in .py" in fails("plan", config, "--auto", f"--write={tmp_path}")
     missing = tmp_path / "no" / "x.py"
-    assert "a folder that is there" in fails("plan", config, "--auto", f"--write={missing}")
+    assert "a folder that exists" in fails("plan", config, "--auto", f"--write={missing}")
     assert "expected one of original" in fails("plan", config, "--auto", "--arm=orignal")
 
 

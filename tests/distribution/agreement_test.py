@@ -1,4 +1,4 @@
-"""What workers decide together: alone, and as two processes."""
+"""Decisions of workers together: with one process, and with two."""
 
 import time
 
@@ -19,7 +19,7 @@ def test_one_process_agrees_with_itself(mirrored):
         assert [ask.largest(15), ask.largest(0), ask.largest(2, now=True)] == [15, 0, 2]
 
 
-# Each of two workers; worker 1 is the slower one, and gets the signal.
+# The script of each of two workers. Worker 1 is slower, and gets the signal.
 _WORKER = """
 import os, sys, time
 from lbkeras import distribution

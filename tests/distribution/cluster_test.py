@@ -24,7 +24,7 @@ def test_reads_what_it_writes(index):
     assert (made.num_workers, made.is_chief) == (2, index == 0)
 
 
-def test_a_chief_stands_before_the_workers():
+def test_a_chief_comes_before_the_workers():
     jobs = {"chief": ["zero:2222"], "worker": TWO}
     assert read_tf_config(tf_config(worker(1), **jobs)) == Cluster(["zero:2222", *TWO], 2)
     chief = read_tf_config(tf_config({"type": "chief", "index": 0}, **jobs))

@@ -1,9 +1,9 @@
-"""Trains, evaluates and predicts under one strategy and writes down what came out.
+"""Trains, evaluates and predicts under one strategy and writes the results.
 
     python equivalence_script.py STRATEGY NUM_LOGICAL_DEVICES CASE,CASE,... RESULT
 
-`equivalence_test.py` runs it under several strategies and compares. Every batch size that is
-trained with is a multiple of 12: one to four replicas, two or three workers.
+`equivalence_test.py` runs it under several strategies and compares the results. All training batch
+sizes are multiples of 12, for one to four replicas and two or three workers.
 """
 
 import functools
@@ -59,7 +59,7 @@ def stream(count=N):
 
 
 class Rows:
-    """A user's object: the arrays, row by row; `places` are those that were read."""
+    """A user's object that gives the arrays row by row; `places` lists the rows that were read."""
 
     def __init__(self, count=N):
         self._arrays = arrays(count)
@@ -108,7 +108,7 @@ def trained(
     whole=False,
     **options,
 ):
-    """One `fit`, if whole with validation: its weights, logs, number of updates, predictions."""
+    """Runs `fit`; returns its weights, logs and updates, and with `whole` also predictions."""
     model = compiled(optimizer, **options)
     plan = PLAN_OF_ADAM if optimizer is adam else PLAN
     callbacks = [BatchSizeScheduler(train, plan)] if scheduled else []
@@ -132,7 +132,7 @@ def trained(
 
 
 def evaluated():
-    """Evaluation and prediction of few examples, from memory, streams and plain arrays."""
+    """Evaluates and predicts a few examples from memory, streams and plain arrays."""
     out = {}
     model = compiled(sgd)
     for count, size in ((1, 1), (5, 2), (23, 7)):
@@ -154,14 +154,14 @@ def evaluated():
 
 
 def resumed():
-    """The second epoch from its fifth step on, which one device does too."""
+    """Resumes in the second epoch at its fifth step."""
     train = Pipeline(arrays(), 12, seed=2)
     train.start_step = 5
     return trained(train, initial_epoch=1)
 
 
 def read(**arguments):
-    """What this worker reads of an epoch, and which rows its replicas get."""
+    """Returns what this worker reads of an epoch, and the rows that its replicas get."""
     rows = Rows()
     data = Pipeline(rows, 12, seed=2, **arguments)
     rows.places.clear()
@@ -173,7 +173,7 @@ def read(**arguments):
 
 
 def plain():
-    """Plain arrays, in order, with a last batch that is no smaller."""
+    """Trains on plain arrays in order, with a full last batch."""
     model = compiled(sgd)
     x, y = arrays(144)
     history = model.fit(x, y, batch_size=24, epochs=2, shuffle=False, verbose=0).history
@@ -181,7 +181,7 @@ def plain():
 
 
 def averaged(micro=None):
-    """Evaluating under the strategy equals evaluating the saved model on one device."""
+    """Checks that evaluation under the strategy equals that of the saved model on one device."""
     keras.utils.set_random_seed(1)
     with STRATEGY.scope():
         norms = [
@@ -197,7 +197,7 @@ def averaged(micro=None):
     history = model.fit(train, epochs=3, validation_data=test, callbacks=callbacks, verbose=0)
     evaluation = model.evaluate(test, verbose=0, callbacks=[AverageStatistics()])
     with tempfile.TemporaryDirectory() as folder:
-        model.save(f"{folder}/model.keras")  # all workers: it reads what differs between replicas
+        model.save(f"{folder}/model.keras")  # in all workers, as it reads values of each replica
         saved = keras.models.load_model(f"{folder}/model.keras")
     logs = [history.history[name][-1] for name in ("val_loss", "val_mae")]
     for each in (evaluation, logs):
@@ -206,7 +206,7 @@ def averaged(micro=None):
 
 
 def masked(micro=None):
-    """Masks, weights and sums: what each loss divides by differs between the replicas' parts."""
+    """Trains with masks, weights and sums, where each replica's part has another loss divisor."""
     keras.utils.set_random_seed(1)
     with STRATEGY.scope():
         inputs = keras.Input((6,), dtype="int32")
@@ -276,7 +276,7 @@ CASES = {
     "evaluated": evaluated,
     "averaged": averaged,
     "masked": masked,
-    # In pieces of 5 examples, the last one smaller: equal to the case that is named first.
+    # In pieces of 5 examples, with a smaller last piece; equal to the case of the same name.
     "sgd in pieces": lambda: trained(memory(), micro=5),
     "lars in pieces": lambda: trained(memory(), lars, micro=5),
     "adam in pieces": lambda: trained(memory(), adam, micro=5),

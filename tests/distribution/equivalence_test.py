@@ -1,4 +1,4 @@
-"""One device = several replicas = several workers: the same seed and the same global batches."""
+"""One device, several replicas and several workers train equally from a seed and global batches."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ REST = (
     "norm,executions,augmented,stream,unscheduled,unscheduled_stream,unscheduled_rows,"
     "clipped_together,clipped,resumed,plain,evaluated,masked"
 ).split(",")
-# For the gate, where each way of training is compared once; all cases are before a release.
-# Two workers that train from memory and resume: tests/cli/multi_worker_test.py.
+# For the gate, which compares each way of training once; the release check compares all cases.
+# Two workers that train from memory and resume are in tests/cli/multi_worker_test.py.
 FEW_REPLICAS = ("stream", "evaluated", "masked", "executions in pieces")
 FEW_WORKERS = ("rows", "evaluated", "executions in pieces")
 READ = ("read", "read_shards")
@@ -35,7 +35,7 @@ def run(folder, strategy, devices, cases, num_workers=1):
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
-    """A function: what came out of these cases on one device, each trained once."""
+    """A function: returns the results of cases on one device, each of them trained once."""
     done, results = set(), {}
 
     def of(cases):
@@ -62,9 +62,9 @@ def one_device(tmp_path_factory):
     ],
 )
 def test_equals_one_device(one_device, tmp_path, strategy, devices, num_workers, cases):
-    """Weights, logs, updates, metrics and predictions, over a batch-size switch; 1e-6 relative.
+    """Weights, logs, updates, metrics and predictions agree to 1e-6 over a batch-size switch.
 
-    Measured: 2e-7 at most.
+    The largest measured relative error is 2e-7.
     """
     undivided = one_device({case.replace(" in pieces", "") for case in cases})
     if strategy == "one":
@@ -84,7 +84,7 @@ def test_equals_one_device(one_device, tmp_path, strategy, devices, num_workers,
 
 
 def check_what_was_read(results, one_device):
-    """Each worker its own part of each batch's rows, and no other; returns the other results."""
+    """Checks that each worker read only its own part of each batch; returns the other results."""
     for case in READ:
         places = [result.pop(f"{case}: places") for result in results]
         assert {len(each) for each in places} == {144 // len(results)}
@@ -98,7 +98,7 @@ def check_what_was_read(results, one_device):
 
 @pytest.mark.parametrize("cases", [("sgd", "executions", "stream"), release(("lars", "adam"))])
 def test_it_trained(one_device, cases):
-    """The comparison is of something: updates as planned, losses that fall, all rows predicted."""
+    """The compared runs did train: updates as planned, falling losses, all rows predicted."""
     results = one_device((*cases, "sgd", "resumed"))
     assert results["sgd: updates"] == 12 + 12 + 6
     assert results["resumed: updates"] == 12 - 5 + 6

@@ -1,4 +1,4 @@
-"""Messages over a connection: whole, in order, in time, and nothing else."""
+"""Messages over a connection arrive whole, in order and in time; anything else ends it."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ from lbkeras.distribution.line import Line, host_and_port, parsed
 
 @pytest.fixture
 def pair():
-    """A line, and the socket at its other end."""
+    """A Line, and the socket at its other end."""
     ours, theirs = socket.socketpair()
     line = Line(ours, longest=100_000)
     yield line, theirs
@@ -26,11 +26,11 @@ def test_messages_come_whole_and_in_order(pair):
     assert [line.receive(1), line.receive(1)] == [{"a": 1}, {"b": 2}]
     with pytest.raises(TimeoutError):
         line.receive(0.01)
-    theirs.sendall(b": 3}\n")  # what had come is not lost
+    theirs.sendall(b": 3}\n")  # the part received before is not lost
     assert line.receive(1) == {"c": 3}
 
 
-def test_what_several_threads_send_is_not_mixed(pair):
+def test_messages_of_several_threads_are_not_mixed(pair):
     line, theirs = pair
     text = "x" * 900_000  # more than fits into the connection
     threads = [threading.Thread(target=line.send, args=({"text": text},)) for _ in range(4)]
@@ -42,7 +42,7 @@ def test_what_several_threads_send_is_not_mixed(pair):
         each.join()
 
 
-def test_one_deadline_however_slowly_bytes_come(pair):
+def test_slow_bytes_do_not_extend_the_deadline(pair):
     line, theirs = pair
 
     def dribble():
@@ -62,7 +62,7 @@ def test_one_deadline_however_slowly_bytes_come(pair):
 @pytest.mark.parametrize(
     "said", [b"[]\n", b"3\n", b"{\n", b"\xff\n", b"[" * 99_000 + b"\n", b"x" * 100_001]
 )
-def test_what_is_no_message_ends_the_line(pair, said):
+def test_anything_but_a_message_ends_the_line(pair, said):
     line, theirs = pair
     thread = threading.Thread(target=theirs.sendall, args=(said,))
     thread.start()

@@ -1,4 +1,4 @@
-"""Workers meet and agree, or all learn what is wrong; nobody else takes part or disturbs."""
+"""Workers meet and agree, or all report the same error; strangers cannot join or disturb them."""
 
 import concurrent.futures
 import contextlib
@@ -19,20 +19,20 @@ from tests.ports import reserve_addresses
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """For tests in which somebody is waited for in vain; in all others nobody must be too late."""
+    """Shortens the waits, for tests that run into them; in other tests they must not matter."""
     monkeypatch.setattr(rendezvous, "_SECONDS_FOR_THE_LATE", 0.5)
     monkeypatch.setattr(rendezvous, "_SECONDS_TO_GREET", 0.5)
 
 
 @pytest.fixture
 def addresses():
-    """Three addresses on this machine whose ports are free."""
+    """Three addresses on this machine with free ports."""
     return reserve_addresses(3)
 
 
 @pytest.fixture
 def gather(addresses):
-    """Runs `meet` in a thread for each worker; returns what each returned or said."""
+    """Runs `meet` in a thread for each worker; returns what each returned, or its error."""
 
     def run(*workers, number=None, timeout_seconds=10.0):
         def one(worker):
@@ -54,7 +54,7 @@ def gather(addresses):
 
 def test_the_ports_are_free_again(gather, addresses):
     workers = gather(dict(index=0), dict(index=1))
-    for address in addresses[:2]:  # TensorFlow's servers take them while the lines stand
+    for address in addresses[:2]:  # TensorFlow's servers use them while the connections last
         socket.create_server(("", int(address.split(":")[1]))).close()
     for each in workers:
         each.leave()
@@ -140,7 +140,7 @@ def test_a_port_in_use_is_named_and_the_chief_learns_it(gather, addresses):
     assert said == [in_use(1, addresses)] * 2
 
 
-def test_a_port_in_use_is_named_where_the_others_have_met(addresses, impatient):
+def test_a_port_in_use_is_named_after_the_others_have_met(addresses, impatient):
     taken = [socket.create_server(("", int(each.split(":")[1]))) for each in addresses[:2]]
     try:
         with pytest.raises(UserError) as error:
@@ -152,14 +152,14 @@ def test_a_port_in_use_is_named_where_the_others_have_met(addresses, impatient):
 
 
 def greeting(addresses, **changed):
-    """What worker 1 says first, of another config unless `changed` otherwise."""
+    """Returns worker 1's greeting, by default with another config than the chief's."""
     version = {"lbkeras version": lbkeras.__version__}
     said = {"index": 1, "workers": addresses[:2], "settings": {"seed": 9}, "nonce": "0" * 32}
     return version | said | changed
 
 
 def connected(address):
-    """A connection to that address, as soon as somebody listens there."""
+    """Connects to an address as soon as a process listens there."""
     host, port = address.split(":")
     for _ in range(500):
         with contextlib.suppress(ConnectionRefusedError):
@@ -169,7 +169,7 @@ def connected(address):
 
 
 def say(address, message, key=b""):
-    """One message of a stranger, and what the chief answers before it closes the connection."""
+    """Sends one message as a stranger; returns what the chief answers before it hangs up."""
     connection = connected(address)
     line = Line(connection)
     asked = line.receive(5)
@@ -207,7 +207,7 @@ STRANGERS = {
 }
 
 
-def test_what_no_worker_says_disturbs_nobody(gather, addresses):
+def test_malformed_greetings_disturb_nobody(gather, addresses):
     def strangers():
         for name, said in STRANGERS.items():
             if name != "nothing" and isinstance(said, dict):
@@ -233,7 +233,7 @@ def test_connections_that_say_nothing_block_nobody(gather, addresses):
             silent[-1].sendall(b'{"said')
         silent[0].settimeout(5)
         with contextlib.suppress(ConnectionResetError):
-            while silent[0].recv(100):  # the oldest go, so that descriptors are left
+            while silent[0].recv(100):  # the oldest are dropped, so that descriptors stay free
                 pass
 
     thread = threading.Thread(target=strangers)
@@ -308,7 +308,7 @@ def test_a_worker_that_is_started_again_during_the_meeting(gather, addresses):
 
 
 def test_the_chief_listens_on_its_own_address_only(addresses):
-    """127.0.0.2 is this machine, too: on Linux all of 127.0.0.0/8 is."""
+    """On Linux 127.0.0.2 is this machine too, as is all of 127.0.0.0/8."""
     port = int(addresses[0].split(":")[1])
     seen = [f"127.0.0.2:{port}", addresses[1]]
     chief = threading.Thread(target=lambda: pytest.raises(UserError, meet, seen, 0, {}, 0.5))
@@ -343,29 +343,29 @@ def test_a_chief_whose_address_is_elsewhere(addresses, host, received):
     assert received in (str(error.value).removeprefix(start), ".*")
 
 
-def test_a_name_that_is_this_machine_only_is_said(addresses, monkeypatch):
+def test_a_name_with_only_loopback_addresses_is_reported(addresses, monkeypatch):
     getaddrinfo = socket.getaddrinfo
-    monkeypatch.setattr(  # as Debian's /etc/hosts has it
+    monkeypatch.setattr(  # as in Debian's /etc/hosts
         socket, "getaddrinfo", lambda host, *a, **k: getaddrinfo("127.0.1.1", *a, **k)
     )
     with pytest.raises(UserError) as error:
         meet([f"node1:{addresses[0].split(':')[1]}", "node2:1"], 0, {}, timeout_seconds=0.1)
     assert str(error.value).endswith(
-        "with the same --workers? (on this machine node1 is 127.0.1.1, which no other can reach)"
+        "with the same --workers? (here node1 is 127.0.1.1, which other machines cannot reach)"
     )
 
 
 TOKEN = "a secret of two"
 
 
-def test_who_has_the_token_takes_part(gather):
+def test_workers_with_the_same_token_meet(gather):
     for each in gather(dict(index=0, token=TOKEN), dict(index=1, token=TOKEN)):
         assert not isinstance(each, str), each
         each.leave()
 
 
 @pytest.mark.parametrize("tokens", [(TOKEN, "another"), (TOKEN, ""), ("", TOKEN)])
-def test_who_has_another_token_does_not(gather, addresses, tokens):
+def test_workers_with_different_tokens_do_not_meet(gather, addresses, tokens):
     chief, other = gather(
         *(dict(index=index, token=token) for index, token in enumerate(tokens)), timeout_seconds=0.5
     )
@@ -393,7 +393,7 @@ def test_a_stranger_without_the_token_stops_no_meeting(gather, addresses):
     assert said == [{"refused": "token"}]
 
 
-def test_a_greeting_that_was_overheard_is_worth_nothing(gather, addresses):
+def test_a_replayed_greeting_is_refused(gather, addresses):
     overheard = sealing.sealed(TOKEN.encode(), "worker", "0" * 32, greeting(addresses))
     said = []
     thread = threading.Thread(

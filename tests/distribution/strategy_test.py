@@ -38,7 +38,7 @@ def test_describe(mirrored):
 
 @no_gpu
 def test_auto_takes_the_workers_of_tf_config(monkeypatch, mirrored):
-    """TensorFlow has started here, which is too late for them."""
+    """TensorFlow has already started here, which is too late for several workers."""
     monkeypatch.setenv("TF_CONFIG", Cluster(("localhost:1", "localhost:2"), 1).tf_config())
     for name in ("auto", "multi_worker"):
         with pytest.raises(UserError, match="strategy: expected 'multi_worker' to be made before"):

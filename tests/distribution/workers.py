@@ -14,16 +14,16 @@ from tests.ports import reserve_addresses
 def run_workers(
     script: Path, folder: Path, *arguments: str, num_workers: int = 1, seconds: float = 240
 ) -> list[dict]:
-    """Runs `python SCRIPT ARGUMENTS RESULT` in each worker; returns what each wrote there.
+    """Runs `python SCRIPT ARGUMENTS RESULT` in each worker; returns each worker's result.
 
-    Every process is dead when it returns or raises.
+    All processes have ended when it returns or raises.
 
     Args:
         script: writes a dict of arrays to its last argument with `numpy.savez`.
-        folder: an existing one for results and what the processes say.
+        folder: an existing folder for the results and outputs of the processes.
         arguments: of the script.
-        num_workers: 1: one process without TF_CONFIG.
-        seconds: until all are killed.
+        num_workers: number of processes; 1: one process without TF_CONFIG.
+        seconds: time after which all processes are killed.
     """
     addresses = reserve_addresses(num_workers)
     processes, results = [], []
@@ -58,7 +58,7 @@ def run_workers(
 
 
 def _wait(processes, seconds):
-    """Until all have ended, one has failed, or the time is up."""
+    """Waits until all have ended, one has failed, or the time is up."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         states = [process.poll() for process in processes]

@@ -1,4 +1,4 @@
-"""Each worker notices when another one stops, dies or is silent, and none that only pauses."""
+"""Each worker notices when another stops, dies or is silent, but not when all pause together."""
 
 import queue
 import signal
@@ -16,12 +16,12 @@ from lbkeras.distribution.workers import Workers
 from tests.ports import reserve_addresses
 
 ADDRESSES = ["one:1", "two:2", "three:3"]
-AGAIN = "run the same command again on every worker to go on from the last checkpoint"
+AGAIN = "run the same command again on every worker to resume from the last checkpoint"
 
 
 @pytest.fixture
 def join():
-    """A function: workers joined by lines, and a queue for each of what it hears."""
+    """A function: returns connected workers, and for each a queue of what its `on_stop` is told."""
     made = []
 
     def run(number=2, timeout_seconds=10.0):
@@ -48,14 +48,14 @@ def test_all_get_what_the_chief_shares(join):
     assert first.share() == second.share() == {"status": "finished"}
 
 
-def test_a_worker_that_gives_up_says_why_to_all(join):
+def test_a_worker_that_stops_early_tells_all_why(join):
     (_, first, _), heard = join(3)
     first.leave("data set 'mnist' is not on disk\x1b[2J")
     expected = "worker 1 (two:2) stopped: data set 'mnist' is not on disk\\x1b[2J"
     assert [heard[0].get(timeout=10), heard[2].get(timeout=10)] == [expected] * 2
 
 
-def test_a_worker_that_ends_another_does_not_let_it_say_something_else(join):
+def test_leave_waits_while_on_stop_reports_another_reason(join):
     (first, second), heard = join()
     began, ended = threading.Event(), threading.Event()
 
@@ -84,7 +84,7 @@ def test_a_worker_that_is_done_alarms_nobody(join):
 
 
 def test_workers_that_work_alarm_nobody(join):
-    """Heartbeats go on while another thread holds on to the interpreter as long as it may."""
+    """Heartbeats continue while another thread keeps the interpreter busy."""
     _, heard = join(3, timeout_seconds=0.4)
     until = time.monotonic() + 0.8
     while time.monotonic() < until:
@@ -93,7 +93,7 @@ def test_workers_that_work_alarm_nobody(join):
 
 
 class _Silent(Line):
-    """A line over which nothing more comes: the other machine, or the network, is gone."""
+    """A line that sends nothing, as when the machine or the network has failed."""
 
     def send(self, message):
         pass
@@ -108,20 +108,20 @@ def test_a_silent_worker_is_named_in_time_also_to_itself(silent):
     for index in range(2):
         Workers(index, ADDRESSES[:2], {1 - index: lines[index]}, 0.3, heard[index].put)
     expected = (
-        f"worker {silent} ({ADDRESSES[silent]}) gave no sign of life for 0.3 s; end it if it is "
-        f"still there, and {AGAIN}"
+        f"worker {silent} ({ADDRESSES[silent]}) sent no heartbeat for 0.3 s; kill it if it still "
+        f"exists, and {AGAIN}"
     )
     assert heard[1 - silent].get(timeout=10) == expected
     assert 0.3 <= time.monotonic() - begin < 2
     assert (
         heard[silent].get(timeout=10) == expected
-    )  # as one that is stopped learns when it goes on
+    )  # a suspended worker learns of it when it resumes
 
 
 def test_all_others_learn_of_a_silent_worker(join):
     (chief, first, second), heard = join(3, timeout_seconds=0.3)
-    second._leaving.set()  # its heartbeats end, its lines stay
-    expected = "worker 2 (three:3) gave no sign of life for 0.3 s; end it if it is still there, "
+    second._leaving.set()  # its heartbeats end, its connections stay open
+    expected = "worker 2 (three:3) sent no heartbeat for 0.3 s; kill it if it still exists, "
     for index in (0, 1):
         assert heard[index].get(timeout=10) == expected + f"and {AGAIN}"
 
@@ -131,14 +131,14 @@ def test_a_line_that_carries_something_else_ends(said):
     ours, theirs = socket.socketpair()
     heard = queue.Queue()
     Workers(0, ADDRESSES[:2], {1: Line(ours)}, 10.0, heard.put)
-    theirs.sendall(b'{"news": 1}\n' + said)  # what a later version might say is passed over
+    theirs.sendall(b'{"news": 1}\n' + said)  # an unknown message of a later version is ignored
     assert heard.get(timeout=10) == f"worker 1 (two:2) stopped; {AGAIN}"
     theirs.close()
 
 
 _DYING = """
 import importlib.machinery, importlib.util, signal, sys
-import lbkeras  # and of lbkeras.distribution what needs no TensorFlow, which takes 3 s to load
+import lbkeras  # then only modules of lbkeras.distribution that don't load TensorFlow (3 s)
 spec = importlib.machinery.ModuleSpec("lbkeras.distribution", None, is_package=True)
 spec.submodule_search_locations = [lbkeras.__path__[0] + "/distribution"]
 sys.modules[spec.name] = importlib.util.module_from_spec(spec)
@@ -152,7 +152,7 @@ while True:
 
 @pytest.fixture
 def start():
-    """A function: starts a worker in another process, which says that it met the others."""
+    """A function: starts a worker in another process, which prints that it met the others."""
     started = []
 
     def run(index, timeout_seconds, addresses):
@@ -170,7 +170,7 @@ def start():
 
 @pytest.fixture
 def other(start):
-    """A function: starts such a worker and meets it; what is heard of it, and its name."""
+    """A function: starts such a worker and meets it; returns it, its queue and its name."""
 
     def run(index, timeout_seconds):
         addresses = reserve_addresses(2)
@@ -202,13 +202,13 @@ def test_a_stopped_worker_is_noticed_after_the_stated_time_and_a_pause_does_no_h
     assert heard.empty()
     process.send_signal(signal.SIGSTOP)
     begin = time.monotonic()
-    assert heard.get(timeout=30).startswith(f"{name} gave no sign of life for 2 s; end it if")
+    assert heard.get(timeout=30).startswith(f"{name} sent no heartbeat for 2 s; kill it if")
     assert 1.5 < time.monotonic() - begin < 10
 
 
 @pytest.mark.slow
 def test_workers_that_pause_together_miss_nobody(start):
-    """As one that is stopped with its shell: each finds that time has passed without the other."""
+    """As when their shell is suspended: each finds that time has passed without the other."""
     addresses = reserve_addresses(2)
     both = [start(index, 1, addresses) for index in range(2)]
     for each in both:
@@ -219,7 +219,7 @@ def test_workers_that_pause_together_miss_nobody(start):
             time.sleep(0.25)
         time.sleep(1.3)
     for each in both:
-        each.send_signal(signal.SIGSTOP)  # so that neither tells how the other one ended
+        each.send_signal(signal.SIGSTOP)  # so that neither reports the end of the other
     for each in both:
         each.kill()
     assert [each.communicate()[0] for each in both] == ["", ""]

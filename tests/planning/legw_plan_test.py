@@ -108,10 +108,10 @@ def test_a_batch_below_the_base_warms_up_for_less_time():
          "base_warmup_epochs: expected a finite number of at least 0, received -1"),
         (dict(epochs=10, batch_size=32_768),
          "base_warmup_epochs: expected a warm-up that ends before epochs=10, received 0.3125, "
-         "times batch_size / base_batch_size 10 epochs"),
+         "scaled to the batch size 10 epochs"),
         (dict(batch_size=32_768, decay="steps", boundaries=(5, 20)),
          "base_warmup_epochs: expected a warm-up that ends before boundaries[0]=5, received "
-         "0.3125, times batch_size / base_batch_size 10 epochs"),
+         "0.3125, scaled to the batch size 10 epochs"),
         (dict(decay="polynom"),
          "decay: expected one of 'constant', 'polynomial', 'exponential', 'steps', received "
          "'polynom' (did you mean 'polynomial'?)"),

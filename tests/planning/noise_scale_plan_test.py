@@ -216,7 +216,7 @@ def test_increased_values_keep_the_noise_scale_up_to_half_an_example(size, times
         ),
         (
             dict(factor=[5, 5]),
-            "factor: expected one number, or 3, one a boundary, received 2",
+            "factor: expected one number, or 3, one per boundary, received 2",
         ),
         (dict(factor="5"), "factor: expected a finite number above 1, received '5'"),
         (
@@ -268,7 +268,7 @@ def test_increased_values_keep_the_noise_scale_up_to_half_an_example(size, times
         ),
         (
             dict(increased_learning_rate=50),
-            "batch_size: expected at most num_examples=50000 once raised for the increased "
+            "batch_size: expected at most num_examples=50000 after raising it for the increased "
             "values, received 64000",
         ),
     ],

@@ -202,8 +202,8 @@ def _phase(**changes):
         (lambda: Plan(PHASES, 50_000, 0.1), "curve: expected a Curve or None, received 0.1"),
         (
             lambda: Plan(PHASES, 50_000, linear_to_zero(0.1, 90)),
-            "curve: expected it to end at epoch 200, where the phases do, received one that ends "
-            "at 90",
+            "curve: expected a Curve that ends at epoch 200, as the phases do, received one that "
+            "ends at 90",
         ),
         (
             lambda: PLAN.batch_size(-1),

@@ -1,4 +1,4 @@
-"""tools/gpu_report.py at tiny sizes on the CPU: every part ends, and what it computes is right."""
+"""tools/gpu_report.py at tiny sizes on the CPU: every part ends, with correct results."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ARMS = ["original", "increase_batch", "increased_learning_rate", "increased_momentum"]
-# No torch: it need not be installed.
+# Without the part torch, as it may not be installed.
 PARTS = ["platform", "compile", "fit", "ghosts", "short_fit", "memory", "smith2018"]
 PARTS += ["updates", "equality"]
 
@@ -67,7 +67,7 @@ def test_every_part_ends(tmp_path):
         assert [json.loads(row)["epoch"] for row in rows] == [0, 1, 2]
 
 
-def test_it_ends_when_the_minutes_are_over_and_keeps_what_it_had(tmp_path):
+def test_it_ends_when_the_minutes_are_over_and_keeps_its_figures(tmp_path):
     report = run(tmp_path, "--minutes=0.4")
     assert report["ended"] == "the minutes are over" and report["seconds"] < 40
     assert report["parts"]["platform"]["device"]["platform"] == "cpu"

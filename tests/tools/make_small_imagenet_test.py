@@ -1,4 +1,4 @@
-"""The small ImageNet is read as the real one is, and its pictures show their class."""
+"""The small ImageNet can be read like the real one, and its pictures show their class."""
 
 import colorsys
 import io
@@ -15,7 +15,7 @@ SMALL = dict(examples=40, validation=9, shards=3, width=60, height=45)
 
 @pytest.fixture(scope="module", params=["tfrecord", "array_record"])
 def made(request, tmp_path_factory):
-    """`(data_dir, folder)`."""
+    """Returns `(data_dir, folder)`."""
     data_dir = tmp_path_factory.mktemp(request.param)
     return data_dir, make_small_imagenet(data_dir, file_format=request.param, **SMALL)
 
@@ -65,7 +65,7 @@ def test_a_pipeline_reads_all_of_them(made):
 
 
 def test_a_picture_shows_its_class(tmp_path):
-    """Its hues and the direction of its stripes, read from the pixels, are the label's digits."""
+    """The hues and the direction of the stripes, read from the pixels, are the label's digits."""
     folder = make_small_imagenet(tmp_path, 60, 1, shards=1, width=120, height=90, plain=True)
     _, examples = examples_of(folder, "train")
     for example in examples:
