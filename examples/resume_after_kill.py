@@ -1,6 +1,7 @@
 """A killed run resumes and ends with the same weights, bit for bit.
 
-Three processes: one runs undisturbed, one is killed after its third epoch, one resumes the latter.
+Three processes: one runs undisturbed, one is killed at the end of its third epoch, before that
+epoch is saved, and one resumes the killed run.
 
     python examples/resume_after_kill.py
 """
@@ -62,7 +63,7 @@ def main():
     with tempfile.TemporaryDirectory() as alone, tempfile.TemporaryDirectory() as killed:
         print("undisturbed:")
         run(alone)
-        print("killed after its third epoch:")
+        print("killed at the end of its third epoch:")
         run(killed, "--killed")
         print("the same command again:")
         run(killed)

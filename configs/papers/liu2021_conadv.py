@@ -17,8 +17,9 @@ Variants (`--config=configs/papers/liu2021_conadv.py:VARIANT`):
 An arm with copies trains on twice as many examples in the same number of updates. Its learning rate
 and epsilon are tuned together; epsilon is the largest change of a pixel in the pixel's own unit (0
 to 16 for digits, 0 to 255 elsewhere). LARS alone gets as many trials of its learning rate, over the
-same range. The highest mean val_accuracy on the held-out data wins, never on the test split; ties
-go to the first trial; a trial in which a run diverged is excluded. This applies the rule:
+same range. The highest mean val_accuracy on the held-out data wins, without a look at the test
+split; ties go to the first trial; a trial in which a run diverged is excluded. This applies the
+rule:
 
     python -m lbkeras.replication.selection runs/liu2021_digits_tuning
 

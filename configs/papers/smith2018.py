@@ -14,10 +14,10 @@ Variants (`--config=configs/papers/smith2018.py:VARIANT`):
     characters_tuning  tunes its base learning rate on the text's validation part
     cifar10            CIFAR-10, ResNet-8 with 8 filters
     paper_cifar10      CIFAR-10, WRN-16-4, 200 epochs, batches and rates exactly as published
-    gpu_cifar10        its four arms of Table 1 in 100 epochs; takes minutes on one GPU
+    gpu_cifar10        paper_cifar10's arms of Table 1 in 100 epochs; takes minutes on one GPU
     optimizers         digits; SGD, momentum, Nesterov, Adam (figures 3 and 4)
     learning_rates     digits; initial rate times 1 to 32, batch fixed or in proportion (appendix B)
-    imagenet           Inception-ResNet-V2, 90 epochs; batches of 8,192, or of 8,192 to 81,920
+    imagenet           Inception-ResNet-V2, 90 epochs; batch of 8,192, fixed or growing to 81,920
     imagenet_momentum  the same with momentum 0.9, 0.95 and 0.975, batches up to 65,536
     imagenet_tpu       ResNet-50, Goyal et al.'s set-up, on TPUs; batches of 8,192 and 16,384
 
