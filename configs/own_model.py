@@ -7,7 +7,7 @@ Try it with
 """
 
 
-def load_data():  # to train and to test on: arrays, dicts of them, tf.data.Datasets or Pipelines
+def load_data():  # training and test data: arrays, dicts of them, tf.data.Datasets or Pipelines
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
@@ -15,7 +15,7 @@ def load_data():  # to train and to test on: arrays, dicts of them, tf.data.Data
     return (x[:1437], y[:1437]), (x[1437:], y[1437:])
 
 
-def make_model(input_shape, width):  # not compiled; imports inside, as `plan` needs no Keras
+def make_model(input_shape, width):  # uncompiled; Keras imported here, as `plan` runs without it
     import keras
 
     hidden = keras.layers.Dense(width, activation="relu")
@@ -27,7 +27,7 @@ def get_config():
         data=dict(name=load_data, num_examples=1437),
         model=dict(name=make_model, width=64),
         # loss=dict(name="MeanSquaredError"), metrics=["MeanAbsoluteError"],  # Keras' or your own
-        # targets=dict(val_accuracy=0.95),  # the report says what each run took to get there
+        # targets=dict(val_accuracy=0.95),  # the report says what each run needed to reach it
         optimizer=dict(name="SGD", nesterov=True),
         plan=dict(name="cosine_plan", epochs=20, batch_size=16, learning_rate=0.01, momentum=0.9),
         arms=dict(own={}, large=dict(plan=dict(batch_size=128, learning_rate=0.08))),

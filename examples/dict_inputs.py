@@ -1,4 +1,4 @@
-"""Dicts in and out: two inputs, two outputs, a loss and a weight for each, and a plan.
+"""Dicts of inputs and outputs: two inputs, two outputs with their own losses and weights, a plan.
 
 python examples/dict_inputs.py
 """
@@ -40,7 +40,7 @@ outputs = {
 }
 model = keras.Model({"image": image, "ink": ink}, outputs)
 
-# The batch grows where the learning rate would have fallen (Smith et al. 2018).
+# The batch size grows where the learning rate would otherwise fall (Smith et al. 2018).
 plan = lbkeras.planning.noise_scale_plan(
     strategy="increase_batch",
     epochs=12,

@@ -2,7 +2,7 @@
 
     python examples/own_arrays.py
 
-The runs and the report stay in the folder runs/own_arrays; the same command resumes there.
+Runs and report are kept in the folder runs/own_arrays; the same command resumes from there.
 """
 
 import keras
@@ -20,7 +20,7 @@ test = lbkeras.data.Pipeline((x_test, y_test), batch_size=360, shuffle=False)
 
 
 def make_model():
-    """Your model, compiled, a new one at each call."""
+    """Returns a new compiled model at each call."""
     model = keras.Sequential(
         [
             keras.Input((8, 8, 1)),
@@ -38,11 +38,11 @@ def make_model():
     return model
 
 
-# Measures for some seconds, and recommends a plan with its reasons.
+# Measures for a few seconds, then recommends a plan and gives the reasons.
 advice = lbkeras.advise(make_model, train, epochs=8)
 print(advice)
 
-# Trains by what you have now and by the recommended plan, with two seeds each.
+# Trains with your present settings and with the recommended plan, two seeds each.
 result = lbkeras.compare(
     make_model,
     train,

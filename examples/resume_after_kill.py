@@ -1,6 +1,7 @@
-"""A run that is killed resumes, and ends with the same weights, bit for bit.
+"""A killed run resumes and ends with the same weights, bit for bit.
 
-Three processes: one is left alone, one is killed after its third epoch, one resumes the killed one.
+Three processes: one runs undisturbed, one is killed at the end of its third epoch, before that
+epoch is saved, and one resumes the killed run.
 
     python examples/resume_after_kill.py
 """
@@ -18,7 +19,7 @@ import lbkeras
 
 
 class Kill(keras.callbacks.Callback):
-    """What a power cut does: nothing can be saved after it."""
+    """Kills the process like a power cut: nothing can be saved afterwards."""
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch == 2:
@@ -36,10 +37,10 @@ def train(folder, killed):
     callbacks = [lbkeras.callbacks.AdaptiveBatchSize(data)]
     if killed:
         callbacks.append(Kill())
-    # Last in the list: it saves what the others hold at each epoch's end.
+    # Last in the list, as it saves the other callbacks' state at the end of each epoch.
     checkpoint = lbkeras.callbacks.Checkpoint(f"{folder}/checkpoints", data, callbacks)
     first_epoch = checkpoint.restore(model)
-    print(f"begins with epoch {first_epoch + 1}, {int(model.optimizer.iterations)} updates done")
+    print(f"starts at epoch {first_epoch + 1}, {int(model.optimizer.iterations)} updates done")
     model.fit(
         data,
         epochs=6,
@@ -52,7 +53,7 @@ def train(folder, killed):
 
 
 def run(folder, *arguments):
-    """This script in a process of its own."""
+    """Runs this script in its own process."""
     done = subprocess.run([sys.executable, __file__, folder, *arguments])
     if done.returncode == -signal.SIGKILL:
         print("(killed)")
@@ -60,9 +61,9 @@ def run(folder, *arguments):
 
 def main():
     with tempfile.TemporaryDirectory() as alone, tempfile.TemporaryDirectory() as killed:
-        print("left alone:")
+        print("undisturbed:")
         run(alone)
-        print("killed after its third epoch:")
+        print("killed at the end of its third epoch:")
         run(killed, "--killed")
         print("the same command again:")
         run(killed)

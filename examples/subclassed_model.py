@@ -17,7 +17,7 @@ test = lbkeras.data.Pipeline((images[1437:], images[1437:]), batch_size=360, shu
 
 
 class Autoencoder(keras.Model):
-    """Compresses 64 pixels to 8 numbers and back; the size of these is added to the loss."""
+    """Compresses 64 pixels to 8 numbers and back; adds the numbers' mean square to the loss."""
 
     def __init__(self):
         super().__init__()
@@ -32,12 +32,12 @@ class Autoencoder(keras.Model):
 
 
 def squared_error(expected, received):
-    """One number per example, so that replicas and micro-batches can add them up."""
+    """Returns one number per example, so that replicas and micro-batches can add them up."""
     return keras.ops.mean(keras.ops.square(expected - received), axis=-1)
 
 
 def double_every_five_epochs(epoch, batch_size):
-    """Your own rule: the batch size of an epoch, from its number and the present size."""
+    """Your own rule: returns an epoch's batch size from its number and the current batch size."""
     return 2 * batch_size if epoch and epoch % 5 == 0 else batch_size
 
 

@@ -1,6 +1,6 @@
-"""Text: a small transformer that predicts the next character, with warm-up and LAMB.
+"""Text: a small transformer that predicts the next character, trained with warm-up and LAMB.
 
-The text is Python's own help, which every Python has.
+The text is Python's own help, which comes with every Python.
 
     python examples/text_transformer.py
 """
@@ -26,7 +26,7 @@ test = lbkeras.data.Pipeline((x[:held_out], y[:held_out]), batch_size=64, shuffl
 
 
 class Positions(keras.layers.Layer):
-    """Adds to each place a vector that is learned for it."""
+    """Adds a learned vector for each position."""
 
     def build(self, shape):
         self.table = self.add_weight(shape=shape[1:], initializer="random_normal", name="table")
@@ -49,8 +49,8 @@ def transformer(width=64, heads=4):
     return keras.Model(tokens, keras.layers.Dense(len(symbols))(values))
 
 
-# What is good at batch 16, carried to batch 64: LEGW scales the learning rate by the square root
-# and lengthens the warm-up in proportion.
+# Carries settings that are good at batch size 16 to 64: LEGW multiplies the learning rate by the
+# square root of the batch ratio, and the warm-up epochs by the ratio.
 plan = lbkeras.planning.legw_plan(
     epochs=8,
     base_batch_size=16,

@@ -94,5 +94,5 @@ def test_text_transformer(tmp_path):
 def test_resume_after_kill(tmp_path):
     said = run("resume_after_kill.py", tmp_path)
     assert "(killed)" in said
-    assert "begins with epoch 3" in said
+    assert "starts at epoch 3" in said
     assert "the same, bit for bit" in said

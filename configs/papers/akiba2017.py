@@ -1,9 +1,9 @@
 """Akiba, Suzuki, Fukuda 2017, "Extremely Large Minibatch SGD: Training ResNet-50 on ImageNet in
 15 Minutes".
 
-Paper: arXiv:1711.04325; section 3. We have it from a secondary text.
-Claims: RMSprop's rule at the start, a slow-start learning rate and batch normalisation without
-moving averages train ResNet-50 with batches of 32,768 to 74.9 % after the usual 90 epochs.
+Paper: arXiv:1711.04325, section 3, known to us from a secondary text.
+Claims: RMSprop warm-up, a slow-start learning rate schedule and batch normalization without moving
+averages train ResNet-50 at batch size 32,768 to 74.9 % after the usual 90 epochs.
 
 Variants (`--config=configs/papers/akiba2017.py:VARIANT`):
     digits        scikit-learn's digits, embedded; small convolutional network; batches of 32, 256
@@ -11,18 +11,18 @@ Variants (`--config=configs/papers/akiba2017.py:VARIANT`):
     cifar10       CIFAR-10, ResNet-8 with 8 filters; batches of 128 and 1,024
     imagenet      ResNet-50, 90 epochs; a batch of 32,768, as published, against Goyal's of 256
 
-The large batch first has Goyal's recipe (linear scaling, gradual warm-up, steps down), then an arm
-adds one thing to the arm before it; RMSprop's start takes the gradual warm-up's place. Of 90 epochs
-RMSprop and SGD have half a share each at epoch 10; other lengths keep that proportion. The base
-learning rate is chosen for the small batch alone, on a part that is neither trained on nor tested;
-the docstring of a variant says how. RMSprop's own rate is the paper's in all of them, as we recall
-it with doubt (3e-4).
+The large batch starts with Goyal's recipe (linear scaling, gradual warm-up, step decay); each
+further arm adds one thing to the arm before it. RMSprop warm-up replaces the gradual warm-up. In a
+run of 90 epochs RMSprop and SGD have equal weights at epoch 10; other lengths keep that proportion.
+The base learning rate is tuned for the small batch alone, on held-out data; each variant's
+docstring says how. RMSprop's own learning rate is the paper's in all variants (3e-4; we are not
+sure that we recall it correctly).
 
-The transition's length is in updates of the large batch: with another `plan.batch_size` or
-`plan.epochs` give `optimizer.transition_center_steps` and `transition_period_steps` too.
+The transition's length is in updates of the large batch: if you change `plan.batch_size` or
+`plan.epochs`, also set `optimizer.transition_center_steps` and `transition_period_steps`.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: cifar10 and imagenet.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: cifar10 and imagenet.
 
     lbkeras replicate --config=configs/papers/akiba2017.py:digits --workdir=runs/akiba2017_digits
 """
@@ -41,7 +41,7 @@ PAPER = dict(
 def _experiment(
     *, data, model, epochs, boundaries, warmup_epochs, base_learning_rate, small, large, **more
 ):
-    """The small batch, Goyal's recipe for the large one, and what the paper adds, in turn."""
+    """The small batch, Goyal's recipe for the large one, then the paper's additions one by one."""
     updates_an_epoch = data["num_examples"] // large
     rmsprop = dict(
         name="RMSpropWarmup",
@@ -107,10 +107,10 @@ def _experiment(
 
 
 def digits():
-    """Digits; the large batch makes 5 updates an epoch.
+    """Digits; the large batch makes 5 updates per epoch.
 
-    The base rate: the best of 0.02, 0.05, 0.1 for the small batch on `train[80%:]`, trained on
-    `train[:80%]`, seeds 100 and 101: 98.4, 98.6, 98.3 %.
+    The base rate is the best of 0.02, 0.05, 0.1 for the small batch, trained on `train[:80%]` and
+    evaluated on `train[80%:]`, seeds 100 and 101: 98.4, 98.6, 98.3 %.
     """
     return _experiment(
         data=dict(name="digits", num_examples=1437),
@@ -127,9 +127,9 @@ def digits():
 
 
 def mnist():
-    """MNIST; the large batch makes 58 updates an epoch.
+    """MNIST; the large batch makes 58 updates per epoch.
 
-    The base rate is that of goyal2017.py, chosen for the same network with ghosts of 32.
+    The base rate is that of goyal2017.py, tuned for the same network with ghost batches of 32.
     """
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
@@ -145,7 +145,7 @@ def mnist():
 
 
 def cifar10():
-    """CIFAR-10 with a ResNet that two CPU cores can train; its base rate is not chosen but 0.1."""
+    """CIFAR-10, ResNet small enough for two CPU cores; the base rate of 0.1 is not tuned."""
     return _experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="cifar_resnet", num_classes=10, depth=8, width=8, zero_gamma=True),
@@ -161,9 +161,9 @@ def cifar10():
 def imagenet():
     """ResNet-50 as published: half of 12.8 for 40 epochs, then 0.96, 0.128 and 0.0128.
 
-    The small batch and the gradual warm-up are Goyal's, and so are, as the secondary text says
-    nothing of them, sizes of images, augmentation, weight decay (not of batch normalization) and
-    initialization. The paper sent its gradients in 16 bits, which no setting here does.
+    The small batch and the gradual warm-up are Goyal's. The secondary text does not mention image
+    sizes, augmentation, weight decay (none on batch normalization) and initialization, so they are
+    Goyal's too. The paper sent its gradients in 16 bits, which no setting here does.
     """
     return _experiment(
         data=common.imagenet(),
@@ -183,7 +183,7 @@ get_config = common.variants(digits=digits, mnist=mnist, cifar10=cifar10, imagen
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     source = f"{PAPER['citation']}, abstract and section 3"
     return [
         dict(

@@ -1,9 +1,9 @@
 """Goyal et al. 2017, "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour".
 
-Paper: arXiv:1706.02677; sections 2 and 5, Table 1 and the ablation of the learning-rate rule.
-Claims: with the learning rate times k for k times the batch, and a gradual warm-up to it, a batch
-of 8,192 has the accuracy of 256; without warm-up, with a constant one, with another rule or with
-none it has not, nor has twice that batch.
+Paper: arXiv:1706.02677, sections 2 and 5, Table 1 and the ablation of the learning-rate rule.
+Claims: with k times the learning rate for k times the batch, reached by a gradual warm-up, a batch
+of 8,192 keeps the accuracy of 256. It loses accuracy without warm-up, with a constant warm-up, with
+another scaling rule and with none; twice that batch loses accuracy too.
 
 Variants (`--config=configs/papers/goyal2017.py:VARIANT`):
     digits        scikit-learn's digits, embedded; small convolutional network; 32, 128, 256
@@ -11,24 +11,23 @@ Variants (`--config=configs/papers/goyal2017.py:VARIANT`):
     cifar10       CIFAR-10, ResNet-8 with 8 filters; batches of 128, 1,024 and 2,048
     imagenet      ResNet-50, 90 epochs; batches of 256, 8,192 and 16,384, as published
 
-As there, momentum is Nesterov's, weight decay leaves biases and batch normalisation alone, and
-batch normalisation is over 32 examples of a worker at any batch size: here ghosts of 32. The base
-learning rate is chosen for the small batch alone, on a part that is neither trained on nor tested;
-the docstring of a variant says how. From there linear scaling carried these small networks 4 times
-the batch, and not 8 (pilots on the held-out part), so the large batch is 4 times the small one in
-digits and mnist, where the paper's is 32 times; `beyond` has twice that batch, as the paper's
-16,384.
+As in the paper, momentum is Nesterov's, weight decay skips biases and batch normalization, and
+batch normalization covers 32 examples of a worker at any batch size: here ghost batches of 32. The
+base learning rate is tuned for the small batch alone, on held-out data; each variant's docstring
+says how. In pilots on the held-out data, linear scaling worked for these small networks up to 4
+times the batch but not to 8, so in digits and mnist the large batch is 4 times the small one (32
+times in the paper). `beyond` doubles it, like the paper's 16,384.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: cifar10 and imagenet.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: cifar10 and imagenet.
 
     lbkeras replicate --config=configs/papers/goyal2017.py:digits --workdir=runs/goyal2017_digits
 """
 
 from lbkeras import config as common
 
-# Validation error in per cent. "Within 0.14 %" of the gradual warm-up and "about 1.2 % higher"
-# without any are in the text as we have it (T), the others recalled (M).
+# Validation error in percent. "Within 0.14 %" for the gradual warm-up and "about 1.2 % higher"
+# without warm-up are in the text that we have [T]; the other numbers are recalled.
 PAPER = dict(
     citation="Goyal et al. 2017",
     title="Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
@@ -102,10 +101,10 @@ def _experiment(
 
 
 def digits():
-    """Digits; the large batch makes 11 updates an epoch.
+    """Digits; the large batch makes 11 updates per epoch.
 
-    The base rate: the best of 0.02, 0.05, 0.1, 0.2, 0.4 for the small batch on `train[80%:]`,
-    trained on `train[:80%]`, seeds 100 to 102: 98.3, 98.3, 98.8, 95.8, 26.6 %.
+    The base rate is the best of 0.02, 0.05, 0.1, 0.2, 0.4 for the small batch, trained on
+    `train[:80%]` and evaluated on `train[80%:]`, seeds 100 to 102: 98.3, 98.3, 98.8, 95.8, 26.6 %.
     """
     return _experiment(
         data=dict(name="digits", num_examples=1437),
@@ -122,10 +121,10 @@ def digits():
 
 
 def mnist():
-    """MNIST; the large batch makes 117 updates an epoch.
+    """MNIST; the large batch makes 117 updates per epoch.
 
-    The base rate: the best of 0.02, 0.05, 0.1, 0.2 for the small batch on `train[80%:]`, trained on
-    `train[:80%]`, seed 100: 98.3, 98.5, 97.3, 97.3 %.
+    The base rate is the best of 0.02, 0.05, 0.1, 0.2 for the small batch, trained on `train[:80%]`
+    and evaluated on `train[80%:]`, seed 100: 98.3, 98.5, 97.3, 97.3 %.
     """
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
@@ -141,7 +140,7 @@ def mnist():
 
 
 def cifar10():
-    """CIFAR-10 with a ResNet that two CPU cores can train; its base rate is not chosen but 0.1."""
+    """CIFAR-10, ResNet small enough for two CPU cores; the base rate of 0.1 is not tuned."""
     return _experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="cifar_resnet", num_classes=10, depth=8, width=8, zero_gamma=True),
@@ -157,10 +156,11 @@ def cifar10():
 def imagenet():
     """ResNet-50 as published: 0.1 at batch 256, divided by 10 at 30, 60 and 80 of 90 epochs.
 
-    Of random areas and aspects, 224 pixels a side, tested on the central 224 of 256; the last
-    gamma of every block starts at 0, the last layer's weights at N(0, 0.01²). What is reported is
-    the median over the last five epochs. Here the last layer's bias is not decayed either, and
-    there is no change of colour, as in the reference code of that augmentation.
+    Training uses crops of random area and aspect ratio, 224 pixels a side; testing uses the
+    central 224 of 256. The last gamma of every block starts at 0, the last layer's weights at
+    N(0, 0.01²). The reported accuracy is the median over the last five epochs. Here the last
+    layer's bias is not decayed either, and the color changes in that augmentation's reference code
+    are left out.
     """
     return _experiment(
         data=common.imagenet(),
@@ -181,7 +181,7 @@ get_config = common.variants(digits=digits, mnist=mnist, cifar10=cifar10, imagen
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     claims = [
         dict(
             name="gradual_warmup_keeps_accuracy",

@@ -2,9 +2,9 @@
 
 Paper: arXiv:1705.08741, NIPS 2017; sections 4 and 5, Table 1; settings from the authors' code,
 github.com/eladhoffer/bigBatch.
-Claims: with a large batch and nothing else changed accuracy falls; the square root of the batch
-ratio on the learning rate, then ghost batch normalisation, each win some of it back; trained as
-many updates as the small batch, nothing is lost.
+Claims: with a large batch and nothing else changed, accuracy falls. Multiplying the learning rate
+by the square root of the batch ratio wins some of it back, and so does ghost batch normalization.
+With both and as many updates as the small batch, nothing is lost.
 
 Variants (`--config=configs/papers/hoffer2017_ghost_batch.py:VARIANT`):
     digits          scikit-learn's digits, embedded; small convolutional network; 16 and 256
@@ -13,13 +13,13 @@ Variants (`--config=configs/papers/hoffer2017_ghost_batch.py:VARIANT`):
     paper_mnist     MNIST, F1 (five hidden layers of 512), 50 epochs; batches of 128 and 4,096
     paper_cifar10   CIFAR-10, ResNet-44, 200 epochs; batches of 128 and 4,096
 
-An arm adds one thing to the arm before it. The base learning rate, chosen for the small batch
-(digits: on a held-out fifth of the training split), is the same in all arms. Gradients are clipped
-to a global norm of 5 in all of them, as the authors' code does on every update and the paper does
-not say. The ghost batch size is the small batch's.
+Each arm adds one thing to the arm before it. All arms have the base learning rate tuned for the
+small batch (digits: on a held-out fifth of the training split). All clip gradients to a global norm
+of 5; the authors' code does so on every update, the paper does not mention it. The ghost batch size
+is the small batch size.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: paper_cifar10, whose last arm takes 6,400 epochs, and paper_mnist with 1,600.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: paper_cifar10, whose last arm takes 6,400 epochs, and paper_mnist with 1,600.
 
     lbkeras replicate --config=configs/papers/hoffer2017_ghost_batch.py:digits \\
         --workdir=runs/hoffer2017_digits
@@ -107,8 +107,8 @@ def _experiment(
 def digits():
     """Digits: batches of 16 and 256 of 1,437 examples; the last arm trains 320 epochs.
 
-    The base rate: the best of 0.01, 0.02, 0.05, 0.1, 0.2 for the small batch on `train[80%:]`,
-    trained on `train[:80%]`, seeds 100 and 101: 98.6, 98.3, 99.0, 97.2, 10.1 %.
+    The base rate is the best of 0.01, 0.02, 0.05, 0.1, 0.2 for the small batch, trained on
+    `train[:80%]` and evaluated on `train[80%:]`, seeds 100 and 101: 98.6, 98.3, 99.0, 97.2, 10.1 %.
     """
     return _experiment(
         data=dict(name="digits", num_examples=1437),
@@ -124,7 +124,7 @@ def digits():
 
 
 def mnist():
-    """MNIST: few epochs, so that the large batch makes too few updates; the last arm trains 128."""
+    """MNIST: so few epochs that the large batch lacks updates; the last arm trains 128 epochs."""
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
         model=dict(name="small_cnn", width=8, batch_normalization=True),
@@ -138,7 +138,7 @@ def mnist():
 
 
 def cifar10():
-    """CIFAR-10 with a ResNet that two CPU cores can train; the last arm trains 160 epochs."""
+    """CIFAR-10 with a ResNet small enough for two CPU cores; the last arm trains 160 epochs."""
     return _experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="cifar_resnet", depth=8, width=8),
@@ -154,7 +154,7 @@ def cifar10():
 def paper_mnist():
     """F1 as in the authors' code: 0.1 divided by 10 at epochs 10, 20 and 30 of 50.
 
-    There, weight decay reaches biases and batch normalisation too, here kernels only.
+    Weight decay there includes biases and batch normalization, here kernels only.
     """
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
@@ -171,7 +171,7 @@ def paper_mnist():
 def paper_cifar10():
     """ResNet-44 as in the authors' code: 0.1 divided by 10 at epochs 81, 122 and 164 of 200.
 
-    There, weight decay reaches biases and batch normalisation too, here kernels only.
+    Weight decay there includes biases and batch normalization, here kernels only.
     """
     return _experiment(
         data=dict(name="cifar10", num_examples=50_000),
@@ -195,7 +195,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     papers = _ACCURACIES["f1" if "mnist" in variant else "resnet44"]
     claims = [
         dict(

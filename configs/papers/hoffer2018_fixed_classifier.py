@@ -3,33 +3,34 @@ layer".
 
 Paper: arXiv:1801.04540, ICLR 2018; sections 2 and 3, Table 1; scale, bias and matrices from the
 authors' code, github.com/eladhoffer/fix_your_classifier.
-Claims: the last layer need not be learned: with a fixed matrix of orthogonal columns, random or of
-Hadamard, and one learned scale the accuracy is that of a learned classifier, with fewer parameters.
+Claims: the last layer need not be learned. A fixed matrix with orthogonal columns (random or
+Hadamard) and one learned scale reach a learned classifier's accuracy with fewer parameters.
 
 Variants (`--config=configs/papers/hoffer2018_fixed_classifier.py:VARIANT`):
     digits          scikit-learn's digits, embedded; small convolutional network; the default
-    digits_tuning   its learning rates, chosen on a held-out fifth of the training split
+    digits_tuning   tunes its learning rates on a held-out fifth of the training split
     mnist           MNIST, the same network with 8 filters and batch normalization
-    mnist_tuning    its learning rates, in the same way
+    mnist_tuning    tunes its learning rates in the same way
     cifar10         CIFAR-10, ResNet-8 with 8 filters
-    cifar10_tuning  its learning rates, in the same way
+    cifar10_tuning  tunes its learning rates in the same way
     paper_cifar10   CIFAR-10, ResNet-56, 200 epochs
     imagenet        ImageNet, ResNet-50, 90 epochs
 
 Arms: `learned` (Dense), `hadamard` and `orthonormal` (one random matrix, the same for all seeds, as
-in the authors' code). The two fixed ones normalize the features, and weight decay falls on their
-scale in the place of the kernel. Bias and everything before the classifier are alike. In digits,
-mnist and cifar10 each has the best of five learning rates, a factor 2 apart; tuning trains on
-`train[:80%]`, judges on `train[80%:]`, never on the test split, and has other seeds. The rule: the
-best mean val_accuracy; of equal ones the smaller rate; a rate with which a run diverged is out:
+in the authors' code). The two fixed classifiers normalize the features, and weight decay applies to
+their scale instead of the kernel. The bias and everything before the classifier are the same. In
+digits, mnist and cifar10 each arm has the best of five learning rates, a factor of 2 apart. Tuning
+trains on `train[:80%]`, evaluates on `train[80%:]`, never on the test split, and uses other seeds.
+The highest mean val_accuracy wins; ties go to the smaller rate; a rate at which a run diverged is
+excluded:
 
     python -m lbkeras.replication.selection runs/hoffer2018_digits_tuning
 
-Accuracies of the published networks are recalled, not looked up, and so are their epochs and rates,
-as those of He et al. and of the same authors' bigBatch.
+The published networks' accuracies are recalled, not looked up. So are their epochs and learning
+rates, as those of He et al. and of the same authors' bigBatch.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: cifar10, hours, and paper_cifar10 and imagenet, weeks on 2 CPU cores.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: cifar10 (hours), paper_cifar10 and imagenet (weeks on 2 CPU cores).
 
     lbkeras replicate --config=configs/papers/hoffer2018_fixed_classifier.py:digits \\
         --workdir=runs/hoffer2018_digits
@@ -59,17 +60,17 @@ _KINDS = dict(
     orthonormal="a fixed classifier of random orthonormal columns",
 )
 
-# For each arm the middle one of five learning rates, and the one that was chosen, None where that
-# is to come; an arm then takes the middle. Those of mnist and cifar10 are guesses. Chosen by the
-# rule from digits_tuning, 3 seeds, 2026-11-27: the learned classifier is at chance from 0.1 on;
+# For each arm: the middle of five learning rates, and the chosen one, or None if none is chosen
+# yet, in which case the arm takes the middle. Those of mnist and cifar10 are guesses. The rule
+# chose from digits_tuning, 3 seeds, 2026-11-27. The learned classifier is at chance from 0.1 on;
 # hadamard had its best at the largest rate tried, so its five moved up by one.
 _RATES = dict(
     digits=dict(learned=(0.05, 0.05), hadamard=(0.1, 0.2), orthonormal=(0.05, 0.1)),
     mnist=dict(learned=(0.05, None), hadamard=(0.1, None), orthonormal=(0.05, None)),
     cifar10=dict.fromkeys(_KINDS, (0.1, None)),
 )
-# Parameters that are trained with a learned classifier, and with either fixed one: the kernel, of
-# features x classes, becomes one scale.
+# Trainable parameters with a learned classifier, and with either fixed one, where one scale
+# replaces the kernel of shape (features, classes).
 _PARAMETERS = dict(
     digits=(13_706, 13_067),
     mnist=(26_722, 26_403),
@@ -104,7 +105,7 @@ def _experiment(*, arms, epochs, boundaries, batch_size, **more):
 
 
 def _small(name, *, tuning, epochs, **more):
-    """The three arms, each with its rate, or five for each; a tenth of it after 1/2 and 3/4."""
+    """Returns the three arms, or their tuning arms; the rate falls to a tenth at 1/2 and 3/4."""
     arms = {}
     for kind, (middle, chosen) in _RATES[name].items():
         rates = common.rates_around(middle) if tuning else [chosen or middle]
@@ -161,12 +162,12 @@ def cifar10(tuning=False):
 
 
 def _steps(number):
-    """A rate of 0.1 that falls to a tenth so many times."""
+    """Returns 0.1 and the rates after each of `number` divisions by 10."""
     return tuple(0.1 / 10**step for step in range(number + 1))
 
 
 def paper_cifar10():
-    """ResNet-56, as the paper; 0.07 % fewer parameters."""
+    """ResNet-56, as in the paper; 0.07 % fewer parameters."""
     return _experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="cifar_resnet", depth=56, num_classes=10, weight_decay=1e-4),
@@ -181,7 +182,7 @@ def paper_cifar10():
 def imagenet():
     """ResNet-50: 2,048 features and 1,000 classes; 8 % fewer parameters.
 
-    Data augmentation is ours for ImageNet; every gamma starts at 1, a guess.
+    Data augmentation is our own for ImageNet. That every gamma starts at 1 is a guess.
     """
     return _experiment(
         data=common.imagenet(),
@@ -205,7 +206,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     if variant.endswith("_tuning"):
         return []

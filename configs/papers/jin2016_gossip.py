@@ -1,26 +1,26 @@
 """Jin, Yuan, Iandola, Keutzer 2016, "How to scale distributed deep learning?"
 
-Paper: arXiv:1611.04581; sections 2 and 4.
-Claims: with few nodes (up to about 32) gossiping SGD and elastic averaging train as well as an
-all-reduce or faster; with about 100 nodes the synchronous all-reduce reaches a higher accuracy.
+Paper: arXiv:1611.04581, sections 2 and 4.
+Claims: with few nodes (up to about 32), gossiping SGD and elastic averaging train as well as an
+all-reduce, or faster; with about 100 nodes the synchronous all-reduce reaches a higher accuracy.
 
 Variants (`--config=configs/papers/jin2016_gossip.py:VARIANT`):
     digits          scikit-learn's digits, embedded; one hidden layer; 4 and 64 nodes; the default
     mnist           MNIST, small convolutional network; 4 and 64 nodes
-    mnist_tuning    its learning rates, chosen on a held-out fifth of the training split
+    mnist_tuning    tunes its learning rates on a held-out fifth of the training split
 
-The nodes are stacked in one process and step at the same time, so the wall clock, with which the
-paper argues for asynchronous methods, is not compared. Each node takes its rows of a shuffled
-batch, as many with 64 nodes as with 4, so the global batch grows with the nodes. `all_reduce_N` is
-DmSGD on the complete graph, which is momentum SGD on the mean gradient (a test shows it). Momentum
-is 0.9 in all arms: what the paper takes is not recovered. Every arm of digits has a learning rate
-of its own, the best of five a factor 2 apart, of equal ones the smaller, by val_accuracy on
-`train[80%:]` after training on `train[:80%]`, seeds 100 and 101; where the best was at the end of
-the five, more were tried. Those of mnist are the best of five in the same way, by mnist_tuning:
+The nodes are stacked in one process and step at the same time, so we do not compare wall clock,
+the paper's argument for asynchronous methods. Each node takes its rows of a shuffled batch, as many
+with 64 nodes as with 4, so the global batch size grows with the number of nodes. `all_reduce_N` is
+DmSGD on the complete graph, which equals momentum SGD on the mean gradient (tested). Momentum is
+0.9 in all arms; we do not know the paper's value. Each arm of digits has its own learning rate: the
+best of five, a factor of 2 apart, by val_accuracy on `train[80%:]` after training on `train[:80%]`,
+seeds 100 and 101. Ties went to the smaller rate; where the best was at the end of the five, more
+were tried. Those of mnist are the best of five in the same way, from mnist_tuning:
 
     python -m lbkeras.replication.selection runs/jin2016_mnist_tuning
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
 
     lbkeras replicate --config=configs/papers/jin2016_gossip.py:digits --workdir=runs/jin2016_digits
 """
@@ -35,7 +35,7 @@ PAPER = dict(
     arms={},
 )
 
-# Nodes: learning rate, by method.
+# For each number of nodes: the learning rate of each method.
 _RATES = dict(
     digits={
         4: dict(all_reduce=0.05, gossip=0.0125, elastic=0.1),
@@ -46,7 +46,7 @@ _RATES = dict(
         64: dict(all_reduce=0.2, gossip=0.2, elastic=0.2),
     },
 )
-# The middle of the five that mnist_tuning tries, by nodes.
+# For each number of nodes: the middle of the five rates that mnist_tuning tries.
 _MIDDLES = {4: 0.05, 64: 0.2}
 _METHODS = dict(
     all_reduce=("all-reduce momentum SGD", dict(name="DmSGD", topology="complete")),
@@ -93,7 +93,7 @@ def _experiment(*, data, model, epochs, examples_of_a_node, seeds, tuning=False)
 
 
 def digits():
-    """Digits: 8 examples of a node in a batch; with 64 nodes 2 updates an epoch."""
+    """Digits: 8 examples per node and update; 2 updates per epoch with 64 nodes."""
     return _experiment(
         data=dict(name="digits", num_examples=1437),
         model=dict(name="mlp", hidden_sizes=(64,)),
@@ -104,7 +104,7 @@ def digits():
 
 
 def mnist(tuning=False):
-    """MNIST: 32 examples of a node in a batch; with 64 nodes 29 updates an epoch."""
+    """MNIST: 32 examples per node and update; 29 updates per epoch with 64 nodes."""
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
         model=dict(name="small_cnn", width=8),
@@ -119,9 +119,9 @@ get_config = common.variants(digits=digits, mnist=mnist)
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     if variant == "mnist_tuning":
-        return []  # it chooses rates and claims nothing
+        return []  # tuning makes no claims
     few, many = min(_RATES[variant or "digits"]), max(_RATES[variant or "digits"])
     source = f"{PAPER['citation']}, abstract and section 4"
     claims = []

@@ -1,37 +1,37 @@
 """Johnson, Agrawal, Gu and Guestrin 2020, "AdaScale SGD: a user-friendly algorithm".
 
-Paper: arXiv:2007.05105; its abstract, and what others say of its sections.
-Claims: from a small batch's settings alone AdaScale trains with much larger batches and keeps the
-quality of the model, far beyond the batch at which linear scaling of the learning rate, with or
-without a warm-up, loses it; it needs fewer updates than the small batch, and no new setting.
+Paper: arXiv:2007.05105; its abstract, and what other texts say about its sections.
+Claims: from a small batch's settings alone, AdaScale trains with much larger batches and keeps the
+model's quality, far beyond the batch size at which linear learning rate scaling loses it, with or
+without warm-up. It needs fewer updates than the small batch, and no new setting.
 
 Variants (`--config=configs/papers/johnson2020_adascale.py:VARIANT`):
     digits         scikit-learn's digits, embedded; base batch 8, S = 4, 16 and 64; the default
-    digits_tuning  the base learning rate, chosen on a held-out fifth of the training split
+    digits_tuning  tunes the base learning rate on a held-out fifth of the training split
     mnist          MNIST; base batch 32, S = 4 and 16
-    mnist_tuning   the base learning rate, in the same way
+    mnist_tuning   tunes the base learning rate in the same way
 
 With S = batch size / base batch size the arms are
 
-    base_BATCH        the small batch: its learning rate falls to 0 in a straight line
-    adascale_BATCH    AdaScale; a run ends by itself, where its gains add up to the base's updates
+    base_BATCH        the small batch; its learning rate falls linearly to 0
+    adascale_BATCH    AdaScale; a run ends when its gains add up to the base's updates
     linear_BATCH      linear scaling: the base's epochs, S times the learning rate
-    warmup_BATCH      the same after a warm-up of 5/90 of the epochs, as Goyal et al. have it, at
+    warmup_BATCH      linear scaling after a warm-up over 5/90 of the epochs, as in Goyal et al., at
                       the largest S
     unscaled_BATCH    the base's epochs and learning rate, at the largest S
     identity_BATCH    the base's updates and learning rate, so S times the epochs, at the smallest S
 
-None but the base rate is tuned: the best of five, a factor of 2 apart, for the small batch, trained
-on `train[:80%]` and judged on `train[80%:]`, never on the test split, with other seeds; of equal
-ones the smaller:
+Only the base rate is tuned: the best of five, a factor of 2 apart, for the small batch, trained on
+`train[:80%]` and evaluated on `train[80%:]`, never on the test split, with other seeds; ties go to
+the smaller rate:
 
     python -m lbkeras.replication.selection runs/johnson2020_digits_tuning
 
-AdaScale measures the gradients of pieces of a base batch, S of them, as the paper's S workers do,
-but where the strategy has replicas, whose parts it takes. Networks, epochs and schedules are ours;
-the paper's tables were not at hand.
+AdaScale measures the gradients of S pieces, each of the base batch size, like the paper's S
+workers; under a strategy with replicas it measures the replicas' gradients instead. Networks,
+epochs and schedules are ours; the paper's tables were not available.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
 
     lbkeras replicate --config=configs/papers/johnson2020_adascale.py:digits \\
         --workdir=runs/johnson2020_digits
@@ -49,8 +49,8 @@ PAPER = dict(
 
 _BASE = dict(digits=8, mnist=32)
 _LARGE = dict(digits=(32, 128, 512), mnist=(128, 512))
-# Learning rates of the base: the middle one of those tried and the one that was chosen, None where
-# that is to come; the arms then take the middle. Chosen by the rule from
+# The base's learning rates: the middle of those tried, and the chosen one, or None if none is
+# chosen yet, in which case the arms take the middle. The rule chose from
 #     digits   digits_tuning, 3 seeds, 2026-11-28: 97.7, 98.3, 97.9, 98.4 and 10.1 % (n=3); the best
 #              of the first five was the largest, so they moved up by one.
 _RATES = dict(digits=(0.01, 0.02), mnist=(0.01, None))
@@ -69,7 +69,7 @@ def _arms(name, epochs, plan):
             plan={key: value for key, value in plan.items() if key not in _OF_LINEAR_SCALING}
             | dict(name="ada_scale_plan", batch_size=size),
             callbacks=dict(AdaScale={}),
-            train=dict(steps_per_execution=1),  # so that it ends at the update that it should
+            train=dict(steps_per_execution=1),  # so that it ends at exactly the right update
         )
         arms[f"linear_{size}"] = dict(
             description=f"batch {size:,}, {scale} times the learning rate",
@@ -120,7 +120,7 @@ def _experiment(name, *, epochs, tuning, **more):
 
 
 def digits(tuning=False):
-    """Digits: 1,437 examples; S = 64 is a batch of a third of them, 2 updates per epoch."""
+    """Digits: 1,437 examples; at S = 64 a batch is a third of them, so 2 updates per epoch."""
     return _experiment(
         "digits",
         data=dict(name="digits", num_examples=1437),
@@ -134,8 +134,8 @@ def digits(tuning=False):
 def mnist(tuning=False):
     """MNIST: 60,000 examples, a base run of 3 epochs.
 
-    Its gradient noise scale is about 60 examples in the first epoch, so that a batch of 512 gains
-    2.6 there, and AdaScale takes about 8 epochs: a larger batch is more than a CPU should have.
+    The gradient noise scale is about 60 examples in the first epoch, so a batch of 512 has a gain
+    of 2.6 there, and AdaScale takes about 8 epochs. A larger batch would take too long on a CPU.
     """
     return _experiment(
         "mnist",
@@ -154,7 +154,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     if variant.endswith("_tuning"):
         return []

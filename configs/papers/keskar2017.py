@@ -1,25 +1,26 @@
 """Keskar, Mudigere, Nocedal, Smelyanskiy, Tang 2017, "On Large-Batch Training for Deep Learning:
 Generalization Gap and Sharp Minima".
 
-Paper: arXiv:1609.04836, ICLR 2017; sections 2 and appendix B, tables 2 to 4, figures 2 and 3.
-Claims: with a batch of a tenth of the data a network fits the training data as well as with a batch
-of 256 and tests worse; the large batch ends in a minimum around which the training loss rises more
-steeply, by two orders of magnitude in a box of a thousandth of the weights.
+Paper: arXiv:1609.04836, ICLR 2017; section 2 and appendix B, tables 2 to 4, figures 2 and 3.
+Claims: with a tenth of the data as the batch, a network fits the training data as well as with a
+batch of 256, but tests worse. The large batch ends in a sharper minimum: the training loss rises
+two orders of magnitude more in a box of a thousandth of the weights.
 
 Variants (`--config=configs/papers/keskar2017.py:VARIANT`):
     digits     scikit-learn's digits, embedded; two hidden layers of 128 units; the default
     mnist      MNIST, F1: five hidden layers of 512 units with batch norm
     cifar10    CIFAR-10, C1: two convolutions, two hidden layers with dropout
 
-Adam at its defaults in both arms, as published, from the same initial weights; no learning rate is
-tuned. In digits, where 256 would be 18 % of 1,437 examples, the small batch is 16. `sharpness` is
-measured at the end of each run, in the full space and in 100 random directions, for boxes of 1e-3
-and 5e-4; `lbkeras replicate` then draws the line between the two solutions of each seed. After the
-same epochs the batches have made unequal numbers of updates: in digits, where the training accuracy
-is 100 % long before the end, the small batch has the lower training loss, which is a part of its
-lower sharpness; in mnist, in a pilot of one seed, the large batch had it.
+Both arms use Adam with its defaults, as published, from the same initial weights; no learning rate
+is tuned. In digits the small batch is 16, since 256 would be 18 % of the 1,437 examples.
+`sharpness` is measured at the end of each run, in the full space and in 100 random directions, for
+boxes of 1e-3 and 5e-4; `lbkeras replicate` then plots the loss on the line between the two
+solutions of each seed. After the same epochs the two batch sizes have made different numbers of
+updates. In digits, where the training accuracy is 100 % long before the end, the small batch has
+the lower training loss, which explains part of its lower sharpness; in mnist, in a pilot with one
+seed, the large batch had the lower loss.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
 
     lbkeras replicate --config=configs/papers/keskar2017.py:digits --workdir=runs/keskar2017_digits
 """
@@ -39,7 +40,7 @@ PAPER = dict(
     ),
 )
 
-# The paper's values of the small and the large batch, recalled, not looked up: F1 and C1.
+# The paper's values for the small and the large batch of F1 and C1, recalled, not looked up.
 _PUBLISHED = dict(
     mnist={
         "accuracy": (0.9966, 0.9992),
@@ -60,7 +61,7 @@ _TABLES = dict(accuracy="table 2", val_accuracy="table 2", sharpness_subspace_10
 
 
 def _experiment(*, data, model, batch_sizes, epochs, examples, seeds, prefix=""):
-    """`examples`: of the training data, for sharpness and the line; 0: all of them."""
+    """`examples`: training examples used for sharpness and the line; 0 means all of them."""
     arms = {
         f"{prefix}{name}_batch": dict(
             description=f"Adam, batch {batch_size:,}", plan=dict(batch_size=batch_size)
@@ -90,7 +91,7 @@ def _experiment(*, data, model, batch_sizes, epochs, examples, seeds, prefix="")
 
 
 def digits():
-    """Digits: 1,437 examples, the large batch a tenth of them."""
+    """Digits: 1,437 examples; the large batch is a tenth of them."""
     return _experiment(
         data=dict(name="digits", num_examples=1437),
         model=dict(name="mlp", hidden_sizes=(128, 128)),
@@ -102,7 +103,7 @@ def digits():
 
 
 def mnist():
-    """F1 on MNIST; sharpness on 5,000 examples, with which it takes about as long as training."""
+    """F1 on MNIST; sharpness on 5,000 examples, which takes about as long as training."""
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
         model=dict(name="keskar_f1"),
@@ -114,7 +115,7 @@ def mnist():
 
 
 def cifar10():
-    """C1 on CIFAR-10, without augmentation as in the authors' code; sharpness on 2,000 examples."""
+    """C1 on CIFAR-10, unaugmented as in the authors' code; sharpness on 2,000 examples."""
     return _experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="keskar_c1"),
@@ -130,7 +131,7 @@ get_config = common.variants(digits=digits, mnist=mnist, cifar10=cifar10)
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     where = "in a box of {} around its weights"
     return [
@@ -178,7 +179,7 @@ def get_claims(variant="digits"):
 
 
 def _claim(name, statement, variant, metric="sharpness", test="worse", **more):
-    """A claim about the large batch; of a ratio the small batch is the arm, which has less."""
+    """A claim about the large batch; for a ratio the arm is the small batch, which has less."""
     prefix = "c1_" if variant == "cifar10" else ""
     arms = [f"{prefix}large_batch", f"{prefix}small_batch"]
     values = list(reversed(_PUBLISHED.get(variant, {}).get(metric, ())))

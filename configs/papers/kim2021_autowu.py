@@ -1,43 +1,45 @@
 """Kim et al. 2021, "Automated learning rate scheduler for large-batch training" (AutoWU).
 
 Paper: arXiv:2107.05855; settings from the authors' code, github.com/kakaobrain/autowu.
-Claim: at every batch size, without any tuning, AutoWU is as good as a tuned learning rate with
+Claim: at every batch size, AutoWU without any tuning is as good as a tuned learning rate with
 warm-up and the same decay.
 
 Variants (`--config=configs/papers/kim2021_autowu.py:VARIANT`):
     digits          scikit-learn's digits, embedded; batches of 32, 128 and 359; the default
-    digits_tuning   the baseline's learning rates, chosen on a held-out fifth of the training split
+    digits_tuning   tunes the baseline's learning rates on a held-out fifth of the training split
     mnist           MNIST; batches of 256, 2,048 and 8,192
-    mnist_tuning    the baseline's learning rates, in the same way
+    mnist_tuning    tunes the baseline's learning rates in the same way
     mnist_bn        the same network with batch norm; batches of 2,048 and 8,192
-    mnist_bn_tuning the baseline's learning rates, in the same way
+    mnist_bn_tuning tunes the baseline's learning rates in the same way
     cifar10         CIFAR-10, ResNet-8 with 8 filters; batches of 128, 1,024 and 5,120
-    cifar10_tuning  the baseline's learning rates, in the same way
+    cifar10_tuning  tunes the baseline's learning rates in the same way
     imagenet        ResNet-50 and EfficientNet-B0, 120 epochs, batches of 4,096 and 16,384
-    imagenet_tuning the baseline's learning rates, in the same way
+    imagenet_tuning tunes the baseline's learning rates in the same way
 
-All arms train with AdamP as the paper (delta 0.1, weight decay 0.1, a tenth of it on projected
-weights). An arm auto_wu_BATCH warms up from 1e-5 towards 1 until AutoWU stops it, and then decays
-by half a cosine; it has no setting of its own but its batch size. An arm tuned_BATCH has the best
-of five learning rates, a factor 2 apart, with a linear warm-up over a tenth of the epochs and the
-same decay. Tuning trains on `train[:80%]`, judges on `train[80%:]`, and has other seeds. The rule:
-the best mean val_accuracy; of equal ones the smaller rate; a rate with which a run diverged is out:
+All arms train with AdamP as in the paper (delta 0.1, weight decay 0.1, a tenth of it on projected
+weights). An arm auto_wu_BATCH warms up from 1e-5 towards 1 until AutoWU stops it, then decays along
+a half cosine; its batch size is its only setting. An arm tuned_BATCH has the best of five learning
+rates, a factor of 2 apart, with a linear warm-up over a tenth of the epochs and the same decay.
+Tuning trains on `train[:80%]`, evaluates on `train[80%:]`, and uses other seeds. The highest mean
+val_accuracy wins; ties go to the smaller rate; a rate at which a run diverged is excluded:
 
     python -m lbkeras.replication.selection runs/kim2021_mnist_tuning
 
-AutoWU wants many epochs, here as in the paper: it looks at three epochs behind the minimum, in
-which the learning rate grows by 10^(5 / epochs of the longest warm-up) each, and the weights stay
-where that takes them. The arms auto_wu_restored_BATCH are ours: there the weights go back to the
-end of the epoch nearest the minimum, as the learning rate does (`AutoWU(restore=True)`).
+AutoWU needs many epochs, here as in the paper: it goes back only after three epochs past the
+minimum. In each of them the learning rate grows by a factor of 10^(5 / epochs of the longest
+warm-up), and the weights stay where these epochs took them. In the arms auto_wu_restored_BATCH,
+which are ours, the weights go back too, to the end of the epoch nearest the minimum
+(`AutoWU(restore=True)`).
 
-ImageNet: epochs, batches, AdamP's settings and that EfficientNet-B0 alone has label smoothing and
-batch norm over all replicas are from the authors' code. What is ours: the baseline's warm-up and
-learning rates, which we found nowhere (middles of five to try; none is chosen), label smoothing of
-0.1, the default data augmentation in the place of timm's with lighting, and dropout and drop
-connect at 0.2. AdamP looks at a depthwise kernel as one row, the authors' by channel.
+ImageNet: epochs, batch sizes and AdamP's settings are from the authors' code, as is that only
+EfficientNet-B0 has label smoothing and batch norm over all replicas. Ours are the baseline's
+warm-up and learning rates, which we found nowhere (the middles of five to try; none is chosen
+yet), label smoothing of 0.1, the default data augmentation instead of timm's with lighting, and
+dropout and drop connect at 0.2. AdamP treats a depthwise kernel as one row, the authors' code
+treats each channel by itself.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: cifar10, and imagenet and its tuning, months on 2 CPU cores.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: cifar10; imagenet and its tuning (months on 2 CPU cores).
 
     lbkeras replicate --config=configs/papers/kim2021_autowu.py:mnist --workdir=runs/kim2021_mnist
 """
@@ -65,12 +67,11 @@ PAPER = dict(
     ),
 )
 
-# Batch sizes, on ImageNet after the network's name, with the baseline's learning rates: the middle
-# one of those tried, and the one that was chosen, None where that is to come; an arm then takes the
-# middle. Chosen by the rule from mnist_tuning, 1 seed, 2026-11-21; at batch 2,048 the best of the
-# first five was the largest, so they moved up by one. With batch norm the largest of five was the
-# best at both sizes (0.128: 98.0 and 97.4 %, 2026-11-28), so they moved up by two. ImageNet's are
-# guesses.
+# The baseline's learning rates by batch size (on ImageNet by network, then batch size): the middle
+# of those tried, and the chosen one, or None if none is chosen yet, in which case an arm takes the
+# middle. The rule chose from mnist_tuning, 1 seed, 2026-11-21; at batch 2,048 the best of the first
+# five was the largest, so they moved up by one. With batch norm the largest of five was the best at
+# both sizes (0.128: 98.0 and 97.4 %, 2026-11-28), so they moved up by two. ImageNet's are guesses.
 _RATES = dict(
     digits={32: (0.004, None), 128: (0.008, None), 359: (0.016, None)},
     mnist={256: (0.004, 0.008), 2048: (0.016, 0.032), 8192: (0.016, 0.032)},
@@ -81,7 +82,7 @@ _RATES = dict(
         efficientnet={4096: (0.004, None), 16_384: (0.008, None)},
     ),
 )
-# What the arms of each network on ImageNet have; that of the first is also the config's.
+# Sections of each ImageNet network's arms; the first network's model is also the config's.
 _NETWORKS = dict(
     resnet50=dict(model=dict(name="resnet50", num_classes=1000, zero_gamma=False)),
     efficientnet=dict(
@@ -119,7 +120,7 @@ def _tuned(batch_size, learning_rate):
 
 
 def _arms(rates, epochs, tuning, network="", **sections):
-    """AutoWU's and the tuned arms by batch size, or the tuning's; `sections` are in each."""
+    """AutoWU's and the tuned arms by batch size, or the tuning's; `sections` go into each."""
     arms, name = {}, f"{network}_" if network else ""
     for batch_size, (middle, chosen) in rates.items():
         tuned = f"tuned_{name}{batch_size}"
@@ -135,7 +136,7 @@ def _arms(rates, epochs, tuning, network="", **sections):
 
 
 def _experiment(*, epochs, arms, **more):
-    """The config with the plan that the tuned arms have in common."""
+    """The config with the plan that the tuned arms share."""
     first = next(iter(arms.values()))["plan"]
     return common.experiment(
         optimizer=_OPTIMIZER,
@@ -154,7 +155,7 @@ def _experiment(*, epochs, arms, **more):
 
 
 def digits(tuning=False):
-    """Digits: 1,437 examples, batches up to a quarter of them."""
+    """Digits: 1,437 examples, batches of up to a quarter of them."""
     return _experiment(
         data=dict(name="digits", num_examples=1437),
         model=dict(name="mlp", num_classes=10, hidden_sizes=(64,)),
@@ -166,7 +167,7 @@ def digits(tuning=False):
 
 
 def mnist(tuning=False, variant="mnist", **model):
-    """MNIST: 60,000 examples; 8,192 are 14 % of them, 7 updates an epoch."""
+    """MNIST: 60,000 examples; a batch of 8,192 is 14 % of them, 7 updates per epoch."""
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
         model=dict(name="mlp", num_classes=10, hidden_sizes=(128,), **model),
@@ -178,12 +179,12 @@ def mnist(tuning=False, variant="mnist", **model):
 
 
 def mnist_bn(tuning=False):
-    """The same network with batch norm, whose statistics an overshoot takes along."""
+    """The same network with batch norm, whose statistics also change if the rate overshoots."""
     return mnist(tuning, "mnist_bn", batch_normalization=True)
 
 
 def cifar10(tuning=False):
-    """CIFAR-10 with a ResNet that two CPU cores can train."""
+    """CIFAR-10 with a ResNet small enough for two CPU cores."""
     return _experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="cifar_resnet", depth=8, width=8, num_classes=10),
@@ -195,7 +196,7 @@ def cifar10(tuning=False):
 
 
 def imagenet(tuning=False):
-    """ResNet-50 and EfficientNet-B0; the header says what of it is published."""
+    """ResNet-50 and EfficientNet-B0; the header says which settings are published."""
     arms = {}
     for network, rates in _RATES["imagenet"].items():
         arms |= _arms(rates, 120, tuning, network, **_NETWORKS[network])
@@ -220,7 +221,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     if variant.endswith("_tuning"):
         return []
@@ -241,7 +242,7 @@ def get_claims(variant="digits"):
 
 
 def _of_restoring(batch_size):
-    """Ours: no paper says it, so these have no source."""
+    """Claims of our own, which have no source as no paper makes them."""
     name = f"auto_wu_restored_{batch_size}"
     keys = dict(test="not_worse", arm=name, metric="val_accuracy", margin=0.01)
     return [

@@ -1,37 +1,39 @@
 """Liu et al. 2021, "Concurrent Adversarial Learning for Large-Batch Training" (ConAdv).
 
-Paper: arXiv:2106.00221, whose text was not at hand; its abstract, and what others quote of it.
-Claim: training on each batch and on adversarial copies of it, made with the weights of a step
-before, narrows the gap that large batches leave: ResNet-50 at batch 98,304 reaches 75.3 %, with
+Paper: arXiv:2106.00221; its text was not available, only its abstract and what others quote.
+Claim: training on each batch and on adversarial copies of it, made with the previous step's
+weights, narrows the accuracy gap of large batches: ResNet-50 at batch 98,304 reaches 75.3 %, with
 LARS alone 74.3 %.
 
 Variants (`--config=configs/papers/liu2021_conadv.py:VARIANT`):
     digits           scikit-learn's digits, embedded; batches of 359 and 718; the default
-    digits_tuning    8 trials of each arm, chosen on a held-out fifth of the training split
+    digits_tuning    8 trials of each arm on a held-out fifth of the training split
     mnist            a tenth of MNIST's training images; a batch of 1,500
-    mnist_tuning     6 trials of each arm, chosen on a fifth of those that is held out
+    mnist_tuning     6 trials of each arm on a held-out fifth of those images
     cifar10          CIFAR-10, ResNet-8 with 8 filters; batches of 5,120 and 12,500
-    cifar10_tuning   8 trials of each arm, in the same way
+    cifar10_tuning   8 trials of each arm in the same way
     imagenet         ResNet-50, 90 epochs; batches of 32,768, 65,536 and 98,304
 
-An arm with copies trains on twice as many examples in as many updates. Learning rate and epsilon,
-the largest change of a pixel, in its own unit (0 to 16 for digits, 0 to 255 elsewhere), are chosen
-together; LARS alone has as many trials of its learning rate, over the same range. The rule: the
-best mean val_accuracy on the held-out part, never on the test split; of equal ones the first; a
-trial in which a run diverged is out. This applies it:
+An arm with copies trains on twice as many examples in the same number of updates. Its learning rate
+and epsilon are tuned together; epsilon is the largest change of a pixel in the pixel's own unit (0
+to 16 for digits, 0 to 255 elsewhere). LARS alone gets as many trials of its learning rate, over the
+same range. The highest mean val_accuracy on the held-out data wins, without a look at the test
+split; ties go to the first trial; a trial in which a run diverged is excluded. This applies the
+rule:
 
     python -m lbkeras.replication.selection runs/liu2021_digits_tuning
 
-Where no trial is chosen yet, an arm has the first, the middle of all ranges. The accuracy under
-FGSM is that of the final weights on the test split moved by a tenth of the range of a pixel
-(ImageNet: 2 of 255): a white-box attack of one step. It chooses nothing.
+Where no trial is chosen yet, an arm takes the first one, the middle of all ranges. The accuracy
+under FGSM is measured with the final weights on the test split, whose pixels a one-step white-box
+attack moves by a tenth of their range (ImageNet: 2 of 255). No setting is chosen by it.
 
-ImageNet: the accuracies of LARS are quoted by others, as are 90 epochs, linear warm-up and label
-smoothing. The learning rate at 32,768 is that of a reproduction of LARS; from there it grows with
-the root of the batch, the warm-up's epochs with the batch (LEGW). Epsilon there is a guess.
+ImageNet: the accuracies of LARS, the 90 epochs, linear warm-up and label smoothing are quoted by
+others. The learning rate at 32,768 is that of a reproduction of LARS; for larger batches it grows
+with the square root of the batch size and the warm-up epochs with the batch size (LEGW). Epsilon is
+a guess.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: cifar10 and imagenet, of which a dry run was made.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us, except as a dry run: cifar10 and imagenet.
 
     lbkeras replicate --config=configs/papers/liu2021_conadv.py:digits --workdir=runs/liu2021_digits
 """
@@ -51,15 +53,15 @@ PAPER = dict(
     ),
 )
 
-# What a trial sets, and from where to where.
+# The settings that a trial varies, with their ranges.
 _RATE = (0.08, 1.28)
 _EPSILON = dict(digits=(0.25, 4.0), mnist=(2.0, 64.0), cifar10=(0.5, 16.0))
 _OF_THE_TEST = dict(digits=1.6, mnist=25.5, cifar10=25.5, imagenet=2.0)
 _TRIALS = dict(digits=8, mnist=6, cifar10=8)
 
-# The trial that was chosen of each arm; None where that is to come: an arm then has the first.
-#     digits   digits_tuning, 1 seed, 2026-11-28: 99.3 % of LARS at 359 and of copies, 98.6 and
-#              96.9 % at 718; copies collapsed to chance at learning rates above 0.7, LARS above 1.
+# The chosen trial of each arm, or None if none is chosen yet: the arm then takes the first.
+#     digits   digits_tuning, 1 seed, 2026-11-28: at 359 both LARS alone and copies reach 99.3 %, at
+#              718 98.6 and 96.9 %; copies fell to chance at learning rates above 0.7, LARS above 1.
 _CHOSEN = dict(
     digits=dict(lars_359=0, conadv_359=6, lars_718=6, conadv_718=1),
     mnist=dict(lars_1500=None, conadv_1500=None),
@@ -93,9 +95,9 @@ def _experiment(name, *, epochs, warmup_epochs, arms, trust_coefficient, weight_
 
 
 def _small(name, tuning, *, data, held_out=None, **more):
-    """A reported variant, an arm for LARS alone and with copies, or its tuning variant.
+    """Returns a reported variant, with arms for LARS alone and with copies, or its tuning variant.
 
-    The trust coefficient and the weight decay are those of you2017_lars.py.
+    Trust coefficient and weight decay are those of you2017_lars.py.
     """
     arms = {}
     for arm, chosen in _CHOSEN[name].items():
@@ -116,10 +118,10 @@ def _small(name, tuning, *, data, held_out=None, **more):
 
 
 def digits(tuning=False):
-    """Digits: 1,437 examples; 240 updates at the batch of 359, 120 at that of 718.
+    """Digits: 1,437 examples; 240 updates at batch 359, 120 at batch 718.
 
-    After 20 epochs, tried first, LARS alone had not learned the digits at the batch of 718 (at best
-    86.8 % on the held-out part, four rates, one seed): no gap of generalization was to be seen.
+    A first try with 20 epochs could not show a generalization gap: LARS alone did not learn the
+    digits at batch 718 (at best 86.8 % on the held-out data, four rates, one seed).
     """
     return _small(
         "digits",
@@ -133,7 +135,7 @@ def digits(tuning=False):
 
 
 def mnist(tuning=False):
-    """A tenth of MNIST, as copies triple the time: 120 updates at a batch of a quarter of it."""
+    """A tenth of MNIST, as copies triple the time; a batch is a quarter of it, 120 updates."""
     data = dict(name="mnist", train_split="train[:10%]", num_examples=6000)
     held_out = dict(train_split="train[:8%]", test_split="train[8%:10%]", num_examples=4800)
     return _small(
@@ -144,13 +146,13 @@ def mnist(tuning=False):
         model=dict(name="small_cnn", num_classes=10, width=8, batch_normalization=True),
         epochs=30,
         warmup_epochs=3.0,
-        train=dict(validation_freq=10),  # on more images than it trains on
+        train=dict(validation_freq=10),  # as the test split is larger than the training data
         seeds=1 if tuning else 3,
     )
 
 
 def cifar10(tuning=False):
-    """CIFAR-10 with a ResNet that two CPU cores can train."""
+    """CIFAR-10 with a ResNet small enough for two CPU cores."""
     return _small(
         "cifar10",
         tuning,
@@ -163,7 +165,7 @@ def cifar10(tuning=False):
 
 
 def imagenet():
-    """ResNet-50; the header says what of it is quoted, derived or a guess."""
+    """ResNet-50; the header says which settings are quoted, derived or guessed."""
     arms = {}
     for batch_size in (98_304, 65_536, 32_768):
         times = batch_size / 32_768
@@ -195,7 +197,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     if variant.endswith("_tuning"):
         return []

@@ -1,29 +1,28 @@
 """McCandlish, Kaplan, Amodei 2018, "An empirical model of large-batch training", put to use.
 
-Paper: arXiv:1812.06162; sections 2 and 3, equation 2.11, appendix A.1.
-Claims: up to the critical batch size, which the gradient noise scale tells, larger batches save
-updates at nearly no cost in examples; the noise scale grows while the loss falls, so a batch that
-grows with it (section 2.4 of the paper proposes that) reaches the small batch's result with fewer
-updates.
+Paper: arXiv:1812.06162, sections 2 and 3, equation 2.11, appendix A.1.
+Claims: up to the critical batch size, which the gradient noise scale estimates, larger batches save
+updates at almost no cost in examples. The gradient noise scale grows as the loss falls, so a batch
+that grows with it (proposed in section 2.4) reaches the small batch's result with fewer updates.
 
 Variants (`--config=configs/papers/mccandlish2018_noise_scale.py:VARIANT`):
     digits    scikit-learn's digits, embedded; small convolutional network; the default
     mnist     MNIST, the same network with 8 filters
-    digits_adam           digits under Adam: the rate follows the gain or its square root
-    digits_adam_tuning    the small batch's rate for it, on a held-out fifth
-    digits_lars           the same under LARS
-    digits_lars_tuning    its rate
-    mnist_adam            MNIST under Adam
-    mnist_adam_tuning     its rate
-    mnist_lars            MNIST under LARS
-    mnist_lars_tuning     its rate
+    digits_adam           digits with Adam; the learning rate follows the gain or its square root
+    digits_adam_tuning    tunes the small batch's learning rate on a held-out fifth
+    digits_lars           the same with LARS
+    digits_lars_tuning    tunes its learning rate
+    mnist_adam            MNIST with Adam
+    mnist_adam_tuning     tunes its learning rate
+    mnist_lars            MNIST with LARS
+    mnist_lars_tuning     tunes its learning rate
 
 The learning rate is the best of five, a factor of 2 apart, for the small fixed batch, trained on
-`train[:80%]` and judged on `train[80%:]` with other seeds; the other arms take it as it is, and
-`AdaptiveBatchSize` has its defaults. The paper gives no numbers for these networks: what it claims
-is tested against the small batch of the same run.
+`train[:80%]` and evaluated on `train[80%:]` with other seeds. The other arms use the same rate, and
+`AdaptiveBatchSize` has its defaults. The paper gives no numbers for these networks, so its claims
+are tested against the small batch of the same run.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
 
     lbkeras replicate --config=configs/papers/mccandlish2018_noise_scale.py:digits \\
         --workdir=runs/mccandlish2018_digits
@@ -87,10 +86,10 @@ def _experiment(*, data, model, epochs, learning_rate, small, large, seeds):
 
 
 def digits():
-    """Digits: batch 8 of 1,437 examples, at most 128 (a tenth).
+    """Digits: 1,437 examples, batches of 8 up to 128 (a tenth).
 
-    The rate: of 0.0025, 0.005, 0.01, 0.02, 0.04 for the small batch on the held-out fifth, seeds
-    100 and 101: 98.1, 98.8, 98.4, 98.6, 10.1 %.
+    The rate is the best of 0.0025, 0.005, 0.01, 0.02, 0.04 for the small batch on the held-out
+    fifth, seeds 100 and 101: 98.1, 98.8, 98.4, 98.6, 10.1 %.
     """
     return _experiment(
         data=dict(name="digits", num_examples=1437),
@@ -104,10 +103,10 @@ def digits():
 
 
 def mnist():
-    """MNIST: batch 64 of 60,000 examples, at most 4,096 (a tenth is 6,000).
+    """MNIST: 60,000 examples, batches of 64 up to 4,096 (a tenth is 6,000).
 
-    The rate: of 0.0025, 0.005, 0.01, 0.02, 0.04 for the small batch on the held-out fifth, seed 100
-    alone: 98.2, 98.5, 98.7, 98.7, 98.5 %.
+    The rate is the best of 0.0025, 0.005, 0.01, 0.02, 0.04 for the small batch on the held-out
+    fifth, seed 100 alone: 98.2, 98.5, 98.7, 98.7, 98.5 %.
     """
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
@@ -120,8 +119,8 @@ def mnist():
     )
 
 
-# Other optimizers: the learning rates that were tried for the small batch on the held-out fifth
-# (digits: seeds 100 and 101; MNIST: seed 100 alone), and the best of them.
+# For other optimizers: the learning rates tried for the small batch on the held-out fifth (digits:
+# seeds 100 and 101; MNIST: seed 100 alone), and the best of them.
 _RATES = dict(
     digits=dict(
         adam=((0.001, 0.002, 0.004, 0.008, 0.016), 0.008),
@@ -140,7 +139,7 @@ _SCALINGS = dict(gain="gain", square_root_gain="gain's square root")
 
 
 def _with_optimizer(config, optimizer):
-    """AdaptiveBatchSize under another optimizer than momentum SGD: the gain or its square root."""
+    """AdaptiveBatchSize with another optimizer; the rate follows the gain or its square root."""
     small = config.plan.batch_size
     rates, chosen = _RATES[config.data.name][optimizer]
     config.optimizer = _OPTIMIZERS[optimizer]
@@ -160,7 +159,7 @@ def _with_optimizer(config, optimizer):
 
 
 def _tuning(config, optimizer):
-    """The small batch's learning rate under that optimizer, on a held-out fifth."""
+    """Tunes the small batch's learning rate for that optimizer, on a held-out fifth."""
     config = _with_optimizer(config, optimizer)
     config.data.update(common.held_out(config.data.to_dict()))
     config.arms = common.arms(
@@ -192,7 +191,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     if variant.endswith("_tuning"):
         return []
     source = f"{PAPER['citation']}, section 2"

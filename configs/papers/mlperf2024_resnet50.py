@@ -1,35 +1,36 @@
-"""MLPerf Training 4.0, ResNet-50 on ImageNet: LARS at ten batch sizes, and what each must take.
+"""MLPerf Training 4.0, ResNet-50 on ImageNet: LARS at ten batch sizes, and the epochs each needs.
 
 Benchmark: Mattson et al., arXiv:1910.01500 (recalled, not looked up). Settings and the reference's
-convergence points are from github.com/mlcommons/logging, training_4.0.0/rcps_resnet.json; those of
-two submissions from github.com/mlcommons/training_results_v4.0.
-Claim: the larger the batch, the more epochs to 75.9 % top-1, but the fewer updates.
+convergence points are from github.com/mlcommons/logging, training_4.0.0/rcps_resnet.json; the
+settings of two submissions are from github.com/mlcommons/training_results_v4.0.
+Claim: a larger batch needs more epochs to 75.9 % top-1, but fewer updates.
 
 Variants (`--config=configs/papers/mlperf2024_resnet50.py:VARIANT`):
     digits      scikit-learn's digits, embedded: the recipe scaled down by us; the default
     mnist       MNIST, the recipe scaled down by us
     imagenet    ResNet-50 at the reference's batch sizes, 1,632 to 67,840, and at two submissions'
 
-LARS with trust coefficient 0.001 and the learning rate inside the momentum; biases and
-batch-norm variables get neither decay nor LARS, plain momentum only. Warm-up from 0 in a straight
-line, decay of power 2 to 1e-4, label smoothing 0.1, evaluation every 4 epochs.
+LARS has trust coefficient 0.001 and the learning rate inside the momentum; biases and batch norm
+variables get plain momentum, without LARS and weight decay. Linear warm-up from 0, decay of power 2
+to 1e-4, label smoothing 0.1, evaluation every 4 epochs.
 
 Traps:
-- "Decay steps" of the reference count the whole run in some rows (2,267 at 32,768: 58 epochs) and
-  what follows the warm-up in others (1,133 at 65,536: 58 epochs, and 31 before them). We take the
-  first where it is longer than the median epochs to the target, otherwise the second: the lengths
-  are then 2 to 5 epochs beyond that median in every row.
-- MLPerf rounds each 4 epochs up to whole updates; here the remainder of each epoch is dropped. At
+- The reference's "decay steps" count the whole run in some rows (2,267 at 32,768: 58 epochs) and
+  only the part after the warm-up in others (1,133 at 65,536: 58 epochs, after 31 of warm-up). We
+  use the first reading where it is longer than the median epochs to the target, otherwise the
+  second. Every row's length is then 2 to 5 epochs beyond that median.
+- MLPerf rounds every 4 epochs up to whole updates; here the remainder of each epoch is dropped. At
   32,768 for 64 epochs that is 157 x 16 = 2,512 there and 39 x 64 = 2,496 here.
-- 75.9 % counts the first evaluation that has it, the epochs therefore come in fours.
+- The first evaluation at or above 75.9 % counts, so the epochs to it are multiples of 4.
 
-Known only of the submission at 57,344 are ghosts of 32 in batch norm ("BN span"); that every arm
-has them is ours: no machine normalizes 65,536 examples together. Its length is ours too, by the
-reference's neighbours. The reference's epochs are beside each arm in the report, between its batch
-sizes interpolated linearly, as MLPerf does.
+Ghost batches of 32 in batch norm ("BN span") are known only for the submission at 57,344; that
+every arm has them is our choice, as no machine normalizes 65,536 examples together. That
+submission's length is ours too, chosen between the neighboring batch sizes of the reference. The
+report shows the reference's epochs beside each arm, interpolated linearly between its batch sizes,
+as MLPerf does.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: imagenet, months on 2 CPU cores.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: imagenet (months on 2 CPU cores).
 
     lbkeras replicate --config=configs/papers/mlperf2024_resnet50.py:digits --workdir=runs/mlperf
 """
@@ -40,8 +41,8 @@ _SOURCE = "MLPerf Training 4.0, reference convergence points"
 _IMAGENET = 1_281_167
 _TARGET = 0.759
 
-# Batch size: learning rate, warm-up epochs, momentum, weight decay, decay steps, and the median
-# epochs to 75.9 %.
+# Batch size: learning rate, warm-up epochs, momentum, weight decay, decay steps, median epochs to
+# 75.9 %.
 _REFERENCE = {
     1632: (7.4, 2, 0.9, 5e-5, 27_476, 35.0),
     3264: (10.5, 2, 0.9, 5e-5, 14_523, 35.0),
@@ -80,8 +81,8 @@ PAPER = dict(
     },
 )
 
-# The recipe scaled down: batch size to learning rate, warm-up epochs, epochs. Learning rates are
-# those that you2017_lars chose on held-out data, epochs and warm-up grow as MLPerf's do.
+# The recipe scaled down: batch size: learning rate, warm-up epochs, epochs. Learning rates are
+# those that you2017_lars chose on held-out data; epochs and warm-up grow as MLPerf's do.
 _SMALL = dict(
     digits={32: (0.16, 1, 12), 128: (0.16, 3, 16), 359: (0.32, 9, 26)},
     mnist={256: (0.16, 1, 8), 1024: (0.32, 2, 9), 4096: (0.64, 5, 15)},
@@ -90,7 +91,7 @@ _SMALL_TARGETS = dict(digits=0.95, mnist=0.98)
 
 
 def _epochs(batch_size):
-    """How long the reference trains; the header says how it counts its decay steps."""
+    """Returns the reference's epochs; the header says how its decay steps are counted."""
     _, warmup_epochs, _, _, decay_steps, median = _REFERENCE[batch_size]
     decay_epochs = decay_steps * batch_size / _IMAGENET
     return round(decay_epochs if round(decay_epochs) > median else decay_epochs + warmup_epochs)
@@ -142,8 +143,10 @@ def imagenet():
 
 
 def _small(name, **more):
-    """Ours: a small network with batch norm, evaluated every epoch; LARS' trust coefficient as
-    small networks want it (you2017_lars says why)."""
+    """Returns our small variants: a network with batch norm, evaluated every epoch.
+
+    LARS' trust coefficient suits small networks (you2017_lars says why).
+    """
     return _experiment(
         trust_coefficient=0.1,
         arms={
@@ -156,7 +159,7 @@ def _small(name, **more):
 
 
 def digits():
-    """Digits: 1,437 examples, batches up to a quarter of them."""
+    """Digits: 1,437 examples, batches of up to a quarter of them."""
     return _small(
         "digits",
         data=dict(name="digits", num_examples=1437),
@@ -187,7 +190,7 @@ get_config = common.variants(digits=digits, mnist=mnist, imagenet=imagenet)
 
 
 def get_reference(variant="digits"):
-    """What MLPerf's reference took, by batch size; the scaled-down recipes have none."""
+    """Returns MLPerf's reference epochs by batch size; the scaled-down recipes have none."""
     if variant != "imagenet":
         return None
     return dict(
@@ -199,7 +202,7 @@ def get_reference(variant="digits"):
 
 
 def get_claims(variant="digits"):
-    """What the reference's points say, each with the test that decides it."""
+    """Returns the claims of the reference's points and the tests that decide them."""
     variant = variant or "digits"
     target = _TARGET if variant == "imagenet" else _SMALL_TARGETS[variant]
     batches = list(_REFERENCE if variant == "imagenet" else _SMALL[variant])

@@ -1,39 +1,39 @@
 """Nado et al. 2021, "A large batch optimizer reality check": tuned Nesterov beside LARS.
 
-Paper: arXiv:2102.06356, whose text was not at hand; what others quote of it, MLPerf's code and what
-we recall.
-Claim: with the same tuning of all its settings Nesterov momentum trains ResNet-50 at batch 32,768
-to 75.9 % in as many updates as LARS; that it needs LARS is a matter of the tuning.
+Paper: arXiv:2102.06356; its text was not available. Sources are quotes by others, MLPerf's code and
+what we recall.
+Claim: with the same tuning of all its settings, Nesterov momentum trains ResNet-50 at batch 32,768
+to 75.9 % in as many updates as LARS; the apparent need for LARS came from less tuning.
 
 Variants (`--config=configs/papers/nado2021_reality_check.py:VARIANT`):
     digits          scikit-learn's digits, embedded; batch of 359; the default
-    digits_tuning   16 trials of each optimizer, chosen on a held-out fifth of the training split
+    digits_tuning   16 trials of each optimizer on a held-out fifth of the training split
     mnist           MNIST; batches of 4,096 and 15,000
-    mnist_tuning    16 trials of each optimizer and batch, in the same way
+    mnist_tuning    16 trials of each optimizer and batch size in the same way
     imagenet        ResNet-50, batch 32,768, 64 epochs: both with the paper's settings
 
-The small variants have the networks, batches and epochs at which you2017_lars found momentum SGD
-behind LARS with its learning rate alone tuned. Here each optimizer has the same budget: 16 settings
-of learning rate, 1 − momentum and weight decay (on a logarithmic scale), warm-up and label
-smoothing, the middle and a Latin hypercube of the same ranges; only the learning rates', as wide
-for both, lie a factor of 2 apart, as LARS' (with trust coefficient 0.1) are larger. Tuning trains
-on `train[:80%]`, judges on `train[80%:]`, never on the test split, and has other seeds. The rule:
-the best mean val_accuracy; of equal ones the first; a trial in which a run diverged is out. This
-applies it:
+The small variants use the networks, batch sizes and epochs at which momentum SGD was worse than
+LARS in you2017_lars, where only the learning rate was tuned. Here each optimizer has the same
+budget: 16 settings of learning rate, 1 − momentum and weight decay (on a logarithmic scale),
+warm-up and label smoothing. They are the middle and a Latin hypercube of the same ranges, except
+the learning rate's: its range is equally wide for both, but LARS' is a factor of 2 higher, as LARS
+with trust coefficient 0.1 needs larger rates. Tuning trains on `train[:80%]`, evaluates on
+`train[80%:]`, never on the test split, and uses other seeds. The highest mean val_accuracy wins;
+ties go to the first trial; a trial in which a run diverged is excluded. This applies the rule:
 
     python -m lbkeras.replication.selection runs/nado2021_mnist_tuning
 
-Where no trial is chosen yet, an arm has the first, the middle of all ranges.
+Where no trial is chosen yet, an arm takes the first one, the middle of all ranges.
 
-ImageNet: of LARS learning rate, momentum, decay, warm-up and schedule are MLPerf's code of
-2020 (secondary), its gamma is recalled; of Nesterov every setting is recalled. Both have 2,512
-updates there, 157 for every 4 epochs, rounded up; here the remainder of each epoch is dropped,
-which makes 39 x 64 = 2,496. Warm-ups have the paper's updates, 706 and 638. Nesterov's decay
-("2,505 decay steps") ends with the training here, 7 updates before it there. Ghosts of 64. The
-paper counts a success where the median of 50 seeds reaches the target.
+ImageNet: LARS' learning rate, momentum, decay, warm-up and schedule are from MLPerf's code of 2020
+(secondary), its gamma is recalled; every setting of Nesterov is recalled. Both have 2,512 updates
+in the paper, 157 for every 4 epochs, rounded up; here the remainder of each epoch is dropped, which
+makes 39 x 64 = 2,496. The warm-ups have the paper's lengths, 706 and 638 updates. Nesterov's decay
+("2,505 decay steps") ends with the training here, but 7 updates before its end in the paper. Ghost
+batches have 64 examples. The paper counts a success if the median of 50 seeds reaches the target.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: imagenet, weeks on 2 CPU cores.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: imagenet (weeks on 2 CPU cores).
 
     lbkeras replicate --config=configs/papers/nado2021_reality_check.py:mnist --workdir=runs/nado
 """
@@ -57,7 +57,7 @@ PAPER = dict(
     ),
 )
 
-# What a trial sets, and from where to where: the same for both optimizers, but for the rate.
+# The settings that a trial varies, with their ranges; only the rate's depends on the optimizer.
 _RATES = dict(lars=(0.04, 4.0), nesterov=(0.02, 2.0))
 _RANGES = dict(
     one_minus_momentum=(0.03, 0.5),
@@ -67,7 +67,7 @@ _RANGES = dict(
 )
 _TRIALS = 16
 
-# The trial that was chosen of each arm; None where that is to come: an arm then has the first.
+# The chosen trial of each arm, or None if none is chosen yet: the arm then takes the first.
 #     digits   digits_tuning, 3 seeds, 2026-11-28: 99.19 ± 0.20 % with LARS, 97.33 ± 0.73 % with
 #              Nesterov momentum on the held-out fifth.
 _CHOSEN = dict(
@@ -90,7 +90,7 @@ def _arm(
     final_learning_rate=0.0,
     **model,
 ):
-    """Both optimizers decay the kernels only, coupled: SGD in the model's loss, LARS by itself."""
+    """Returns an arm with coupled weight decay on kernels: in SGD's loss, or in LARS itself."""
     sections = dict(
         description=f"{_WORDS[optimizer]}, batch {batch_size:,}, learning rate {learning_rate:g}, "
         f"momentum {1 - one_minus_momentum:.5g}, weight decay {weight_decay:g}, "
@@ -131,7 +131,7 @@ def _experiment(*, data, model, arms, **more):
 
 
 def _trial(optimizer, batch_size, epochs, settings):
-    """An arm of a small variant; LARS' trust coefficient as small networks want it."""
+    """Returns an arm of a small variant, with a LARS trust coefficient for small networks."""
     settings = dict(settings)
     warmup_epochs = epochs * settings.pop("warmup_fraction")
     return _arm(
@@ -145,7 +145,7 @@ def _trial(optimizer, batch_size, epochs, settings):
 
 
 def _small(name, epochs, tuning, **more):
-    """A reported variant, an arm for each optimizer and batch size, or its tuning variant."""
+    """Returns a reported variant, an arm per optimizer and batch size, or its tuning variant."""
     arms = {}
     for arm, chosen in _CHOSEN[name].items():
         optimizer, batch_size = arm.split("_")
@@ -160,7 +160,7 @@ def _small(name, epochs, tuning, **more):
 
 
 def digits(tuning=False):
-    """Digits: 1,437 examples, a batch of a quarter of them, a network without normalisation."""
+    """Digits: 1,437 examples, a batch of a quarter of them, a network without normalization."""
     return _small(
         "digits",
         epochs=20,
@@ -184,7 +184,7 @@ def mnist(tuning=False):
 
 
 def imagenet():
-    """Both optimizers as published; the header says what of it is recalled."""
+    """Both optimizers as published; the header says which settings are recalled."""
     settings = dict(trust_coefficient=0.001, batch_size=32_768, epochs=64)
     arms = dict(
         lars_32768=_arm(
@@ -229,7 +229,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     if variant.endswith("_tuning"):
         return []

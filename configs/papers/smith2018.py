@@ -1,32 +1,32 @@
 """Smith, Kindermans, Ying, Le 2018, "Don't decay the learning rate, increase the batch size".
 
 Paper: arXiv:1711.00489, ICLR 2018; sections 5.1 to 5.4, Table 1, figures 1 to 4, appendix B.
-Claims: growing the batch by the factor by which the learning rate would fall reaches the same test
-accuracy after the same epochs with fewer updates; a higher initial learning rate (with a batch
-grown in proportion) saves more at the same accuracy; a higher momentum saves still more and costs
-accuracy.
+Claims: increasing the batch size by the factor by which the learning rate would fall reaches the
+same test accuracy after the same epochs with fewer updates. A higher initial learning rate, with
+the batch size in proportion, saves more updates at the same accuracy. A higher momentum saves still
+more, but costs accuracy.
 
 Variants (`--config=configs/papers/smith2018.py:VARIANT`):
     digits             scikit-learn's digits, embedded; small convolutional network; the default
-    digits_tuning      its base learning rate, chosen on a held-out fifth of the training split
+    digits_tuning      tunes its base learning rate on a held-out fifth of the training split
     mnist              MNIST, the same network with 8 filters
-    characters         Tiny Shakespeare, a language model of characters, LSTM of 64
-    characters_tuning  its base learning rate, chosen on the text's validation part
+    characters         Tiny Shakespeare, a character language model, LSTM of 64
+    characters_tuning  tunes its base learning rate on the text's validation part
     cifar10            CIFAR-10, ResNet-8 with 8 filters
     paper_cifar10      CIFAR-10, WRN-16-4, 200 epochs, batches and rates exactly as published
-    gpu_cifar10        its four arms of Table 1 in 100 epochs, for minutes on one GPU
+    gpu_cifar10        paper_cifar10's arms of Table 1 in 100 epochs; takes minutes on one GPU
     optimizers         digits; SGD, momentum, Nesterov, Adam (figures 3 and 4)
     learning_rates     digits; initial rate times 1 to 32, batch fixed or in proportion (appendix B)
-    imagenet           Inception-ResNet-V2, 90 epochs; a batch of 8,192, and from 8,192 to 81,920
+    imagenet           Inception-ResNet-V2, 90 epochs; batch of 8,192, fixed or growing to 81,920
     imagenet_momentum  the same with momentum 0.9, 0.95 and 0.975, batches up to 65,536
     imagenet_tpu       ResNet-50, Goyal et al.'s set-up, on TPUs; batches of 8,192 and 16,384
 
-`characters` is ours: what the paper shows, it shows on images. It reads tinyshakespeare.txt
+`characters` is ours; the paper's experiments are all on images. It reads tinyshakespeare.txt
 (karpathy/char-rnn, 1.1 MB) in the folder that --data_dir names.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: paper_cifar10, more than a day a run on 2 CPU cores, and the variants of ImageNet, which the
-paper ran on TPUs, imagenet_tpu in under 30 minutes on 128 of them.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: paper_cifar10 (more than a day per run on 2 CPU cores), and the ImageNet variants,
+which the paper ran on TPUs, imagenet_tpu in under 30 minutes on 128 of them.
 
     lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_digits
 """
@@ -47,7 +47,7 @@ PAPER = dict(
             accuracy=0.945, updates=6_500, accuracy_tag="secondary", updates_tag="recalled"
         ),
         increased_momentum=dict(accuracy=0.933, updates=2_500, tag="secondary"),
-        # ImageNet, section 5.3: two runs of each; the mean of them stands here.
+        # ImageNet, section 5.3: the mean of two runs of each.
         inception_decay=dict(
             accuracy=0.7825,
             updates=14_000,
@@ -85,7 +85,7 @@ _DESCRIPTIONS = dict(
 
 
 def _arms(learning_rate, largest):
-    """The six arms of the comparison, from a base learning rate and the batch limit."""
+    """Returns the comparison's six arms, from a base learning rate and the batch size limit."""
     plans = dict(
         original=dict(strategy="decay_learning_rate"),
         increase_batch=dict(strategy="increase_batch"),
@@ -128,7 +128,7 @@ _TUNING_RATES = (0.00125, 0.0025, 0.005, 0.01, 0.02)
 
 
 def _tuning_arms(rates=_TUNING_RATES):
-    """The first arm with each rate."""
+    """Returns the arm `original` with each rate."""
     return {
         common.rate_arm("original", rate): dict(
             description=f"{_DESCRIPTIONS['original']}, from {rate:g}",
@@ -141,9 +141,9 @@ def _tuning_arms(rates=_TUNING_RATES):
 def digits(tuning=False):
     """Digits: 1,437 examples, so the limit is 140 (at most N/10, even for two replicas).
 
-    The base rate is the one that digits_tuning chose (5 seeds, 2026-11-27): of five rates a factor
-    2 apart the best mean val_accuracy of `original` on the held-out fifth; 0.0025 and 0.01 were
-    equal, and of equal ones the smaller counts. The 20 seeds had not been looked at before.
+    digits_tuning chose the base rate (5 seeds, 2026-11-27): of five rates, a factor of 2 apart, the
+    one with the best mean val_accuracy of `original` on the held-out fifth. 0.0025 and 0.01 tied,
+    and the smaller rate wins ties. The 20 seeds had not been looked at before.
     """
     return common.experiment(
         data=dict(name="digits", num_examples=1437),
@@ -164,7 +164,7 @@ def digits(tuning=False):
 
 
 def mnist():
-    """MNIST: 60,000 examples, the limit is N/10."""
+    """MNIST: 60,000 examples; the limit is N/10."""
     return common.experiment(
         data=dict(name="mnist", num_examples=60_000),
         model=dict(
@@ -189,8 +189,8 @@ def mnist():
 def characters(tuning=False):
     """Characters in windows of 64, an LSTM with clipped gradients; the limit is N/10.
 
-    The base rate is to be the one that characters_tuning chooses: of five rates a factor 2 apart
-    the best mean val_accuracy of `original` on the validation part; of equal ones the smaller.
+    characters_tuning is to choose the base rate: of five rates, a factor of 2 apart, the one with
+    the best mean val_accuracy of `original` on the validation part; ties go to the smaller rate.
     """
     learning_rate, splits = 2.0, dict(test_split="validation" if tuning else "test")
     return common.experiment(
@@ -218,7 +218,7 @@ def characters(tuning=False):
 
 
 def cifar10():
-    """CIFAR-10 with a ResNet that two CPU cores can train."""
+    """CIFAR-10 with a ResNet small enough for two CPU cores."""
     return common.experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="cifar_resnet", depth=8, width=8, num_classes=10, weight_decay=5e-4),
@@ -235,7 +235,7 @@ def cifar10():
 
 
 def paper_cifar10():
-    """As published: WRN-16-4, 200 epochs, 128 to 5,120."""
+    """As published: WRN-16-4, 200 epochs, batches of 128 to 5,120."""
     return common.experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="wide_resnet", depth=16, width=4, num_classes=10, weight_decay=5e-4),
@@ -256,9 +256,9 @@ _NOT_ON_THE_GPU = ("hybrid", "large_batch_naive")
 
 
 def gpu_cifar10():
-    """Table 1 in half the epochs, mixed_bfloat16: what one GPU trains in minutes.
+    """Table 1 in half the epochs, in mixed_bfloat16; one GPU trains it in minutes.
 
-    The boundaries stand at the same shares of the training as the paper's. Another length:
+    The boundaries are at the same fractions of the training as the paper's. To change the length:
     `--config.plan.epochs=N --config.plan.boundaries=...`.
     """
     config = paper_cifar10()
@@ -281,7 +281,7 @@ _SCHEDULES = dict(original="decay_learning_rate", hybrid="hybrid", increase_batc
 
 
 def optimizers():
-    """Figures 3 and 4: the three schedules under four optimizers."""
+    """Figures 3 and 4: the three schedules with four optimizers."""
     config = digits()
     config.seeds = 5
     config.arms = common.arms(
@@ -302,9 +302,9 @@ _MULTIPLES = (1, 2, 4, 8, 16, 32)
 
 
 def learning_rates():
-    """Appendix B: the initial learning rate times 1 to 32, batch fixed and in proportion to it.
+    """Appendix B: the initial learning rate times 1 to 32, with a fixed or a proportional batch.
 
-    What critics of the paper missed: wall clock stands beside the updates in the report.
+    The report also shows the wall clock beside the updates, which critics of the paper missed.
     """
     config = digits()
     config.seeds = 5
@@ -328,7 +328,7 @@ def learning_rates():
 
 
 def _imagenet_plan(learning_rate, max_batch_size):
-    """90 epochs from a batch of 8,192, the noise a tenth at 30, 60 and 80."""
+    """90 epochs from a batch of 8,192; the noise scale falls to a tenth at 30, 60 and 80."""
     return _plan(
         epochs=90,
         boundaries=(30, 60, 80),
@@ -340,7 +340,7 @@ def _imagenet_plan(learning_rate, max_batch_size):
 
 
 def _inception(ghost_batch_size, max_batch_size, arms):
-    """Inception-ResNet-V2 with ghosts, from a learning rate of 3."""
+    """Inception-ResNet-V2 with ghost batch norm, from a learning rate of 3."""
     return common.experiment(
         data=common.imagenet(image_size=299),
         model=dict(
@@ -359,11 +359,11 @@ def _inception(ghost_batch_size, max_batch_size, arms):
 
 
 def imagenet():
-    """Section 5.3, first experiment: ghosts of 32, up to 81,920, then the learning rate falls.
+    """Section 5.3, first experiment: the batch grows to 81,920, then the learning rate falls.
 
-    Learning rate, momentum, batches and ghosts are stated. Weight decay, label smoothing and
-    warm-up were not recovered: the first two are those of the network's authors as we recall them
-    (4e-5, 0.1), and there is no warm-up. That the momentum is not Nesterov's is a guess.
+    The paper states learning rate, momentum, batch sizes and ghost batches (of 32). We do not know
+    its weight decay, label smoothing and warm-up: the first two are those of the network's authors
+    as we recall them (4e-5, 0.1), and there is no warm-up. Plain, not Nesterov momentum is a guess.
     """
     return _inception(
         ghost_batch_size=32,
@@ -382,11 +382,10 @@ def imagenet():
 
 
 def imagenet_momentum():
-    """Section 5.3, second experiment: ghosts of 64, up to 65,536, from three momenta.
+    """Section 5.3, second experiment: three momenta, ghost batches of 64, batches up to 65,536.
 
-    The initial batch is in proportion to 1 / (1 − momentum). That at the cap the learning rate
-    takes what is left of the factor follows from the update counts that the paper states; the rest
-    is as in `imagenet`.
+    The initial batch size is proportional to 1 / (1 − momentum). At the cap the learning rate takes
+    the rest of the factor, as the paper's update counts imply. All else is as in `imagenet`.
     """
     return _inception(
         ghost_batch_size=64,
@@ -403,11 +402,12 @@ def imagenet_momentum():
 
 
 def imagenet_tpu():
-    """Section 5.4: ResNet-50 as Goyal et al. train it, the noise falling by the batch at first.
+    """Section 5.4: ResNet-50 in Goyal et al.'s set-up; at first the batch lowers the noise scale.
 
-    At epoch 30 the batch doubles and the learning rate falls by 5, so that the noise falls by 10;
-    that, and 16 bits (bfloat16, in which TPUs multiply), are recalled. `resnet50_doubled` has twice
-    the batch and the learning rate from the start. Ghosts of 32 are Goyal et al.'s workers.
+    At epoch 30 the batch size doubles and the learning rate is divided by 5, so the noise scale
+    falls by a factor of 10. This and the 16 bits (bfloat16, in which TPUs multiply) are recalled.
+    `resnet50_doubled` has twice the batch and the learning rate from the start. Ghost batches of 32
+    are the batches of Goyal et al.'s workers.
     """
     plan = _imagenet_plan(3.2, 16_384) | dict(warmup_epochs=5.0, warmup_initial=0.1)
     return common.experiment(
@@ -457,9 +457,9 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     if variant.endswith("_tuning"):
-        return []  # it chooses a rate and claims nothing
+        return []  # tuning makes no claims
     if variant == "optimizers":
         return [
             _keeps_accuracy(f"{name}_{schedule}", f"{name}_original", "figures 3 and 4")
@@ -590,6 +590,6 @@ def _saves_updates(arm, baseline, ratio, where, tag):
 
 
 def _papers(key, arm, baseline):
-    """The paper's own numbers of both arms, where it has them."""
+    """Returns the paper's own numbers for both arms, if it has both."""
     numbers = [PAPER["arms"].get(name, {}).get(key) for name in (arm, baseline)]
     return {} if None in numbers else dict(zip(("arm", "baseline"), numbers, strict=True))

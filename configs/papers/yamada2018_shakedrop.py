@@ -2,43 +2,43 @@
 
 Paper: arXiv:1802.02375; section 3 and its tables of CIFAR-100; settings from the authors' code,
 github.com/imenurok/ShakeDrop.
-Claims: random factors on a residual branch, others forward than backward, regularize a network that
-overfits; without the b that mostly lets a branch pass as it is (Shake-Shake of a single branch)
-training fails; with it the error falls below that of stochastic depth; factors drawn for each pixel
-are better than one pair for the whole batch.
+Claims: random factors on a residual branch that differ between the forward and the backward pass
+regularize a network that overfits. Without the Bernoulli variable b, which mostly lets a branch
+pass unchanged, training fails (Shake-Shake on a single branch); with it the error is below that of
+stochastic depth. Factors drawn per pixel are better than one pair for the whole batch.
 
 Variants (`--config=configs/papers/yamada2018_shakedrop.py:VARIANT`):
     digits          a tenth of scikit-learn's digits, embedded; PyramidNet-14; the default
-    digits_tuning   its learning rates, chosen on the rest of the training split
+    digits_tuning   tunes its learning rates on the rest of the training split
     mnist           500 images of MNIST, the same network
-    mnist_tuning    its learning rates, in the same way
+    mnist_tuning    tunes its learning rates in the same way
     cifar10         5,000 images of CIFAR-10, PyramidNet-14 with twice the widening
-    cifar10_tuning  its learning rates, in the same way
+    cifar10_tuning  tunes its learning rates in the same way
     paper_cifar10   CIFAR-10, PyramidNet-110 with widening 270, 300 epochs
     paper_cifar100  CIFAR-100, the same network
 
-Arms: `plain`, `stochastic_depth` (the branch passes or is left out, for each image),
-`single_branch` (b is always 0, alpha and beta in [0, 1]) and ShakeDrop with alpha in [-1, 1], beta
-in [0, 1] and numbers for each `batch`, `image`, `channel` or `pixel`; except in `single_branch` the
-l-th of L blocks survives with 1 - l / (2 L). Here b is drawn wherever alpha and beta are.
+Arms: `plain`, `stochastic_depth` (the branch is kept or dropped for each image), `single_branch` (b
+is always 0, alpha and beta in [0, 1]) and ShakeDrop with alpha in [-1, 1], beta in [0, 1] and
+numbers drawn per `batch`, `image`, `channel` or `pixel`. Except in `single_branch`, the l-th of L
+blocks survives with probability 1 - l / (2 L). Here b is drawn at the same level as alpha and beta.
 
-Regularization can only help where the plain network overfits, so all of it sees few examples: the
-plain PyramidNet-14 fits a tenth of digits entirely, and loses points on the held-out part. The
-learning rate falls to a tenth after half and again after three quarters of the epochs, as in the
-paper. Each of the four kinds has the best of five rates, a factor 2 apart, and the levels of
-ShakeDrop that of `image`; tuning trains on the same examples, judges on others of the training
-split, never on the test split, and has other seeds. The rule: the best mean val_accuracy; of equal
-ones the smaller rate; a rate with which a run diverged is out:
+Regularization can only help where the plain network overfits, so all arms see few examples: the
+plain PyramidNet-14 fits a tenth of digits perfectly and loses points on the held-out data. The
+learning rate falls to a tenth after half of the epochs and again after three quarters, as in the
+paper. Each of the four kinds has the best of five rates, a factor of 2 apart; all levels of
+ShakeDrop use the rate of `image`. Tuning trains on the same examples, evaluates on others of the
+training split, never on the test split, and uses other seeds. The highest mean val_accuracy wins;
+ties go to the smaller rate; a rate at which a run diverged is excluded:
 
     python -m lbkeras.replication.selection runs/yamada2018_digits_tuning
 
-The initial rate of the published networks: 0.1 in the paper, 0.5 in the command of the authors'
-code, which is for CIFAR-100; we recall the same two for PyramidNet itself, 0.1 on CIFAR-10 and 0.5
-on CIFAR-100, and take them so. Their 2.67 and 13.99 % of error are of deeper networks, trained
-longer.
+The initial rate of the published networks is 0.1 in the paper, but 0.5 in the command of the
+authors' code, which is for CIFAR-100. We recall the same two for PyramidNet itself, 0.1 on CIFAR-10
+and 0.5 on CIFAR-100, and use them so. The paper's errors of 2.67 and 13.99 % are those of deeper
+networks, trained longer.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: cifar10, hours, and paper_cifar10 and paper_cifar100, months on 2 CPU cores.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: cifar10 (hours), paper_cifar10 and paper_cifar100 (months on 2 CPU cores).
 
     lbkeras replicate --config=configs/papers/yamada2018_shakedrop.py:digits \\
         --workdir=runs/yamada2018_digits
@@ -62,7 +62,7 @@ PAPER = dict(
     ),
 )
 
-# What each arm has in the place of the plain network.
+# What each arm changes in the plain network.
 _SHAKE_DROP = dict(shake_drop=True, last_survival_probability=0.5)
 _KINDS = dict(
     plain=("no regularization of the branches", dict(shake_drop=False)),
@@ -91,11 +91,11 @@ _KINDS = dict(
 _TUNED = ("plain", "stochastic_depth", "single_branch", "shake_drop_image")
 _FEW = ("plain", "single_branch", "shake_drop_batch", "shake_drop_image", "shake_drop_pixel")
 
-# For each tuned arm the middle one of five learning rates, and the one that was chosen, None where
-# that is to come; an arm then takes the middle. Those of mnist and cifar10 are guesses. Chosen by
-# the rule from digits_tuning, 1 seed, on 1,150 held-out examples, 2026-11-28; single_branch and
+# For each tuned arm: the middle of five learning rates, and the chosen one, or None if none is
+# chosen yet, in which case the arm takes the middle. Those of mnist and cifar10 are guesses. The
+# rule chose from digits_tuning, 1 seed, on 1,150 held-out examples, 2026-11-28. single_branch and
 # shake_drop_image had their best at the largest rate tried, so their fives moved up by one. There
-# the plain network has 100 % of the training examples right, and 93.7 % of the held-out ones.
+# the plain network's accuracy is 100 % on the training and 93.7 % on the held-out examples.
 _RATES = dict(
     digits={
         "plain": (0.05, 0.1),
@@ -122,7 +122,7 @@ def _arm(kind, rate):
 
 
 def _experiment(*, rates, kinds, tuning, epochs, batch_size, **more):
-    """A reported variant, an arm for each kind, or its tuning, five for each that is tuned."""
+    """Returns a reported variant, an arm per kind, or its tuning, five arms per tuned kind."""
     arms = {}
     for kind in kinds:
         middle, chosen = rates[kind if kind in rates else "shake_drop_image"]
@@ -158,7 +158,7 @@ def _pyramidnet(depth, widening, num_classes=10):
 
 
 def digits(tuning=False):
-    """Digits: 144 of the 1,437 examples, batch 32; every arm, as each takes seconds."""
+    """Digits: 144 of the 1,437 examples, batch 32; all arms, as each takes seconds."""
     return _experiment(
         data=dict(
             name="digits",
@@ -250,7 +250,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     if variant.endswith("_tuning"):
         return []

@@ -1,30 +1,30 @@
 """You, Gitman, Ginsburg 2017, "Large batch training of convolutional networks" (LARS).
 
 Paper: arXiv:1708.03888; abstract, sections 3 to 6 and their tables.
-Claims: a large batch loses accuracy with momentum SGD, also with a tuned learning rate and warm-up;
+Claims: a large batch loses accuracy with momentum SGD, even with a tuned learning rate and warm-up;
 with layer-wise adaptive rate scaling it keeps the small batch's accuracy after the same epochs.
 
 Variants (`--config=configs/papers/you2017_lars.py:VARIANT`):
     digits                scikit-learn's digits, embedded; small convolutional network; the default
-    digits_tuning         its learning rates, chosen on a held-out fifth of the training split
-    mnist                 MNIST, the same network with 8 filters and batch normalisation
-    mnist_tuning          its learning rates, in the same way
+    digits_tuning         tunes its learning rates on a held-out fifth of the training split
+    mnist                 MNIST, the same network with 8 filters and batch normalization
+    mnist_tuning          tunes its learning rates in the same way
     cifar10               CIFAR-10, ResNet-8 with 8 filters
-    cifar10_tuning        its learning rates, in the same way
-    imagenet_alexnet      AlexNet, 100 epochs, batches to 16,384, rates as published
-    imagenet_alexnet_bn   AlexNet-BN, 100 epochs, batches to 32,768, rates as published
-    imagenet_resnet50     ResNet-50, 90 epochs, batches to 32,768
+    cifar10_tuning        tunes its learning rates in the same way
+    imagenet_alexnet      AlexNet, 100 epochs, batches of up to 16,384, rates as published
+    imagenet_alexnet_bn   AlexNet-BN, 100 epochs, batches of up to 32,768, rates as published
+    imagenet_resnet50     ResNet-50, 90 epochs, batches of up to 32,768
 
-Every arm of digits, mnist and cifar10 has a learning rate of its own. Tuning tries as many rates
-for SGD as for LARS at each batch size, a factor 2 apart, with the arm's batch size, epochs, warm-up
-and decay, trains on `train[:80%]` and judges on `train[80%:]`, never on the test split, and has
-other seeds. The rule: the best mean val_accuracy over the tuning's seeds; of equal ones the smaller
-rate; a rate with which a run diverged is out. This applies it:
+Each arm of digits, mnist and cifar10 has its own learning rate. At each batch size, tuning tries as
+many rates for SGD as for LARS, a factor of 2 apart, with the arm's batch size, epochs, warm-up and
+decay. It trains on `train[:80%]`, evaluates on `train[80%:]`, never on the test split, and uses
+other seeds. The highest mean val_accuracy over the tuning's seeds wins; ties go to the smaller
+rate; a rate at which a run diverged is excluded. This applies the rule:
 
     python -m lbkeras.replication.selection runs/you2017_digits_tuning
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: the variants of ImageNet, weeks on 2 CPU cores.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: the ImageNet variants (weeks on 2 CPU cores).
 
     lbkeras replicate --config=configs/papers/you2017_lars.py:digits --workdir=runs/you2017_digits
 """
@@ -65,12 +65,12 @@ PAPER = dict(
     ),
 )
 
-# Learning rates at each batch size: the middle one of those tried and the one that was chosen, None
-# where that is to come; an arm then takes the middle. Middles come from single runs on the held-out
-# part, a factor 4 to 10 apart; those of cifar10 are guesses. Chosen by the rule from
+# Learning rates at each batch size: the middle of those tried, and the chosen one, or None if none
+# is chosen yet, in which case an arm takes the middle. Middles come from single runs on the
+# held-out data, a factor of 4 to 10 apart; those of cifar10 are guesses. The rule chose from
 #     digits   digits_tuning, 3 seeds, 2026-11-21. LARS at batch 32 had its best at the largest rate
 #              tried, so its five moved up by one.
-#     mnist    mnist_tuning, 1 seed, 2026-11-21; for the same reason the five of SGD at 4,096 and of
+#     mnist    mnist_tuning, 1 seed, 2026-11-21. For the same reason the five of SGD at 4,096 and of
 #              LARS at 1,024 and 4,096 moved up by one.
 _RATES = dict(
     digits=dict(
@@ -87,15 +87,15 @@ _RATES = dict(
     ),
 )
 
-# Layers see only the product of learning rate and trust coefficient; biases and batch-norm
-# variables take the learning rate as it is. With the paper's 0.001 the product that these small
-# networks want needs a rate near 8, at which the biases of ten logits throw them about (chance
-# accuracy from batch 359 on, in pilots on the held-out part); with 0.1 both get rates like SGD's.
+# Kernels see only the product of learning rate and trust coefficient; biases and batch norm
+# variables get the learning rate itself. With the paper's 0.001, the product that these small
+# networks need takes a rate near 8, at which the biases of the ten logits diverge (chance accuracy
+# from batch 359 on, in pilots on the held-out data). With 0.1 both get rates like SGD's.
 _TRUST_COEFFICIENT = 0.1
 
 
 def _arm(optimizer, batch_size, learning_rate, weight_decay, plan=None, trust_coefficient=0.001):
-    """Both optimizers decay the kernels only, coupled: SGD in the model's loss, LARS by itself."""
+    """Returns an arm with coupled weight decay on kernels: in SGD's loss, or in LARS itself."""
     words = dict(sgd="momentum SGD", lars="LARS")[optimizer]
     sections = dict(
         description=f"{words}, batch {batch_size:,}, learning rate {learning_rate:g}",
@@ -110,7 +110,7 @@ def _arm(optimizer, batch_size, learning_rate, weight_decay, plan=None, trust_co
 
 
 def _experiment(*, data, model, epochs, warmup_epochs, tuning, **more):
-    """A reported variant, an arm for each optimizer and batch size, or its tuning variant."""
+    """Returns a reported variant, an arm per optimizer and batch size, or its tuning variant."""
     rates, arms = _RATES[data["name"]], {}
     settings = dict(weight_decay=model["weight_decay"], trust_coefficient=_TRUST_COEFFICIENT)
     for optimizer, batches in rates.items():
@@ -134,7 +134,7 @@ def _experiment(*, data, model, epochs, warmup_epochs, tuning, **more):
 
 
 def digits(tuning=False):
-    """Digits: 1,437 examples, batches up to a quarter of them, a network without normalisation."""
+    """Digits: 1,437 examples, batches of up to a quarter of them, no normalization."""
     return _experiment(
         data=dict(name="digits", num_examples=1437),
         model=dict(name="small_cnn", num_classes=10, width=16, weight_decay=5e-4),
@@ -146,10 +146,10 @@ def digits(tuning=False):
 
 
 def mnist(tuning=False):
-    """MNIST: 60,000 examples, batches up to a quarter of them, batch normalisation as AlexNet-BN.
+    """MNIST: 60,000 examples, batches of up to a quarter of them, batch norm like AlexNet-BN.
 
-    The batch of 4,096 is 7 % of the examples, that of 15,000 a quarter; the paper's largest, of
-    32,768, is 2.6 % of ImageNet's: the largest arm here has 40 updates, the paper's 3,900.
+    A batch of 4,096 is 7 % of the examples, one of 15,000 a quarter; the paper's largest, 32,768,
+    is 2.6 % of ImageNet. So the largest arm here has 40 updates, the paper's 3,900.
     """
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
@@ -168,7 +168,7 @@ def mnist(tuning=False):
 
 
 def cifar10(tuning=False):
-    """CIFAR-10 with a ResNet that two CPU cores can train."""
+    """CIFAR-10 with a ResNet small enough for two CPU cores."""
     return _experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="cifar_resnet", depth=8, width=8, num_classes=10, weight_decay=5e-4),
@@ -180,7 +180,7 @@ def cifar10(tuning=False):
 
 
 def _imagenet(data, model, weight_decay, epochs, prefix, rates):
-    """`rates` maps an optimizer to (learning rate, warm-up epochs) by batch size."""
+    """Returns a variant; `rates[optimizer][batch_size]` is (learning rate, warm-up epochs)."""
     arms = {
         f"{prefix}_{optimizer}_{batch_size}": _arm(
             optimizer, batch_size, rate, weight_decay, dict(warmup_epochs=warmup_epochs)
@@ -201,14 +201,14 @@ def _imagenet(data, model, weight_decay, epochs, prefix, rates):
 
 
 def _alexnet_data():
-    """227 pixels a side, tested on the central 227 of 256, as we recall Caffe's."""
+    """ImageNet at 227 pixels a side, tested on the central 227 of 256, as we recall Caffe's."""
     return common.imagenet(image_size=227, resize=256)
 
 
 def imagenet_alexnet():
     """AlexNet with local response normalization; rates and accuracies are recalled, not looked up.
 
-    As for `imagenet_alexnet_bn`, but that LARS, and SGD with it, warms up over 2 epochs.
+    Like `imagenet_alexnet_bn`, except that LARS, and so SGD too, warms up over 2 epochs.
     """
     return _imagenet(
         data=_alexnet_data(),
@@ -226,8 +226,8 @@ def imagenet_alexnet():
 def imagenet_alexnet_bn():
     """AlexNet-BN as published; its rates and accuracies are recalled, not looked up.
 
-    That SGD warms up like LARS at batches above 512 is our choice: it is the stronger baseline.
-    Data augmentation is ours for ImageNet, stronger than the paper's.
+    At batches above 512 SGD warms up like LARS: our choice, as it is the stronger baseline. Data
+    augmentation is our own for ImageNet, stronger than the paper's.
     """
     return _imagenet(
         data=_alexnet_data(),
@@ -249,10 +249,10 @@ def imagenet_alexnet_bn():
 
 
 def imagenet_resnet50():
-    """ResNet-50; the rates of LARS are a reproduction's, with trust coefficient 0.001.
+    """ResNet-50; LARS' rates are those of a reproduction, with trust coefficient 0.001.
 
-    The paper's own are a tenth of them as we recall it (0.6, 2.5, 2.9). Data augmentation is ours
-    for ImageNet, stronger than the paper's; every gamma starts at 1, a guess.
+    The paper's own rates are a tenth of them as we recall (0.6, 2.5, 2.9). Data augmentation is our
+    own for ImageNet, stronger than the paper's. That every gamma starts at 1 is a guess.
     """
     return _imagenet(
         data=common.imagenet(),
@@ -278,7 +278,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     if variant.endswith("_tuning"):
         return []
@@ -354,7 +354,7 @@ def _beats_sgd(prefix, batch_size, is_largest):
 
 
 def _papers(arm, baseline):
-    """The paper's own accuracies of two arms on ImageNet, where it has them."""
+    """Returns the paper's own accuracies of two arms on ImageNet, if it has both."""
     arms = PAPER["arms"]
     if arm not in arms or baseline not in arms:
         return {}

@@ -2,23 +2,23 @@
 
 Paper: arXiv:1709.05011, ICPP 2018; its first version is called "ImageNet training in 24 minutes".
 We have its abstract, and its table from secondary texts.
-Claims: with LARS, a batch of 32,768 trains ResNet-50 to the usual accuracy after the usual 90
-epochs, and to nearly that after 64, and AlexNet-BN after 100; so that thousands of processors can
-share an update, and training takes minutes.
+Claims: with LARS, a batch of 32,768 trains ResNet-50 to the usual accuracy in the usual 90 epochs,
+and to nearly that in 64; AlexNet-BN in 100. Thousands of processors can then share an update, and
+training takes minutes.
 
 Variants (`--config=configs/papers/you2018_minutes.py:VARIANT`):
     digits                scikit-learn's digits, embedded; small convolutional network; the default
     imagenet_resnet50     ResNet-50; a batch of 32,768 for 90 and 64 epochs, against one of 256
     imagenet_alexnet_bn   AlexNet-BN, 100 epochs; a batch of 32,768, against one of 512
 
-LARS and its settings are those of you2017_lars.py: polynomial decay of power 2 after a warm-up of
-5 epochs, there from the same authors' paper. Time, hardware and accuracy of 64 epochs are stated in
-the abstract (2,048 KNL processors, 14 minutes, 74.9 %), those of 90 epochs are from a secondary
-text (20 minutes, 75.4 %), those of AlexNet-BN recalled (1,024 CPUs, 11 minutes, 58.6 %). What is
-compared here is accuracy and updates, on whatever it is run.
+LARS and its settings are those of you2017_lars.py, which has them from the same authors' paper:
+polynomial decay of power 2 after a warm-up of 5 epochs. The abstract states time, hardware and
+accuracy of 64 epochs (2,048 KNL processors, 14 minutes, 74.9 %). Those of 90 epochs are from a
+secondary text (20 minutes, 75.4 %), those of AlexNet-BN are recalled (1,024 CPUs, 11 minutes,
+58.6 %). This config compares accuracy and updates, on any hardware.
 
-Run by us: digits, with n, spread, hardware and hours in RESULTS.md. Not run by us: the variants of
-ImageNet, weeks on 2 CPU cores.
+Run by us: digits, with n, spread, hardware and hours in RESULTS.md.
+Not run by us: the ImageNet variants (weeks on 2 CPU cores).
 
     lbkeras replicate --config=you2018_minutes:digits --workdir=runs/you2018_digits
 """
@@ -44,7 +44,7 @@ PAPER = dict(
 
 
 def _lars(epochs, batch_size, learning_rate, warmup_epochs, weight_decay, trust_coefficient=0.001):
-    """An arm with LARS, which decays the kernels by itself."""
+    """Returns an arm with LARS, which applies weight decay to the kernels itself."""
     return dict(
         description=f"LARS, batch {batch_size:,}, {epochs} epochs",
         plan=common.polynomial_plan(epochs, batch_size, learning_rate, warmup_epochs),
@@ -67,10 +67,10 @@ def _experiment(*, data, model, plan, arm, arms, **more):
 
 
 def digits():
-    """Digits: the large batch is a quarter of the examples, for as many epochs and for 0.7 of them.
+    """Digits: the large batch is a quarter of the examples, for all epochs and for 0.7 of them.
 
-    Learning rates are those that you2017_lars.py:digits_tuning chose for the same network and 20
-    epochs, with its trust coefficient.
+    Learning rates and trust coefficient are those of you2017_lars.py, whose digits_tuning chose the
+    rates for the same network and 20 epochs.
     """
     settings = dict(
         batch_size=359,
@@ -91,9 +91,9 @@ def digits():
 
 
 def imagenet_resnet50():
-    """ResNet-50; rates as in you2017_lars.py, those of LARS a reproduction's (29 for 90 epochs).
+    """ResNet-50; rates as in you2017_lars.py, LARS' from a reproduction (29 for 90 epochs).
 
-    That 64 epochs have the same rate and warm-up is a guess, and that every gamma starts at 1.
+    That 64 epochs use the same rate and warm-up is a guess, and so is that every gamma starts at 1.
     """
     settings = dict(batch_size=32_768, learning_rate=29.0, warmup_epochs=5.0, weight_decay=1e-4)
     return _experiment(
@@ -128,10 +128,10 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     if variant == "imagenet_alexnet_bn":
-        # AlexNet-BN's 60.2 % with 512 are another paper's (you2017_lars.py), from which the paper's
-        # 58.6 % are 1.6 points away: it compares with AlexNet's usual 58 %.
+        # AlexNet-BN's 60.2 % with 512 are another paper's (you2017_lars.py), 1.6 points above this
+        # paper's 58.6 %. This paper compares with AlexNet's usual 58 %.
         return [
             _keeps_accuracy("alexnet_bn_32768", "alexnet_bn_512", 0.02, "recalled"),
             _saves_updates("alexnet_bn_32768", "alexnet_bn_512", 60),
@@ -178,7 +178,7 @@ def _saves_updates(arm, baseline, ratio):
 
 
 def _papers(arm, baseline):
-    """The paper's own accuracies of two arms, where it has them."""
+    """Returns the paper's own accuracies of two arms, if it has both."""
     arms = PAPER["arms"]
     if arm not in arms or baseline not in arms:
         return {}

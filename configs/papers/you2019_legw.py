@@ -1,29 +1,29 @@
 """You et al. 2019, "Large-Batch Training for LSTM and Beyond" (LEGW).
 
 Paper: arXiv:1901.08256; the MNIST, language-model and ImageNet applications.
-Claims: with k times the batch, the learning rate times the square root of k and the warm-up epochs
-times k ("linear-epoch gradual warm-up") keep the small batch's accuracy, without tuning at the
-larger batches: up to 64 times the batch for LSTMs, to 32,768 for ResNet-50 on ImageNet.
+Claims: k times the batch keeps the small batch's accuracy with the learning rate times the square
+root of k and k times the warm-up epochs ("linear-epoch gradual warm-up"), without tuning at the
+larger batches: up to 64 times the batch for LSTMs, up to 32,768 for ResNet-50 on ImageNet.
 
 Variants (`--config=configs/papers/you2019_legw.py:VARIANT`):
     digits        scikit-learn's digits, embedded, read row by row; LSTM of 32; batches of 8 to 512
     mnist         MNIST read row by row; LSTM of 32; batches of 128 to 8,192
-    characters    a language model of characters, LSTM of 128; batches of 16 to 512
+    characters    a character language model, LSTM of 128; batches of 16 to 512
     cifar10       CIFAR-10, ResNet-8 with 8 filters; batches of 128 to 2,048
     paper_mnist   MNIST, LSTM of 128, 25 epochs; batches of 128 to 8,192
     imagenet      ResNet-50 with LARS, 90 epochs; batches of 1,024 to 32,768
 
-At the largest batch, but for `imagenet`, LEGW is compared with what one would do otherwise: nothing
-changed, linear scaling with the small batch's warm-up epochs, and LEGW's learning rate with the
-small batch's warm-up epochs. The base learning rate is chosen for the small batch alone, on a part
-that is neither trained on nor tested; the docstring of a variant says how. Gradients are clipped to
-a global norm of 1 but for `imagenet`, and the epochs, warm-ups and smaller networks are ours.
+At the largest batch, except in `imagenet`, LEGW is compared with its alternatives: nothing changed,
+linear scaling with the small batch's warm-up epochs, and LEGW's learning rate with the small
+batch's warm-up epochs. The base learning rate is tuned for the small batch alone, on held-out data;
+each variant's docstring says how. Gradients are clipped to a global norm of 1, except in
+`imagenet`. The epochs, warm-ups and smaller networks are ours.
 
 `characters` reads tinyshakespeare.txt (karpathy/char-rnn, 1.1 MB) in the folder that --data_dir
-names; --config.data.name takes another text, with its num_examples and vocabulary_size.
+names; for another text set --config.data.name, with its num_examples and vocabulary_size.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: cifar10, paper_mnist and imagenet.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: cifar10, paper_mnist and imagenet.
 
     lbkeras replicate --config=configs/papers/you2019_legw.py:digits --workdir=runs/you2019_digits
 """
@@ -35,12 +35,12 @@ PAPER = dict(
     title="Large-Batch Training for LSTM and Beyond",
     arxiv="1901.08256",
     setting="MNIST with an LSTM, batches of 128 to 8,192; ResNet-50, batches of 1,024 to 32,768",
-    arms={},  # accuracies a batch size were not recovered
+    arms={},  # we do not know the accuracies per batch size
 )
 
 
 def _experiment(*, data, model, plan, batches, optimizer=None, compared=True, **more):
-    """LEGW at each batch size, the first of them the base; then its rivals at the last."""
+    """LEGW at each batch size, of which the first is the base; then its rivals at the last."""
     base, largest = batches[0], batches[-1]
     arms = {
         f"legw_{size}": dict(
@@ -88,10 +88,10 @@ def _experiment(*, data, model, plan, batches, optimizer=None, compared=True, **
 
 
 def digits():
-    """Digits, a row of 8 pixels a time step; the largest batch makes 2 updates an epoch.
+    """Digits, a row of 8 pixels per time step; the largest batch makes 2 updates per epoch.
 
-    The base rate: the best of 0.01, 0.02, 0.05, 0.1, 0.2 for the small batch on `train[80%:]`,
-    trained on `train[:80%]`, seeds 100 to 102: 96.2, 96.1, 96.3, 96.5, 78.7 %.
+    The base rate is the best of 0.01, 0.02, 0.05, 0.1, 0.2 for the small batch, trained on
+    `train[:80%]` and evaluated on `train[80%:]`, seeds 100 to 102: 96.2, 96.1, 96.3, 96.5, 78.7 %.
     """
     return _experiment(
         data=dict(name="digits", num_examples=1437),
@@ -104,10 +104,10 @@ def digits():
 
 
 def mnist():
-    """MNIST; the largest batch makes 7 updates an epoch.
+    """MNIST; the largest batch makes 7 updates per epoch.
 
-    The base rate: the best of 0.02, 0.05, 0.1, 0.2, 0.5 for the small batch on `train[80%:]`,
-    trained on `train[:80%]`, seed 100: 97.2, 97.5, 95.8, 87.4, 58.1 %.
+    The base rate is the best of 0.02, 0.05, 0.1, 0.2, 0.5 for the small batch, trained on
+    `train[:80%]` and evaluated on `train[80%:]`, seed 100: 97.2, 97.5, 95.8, 87.4, 58.1 %.
     """
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
@@ -118,11 +118,11 @@ def mnist():
 
 
 def characters():
-    """Characters in windows of 64, the decay exponential as for Penn Treebank's small network.
+    """Characters in windows of 64; exponential decay as for Penn Treebank's small network.
 
-    The base rate: the one of least loss of 0.2, 0.5, 1, 2, 4, 8 for the small batch on the
-    validation part, 2 epochs, seed 100: 2.017, 1.831, 1.719, 1.644, 1.604, 1.605 (accuracies 40.9,
-    45.8, 49.0, 50.9, 51.9, 52.0 %).
+    The base rate is the one of 0.2, 0.5, 1, 2, 4, 8 with the lowest loss for the small batch on the
+    validation part after 2 epochs, seed 100: 2.017, 1.831, 1.719, 1.644, 1.604, 1.605 (accuracies
+    40.9, 45.8, 49.0, 50.9, 51.9, 52.0 %).
     """
     return _experiment(
         data=dict(name="tinyshakespeare.txt:64", num_examples=15_685),
@@ -146,7 +146,7 @@ def characters():
 
 
 def cifar10():
-    """CIFAR-10 with a ResNet that two CPU cores can train; its base rate is not chosen but 0.1."""
+    """CIFAR-10, ResNet small enough for two CPU cores; the base rate of 0.1 is not tuned."""
     return _experiment(
         data=dict(name="cifar10", num_examples=50_000),
         model=dict(name="cifar_resnet", depth=8, width=8, num_classes=10, weight_decay=1e-4),
@@ -162,7 +162,7 @@ def cifar10():
 
 
 def paper_mnist():
-    """MNIST with the paper's LSTM; epochs, rate and warm-up are ours, the paper's not recovered."""
+    """MNIST with the paper's LSTM; epochs, rate and warm-up are ours, the paper's are unknown."""
     return _experiment(
         data=dict(name="mnist", num_examples=60_000),
         model=dict(name="row_lstm", num_classes=10, units=128, projection=128),
@@ -172,11 +172,11 @@ def paper_mnist():
 
 
 def imagenet():
-    """ResNet-50 with LARS: 2^2.5 to 2^5 and 10/32 to 10 warm-up epochs, recalled with doubt.
+    """ResNet-50 with LARS: rates 2^2.5 to 2^5, warm-up 10/32 to 10 epochs, recalled with doubt.
 
-    Weight decay (of kernels, in LARS) is recalled too; trust coefficient, sizes of images,
-    augmentation and initialization were not recovered and are those of LARS and of Goyal et al.,
-    without label smoothing.
+    Weight decay (of kernels, in LARS) is recalled too. We do not know the paper's trust
+    coefficient, image sizes, augmentation and initialization: they are those of LARS and of Goyal
+    et al., without label smoothing.
     """
     return _experiment(
         data=common.imagenet(),
@@ -207,7 +207,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     arms = list(get_config(variant).arms)
     base, *larger = [arm for arm in arms if arm.startswith("legw_")]
     rivals = [arm for arm in arms if not arm.startswith("legw_")]

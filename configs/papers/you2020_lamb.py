@@ -1,34 +1,35 @@
-"""You et al. 2020, "Large batch optimization for deep learning", LAMB, untuned in large batches.
+"""You et al. 2020, "Large batch optimization for deep learning": LAMB, untuned at large batches.
 
-Paper: arXiv:1904.00962; its abstract, and its untuned recipe of ResNet-50 as others quote it.
-Claims: LAMB trains with very large batches without losing accuracy and with hardly any tuning: what
-was tuned at a small batch is carried to k times the batch by the square root of k for the learning
-rate and k times the warm-up epochs; AdamW loses accuracy there.
+Paper: arXiv:1904.00962; its abstract, and its untuned recipe for ResNet-50 as others quote it.
+Claims: LAMB trains with very large batches without losing accuracy and with hardly any tuning. A
+rule carries the settings tuned at a small batch to k times the batch: the learning rate times the
+square root of k, and k times the warm-up epochs. AdamW loses accuracy there.
 
 Variants (`--config=configs/papers/you2020_lamb.py:VARIANT`):
     digits         scikit-learn's digits, embedded; batches of 16, 64 and 359; the default
-    digits_tuning  its learning rates, chosen on a held-out fifth of the training split
+    digits_tuning  tunes its learning rates on a held-out fifth of the training split
     mnist          MNIST; batches of 128, 1,024 and 8,192
-    mnist_tuning   its learning rates, in the same way
+    mnist_tuning   tunes its learning rates in the same way
     imagenet       ResNet-50, 90 epochs, batches of 512 to 32,768: the untuned recipe
 
-Both optimizers have the same tuning: five learning rates, a factor of 2 apart, at the smallest
-batch. An arm lamb_BATCH or adamw_BATCH takes the chosen one by the rule above; retuned_lamb_BATCH
-and retuned_adamw_BATCH have the best of five at the largest batch itself, with the same warm-up:
-they tell what is the rule's fault and what the optimizer's. Tuning trains on `train[:80%]`, judges
-on `train[80%:]`, never on the test split, and has other seeds. The rule of choice: the best mean
-val_accuracy; of equal ones the smaller rate; a rate with which a run diverged is out:
+Both optimizers get the same tuning: five learning rates, a factor of 2 apart, at the smallest
+batch. Arms lamb_BATCH and adamw_BATCH scale the chosen rate by the rule above. Arms
+retuned_lamb_BATCH and retuned_adamw_BATCH have the best of five at the largest batch itself, with
+the same warm-up: they separate the rule's effect from the optimizer's. Tuning trains on
+`train[:80%]`, evaluates on `train[80%:]`, never on the test split, and uses other seeds. The
+highest mean val_accuracy wins; ties go to the smaller rate; a rate at which a run diverged is
+excluded:
 
     python -m lbkeras.replication.selection runs/you2020_digits_tuning
 
-Weight decay is 0.01 for both: inside LAMB's trust ratio and of kernels alone, in AdamW as Keras
-does it, of every variable. Epochs, warm-ups and networks of digits and MNIST are ours; the learning
-rate falls in a straight line after the warm-up, as in the paper's BERT. For ImageNet learning rates
-and warm-ups are recalled; that the decay is linear there, the weight decay and the augmentation are
-guesses, and accuracies are quoted for batches from 2,048 on.
+Weight decay is 0.01 for both: in LAMB inside the trust ratio and for kernels only, in AdamW as in
+Keras, for every variable. Epochs, warm-ups and networks of digits and MNIST are ours; the learning
+rate falls linearly after the warm-up, as in the paper's BERT. For ImageNet, learning rates and
+warm-ups are recalled; the linear decay, the weight decay and the augmentation are guesses;
+accuracies are quoted for batches of 2,048 and above.
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: imagenet, weeks on 2 CPU cores.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: imagenet (weeks on 2 CPU cores).
 
     lbkeras replicate --config=configs/papers/you2020_lamb.py:digits --workdir=runs/you2020_digits
 """
@@ -54,9 +55,9 @@ _BATCHES = dict(
     mnist=(128, 1024, 8192),
     imagenet=(512, 1024, 2048, 4096, 8192, 16_384, 32_768),
 )
-# Learning rates: the middle one of those tried and the one that was chosen, None where that is to
-# come; an arm then takes the middle. Chosen by the rule from
-#     digits   digits_tuning, 3 seeds, 2026-11-28. At batch 16 the held-out part hardly tells the
+# Learning rates: the middle of those tried, and the chosen one, or None if none is chosen yet, in
+# which case an arm takes the middle. The rule chose from
+#     digits   digits_tuning, 3 seeds, 2026-11-28. At batch 16 the held-out data hardly tell the
 #              rates apart: LAMB 99.0, 99.4, 99.2, 99.4, 99.2 %, AdamW 98.1, 98.7, 98.7, 98.9, 98.9.
 _RATES = dict(
     digits=dict(
@@ -80,7 +81,7 @@ _WORDS = dict(lamb="LAMB", adamw="AdamW")
 
 
 def _plan(batches, epochs, base_warmup_epochs, learning_rate):
-    """Square-root scaling, linear-epoch warm-up from the first batch, then a straight line to 0."""
+    """Square-root scaling, linear-epoch warm-up from the first batch, then linear decay to 0."""
     return dict(
         name="legw_plan",
         epochs=epochs,
@@ -96,7 +97,7 @@ def _plan(batches, epochs, base_warmup_epochs, learning_rate):
 
 
 def _arm(optimizer, batch_size, learning_rate):
-    """An arm by the rule, from the learning rate of the smallest batch."""
+    """Returns an arm that scales the smallest batch's learning rate by the rule."""
     return dict(
         description=f"{_WORDS[optimizer]}, batch {batch_size:,}, by the rule from "
         f"{learning_rate:.4g} at the smallest batch",
@@ -106,7 +107,7 @@ def _arm(optimizer, batch_size, learning_rate):
 
 
 def _tuned_arm(group, batches, learning_rate):
-    """An arm with a learning rate of its own, of a group of `_RATES`."""
+    """Returns an arm with its own learning rate, for a group of `_RATES`."""
     optimizer, batch_size = group.split("_")[-1], batches[-1] if "_" in group else batches[0]
     return dict(
         description=f"{_WORDS[optimizer]}, batch {batch_size:,}, its own learning rate "
@@ -117,7 +118,7 @@ def _tuned_arm(group, batches, learning_rate):
 
 
 def _arms(name, tuning):
-    """Each optimizer at each batch size and tuned anew at the last, or the tuning's arms."""
+    """Returns each optimizer at each batch size and retuned at the last, or the tuning's arms."""
     arms, batches = {}, _BATCHES[name]
     for group, (middle, chosen) in _RATES[name].items():
         if tuning:
@@ -170,7 +171,7 @@ def mnist(tuning=False):
 
 
 def imagenet():
-    """ResNet-50, untuned: 0.04 at batch 32,768 after 20 epochs of warm-up, and so on downwards."""
+    """ResNet-50, untuned: 0.04 at batch 32,768 after 20 warm-up epochs, less at smaller batches."""
     batches = _BATCHES["imagenet"]
     learning_rate = 0.04 / 2**3
     return common.experiment(
@@ -192,7 +193,7 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     if variant.endswith("_tuning"):
         return []

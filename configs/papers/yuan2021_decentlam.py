@@ -2,32 +2,32 @@
 Large-batch Deep Training".
 
 Paper: arXiv:2104.11981, ICCV 2021; sections 3 to 6, Table 2.
-Claims: where nodes average with neighbours only, momentum SGD (DmSGD) stops beside the optimum, the
-further the larger the momentum and the learning rate; small batches hide that in their noise, large
-ones lose accuracy by it. DecentLaM takes the momentum's share out of this bias and keeps the
-accuracy of an all-reduce (PmSGD) up to large batches.
+Claims: if nodes average with neighbors only, momentum SGD (DmSGD) converges to a point away from
+the optimum, and further away with a larger momentum or learning rate. Small batches hide this bias
+in their noise; large ones lose accuracy. DecentLaM removes the momentum's share of the bias and
+keeps the accuracy of an all-reduce (PmSGD) up to large batches.
 
 Variants (`--config=configs/papers/yuan2021_decentlam.py:VARIANT`):
     digits              scikit-learn's digits, embedded; 16 nodes, one hidden layer; the default
     mnist               MNIST, 16 nodes, small convolutional network
-    mnist_tuning        its learning rates, chosen on a held-out fifth of the training split
-    imagenet_resnet50   ResNet-50, 8 nodes, batches to 32,768
+    mnist_tuning        tunes its learning rates on a held-out fifth of the training split
+    imagenet_resnet50   ResNet-50, 8 nodes, batches of up to 32,768
 
-The nodes are stacked in one process; each owns a part of the data with labels mostly its own
-(Dirichlet, 0.1), in imagenet_resnet50 a share of each shuffled batch. `parallel_B` is DmSGD on the
-complete graph, which is momentum SGD on the mean gradient, as after an all-reduce (a test shows
-it). All arms of a batch size have the same learning rate: that of digits the best of a factor 2
-apart for `parallel_B`, of equal ones the smaller, by val_accuracy on `train[80%:]` after training
-on `train[:80%]`, seeds 100 and 101; those of mnist in the same way, by mnist_tuning:
+The nodes are stacked in one process. Each owns a shard of the data with few labels (Dirichlet
+concentration 0.1); in imagenet_resnet50 each takes a share of every shuffled batch. `parallel_B` is
+DmSGD on the complete graph, which equals momentum SGD on the mean gradient, as after an all-reduce
+(tested). All arms of a batch size have the same learning rate. For digits it is the best of several
+rates, a factor of 2 apart, for `parallel_B`, by val_accuracy on `train[80%:]` after training on
+`train[:80%]`, seeds 100 and 101; ties went to the smaller rate. Those of mnist are chosen in the
+same way, from mnist_tuning:
 
     python -m lbkeras.replication.selection runs/yuan2021_mnist_tuning
 
-Where the paper measures the bias on linear regression, tests/methods/decentralized/base_test.py
-does the same; here accuracy and `consensus_distance` show it, sqrt(1/n sum |x_i - mean|^2) at the
-end.
+The paper measures the bias on linear regression, which tests/methods/decentralized/base_test.py
+repeats. Here accuracy and the final `consensus_distance` show it, sqrt(1/n sum |x_i - mean|^2).
 
-Run by us: see RESULTS.md for n, spread, hardware and hours; what is not there was not run. Not run
-by us: imagenet_resnet50, weeks on 2 CPU cores.
+Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
+Not run by us: imagenet_resnet50 (weeks on 2 CPU cores).
 
     lbkeras replicate --config=configs/papers/yuan2021_decentlam.py:digits \\
         --workdir=runs/yuan2021_digits
@@ -48,12 +48,12 @@ PAPER = dict(
     ),
 )
 
-# Batch size: learning rate, for all arms of that size.
+# For each batch size: the learning rate of all its arms.
 _RATES = dict(
     digits={64: 0.05, 256: 0.2, 704: 0.8},
     mnist={256: 0.05, 2048: 0.2, 8192: 0.4},
 )
-# The middle of the five that mnist_tuning tries, by batch size.
+# For each batch size: the middle of the five rates that mnist_tuning tries.
 _MIDDLES = {256: 0.05, 2048: 0.2, 8192: 0.4}
 _OPTIMIZERS = dict(
     parallel=("all-reduce momentum SGD", dict(name="DmSGD", topology="complete")),
@@ -91,7 +91,7 @@ def _arms(rates, nodes):
 
 
 def _tuning_arms(rates, nodes):
-    """`parallel_B` alone, whose rate all arms of a batch size take."""
+    """Returns arms of `parallel_B` only, whose rate all arms of a batch size use."""
     return {
         common.rate_arm(f"parallel_{batch_size}", rate): _steps_arm(
             "parallel", batch_size, nodes, rate
@@ -154,12 +154,12 @@ def mnist(tuning=False):
 
 
 def imagenet_resnet50():
-    """ResNet-50: 90 epochs in steps for batches to 8,192, for larger ones 120 with a cosine.
+    """ResNet-50: 90 epochs with step decay for batches up to 8,192, above that 120 with a cosine.
 
-    The rates, 0.1 for each 256 examples, the longer training of the largest batches and the
-    exponential graph are recalled, not looked up. The paper's batch normalization is each node's
-    own, as here. Weight decay (of kernels), sizes of images and augmentation were not recovered and
-    are those of Goyal et al.; every gamma starts at 1, a guess.
+    The rates (0.1 per 256 examples), the longer training of the largest batches and the exponential
+    graph are recalled, not looked up. Each node has its own batch normalization, as in the paper.
+    We do not know its weight decay (of kernels), image sizes and augmentation: they are those of
+    Goyal et al. That every gamma starts at 1 is a guess.
     """
     arms = {}
     for optimizer in ("parallel", "decentlam"):
@@ -206,10 +206,10 @@ get_config = common.variants(
 
 
 def get_claims(variant="digits"):
-    """What the paper claims, each with the test that decides it (lbkeras.replication.claims)."""
+    """Returns the paper's claims and the tests that decide them (lbkeras.replication.claims)."""
     variant = variant or "digits"
     if variant == "mnist_tuning":
-        return []  # it chooses rates and claims nothing
+        return []  # tuning makes no claims
     if variant == "imagenet_resnet50":
         return [
             _keeps_accuracy(batch_size, f"parallel_{batch_size}")

@@ -1,5 +1,7 @@
-"""Models: functions that return an uncompiled `keras.Model`, uint8 images in, logits out (the
-language model: int32 tokens in)."""
+"""Models: functions that return an uncompiled `keras.Model` from uint8 images to logits.
+
+The language model takes int32 tokens instead.
+"""
 
 from lbkeras.lazy import load_names_when_touched
 

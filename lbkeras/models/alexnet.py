@@ -22,17 +22,17 @@ def alexnet(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = 1.0,
 ) -> keras.Model:
-    """AlexNet in its Caffe form, with local response normalisation or with batch normalisation.
+    """Returns AlexNet in its Caffe form, with local response normalization or batch normalization.
 
-    Convolutions 11x11 with stride 4 and 96 filters, 5x5 with 256, 3x3 with 384, 384 and 256, each
-    with ReLU; 3x3 max pooling with stride 2 after the first, second and fifth; twice Dense with
-    4,096 units, ReLU and dropout; logits. Local response normalisation follows the ReLU of the
-    first two convolutions:
+    Five convolutions, 11x11 with stride 4 and 96 filters, 5x5 with 256, 3x3 with 384, 384 and 256,
+    each with ReLU; 3x3 max pooling with stride 2 after the first, second and fifth; two Dense
+    layers with 4,096 units, ReLU and dropout; logits. Local response normalization follows the ReLU
+    of the first two convolutions:
 
-        x / (1 + 1e-4 / 5 * sum of x² over 5 neighbouring channels)^0.75
+        x / (1 + 1e-4 / 5 * sum of x² over 5 neighboring channels)^0.75
 
-    AlexNet-BN has none; there every convolution is without bias and followed by batch
-    normalisation, then ReLU.
+    AlexNet-BN has no local response normalization; its convolutions have no bias and are followed
+    by batch normalization, then ReLU.
 
     Args:
         input_shape: `(height, width, channels)` of the uint8 images, at least 67 by 67.
@@ -40,25 +40,25 @@ def alexnet(
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper's is 5e-4.
         dropout: rate after the two hidden Dense layers, 0 to 1. Default 0.5.
-        batch_normalization: AlexNet-BN. Default False.
-        groups: 2 splits the second, fourth and fifth convolution in two halves, as the original on
-            two GPUs and the authors' Caffe models do; 1 connects them fully (62,378,344
+        batch_normalization: whether to build AlexNet-BN. Default False.
+        groups: 2 splits the second, fourth and fifth convolution into two halves, like the original
+            on two GPUs and the authors' Caffe models; 1 connects them fully (62,378,344
             parameters). On CPUs Keras compiles grouped convolutions with XLA, which is slow.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape.
-        standard_deviation: likewise; by default nothing is divided, as in Caffe: the
-            initialisation and the constants of the normalisation count on pixels' scale.
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape.
+        standard_deviation: of the pixels, in the same form. Default: 1, so pixels keep their scale
+            as in Caffe; the initialization and the constants of the normalization rely on it.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
         UserError: images smaller than 67 by 67, or groups other than 1 and 2.
 
-    Differs from the paper: channel means instead of a mean image; Caffe's doubled learning rate of
-    biases is left out; batch norm has epsilon 1e-5, not 1e-4; pooling drops the last pixels where
-    it does not come out even, as with 224 by 224 (with 227 it does).
+    Differs from the paper: subtracts channel means instead of a mean image; biases do not get
+    Caffe's doubled learning rate; batch norm has epsilon 1e-5, not 1e-4; pooling drops the last
+    pixels where its windows do not fit exactly, as with 224 by 224 (with 227 they fit).
 
     Example:
 
@@ -126,7 +126,7 @@ def alexnet(
 
 
 def _local_response_normalization(x, size=5, alpha=1e-4, beta=0.75):
-    """In float32: squares overflow float16, and bfloat16 rounds `1 + alpha / size * sum` away."""
+    """Computes in float32: squares overflow float16, and bfloat16 rounds the sum's term away."""
     dtype, channels = x.dtype, x.shape[-1]
     x = ops.cast(x, "float32")
     padded = ops.pad(ops.square(x), [[0, 0]] * 3 + [[size // 2, size // 2]])

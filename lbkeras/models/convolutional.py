@@ -18,7 +18,7 @@ def small_cnn(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """A small convolutional network, without batch normalisation unless asked for.
+    """Returns a small convolutional network, by default without batch normalization.
 
     Two stages of 3x3 convolution, ReLU and 2x2 max pooling with `width` and `2 * width` filters,
     then Dense with `4 * width` units, ReLU and logits.
@@ -28,17 +28,17 @@ def small_cnn(
         num_classes: number of logits.
         width: filters of the first convolution.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
-        batch_normalization: normalise before each convolution's ReLU.
-        fixed_classifier: in the place of the last Dense layer one that is not learned: "hadamard"
-            (or True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
-            `lbkeras.layers.OrthonormalClassifier`. Default None: it is learned.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape (digits, MNIST, CIFAR-10, else ImageNet).
-        standard_deviation: likewise.
+        batch_normalization: whether to normalize before each convolution's ReLU.
+        fixed_classifier: replaces the last Dense layer by one that is not learned: "hadamard" (or
+            True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
+            `lbkeras.layers.OrthonormalClassifier`. Default None: a learned Dense layer.
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape (digits, MNIST, CIFAR-10, else ImageNet).
+        standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""EfficientNet-B0, with ghost batch normalization if asked for."""
+"""EfficientNet-B0, optionally with ghost batch normalization."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,13 @@ def efficientnet_b0(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """EfficientNet-B0 from `keras.applications` without weights, for training from scratch.
+    """Returns `keras.applications`' EfficientNet-B0 without weights, for training from scratch.
 
-    What differs there: the uint8 input and its normalization in the place of Keras' own, dropout
-    and float32 logits after the global average pooling, L2 on kernels, batch norm with momentum 0.9
-    (Keras' 0.99 lags behind when large batches leave few updates), and ghost batch normalization.
-    The residual branch of block i of 0 to 15 is dropped as a whole for an example (drop connect)
-    with probability 0.2 i / 16, as published.
+    Changes to it: the uint8 input and its normalization replace Keras' own; dropout and float32
+    logits after the global average pooling; L2 on kernels; batch norm with momentum 0.9 (Keras'
+    0.99 lags behind when large batches leave few updates); optional ghost batch normalization.
+    As published, block i of 0 to 15 drops its whole residual branch for an example (drop connect)
+    with probability 0.2 i / 16.
 
     Args:
         input_shape: `(height, width, channels)` of the uint8 images, at least 32 by 32 and with 3
@@ -36,23 +36,23 @@ def efficientnet_b0(
         num_classes: number of logits. With 1,000 it has 5,288,548 trainable parameters.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
         dropout: rate before the logits, 0 to 1. Default 0.2, the paper's.
-        synchronized: batch norm over the batches of all replicas under `tf.distribute`, rather than
-            each replica's own.
-        ghost_batch_size: examples that are normalized together in training. Default None: plain
+        synchronized: whether batch norm covers the batches of all replicas under `tf.distribute`,
+            rather than each replica's own.
+        ghost_batch_size: number of examples normalized together in training. Default None: plain
             batch normalization.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape.
-        standard_deviation: likewise.
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape.
+        standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
         UserError: images smaller than 32 by 32, or without 3 channels.
 
-    Differs from the paper: the moving averages' momentum, which is 0.99 there; weight decay leaves
-    the biases of squeeze-and-excitation out.
+    Differs from the paper: the moving averages' momentum is 0.99 there; here weight decay excludes
+    the biases of squeeze-and-excitation.
 
     Example:
 
@@ -79,7 +79,7 @@ def efficientnet_b0(
             layer.momentum, layer.synchronized = 0.9, synchronized
         elif isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D) and weight_decay:
             depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-            # The layer's attribute goes into a saved model, the variable's into the loss.
+            # A saved model keeps the layer's attribute; the loss uses the variable's.
             layer.kernel.regularizer = parts.kernel_l2(weight_decay)
             attribute = "depthwise_regularizer" if depthwise else "kernel_regularizer"
             setattr(layer, attribute, layer.kernel.regularizer)

@@ -1,4 +1,4 @@
-"""Inception-ResNet-v2, with ghost batch normalisation if asked for."""
+"""Inception-ResNet-v2, optionally with ghost batch normalization."""
 
 from collections.abc import Sequence
 
@@ -21,32 +21,32 @@ def inception_resnet_v2(
     mean: float | Sequence[float] | None = 127.5,
     standard_deviation: float | Sequence[float] | None = 127.5,
 ) -> keras.Model:
-    """Inception-ResNet-v2 from `keras.applications` without weights, for training from scratch.
+    """Returns `keras.applications`' Inception-ResNet-v2 without weights, to train from scratch.
 
-    What is added: the uint8 input and its normalisation, dropout and float32 logits after the
-    global average pooling, L2 on kernels, batch norm with momentum 0.9 (Keras' 0.99 lags behind
-    when large batches leave few updates), and ghost batch normalisation.
+    Additions: the uint8 input and its normalization; dropout and float32 logits after the global
+    average pooling; L2 on kernels; batch norm with momentum 0.9 (Keras' 0.99 lags behind when large
+    batches leave few updates); optional ghost batch normalization.
 
     Args:
         input_shape: `(height, width, channels)` of the uint8 images, at least 75 by 75.
         num_classes: number of logits. With 1,000 it has 55,813,192 trainable parameters.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
         dropout: rate before the logits, 0 to 1. Default 0.2, the paper's.
-        ghost_batch_size: examples that are normalised together in training; Smith et al. train with
-            32 and 64. Default None: plain batch normalisation.
-        mean: of the pixels, a number or one a channel; by default pixels become
-            -1 to 1, as the paper's code does.
-        standard_deviation: likewise.
+        ghost_batch_size: number of examples normalized together in training; Smith et al. use 32
+            and 64. Default None: plain batch normalization.
+        mean: mean of the pixels, a number or one per channel. By default pixels are scaled to -1 to
+            1, as in the paper's code.
+        standard_deviation: of the pixels, in the same form.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
         UserError: images smaller than 75 by 75, or without channels.
 
-    Differs from the paper: as `keras.applications` does, batch norm has no gamma, and kernels start
-    as Glorot's.
+    Differs from the paper: as in `keras.applications`, batch norm has no gamma, and kernels have
+    Glorot's initialization.
 
     Example:
 
@@ -75,7 +75,7 @@ def inception_resnet_v2(
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.9
         elif isinstance(layer, keras.layers.Conv2D) and weight_decay:
-            # The layer's attribute goes into a saved model, the variable's into the loss.
+            # A saved model keeps the layer's attribute; the loss uses the variable's.
             layer.kernel_regularizer = layer.kernel.regularizer = parts.kernel_l2(weight_decay)
     x = body.outputs[0]
     if dropout:

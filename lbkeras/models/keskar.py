@@ -18,20 +18,20 @@ def keskar_f1(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """F1, for MNIST: five hidden layers of 512 units, each Dense, batch norm, ReLU; logits.
+    """Returns F1, for MNIST: five hidden layers of 512 units with batch norm and ReLU; logits.
 
     Args:
         input_shape: `(height, width, channels)` of the uint8 images.
         num_classes: number of logits.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper uses none.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape.
-        standard_deviation: likewise.
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape.
+        standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Differs from the paper: Dense layers before batch norm have no bias, which would have no effect.
 
@@ -59,10 +59,10 @@ def keskar_c1(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """C1, for CIFAR-10, shallow and like AlexNet; with `num_classes=100` C3.
+    """Returns C1, for CIFAR-10, shallow like AlexNet; with `num_classes=100` it is C3.
 
-    Twice 5x5 convolution with 64 filters, batch norm, ReLU, 3x3 max pooling with stride 2; Dense
-    with 384 and with 192 units, each with batch norm, ReLU and dropout 0.5; logits.
+    Two stages of 5x5 convolution with 64 filters, batch norm, ReLU, 3x3 max pooling with stride 2;
+    Dense with 384 and with 192 units, each with batch norm, ReLU and dropout 0.5; logits.
 
     Args, returns and differences: as `keskar_f1`, also for convolutions.
 
@@ -93,12 +93,12 @@ def keskar_c2(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """C2, for CIFAR-10, deep and like VGG; with `num_classes=100` C4.
+    """Returns C2, for CIFAR-10, deep like VGG; with `num_classes=100` it is C4.
 
-    Thirteen 3x3 convolutions in five groups with 64, 64; 128, 128; 256 three times; 512 three
-    times; 512 three times, each with batch norm and ReLU, dropout between those of a group (0.3 in
-    the first, then 0.4), 2x2 max pooling after each group; dropout 0.5, Dense with 512 units, batch
-    norm, ReLU, dropout 0.5; logits.
+    Thirteen 3x3 convolutions with batch norm and ReLU, in five groups: two with 64 filters, two
+    with 128, three with 256, three with 512 and three with 512. Dropout between the convolutions of
+    a group (0.3 in the first group, then 0.4), 2x2 max pooling after each group. Then dropout 0.5,
+    Dense with 512 units, batch norm, ReLU, dropout 0.5; logits.
 
     Args, returns and differences: as `keskar_f1`, also for convolutions.
 
@@ -136,7 +136,7 @@ def keskar_c3(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """C3, for CIFAR-100: `keskar_c1` with 100 classes."""
+    """Returns C3, for CIFAR-100: `keskar_c1` with 100 classes."""
     return keskar_c1(
         input_shape, num_classes, weight_decay, mean=mean, standard_deviation=standard_deviation
     )
@@ -150,7 +150,7 @@ def keskar_c4(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """C4, for CIFAR-100: `keskar_c2` with 100 classes."""
+    """Returns C4, for CIFAR-100: `keskar_c2` with 100 classes."""
     return keskar_c2(
         input_shape, num_classes, weight_decay, mean=mean, standard_deviation=standard_deviation
     )

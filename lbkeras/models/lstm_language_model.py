@@ -18,9 +18,9 @@ def lstm_language_model(
     initial_range: float = 0.1,
     input_shape: tuple[int | None, ...] = (None,),
 ) -> keras.Model:
-    """The next token from those before it: embedding, stacked LSTMs, logits at every time step.
+    """Returns a next-token model: embedding, stacked LSTMs, logits at every time step.
 
-    Dropout falls on what goes into each LSTM and into the logits, never on the recurrent state.
+    Dropout applies to the input of each LSTM and of the logits, never to the recurrent state.
     Zaremba et al.'s networks for Penn Treebank, with 10,000 words:
 
         small    embedding=200,  units=200,  dropout=0,    initial_range=0.1    4.65 M parameters
@@ -28,26 +28,26 @@ def lstm_language_model(
         large    embedding=1500, units=1500, dropout=0.65, initial_range=0.04   66.0 M
 
     Args:
-        vocabulary_size: number of tokens, which are 0 to `vocabulary_size - 1`.
+        vocabulary_size: number of different tokens, which are 0 to `vocabulary_size - 1`.
         embedding: size of a token's vector.
         units: size of each LSTM's state.
         layers: number of LSTMs. Default 2.
         dropout: rate, 0 to 1. Default 0.
-        weight_decay: coupled L2 on kernels, recurrent ones and the embedding's not: adds
+        weight_decay: coupled L2 on kernels and recurrent kernels, not on the embedding: adds
             `weight_decay / 2 * |kernel|^2` to the loss.
-        initial_range: kernels and embedding start uniform on ± this, biases at 0. Default 0.1.
+        initial_range: kernels and embedding start uniform in ± this, biases at 0. Default 0.1.
         input_shape: `(time,)`, the number of tokens in an example, or `(None,)` for any.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, time)` int32 tokens to
-        `(batch, time, vocabulary_size)` float32 logits: use `from_logits=True` with the tokens
-        shifted by one as labels. The exponential of that loss is the perplexity.
+        An uncompiled `keras.Model` from `(batch, time)` int32 tokens to
+        `(batch, time, vocabulary_size)` float32 logits. Use a loss with `from_logits=True` and the
+        tokens shifted by one as labels. The exponential of that loss is the perplexity.
 
     Raises:
         UserError: a size below 1, or an `input_shape` that is not `(time,)`.
 
-    Differs from the paper: every example starts from a state of zeros, where the paper carries the
-    state over from one batch to the next, which needs a batch size that never changes.
+    Differs from the paper: every example starts from a zero state. The paper carries the state over
+    from one batch to the next, which requires a constant batch size.
 
     Example:
 
@@ -56,7 +56,7 @@ def lstm_language_model(
     4651600
 
     Reference: Zaremba, Sutskever, Vinyals, "Recurrent Neural Network Regularization",
-    arXiv:1409.2329, section 4.1; in large batches You et al., arXiv:1901.08256.
+    arXiv:1409.2329, section 4.1; with large batches You et al., arXiv:1901.08256.
     """
     sizes = dict(vocabulary_size=vocabulary_size, embedding=embedding, units=units, layers=layers)
     for name, size in sizes.items():

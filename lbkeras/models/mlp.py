@@ -17,23 +17,24 @@ def mlp(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """A multilayer perceptron: normalise, flatten, Dense and ReLU for each hidden size, logits.
+    """Returns a multilayer perceptron, by default without batch normalization.
 
-    Without batch normalisation unless asked for.
+    The input is normalized and flattened, then Dense and ReLU for each hidden size; logits.
 
     Args:
         input_shape: `(height, width, channels)` of the uint8 images.
         num_classes: number of logits.
         hidden_sizes: units of each hidden layer; `()` is multinomial logistic regression.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
-        batch_normalization: normalise before each ReLU; those Dense layers then have no bias.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape (digits, MNIST, CIFAR-10, else ImageNet).
-        standard_deviation: likewise.
+        batch_normalization: whether to normalize before each ReLU; those Dense layers then have no
+            bias.
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape (digits, MNIST, CIFAR-10, else ImageNet).
+        standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Example:
 

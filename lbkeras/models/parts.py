@@ -1,4 +1,4 @@
-"""What every model here shares: the input with its normalisation, L2 on kernels, and the logits."""
+"""Parts that all models share: the input with its normalization, L2 on kernels, and the logits."""
 
 import keras
 
@@ -9,7 +9,7 @@ from lbkeras.layers.orthonormal_classifier import OrthonormalClassifier
 
 _FIXED = {"hadamard": HadamardClassifier, "orthonormal": OrthonormalClassifier}
 # Mean and standard deviation of the training pixels, by image shape: scikit-learn's digits (values
-# 0 to 16), MNIST, CIFAR-10; otherwise ImageNet's for colour and the middle of the range for gray.
+# 0 to 16), MNIST, CIFAR-10. Otherwise ImageNet's for color, the middle of the range for gray.
 _STATISTICS = {
     (8, 8, 1): ((4.9,), (6.0,)),
     (28, 28, 1): ((33.3,), (78.6,)),
@@ -20,16 +20,16 @@ _OTHER = (127.5, 64.0)
 
 
 def normalized_input(input_shape, mean=None, standard_deviation=None):
-    """The uint8 input and its normalised float tensor, `(x - mean) / standard_deviation`.
+    """Returns the uint8 input and its normalized float tensor, `(x - mean) / standard_deviation`.
 
     Args:
         input_shape: `(height, width, channels)`.
-        mean: a number or one a channel, in pixel units. Default: that of the
-            well-known data set with this shape.
-        standard_deviation: likewise.
+        mean: a number or one per channel, in pixel units. Default: that of the well-known data set
+            with this shape.
+        standard_deviation: in the same form and with the same default.
 
     Returns:
-        `(inputs, normalized)`, two Keras tensors. Pixels travel to the device as uint8, a quarter
+        `(inputs, normalized)`, two Keras tensors. Pixels are sent to the device as uint8, a quarter
         of the bytes of float32; 0 to 255 are exact in bfloat16 and float16 too.
     """
     input_shape = checks.sequence("input_shape", input_shape)
@@ -60,37 +60,48 @@ def _a_channel(name, values, input_shape):
 
 
 def kernel_l2(weight_decay):
-    """Coupled L2: adds `weight_decay / 2 * |kernel|^2` to the loss, so its gradient is
-    `weight_decay * kernel`, the weight decay of SGD in the papers. None for 0."""
+    """Returns coupled L2, which adds `weight_decay / 2 * |kernel|^2` to the loss; None for 0.
+
+    Its gradient is `weight_decay * kernel`, the papers' weight decay of SGD.
+    """
     checks.not_negative("weight_decay", weight_decay)
     return keras.regularizers.L2(weight_decay / 2) if weight_decay else None
 
 
 def batch_normalization(name=None):
-    """Batch normalisation with the papers' constants: epsilon 1e-5, moving average 0.9
-    (Keras' 0.99 lags behind when large batches leave few updates)."""
+    """Returns batch normalization with the papers' constants: epsilon 1e-5, momentum 0.9.
+
+    Keras' momentum of 0.99 lags behind when large batches leave few updates.
+    """
     return keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
 
 
 def with_zero_gamma(layer):
-    """The batch normalisation, its gamma starting at 0: as the last one of a residual branch it
-    makes the block an identity at first (Goyal et al., arXiv:1706.02677, section 5.1)."""
+    """Makes a batch normalization's gamma start at 0 and returns the layer.
+
+    At the end of a residual branch, the block is then an identity at first (Goyal et al.,
+    arXiv:1706.02677, section 5.1).
+    """
     layer.gamma_initializer = keras.initializers.Zeros()
     return layer
 
 
 def he_fan_out():
-    """A new initializer with variance `2 / (kernel height * kernel width * filters)`, He et al.'s
-    for the backward pass, which the Torch code behind many papers uses."""
+    """Returns a new initializer with variance `2 / (kernel height * kernel width * filters)`.
+
+    It is He et al.'s for the backward pass, which the Torch code behind many papers uses.
+    """
     return keras.initializers.VarianceScaling(
         2.0, mode="fan_out", distribution="untruncated_normal"
     )
 
 
 def logits(x, num_classes, weight_decay, *, kernel_initializer="glorot_uniform", fixed=None):
-    """The last layer, always float32: a softmax over bfloat16 logits loses accuracy. Dense, or
-    where `fixed` names one a classifier that is not learned, where `weight_decay` falls on the
-    scale; True is "hadamard"."""
+    """Returns the last layer's output, in float32 as a softmax over bfloat16 logits loses accuracy.
+
+    The layer is Dense, or the classifier that `fixed` names (True: "hadamard"), which is not
+    learned; `weight_decay` then applies to its scale.
+    """
     checks.integer("num_classes", num_classes, minimum=1)
     regularizer = kernel_l2(weight_decay)
     if fixed is not None and fixed is not False:

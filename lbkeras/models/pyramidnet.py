@@ -28,54 +28,55 @@ def pyramidnet(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """Additive PyramidNet: every block a little wider than the one before, ShakeDrop in each.
+    """Returns an additive PyramidNet: each block is a little wider and has ShakeDrop.
 
     A 3x3 convolution with 16 filters and batch norm, three stages of `n` blocks at full, half and
     quarter resolution, batch norm, ReLU, global average pooling, logits. The k-th of `K = 3n`
     blocks has `round(16 + widening * k / K)` filters. A block is batch norm, 3x3 convolution, batch
-    norm, ReLU, 3x3 convolution, batch norm, ShakeDrop, plus the shortcut; with `bottleneck` batch
-    norm, 1x1, batch norm, ReLU, 3x3, batch norm, ReLU, 1x1 with 4 times the filters, batch norm,
-    ShakeDrop. The shortcut averages 2x2 pixels where the resolution halves and pads new channels
-    with zeros (no parameters). Nothing follows the sum.
+    norm, ReLU, 3x3 convolution, batch norm, ShakeDrop, plus the shortcut. With `bottleneck` it is
+    batch norm, 1x1 convolution, batch norm, ReLU, 3x3, batch norm, ReLU, 1x1 with 4 times the
+    filters, batch norm, ShakeDrop, plus the shortcut. The shortcut averages 2x2 pixels where the
+    resolution halves and pads new channels with zeros (no parameters). Nothing follows the sum.
 
     The branch of block k survives with probability `1 - k / K * (1 - last_survival_probability)`.
-    What the paper compares with: `alpha=(0, 0), beta=(0, 0)` is stochastic depth, and
-    `last_survival_probability=0, survival="constant", alpha=(0, 1)` Shake-Shake of a single branch.
+    For the paper's baselines: `alpha=(0, 0), beta=(0, 0)` gives stochastic depth, and
+    `last_survival_probability=0, survival="constant", alpha=(0, 1)` Shake-Shake on a single branch.
 
     Args:
-        depth: `6n + 2`, with `bottleneck` `9n + 2`. Default 110.
-        widening: filters that the blocks gain together, the paper's alpha. Default 270.
+        depth: `6n + 2`, or `9n + 2` with `bottleneck`. Default 110.
+        widening: filters that all blocks together add, the paper's alpha. Default 270.
             PyramidNet-110 has 1.77 M parameters with 48, 3.90 M with 84, 28.5 M with 270.
         input_shape: `(height, width, channels)` of the uint8 images.
         num_classes: number of logits.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper's is 1e-4.
-        bottleneck: bottleneck blocks; PyramidNet-164 with widening 270 has 27.2 M parameters.
-        shake_drop: end each branch with a `lbkeras.layers.ShakeDrop`. Default True.
+        bottleneck: whether blocks are bottlenecks; PyramidNet-164 with widening 270 then has 27.2 M
+            parameters.
+        shake_drop: whether each branch ends with a `lbkeras.layers.ShakeDrop`. Default True.
         last_survival_probability: of the last block, 0 to 1. Default 0.5.
-        survival: "linear", from nearly 1 in the first block to that of the last, or "constant",
-            the last block's in all of them.
-        alpha: `(lowest, highest)` of the forward factor, as of `ShakeDrop`. Default (-1, 1).
-        beta: `(lowest, highest)` of the backward factor, likewise. Default (0, 1).
-        level: what shares one set of random numbers: "batch", "image" (default), "channel" or
-            "pixel", likewise.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape.
-        standard_deviation: likewise.
+        survival: "linear": the probability falls from nearly 1 in the first block to the last
+            block's; "constant": all blocks have the last block's.
+        alpha: `(lowest, highest)` forward factor, as in `ShakeDrop`. Default (-1, 1).
+        beta: `(lowest, highest)` backward factor, as in `ShakeDrop`. Default (0, 1).
+        level: what shares one set of random numbers, as in `ShakeDrop`: "batch", "image" (default),
+            "channel" or "pixel".
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape.
+        standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
         UserError: a depth that is not `6n + 2` or `9n + 2`, negative widening, a probability
             outside 0 to 1, an unknown `survival` or `level`, or a range that is not two ascending
             numbers.
 
-    Differs from the paper: filters are rounded as in the authors' code, where the paper's formula
-    rounds down. Its table has 1.7, 3.8, 28.3 and 27.0 M for the four networks above; public ports
-    of the code have what we have. Strided convolutions pad as TensorFlow's `"same"` does (right and
-    bottom). ShakeDrop draws b where it draws α and β, see there.
+    Differs from the paper: filter counts are rounded as in the authors' code, whereas the paper's
+    formula rounds down. The paper's table has 1.7, 3.8, 28.3 and 27.0 M for the four networks
+    above; public ports of the code have our numbers. Strided convolutions pad right and bottom, as
+    TensorFlow's `"same"` does. ShakeDrop draws b at the same level as α and β (see `ShakeDrop`).
 
     Example:
 

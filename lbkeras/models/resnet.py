@@ -22,12 +22,12 @@ def cifar_resnet(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """The residual network for CIFAR: three stages of `n` blocks, `depth = 6n + 2`.
+    """Returns the residual network for CIFAR: three stages of `n` blocks, `depth = 6n + 2`.
 
-    Stages have `width`, `2 * width`, `4 * width` filters at full, half and quarter resolution; a
+    Stages have `width`, `2 * width`, `4 * width` filters at full, half and quarter resolution. A
     block is 3x3 convolution, batch norm, ReLU, convolution, batch norm, plus the shortcut, ReLU.
-    Where the shape changes, the shortcut of option A takes every second pixel and pads new channels
-    with zeros (no parameters); option B is a strided 1x1 convolution with batch norm.
+    Where the shape changes, shortcut A takes every second pixel and pads new channels with zeros
+    (no parameters); shortcut B is a strided 1x1 convolution with batch norm.
 
     Args:
         depth: `6n + 2`: 8, 14, 20, 32, 44, 56, 110. ResNet-20 has 0.27 M parameters.
@@ -37,27 +37,28 @@ def cifar_resnet(
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper's is 1e-4.
         shortcut: `"A"` (the paper's on CIFAR) or `"B"`.
-        zero_gamma: start the last batch norm of every block at gamma 0, so that each block is an
-            identity at first, as Goyal et al. (arXiv:1706.02677) do for large batches. Default
-            False, the paper.
-        fixed_classifier: in the place of the last Dense layer one that is not learned: "hadamard"
-            (or True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
-            `lbkeras.layers.OrthonormalClassifier`. Default None: it is learned.
-        batch_normalization: function without arguments that returns a new normalisation layer, for
-            example ghost batch normalisation. Default: Keras' with momentum 0.9, epsilon 1e-5.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape.
-        standard_deviation: likewise.
+        zero_gamma: whether the last batch norm of every block starts with gamma 0, so that each
+            block is an identity at first, as in Goyal et al. (arXiv:1706.02677) for large batches.
+            Default False, as in the paper.
+        fixed_classifier: replaces the last Dense layer by one that is not learned: "hadamard" (or
+            True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
+            `lbkeras.layers.OrthonormalClassifier`. Default None: a learned Dense layer.
+        batch_normalization: function without arguments that returns a new normalization layer, for
+            example ghost batch normalization. Default: Keras' with momentum 0.9, epsilon 1e-5.
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape.
+        standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
         UserError: `depth` is not `6n + 2`, or an unknown `shortcut`.
 
-    Differs from the paper: normalises by channel means and deviations instead of subtracting the
-    mean image; strided convolutions pad as TensorFlow's `"same"` does (right and bottom).
+    Differs from the paper: normalizes by channel means and standard deviations instead of
+    subtracting the mean image; strided convolutions pad right and bottom, as TensorFlow's `"same"`
+    does.
 
     Example:
 

@@ -19,7 +19,7 @@ def resnet50(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """ResNet-50 v1.5: 16 bottleneck blocks whose stride sits on the 3x3 convolution.
+    """Returns ResNet-50 v1.5: 16 bottleneck blocks with the stride in the 3x3 convolution.
 
     A 7x7 convolution with 64 filters and stride 2, batch norm, ReLU, 3x3 max pooling with stride 2;
     four stages of 3, 4, 6, 3 blocks with 64, 128, 256, 512 filters, the later three at half the
@@ -27,35 +27,35 @@ def resnet50(
     convolution with 4 times the filters, each with batch norm, plus the shortcut, ReLU. Where the
     shape changes, the shortcut is a strided 1x1 convolution with batch norm.
 
-    Kernels start as He et al.'s with fan-out, the last Dense layer as N(0, 0.01²).
+    Kernels have He et al.'s initialization with fan-out, the last Dense layer N(0, 0.01²).
 
     Args:
-        input_shape: `(height, width, channels)` of the uint8 images; any size, the last stage has
-            1/32 of it.
+        input_shape: `(height, width, channels)` of the uint8 images, of any size; the last stage
+            has 1/32 of it.
         num_classes: number of logits. With 1,000 it has 25,557,032 trainable parameters.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; 1e-4
             in Goyal et al., not on batch norm's gamma and beta.
-        zero_gamma: start the last batch norm of every block at gamma 0, so that each block is an
-            identity at first. Default True, as Goyal et al.
-        last_gamma: where those gammas start instead, at least 0, as Nado et al. tune it; None: at 0
-            or 1, as `zero_gamma` says.
-        fixed_classifier: in the place of the last Dense layer one that is not learned: "hadamard"
-            (or True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
-            `lbkeras.layers.OrthonormalClassifier`. Default None: it is learned.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape.
-        standard_deviation: likewise.
+        zero_gamma: whether the last batch norm of every block starts with gamma 0, so that each
+            block is an identity at first. Default True, as in Goyal et al.
+        last_gamma: another initial value of those gammas, at least 0, as tuned by Nado et al. None:
+            0 with `zero_gamma`, otherwise 1.
+        fixed_classifier: replaces the last Dense layer by one that is not learned: "hadamard" (or
+            True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
+            `lbkeras.layers.OrthonormalClassifier`. Default None: a learned Dense layer.
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape.
+        standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
         UserError: `input_shape` without channels.
 
-    Differs from the paper: strided convolutions pad as TensorFlow's `"same"` does (right and
-    bottom). He et al. put the stride on the first 1x1 convolution; Goyal et al. and every
-    large-batch paper since put it on the 3x3.
+    Differs from the paper: strided convolutions pad right and bottom, as TensorFlow's `"same"`
+    does. He et al. have the stride in the first 1x1 convolution; Goyal et al. and every large-batch
+    paper since have it in the 3x3 one.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""An LSTM that reads an image a row a time step."""
+"""An LSTM over the rows of an image."""
 
 from collections.abc import Sequence
 
@@ -17,32 +17,32 @@ def row_lstm(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """An LSTM that reads an image from top to bottom, a row a time step; logits from the last.
+    """Returns an LSTM over an image's rows from top to bottom, one row per time step.
 
-    A row of `width * channels` normalised pixels first goes through a linear layer with
-    `projection` units.
+    Each row of `width * channels` normalized pixels first passes a linear layer with `projection`
+    units. The logits come from the last time step.
 
     Args:
         input_shape: `(height, width, channels)` of the uint8 images; `height` time steps.
         num_classes: number of logits.
         units: size of the LSTM's state. Default 128.
-        weight_decay: coupled L2 on kernels, the recurrent one too: adds
+        weight_decay: coupled L2 on kernels and the recurrent kernel: adds
             `weight_decay / 2 * |kernel|^2` to the loss.
         projection: units of the linear layer, 0 for none. Default 128: the LSTM's two kernels
-            together are the paper's 256 by 512.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape.
-        standard_deviation: likewise.
+            together then have the paper's shape, 256 by 512.
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape.
+        standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
         UserError: `input_shape` without channels.
 
-    Differs from the paper: none known; it does not say how weights start: here as Keras' (Glorot,
-    orthogonal recurrent kernel, forget gate's bias 1).
+    Differs from the paper: nothing known. The paper does not state the initialization; here it is
+    Keras' (Glorot, orthogonal recurrent kernel, forget gate's bias 1).
 
     Example:
 

@@ -21,13 +21,13 @@ def wide_resnet(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """Wide residual network WRN-depth-width: pre-activation blocks, `depth = 6n + 4`.
+    """Returns the wide residual network WRN-depth-width: pre-activation blocks, `depth = 6n + 4`.
 
     A 3x3 convolution with 16 filters, three stages of `n` blocks with `16 * width`, `32 * width`,
     `64 * width` filters at full, half and quarter resolution, batch norm, ReLU, global average
     pooling, logits. A block is batch norm, ReLU, convolution, batch norm, ReLU, dropout,
-    convolution, plus the shortcut, which is a 1x1 convolution of the activated input where the
-    shape changes.
+    convolution, plus the shortcut. Where the shape changes, the shortcut is a 1x1 convolution of
+    the activated input.
 
     Args:
         depth: `6n + 4`: 10, 16, 22, 28, 40.
@@ -37,25 +37,25 @@ def wide_resnet(
         dropout: rate between the two convolutions of a block, 0 to 1.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper's is 5e-4.
-        fixed_classifier: in the place of the last Dense layer one that is not learned: "hadamard"
-            (or True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
-            `lbkeras.layers.OrthonormalClassifier`. Default None: it is learned.
-        batch_normalization: function without arguments that returns a new normalisation layer, for
-            example ghost batch normalisation. Default: Keras' with momentum 0.9, epsilon 1e-5.
-        mean: of the pixels, a number or one a channel; by default that of the
-            well-known data set of this shape.
-        standard_deviation: likewise.
+        fixed_classifier: replaces the last Dense layer by one that is not learned: "hadamard" (or
+            True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
+            `lbkeras.layers.OrthonormalClassifier`. Default None: a learned Dense layer.
+        batch_normalization: function without arguments that returns a new normalization layer, for
+            example ghost batch normalization. Default: Keras' with momentum 0.9, epsilon 1e-5.
+        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
+            set with this shape.
+        standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
-        An uncompiled `keras.Model`, `(batch, height, width, channels)` uint8 to
-        `(batch, num_classes)` float32 logits: use `from_logits=True`.
+        An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
+        `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
         UserError: `depth` is not `6n + 4`.
 
-    Differs from the paper: strided convolutions pad as TensorFlow's `"same"` does (right and
-    bottom). There is no `zero_gamma` as in `cifar_resnet`: a block's last batch norm is followed by
-    ReLU here, whose gradient at 0 is 0, so a gamma of 0 would never leave it.
+    Differs from the paper: strided convolutions pad right and bottom, as TensorFlow's `"same"`
+    does. Unlike `cifar_resnet` it has no `zero_gamma`: here ReLU follows a block's last batch norm,
+    and its gradient at 0 is 0, so a gamma of 0 would never change.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Akiba's arms: each adds one of the paper's three things to the one before it."""
+"""Akiba's arms: each adds one of the paper's three methods to the arm before it."""
 
 import math
 from pathlib import Path
@@ -33,20 +33,20 @@ def test_each_arm_adds_one_thing(variant):
 
 
 def _sgd_share(epoch):
-    """Section 3.1, with the continuous straight part: SGD's share at an epoch of 90."""
+    """SGD's share at an epoch of 90, by section 3.1 with the continuous linear part."""
     exponential = 0.5 * math.exp(2 * (epoch - 10) / 5)
     return exponential if epoch < 10 else min(0.5 + (epoch - 10) / 5, 1.0)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_transition_has_the_papers_share_of_the_training(variant):
+def test_the_transition_is_at_the_papers_fraction_of_training(variant):
     config = load_config(f"{AKIBA}:{variant}")
     plan = experiment.make_plans(config)["slow_start"]
     settings = experiment.arm_settings(config, "slow_start")["optimizer"]
     center, period = settings["transition_center_steps"], settings["transition_period_steps"]
     assert center / plan.updates() == pytest.approx(10 / 90)
     assert period / plan.updates() == pytest.approx(5 / 90)
-    # The share of SGD at the centre and at the end of the transition.
+    # SGD's share at the center and at the end of the transition.
     steps = plan.steps_per_epoch(0)
     ninetieth = plan.epochs / 90
     for update, share in ((center, 0.5), (center + period / 2, 1.0)):

@@ -1,4 +1,4 @@
-"""The ImageNet recipes for which others stand in the gate: each network, optimizer and callback."""
+"""Dry runs of the ImageNet recipes not in the gate, with each network, optimizer and callback."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.configs import dry_runs
 
 
 def _different_arms(named):
-    """The first arm with each model, optimizer and callbacks, and what it trains."""
+    """Returns the first arm with each model, optimizer and callbacks, mapped to its task."""
     file, variant = named.split(":")
     found = {}
     for arm in load_config(f"{dry_runs.PAPERS / file}.py:{variant}").arms:
@@ -18,9 +18,9 @@ def _different_arms(named):
     return dict(found.values())
 
 
-@pytest.mark.release  # in the gate dry_run_a_to_r_test and dry_run_s_to_z_test try their like
+@pytest.mark.release  # the gate tries similar ones: dry_run_a_to_r_test and dry_run_s_to_z_test
 @pytest.mark.parametrize("named", dry_runs.BEFORE_A_RELEASE)
-def test_an_imagenet_recipe_with_all_that_it_compares(named):
+def test_an_imagenet_recipe_with_all_its_different_arms(named):
     tasks = _different_arms(named)
     result = dry_run(tasks, "one", examples=2, say=lambda line: None)
     assert [str(failure) for failure in result.failures] == []

@@ -1,4 +1,4 @@
-"""The ImageNet recipes of configs from s to z, each tried for a moment."""
+"""Dry runs of the ImageNet recipes, configs from s to z."""
 
 import pytest
 
@@ -14,5 +14,5 @@ def result():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("named", VARIANTS)
-def test_an_imagenet_recipe_at_its_real_plan(named, result):
+def test_an_imagenet_recipe_with_its_real_plan(named, result):
     dry_runs.check(named, result)

@@ -1,8 +1,8 @@
-"""The ImageNet recipes, which no machine of ours can train: each is tried for a moment.
+"""Dry runs of the ImageNet recipes, which no machine of ours can train.
 
-Of each variant the arm with the largest batch, with its real plan, order and place of a resume, on
-made photographs: one piece of two examples, at the smallest size that the network takes. Two test
-files share the variants, as the gate gives a file to one process.
+Each variant's arm with the largest batch runs with its real plan, data order and resume point on
+made photographs: one micro-batch of two examples, at the network's smallest image size. Two test
+files share the variants, as the gate runs each file in one process.
 """
 
 from pathlib import Path
@@ -13,9 +13,9 @@ from lbkeras.runs import experiment
 from lbkeras.runs.config_task import ConfigTask
 
 PAPERS = Path(__file__).parents[2] / "configs" / "papers"
-SMALLEST = {"inception_resnet_v2": 75, "alexnet": 67}  # pixels; of others 64
-# Tried before a release (dry_run_before_a_release_test.py), as others with the same network stand
-# for them in the gate: goyal2017's, kim2021's, smith2018's first, you2017's and MLPerf's with LARS.
+SMALLEST = {"inception_resnet_v2": 75, "alexnet": 67}  # pixels; 64 for other networks
+# Tried before a release only (dry_run_before_a_release_test.py), as the gate tries others with the
+# same network: goyal2017's, kim2021's, smith2018's first, you2017's and MLPerf's with LARS.
 BEFORE_A_RELEASE = [
     "hoffer2018_fixed_classifier:imagenet",
     "kim2021_autowu:imagenet_tuning",
@@ -40,7 +40,7 @@ VARIANTS = [
 
 
 def task_of(named: str, arm: str | None = None) -> ConfigTask:
-    """An arm, None: that with the largest batch, at a small size."""
+    """Returns the task of an arm (None: the one with the largest batch) at a small image size."""
     file, variant = named.split(":")
     config = load_config(f"{PAPERS / file}.py:{variant}")
     plans = experiment.make_plans(config)
@@ -48,20 +48,20 @@ def task_of(named: str, arm: str | None = None) -> ConfigTask:
     settings = experiment.arm_settings(config, arm)
     size = SMALLEST.get(settings["model"]["name"], 64)
     settings["data"] |= dict(image_size=size, resize=None)
-    settings["model"].pop("ghost_batch_size", None)  # a piece is smaller; they have their own tests
+    settings["model"].pop("ghost_batch_size", None)  # larger than 2; has its own tests
     if "num_nodes" in settings["optimizer"]:
-        settings["optimizer"]["num_nodes"] = 2  # each has weights of its own
+        settings["optimizer"]["num_nodes"] = 2  # each has its own weights
     return ConfigTask(settings, fake_data=True)
 
 
 def tried(variants: list[str]):
-    """The dry run of some variants, as one."""
+    """Returns the result of one dry run of several variants."""
     tasks = {named: task_of(named) for named in variants}
     return dry_run(tasks, "one", examples=2, say=lambda line: None)
 
 
 def check(named: str, result) -> None:
-    """The variant passed with each batch size of its plan."""
+    """Checks that the variant passed with each batch size of its plan."""
     assert [str(failure) for failure in result.failures if named in failure.arms] == []
     plan = task_of(named).plan
     assert result.arms[named].plan == plan

@@ -1,4 +1,4 @@
-"""Goyal's arms: warm-ups and scaling rules, everything else as in the small batch."""
+"""Goyal's arms: warm-ups and scaling rules; everything else is as for the small batch."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_published_schedule():
     assert rates == pytest.approx([0.1, 1.65, 3.2, 0.32, 0.032, 0.0032])
 
 
-def test_batch_normalisation_is_over_32_examples_at_any_batch_size():
+def test_batch_normalization_covers_32_examples_at_any_batch_size():
     config = load_config(f"{GOYAL}:digits")
     for arm in ("small_batch", "gradual_warmup"):
         settings = experiment.arm_settings(config, arm)

@@ -1,4 +1,4 @@
-"""Hoffer's arms: each adds one thing to the one before it, and the last makes equal updates."""
+"""Hoffer's arms: each adds one thing to the arm before it; the last makes equally many updates."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_the_large_batch_has_the_rule_and_the_updates_of_the_paper(variant):
     assert {plans[arm].epochs for arm in ("learning_rate", "ghost_batch")} == {small.epochs}
     adapted = plans["regime_adaptation"]
     assert adapted.epochs == ratio * small.epochs
-    # Equal but for the remainders that each epoch drops.
+    # Equal except for the remainder that each epoch drops.
     assert adapted.updates() == pytest.approx(small.updates(), rel=0.12)
     assert _undropped_updates(adapted) == pytest.approx(_undropped_updates(small))
 
@@ -65,7 +65,7 @@ def test_published_regimes():
     assert plans["regime_adaptation"].epochs == 6400
 
 
-def test_models_have_ghosts_only_where_an_arm_says_so():
+def test_models_have_ghost_batch_norm_only_where_an_arm_says_so():
     config = load_config(f"{HOFFER}:digits")
     for arm in ("learning_rate", "ghost_batch"):
         settings = experiment.arm_settings(config, arm)

@@ -1,4 +1,4 @@
-"""The arms differ in the classifier, and the numbers of parameters that are claimed are models'."""
+"""The arms differ in the classifier only; the claimed parameter counts are those of the models."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def test_arms_differ_in_the_classifier_and_the_rate_only(variant):
 
 
 @pytest.mark.parametrize("variant", SMALL)
-def test_tuning_tries_as_many_rates_for_each_arm_away_from_the_test_split(variant):
+def test_tuning_tries_as_many_rates_for_each_arm_and_not_on_the_test_split(variant):
     reported, tuning = _settings(variant), _settings(f"{variant}_tuning")
     assert len(tuning) == 5 * len(reported)
     for arm, settings in reported.items():
@@ -69,11 +69,11 @@ def _claimed(variant):
     "variant",
     [
         *SMALL,
-        # In the gate cifar10's is the same network at another depth.
+        # The gate tries cifar10, the same network with another depth.
         *(pytest.param(each, marks=pytest.mark.release) for each in ("paper_cifar10", "imagenet")),
     ],
 )
-def test_claimed_numbers_of_parameters_are_the_models(variant):
+def test_claimed_parameter_counts_are_those_of_the_models(variant):
     numbers, _ = _claimed(variant)
     for kind, settings in _settings(variant).items():
         arguments = dict(settings["model"])
@@ -98,7 +98,7 @@ def test_claims(variant):
 
 
 def test_the_kernel_becomes_a_scale():
-    """2,048 x 1,000 in ResNet-50, the paper's 8 %; 64 x 10 in ResNet-56, its 0.07 %."""
+    """The kernel is 2,048 x 1,000 in ResNet-50, the paper's 8 %; 64 x 10 in ResNet-56, 0.07 %."""
     shares = {}
     for variant, kernel in (("imagenet", 2_048_000), ("paper_cifar10", 640)):
         (learned, fixed), _ = _claimed(variant)

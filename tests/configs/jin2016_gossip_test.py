@@ -1,4 +1,4 @@
-"""Jin's arms: as many examples of a node with few nodes as with many."""
+"""Jin's arms: a node takes as many examples with few nodes as with many."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""AdaScale's arms have no setting but the small batch's, and a run of one ends by itself."""
+"""AdaScale's arms have the small batch's settings only, and their runs end by themselves."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def _settings(variant):
 
 
 @pytest.mark.parametrize("variant", SMALL)
-def test_adascale_stands_for_the_base_run(variant):
+def test_adascale_has_the_plan_of_the_base_run(variant):
     config = load_config(f"{JOHNSON}:{variant}")
     plans = experiment.make_plans(config)
     settings, base = _settings(variant), next(iter(plans.values()))
@@ -56,7 +56,7 @@ def test_the_rivals_have_the_classic_rules(variant):
 
 
 @pytest.mark.parametrize("variant", SMALL)
-def test_tuning_is_of_the_base_alone_and_away_from_the_test_split(variant):
+def test_only_the_base_is_tuned_and_not_on_the_test_split(variant):
     base = next(iter(_settings(variant).values()))
     tuning = _settings(f"{variant}_tuning")
     rates = [settings["plan"]["base_learning_rate"] for settings in tuning.values()]
@@ -85,8 +85,8 @@ def test_every_large_batch_is_claimed_to_keep_accuracy_and_to_save_updates(varia
         assert (worse["test"], worse["baseline"]) == ("worse", arms[-1])
 
 
-def test_a_run_ends_where_its_gains_add_up_to_the_base_run(tmp_path):
-    """In pieces of a base batch, which nobody asked for on the command line."""
+def test_a_run_ends_when_its_gains_add_up_to_the_base_run(tmp_path):
+    """Micro-batches have the base batch size, without a flag on the command line."""
     config = load_config(f"{JOHNSON}:digits")
     settings = experiment.arm_settings(config, "adascale_32")
     settings["plan"]["epochs"] = 1
@@ -97,6 +97,6 @@ def test_a_run_ends_where_its_gains_add_up_to_the_base_run(tmp_path):
     assert record["micro_batch_size"] == 8 and task.plan.base.updates() == 179
     assert before[-1]["adascale_progress"] < 179 <= last["adascale_progress"] < 179 + 4
     assert 179 / 4 < last["updates"] < 179 and len(before) + 1 < task.plan.epochs
-    # The last update has the base run's rate at its end, not the longest run's at this place.
+    # The last update has the base run's final rate, not the longest run's rate at that epoch.
     rate = settings["plan"]["base_learning_rate"]
     assert last["learning_rate"] <= 4 * rate * 4 / 179 < task.plan.learning_rate(last["epoch"])

@@ -1,4 +1,4 @@
-"""Keskar's arms differ in the batch alone, a tenth of the data in the large one."""
+"""Keskar's arms differ in the batch size alone; the large batch is a tenth of the data."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ VARIANTS = {"digits": 16, "mnist": 256, "cifar10": 256}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_arms_differ_in_the_batch_alone(variant):
+def test_arms_differ_in_the_batch_size_only(variant):
     config = load_config(f"{KESKAR}:{variant}")
     small, large = (experiment.arm_settings(config, arm) for arm in config.arms)
     sizes = [settings["plan"].pop("batch_size") for settings in (small, large)]

@@ -1,4 +1,4 @@
-"""AutoWU's arms have nothing to tune; the baseline is chosen without the test split."""
+"""AutoWU's arms have nothing to tune; the baseline is tuned without the test split."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_arms_differ_in_the_learning_rate_only(variant):
 
 
 @pytest.mark.parametrize("variant", [*SMALL, "imagenet"])
-def test_what_no_paper_claims_has_no_source(variant):
+def test_claims_of_our_own_have_no_source(variant):
     for claim in config_module(str(KIM)).get_claims(variant):
         ours = "auto_wu_restored" in claim["arm"]
         assert ours == claim["statement"].startswith("Ours") == ("source" not in claim)
@@ -50,7 +50,7 @@ def test_autowu_has_the_same_settings_at_every_batch_size():
 
 
 @pytest.mark.parametrize("variant", [*SMALL, "imagenet"])
-def test_tuning_tries_five_rates_away_from_the_test_split(variant):
+def test_tuning_tries_five_rates_and_not_on_the_test_split(variant):
     reported, tuning = _settings(variant), _settings(f"{variant}_tuning")
     tuned = {arm: settings for arm, settings in reported.items() if arm.startswith("tuned_")}
     assert len(tuning) == 5 * len(tuned)
@@ -83,7 +83,7 @@ def test_imagenet_is_as_published(network, batch_size):
     assert settings["plan"]["decay"] == "cosine" and tuned["plan"]["name"] == "cosine_plan"
     for key in ("data", "model", "loss", "optimizer", "train"):
         assert settings.get(key) == tuned.get(key)
-    if network == "resnet50":  # nothing of it, and cross-entropy
+    if network == "resnet50":  # without EfficientNet's extras, with cross-entropy
         assert settings["model"]["name"] == "resnet50" and "loss" not in settings
         return
     assert settings["model"] == dict(name="efficientnet_b0", num_classes=1000, synchronized=True)
@@ -91,7 +91,7 @@ def test_imagenet_is_as_published(network, batch_size):
 
 
 def test_updates_on_imagenet():
-    """4,096 and 16,384 x 120 epochs, the remainder dropped (the authors' code rounds up)."""
+    """120 epochs of 4,096 and of 16,384; the remainder is dropped (the authors' code rounds up)."""
     plans = experiment.make_plans(load_config(f"{KIM}:imagenet"))
     updates = {arm.rsplit("_", 1)[1]: plan.updates() for arm, plan in plans.items()}
     assert updates == {"4096": 37_440, "16384": 9_360} and len(plans) == 8

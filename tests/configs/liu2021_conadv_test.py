@@ -1,5 +1,7 @@
-"""LARS alone and with copies have the same budget, away from the test split; the copies are tried
-in a dry run."""
+"""LARS alone and with copies get the same tuning budget, and not on the test split.
+
+A dry run tries the copies too.
+"""
 
 from pathlib import Path
 
@@ -21,7 +23,7 @@ def _settings(variant):
 
 
 @pytest.mark.parametrize("variant", ["digits", "mnist", "cifar10"])
-def test_both_are_tuned_alike_away_from_the_test_split(variant):
+def test_both_are_tuned_alike_and_not_on_the_test_split(variant):
     reported, tuning = _settings(variant), _settings(f"{variant}_tuning")
     number = MODULE._TRIALS[variant]
     assert len(tuning) == number * len(reported)
@@ -47,10 +49,10 @@ def test_both_are_tuned_alike_away_from_the_test_split(variant):
     ends = {s["data"]["train_split"] for s in reported.values()}
     used = {s["data"]["test_split"].split(":")[1] for s in tuning.values()}
     assert ends == ({"train[:10%]"} if variant == "mnist" else {"train"})
-    assert used == ({"10%]"} if variant == "mnist" else {"]"})  # nothing that is not trained on
+    assert used == ({"10%]"} if variant == "mnist" else {"]"})  # within the training data
 
 
-def test_at_each_batch_size_of_imagenet_the_arms_differ_in_the_copies_alone():
+def test_imagenet_arms_of_one_batch_size_differ_in_the_copies_only():
     settings = _settings("imagenet")
     for arm, own in settings.items():
         other = settings[arm.replace("conadv", "lars")]
@@ -71,7 +73,7 @@ def _tried(task):
     return result.arms["arm"]
 
 
-def test_a_dry_run_makes_copies_where_training_does(monkeypatch):
+def test_a_dry_run_makes_copies_if_training_does(monkeypatch):
     made, copies = [], StaleCopies._copies
 
     def counted(self, *arguments):

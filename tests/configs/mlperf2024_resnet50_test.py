@@ -24,12 +24,12 @@ def plans():
 
 
 @pytest.mark.parametrize("batch_size", MODULE._REFERENCE)
-def test_the_decay_steps_are_those_of_one_of_two_conventions(batch_size):
-    """Epochs of the plan against the file's decay steps, from the begin or from the warm-up on."""
+def test_decay_steps_follow_one_of_two_conventions(batch_size):
+    """The plan's epochs are the file's decay steps, counted from the start or from the warm-up."""
     _, warmup_epochs, _, _, steps, median = MODULE._REFERENCE[batch_size]
     epochs, decay = MODULE._epochs(batch_size), steps * batch_size / N
     assert min(abs(epochs - decay), abs(epochs - decay - warmup_epochs)) < 0.25
-    assert 2 <= epochs - median <= 5  # what trains to its target trains on a little
+    assert 2 <= epochs - median <= 5  # the plan extends a little beyond the target
     from_warmup = abs(epochs - decay) > 0.25
     assert from_warmup == (batch_size in (1632, 8192, 65_536, 67_840))
 
@@ -39,7 +39,7 @@ def test_every_batch_size_has_its_row(settings, plans):
         each, plan = settings[f"resnet50_lars_{batch_size}"], plans[f"resnet50_lars_{batch_size}"]
         assert plan.learning_rate(0) == 0 and plan.learning_rate(warmup) == rate
         assert plan.learning_rate(warmup / 2) == pytest.approx(rate / 2)
-        halfway = plan.learning_rate((warmup + plan.epochs) / 2)  # of power 2, to 1e-4
+        halfway = plan.learning_rate((warmup + plan.epochs) / 2)  # decay of power 2, to 1e-4
         assert halfway == pytest.approx(1e-4 + (rate - 1e-4) / 4)
         assert plan.learning_rate(plan.epochs) == 1e-4
         assert plan.momentum(0) == momentum
@@ -49,7 +49,7 @@ def test_every_batch_size_has_its_row(settings, plans):
     assert list(plans) == sorted(plans, key=lambda arm: int(arm.split("_")[-1]))
 
 
-def test_what_every_arm_has(settings):
+def test_settings_that_all_arms_share(settings):
     for each in settings.values():
         assert each["model"] == dict(name="resnet50", num_classes=1000, ghost_batch_size=32)
         assert each["loss"]["name"] == "LabelSmoothingCrossentropy"

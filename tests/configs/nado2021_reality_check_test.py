@@ -1,4 +1,4 @@
-"""Nesterov and LARS have the same budget, away from the test split; ImageNet has Nado's numbers."""
+"""Nesterov and LARS get the same tuning, not on the test split; ImageNet has Nado's numbers."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def _settings(variant):
 
 
 @pytest.mark.parametrize("variant", ["digits", "mnist"])
-def test_both_optimizers_are_tuned_alike_away_from_the_test_split(variant):
+def test_both_optimizers_are_tuned_alike_and_not_on_the_test_split(variant):
     reported, tuning = _settings(variant), _settings(f"{variant}_tuning")
     assert len(tuning) == MODULE._TRIALS * len(reported)
     for arm, settings in reported.items():
@@ -35,7 +35,7 @@ def test_both_optimizers_are_tuned_alike_away_from_the_test_split(variant):
 
 
 @pytest.mark.parametrize("variant", ["digits_tuning", "mnist_tuning"])
-def test_trial_for_trial_they_differ_in_the_update_rule_and_the_scale_of_the_rate(variant):
+def test_each_pair_of_trials_differs_in_the_update_rule_and_the_rates_scale_only(variant):
     settings = _settings(variant)
     for arm, lars in settings.items():
         if not arm.startswith("lars_"):
@@ -51,7 +51,7 @@ def test_trial_for_trial_they_differ_in_the_update_rule_and_the_scale_of_the_rat
         assert nesterov["optimizer"] == dict(name="SGD", nesterov=True)
 
 
-def test_trials_lie_in_the_ranges_that_the_config_states():
+def test_trials_are_in_the_ranges_that_the_config_states():
     for each in _settings("mnist_tuning").values():
         plan = each["plan"]
         assert 0.03 <= 1 - plan["momentum"] <= 0.5
@@ -64,7 +64,7 @@ def test_trials_lie_in_the_ranges_that_the_config_states():
 def test_imagenet_is_as_published():
     settings, plans = _settings("imagenet"), experiment.make_plans(load_config(f"{NADO}:imagenet"))
     lars, nesterov = plans["lars_32768"], plans["nesterov_32768"]
-    # MLPerf rounds up every 4 epochs; here each epoch's remainder is dropped.
+    # MLPerf rounds up every 4 epochs; here the remainder of each epoch is dropped.
     assert -(-4 * 1_281_167 // 32_768) * 16 == 2512
     assert lars.updates() == nesterov.updates() == 39 * 64 == 2496
     # Warm-ups of 706 and 638 updates to the peak, decay of power 2 to the final rate.

@@ -1,4 +1,4 @@
-"""Every paper's config: each variant makes plans and claims that fit."""
+"""Every paper's config: each variant's plans and claims are valid."""
 
 import ast
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_every_arm_makes_a_plan_and_describes_itself(named):
     [named for named in VARIANTS if named.rpartition(":")[2].startswith("imagenet")],
     ids=lambda named: named.rsplit("/", 1)[1],
 )
-def test_variants_of_imagenet_take_any_size_and_measure_top_5(named):
+def test_imagenet_variants_take_any_image_size_and_measure_top_5(named):
     config = load_config(named)
     assert config.data.name == "imagenet2012"
     config.data.image_size = 64
@@ -71,13 +71,13 @@ def test_variants_of_imagenet_take_any_size_and_measure_top_5(named):
 def test_claims_load_and_name_arms_that_exist(named):
     arms = set(load_config(named).arms)
     claims = _claims(named)
-    assert claims or named.endswith("_tuning")  # which chooses settings and tests nothing
+    assert claims or named.endswith("_tuning")  # tuning makes no claims
     assert len({claim.name for claim in claims}) == len(claims)
     assert {name for claim in claims for name in (claim.arm, claim.baseline)} <= arms
 
 
 @pytest.mark.parametrize("named", VARIANTS, ids=lambda named: named.rsplit("/", 1)[1])
-def test_what_is_claimed_and_aimed_at_is_measured(named):
+def test_metrics_of_claims_and_targets_are_measured(named):
     config, module = load_config(named), config_module(named)
     experiment.report_metric(config)
     experiment.report_targets(config)

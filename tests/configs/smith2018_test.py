@@ -1,4 +1,4 @@
-"""Smith's own numbers."""
+"""Smith's arms have the paper's numbers."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SMITH = Path(__file__).parents[2] / "configs" / "papers" / "smith2018.py"
 
 
 @pytest.mark.parametrize("variant", ["digits", "mnist", "characters", "cifar10", "paper_cifar10"])
-def test_smiths_arms_begin_at_the_same_noise_scale(variant):
+def test_smiths_arms_start_at_the_same_noise_scale(variant):
     plans = experiment.make_plans(load_config(f"{SMITH}:{variant}"))
     naive = plans.pop("large_batch_naive")
     original = plans["original"]
@@ -24,7 +24,7 @@ def test_smiths_arms_begin_at_the_same_noise_scale(variant):
 
 
 def test_a_gpu_trains_the_table_in_half_the_epochs():
-    """Updates by hand, of 50,000 images in phases of 30, 30, 20 and 20 epochs."""
+    """Updates computed by hand: 50,000 images, phases of 30, 30, 20 and 20 epochs."""
     plans = experiment.make_plans(load_config(f"{SMITH}:gpu_cifar10"))
     updates = {
         "original": 100 * 390,
@@ -38,7 +38,7 @@ def test_a_gpu_trains_the_table_in_half_the_epochs():
 
 
 def test_characters_have_the_schedules_of_images():
-    """Updates, by the batch sizes of each phase of 15,685 windows, the remainder dropped."""
+    """Updates follow from the phases' batch sizes: 15,685 windows, the remainder dropped."""
     config = load_config(f"{SMITH}:characters")
     plans = experiment.make_plans(config)
     assert list(plans) == list(load_config(f"{SMITH}:digits").arms)
@@ -94,8 +94,8 @@ def test_smiths_optimizer_arms_are_the_optimizers_they_name():
         assert settings["plan"]["momentum"] == momentum
 
 
-# Updates, then batch size and learning rate of the phases, and momentum: PAPERS.md, "Update-count
-# arithmetic" and what it settles.
+# Updates, batch size and learning rate of each phase, and momentum: PAPERS.md, "Update-count
+# arithmetic" and what follows from it.
 IMAGENET = dict(
     imagenet=dict(
         inception_decay=(14_040, [(8192, 3.0), (8192, 0.3), (8192, 0.03), (8192, 0.003)], 0.9),
@@ -143,7 +143,7 @@ def test_published_schedules_of_imagenet(variant):
         assert plan.learning_rate(0) == (0.1 if variant == "imagenet_tpu" else settings[0][1])
 
 
-def test_inception_is_trained_at_299_pixels_with_ghosts():
+def test_inception_is_trained_at_299_pixels_with_ghost_batches():
     for variant, ghosts in (("imagenet", 32), ("imagenet_momentum", 64)):
         settings = experiment.arm_settings(load_config(f"{SMITH}:{variant}"))
         assert settings["data"]["image_size"] == 299

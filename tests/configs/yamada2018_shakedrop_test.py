@@ -1,4 +1,4 @@
-"""ShakeDrop's arms differ in what ends a branch, and see examples that the tuning may see too."""
+"""ShakeDrop's arms differ in the end of a branch, and train on the same examples as the tuning."""
 
 from pathlib import Path
 
@@ -44,8 +44,8 @@ def test_arms_differ_in_the_end_of_a_branch_and_the_rate_only(variant):
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_what_ends_a_branch(arm):
-    """Section 3: p_l from 1 to 1/2, but 0 for a single branch of Shake-Shake."""
+def test_the_end_of_a_branch(arm):
+    """Section 3: p_l falls from 1 to 1/2, but is 0 for Shake-Shake on a single branch."""
     model = _settings("digits")[arm]["model"]
     if arm == "plain":
         assert model["shake_drop"] is False
@@ -73,7 +73,7 @@ def test_a_model_is_built_as_an_arm_says():
 
 
 @pytest.mark.parametrize("variant", SMALL)
-def test_tuning_tries_five_rates_on_the_same_examples_away_from_the_test_split(variant):
+def test_tuning_tries_five_rates_on_the_same_examples_but_not_on_the_test_split(variant):
     reported, tuning = _settings(variant), _settings(f"{variant}_tuning")
     tuned = list(dict.fromkeys(name.partition("_rate_")[0] for name in tuning))
     assert {"plain", "single_branch", "shake_drop_image"} <= set(tuned) <= set(reported)
@@ -96,7 +96,7 @@ def test_tuning_tries_five_rates_on_the_same_examples_away_from_the_test_split(v
     assert not set(experiment.seeds(configs[0])) & set(experiment.seeds(configs[1]))
 
 
-def test_the_tuning_of_digits_is_judged_on_other_examples_than_it_trains_on():
+def test_tuning_on_digits_is_evaluated_on_examples_it_did_not_train_on():
     settings = _settings("digits_tuning")["plain_rate_0_05"]
     train, held_out = build.make_pipelines(settings, 32, seed=100, data_dir=None)
     assert train.num_examples == settings["data"]["num_examples"] == 144

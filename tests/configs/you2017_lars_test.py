@@ -1,4 +1,4 @@
-"""LARS' arms: SGD and LARS are treated alike, and rates are chosen without the test split."""
+"""LARS' arms: SGD and LARS are treated alike, and rates are tuned without the test split."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def _settings(variant):
 
 
 def _decay(settings):
-    """Where an arm decays its kernels: in the model's loss and in the optimizer."""
+    """Returns an arm's weight decay of kernels in the model's loss and in the optimizer."""
     return settings["model"]["weight_decay"], settings["optimizer"].get("weight_decay", 0.0)
 
 
@@ -36,7 +36,7 @@ def test_sgd_and_lars_differ_in_the_update_rule_and_the_rate_only(variant):
 
 
 @pytest.mark.parametrize("variant", SMALL)
-def test_tuning_tries_as_many_rates_for_each_arm_away_from_the_test_split(variant):
+def test_tuning_tries_as_many_rates_for_each_arm_and_not_on_the_test_split(variant):
     reported, tuning = _settings(variant), _settings(f"{variant}_tuning")
     for arm, settings in reported.items():
         tried = [s for name, s in tuning.items() if name.startswith(f"{arm}_rate_")]
@@ -54,7 +54,7 @@ def test_tuning_tries_as_many_rates_for_each_arm_away_from_the_test_split(varian
     assert not set(experiment.seeds(configs[0])) & set(experiment.seeds(configs[1]))
 
 
-def test_the_held_out_part_of_digits_has_the_size_that_the_config_says():
+def test_the_held_out_data_of_digits_have_the_size_that_the_config_says():
     settings = next(iter(_settings("digits_tuning").values()))
     train, held_out = build.make_pipelines(settings, 32, seed=100, data_dir=None)
     assert train.num_examples + held_out.num_examples == 1437

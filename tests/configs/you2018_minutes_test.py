@@ -26,7 +26,7 @@ def test_published_schedules():
 
 
 @pytest.mark.parametrize("variant", config_module(str(YOU)).get_config.variants)
-def test_kernels_are_decayed_once_and_alike(variant):
+def test_kernels_are_decayed_once_and_equally(variant):
     config = load_config(f"{YOU}:{variant}")
     small, *large = [experiment.arm_settings(config, arm) for arm in config.arms]
     assert "weight_decay" not in small["optimizer"] and small["model"]["weight_decay"] > 0

@@ -1,4 +1,4 @@
-"""LEGW's arms: the small batch's settings with the learning rate and warm-up of the rule."""
+"""LEGW's arms: the small batch's settings with the rule's learning rate and warm-up."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def _sizes(plans):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_legw_is_the_small_batch_with_the_rate_and_the_warm_up_of_the_rule(variant):
+def test_legw_is_the_small_batch_with_the_rules_rate_and_warm_up(variant):
     config = load_config(f"{LEGW}:{variant}")
     plans = _sizes(experiment.make_plans(config))
     base = min(plans)

@@ -1,4 +1,4 @@
-"""LAMB's and AdamW's arms: the same rule, the same tuning, and nothing else that differs."""
+"""LAMB's and AdamW's arms have the same rule and tuning, and differ in nothing else."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def _settings(variant):
 
 
 @pytest.mark.parametrize("variant", [*SMALL, "imagenet"])
-def test_larger_batches_have_the_small_ones_rate_and_warm_up_by_the_rule(variant):
+def test_larger_batches_scale_the_small_ones_rate_and_warm_up_by_the_rule(variant):
     config = load_config(f"{LAMB}:{variant}")
     plans, warmup = experiment.make_plans(config), config.plan.base_warmup_epochs
     for optimizer in ("lamb", "adamw"):
@@ -33,7 +33,7 @@ def test_larger_batches_have_the_small_ones_rate_and_warm_up_by_the_rule(variant
 
 
 def test_the_untuned_recipe_of_imagenet():
-    """4 / (2^(i / 2) * 100) for half the batch i times, and 20 / 2^i epochs of warm-up."""
+    """Half the batch i times has rate 4 / (2^(i / 2) * 100) and 20 / 2^i warm-up epochs."""
     plans = experiment.make_plans(load_config(f"{LAMB}:imagenet"))
     for i in range(7):
         plan = plans[f"lamb_{32_768 >> i}"]
@@ -57,7 +57,7 @@ def test_the_arms_differ_in_optimizer_and_plan_only(variant):
 
 
 @pytest.mark.parametrize("variant", SMALL)
-def test_both_optimizers_have_the_same_tuning_away_from_the_test_split(variant):
+def test_both_optimizers_get_the_same_tuning_and_not_on_the_test_split(variant):
     config = load_config(f"{LAMB}:{variant}")
     reported, tuning = _settings(variant), _settings(f"{variant}_tuning")
     plans = experiment.make_plans(config)
@@ -76,7 +76,7 @@ def test_both_optimizers_have_the_same_tuning_away_from_the_test_split(variant):
         for arm, each in tried.items():
             assert each["optimizer"] == own["optimizer"] and each["model"] == own["model"]
             assert tuned[arm].batch_size(0) == size
-            # A rate that is tuned is the highest itself, at any batch size.
+            # A tuned rate is the plan's highest rate, at any batch size.
             warmup = config.plan.base_warmup_epochs * size / sizes[0]
             rate = each["plan"]["base_learning_rate"]
             assert tuned[arm].learning_rate(warmup) == pytest.approx(rate)

@@ -1,4 +1,4 @@
-"""DecentLaM's arms: treated alike but for the exchange."""
+"""DecentLaM's arms differ in the exchange only."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_arms_of_a_batch_size_differ_in_the_exchange_only(variant):
         assert {("DmSGD", "complete"), ("DmSGD", "ring"), ("DecentLaM", "ring")} <= kinds
 
 
-def test_the_nodes_parts_of_digits_have_the_size_that_the_config_says():
+def test_the_nodes_shards_of_digits_have_the_size_that_the_config_says():
     settings = next(iter(_settings("digits").values()))
     train, test = build.make_pipelines(settings, 64, seed=0, data_dir=None)
     assert (train.num_examples, test.num_examples) == (1424, 360)

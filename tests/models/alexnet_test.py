@@ -10,7 +10,7 @@ def trainable(model):
 
 
 def by_hand(size, channels, num_classes, groups, batch_normalization=False):
-    """Kernel height x width x input channels a group x filters, and biases or gamma and beta."""
+    """Kernels (height x width x input channels per group x filters), biases or gamma and beta."""
     total = 0
     before = channels
     for kernel, filters, split in ((11, 96, 1), (5, 256, 2), (3, 384, 1), (3, 384, 2), (3, 256, 2)):
@@ -24,7 +24,7 @@ def by_hand(size, channels, num_classes, groups, batch_normalization=False):
 
 
 def test_formula_gives_caffes_parameters():
-    """BVLC/caffe's bvlc_alexnet: 60,965,224; without the groups 62,378,344."""
+    """BVLC/caffe's bvlc_alexnet has 60,965,224; without groups 62,378,344."""
     assert by_hand(227, 3, 1000, groups=2) == 60_965_224
     assert by_hand(227, 3, 1000, groups=1) == 62_378_344
 
@@ -64,9 +64,9 @@ def test_pixels_keep_their_scale():
 
 
 @pytest.mark.slow
-@pytest.mark.release  # in the gate resnet50_test's, and the parameters and shapes above
+@pytest.mark.release  # the gate has resnet50_test's, and the parameters and shapes above
 def test_trains_in_mixed_precision_with_float32_logits():
-    """One step moves the kernels of every layer, the grouped ones too."""
+    """One step changes the kernels of every layer, the grouped ones too."""
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = alexnet((67, 67, 1), 3, weight_decay=5e-4)

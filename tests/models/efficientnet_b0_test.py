@@ -14,8 +14,11 @@ def _norms(model):
 
 
 def test_small_images_have_the_published_parameters():
-    """5.3 M in the paper's table 1; 5,288,548 in torchvision's documentation. Keras lists 5,330,571
-    with 42,016 moving statistics and the 7 of its own normalization, in whose place ours is."""
+    """5.3 M in the paper's table 1; 5,288,548 in torchvision's documentation.
+
+    Keras lists 5,330,571, which includes 42,016 moving statistics and the 7 parameters of its own
+    normalization, which ours replaces.
+    """
     model = efficientnet_b0((64, 64, 3), weight_decay=0.02, synchronized=True)
     count = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     assert count == 5_288_548 == 5_330_571 - 42_016 - 7
@@ -24,7 +27,7 @@ def test_small_images_have_the_published_parameters():
     assert [each.name for each in model.layers[:3]] == ["images", "normalization", "stem_conv_pad"]
     assert {(each.momentum, each.synchronized) for each in _norms(model)} == {(0.9, True)}
     kernels = [v.numpy() for v in model.trainable_variables if v.path.endswith("kernel")]
-    assert len(kernels) == len(model.losses) == 82  # of depthwise convolutions too
+    assert len(kernels) == len(model.losses) == 82  # depthwise kernels included
     expected = 0.01 * sum(np.square(k.astype(np.float64)).sum() for k in kernels)
     np.testing.assert_allclose(sum(float(loss) for loss in model.losses), expected, rtol=1e-4)
 
@@ -32,7 +35,7 @@ def test_small_images_have_the_published_parameters():
 def test_branches_are_dropped_as_published():
     model = efficientnet_b0((32, 32, 3), 10, dropout=0.3)
     drops = [each for each in model.layers if isinstance(each, keras.layers.Dropout)]
-    # Blocks 2b, 3b, 4b, 4c, 5b, 5c, 6b, 6c, 6d have a shortcut; they are 2, 4, 6, ... of 16.
+    # Blocks 2b, 3b, 4b, 4c, 5b, 5c, 6b, 6c, 6d have a shortcut; these are their places of 16.
     expected = [0.2 * i / 16 for i in (2, 4, 6, 7, 9, 10, 12, 13, 14)]
     assert [each.rate for each in drops] == pytest.approx([*expected, 0.3])
     assert {each.noise_shape for each in drops[:-1]} == {(None, 1, 1, 1)}
@@ -50,7 +53,7 @@ def test_save_and_load(tmp_path):
 
 
 @pytest.mark.release
-def test_ghosted_and_trained():
+def test_trains_with_ghost_batch_norm():
     model = efficientnet_b0((64, 64, 3), 10, ghost_batch_size=2)
     names = [type(each).__name__ for each in model.layers]
     assert names.count("GhostBatchNormalization") == 49 and "BatchNormalization" not in names

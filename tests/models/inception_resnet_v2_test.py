@@ -9,7 +9,7 @@ def trainable(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
-@pytest.mark.release  # in the gate it is built for a dry run
+@pytest.mark.release  # the gate builds it for a dry run
 def test_parameters_are_published():
     """Keras' documentation lists 55.9 M: 55,813,192 trainable and 60,544 moving statistics."""
     model = inception_resnet_v2()
@@ -38,10 +38,10 @@ def test_small_images_weight_decay_save_and_load(tmp_path):
 
 
 @pytest.mark.release
-def test_ghosted():
+def test_ghost_batch_norm():
     model = inception_resnet_v2((75, 75, 3), 10, weight_decay=0.02, ghost_batch_size=2)
     names = [type(layer).__name__ for layer in model.layers]
-    # Of 244 convolutions, the last one in each of 10 + 20 + 10 blocks has a bias instead.
+    # Of the 244 convolutions, the last in each of 10 + 20 + 10 blocks has a bias instead.
     assert names.count("GhostBatchNormalization") == 204 and "BatchNormalization" not in names
     assert trainable(model) == 55_813_192 - (1536 + 1) * (1000 - 10)
     assert len(model.losses) == 245

@@ -8,7 +8,7 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def by_hand(vocabulary_size, embedding, units, layers):
-    """Embedding, four gates an LSTM from its input and its state, logits."""
+    """Embedding, four gates per LSTM from its input and its state, logits."""
     total = vocabulary_size * embedding
     for i in range(layers):
         total += 4 * ((units if i else embedding) + units + 1) * units
@@ -27,7 +27,7 @@ def test_parameters_of_penn_treebank():
     assert round(by_hand(10_000, 1500, 1500, 2) / 1e6) == 66
 
 
-def test_tokens_in_float32_logits_out_in_mixed_precision():
+def test_maps_tokens_to_float32_logits_in_mixed_precision():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = lstm_language_model(11, 3, 4, dropout=0.5, input_shape=(7,))
@@ -59,26 +59,26 @@ def test_starts_as_the_paper_says():
             assert 0.95 * 0.04 < value.max() <= 0.04
 
 
-def test_where_dropout_is():
+def test_places_of_dropout():
     kinds = [type(layer).__name__ for layer in lstm_language_model(9, 2, 2, dropout=0.3).layers]
     assert kinds == [
         "InputLayer", "Embedding", "Dropout", "LSTM", "Dropout", "LSTM", "Dropout", "Dense"
     ]  # fmt: skip
 
 
-def test_weight_decay_spares_the_embedding():
+def test_weight_decay_excludes_the_embedding():
     model = lstm_language_model(9, 2, 3, weight_decay=0.1)
     assert len(model.losses) == 2 * 2 + 1
 
 
-@pytest.mark.release  # in the gate tests/data/text_test.py: it learns a text
+@pytest.mark.release  # in the gate it learns a text in tests/data/text_test.py
 def test_learns_to_count():
     keras.utils.set_random_seed(0)
     model = lstm_language_model(8, 8, 16, layers=1)
     model.compile(keras.optimizers.Adam(0.03), LOSS, jit_compile=False)
     tokens = (np.arange(8)[:, None] + np.arange(9)).astype(np.int32) % 8
     model.fit(tokens[:, :-1], tokens[:, 1:], batch_size=8, epochs=40, verbose=0)
-    assert model.evaluate(tokens[:, :-1], tokens[:, 1:], verbose=0) < 0.1  # at first log 8 = 2.08
+    assert model.evaluate(tokens[:, :-1], tokens[:, 1:], verbose=0) < 0.1  # initially log 8 = 2.08
 
 
 def test_save_and_load(tmp_path):

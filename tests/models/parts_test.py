@@ -29,7 +29,7 @@ BATTERY = {
     "keskar_f1": lambda **options: keskar_f1((8, 8, 1), **options),
     "keskar_c1": lambda **options: keskar_c1((8, 8, 1), **options),
 }
-# Of those that two epochs with one learning rate are enough for, one of a kind.
+# One of each kind among the models that learn within two epochs at the same learning rate.
 LEARNS = ["mlp", "small_cnn"]
 LEARNS += [pytest.param("cifar_resnet A", marks=pytest.mark.slow)]
 LEARNS += [
@@ -50,7 +50,7 @@ def normalized(model, images):
     return keras.ops.convert_to_numpy(layer(images))
 
 
-def test_uint8_in_float32_logits_out(build):
+def test_maps_uint8_to_float32_logits(build):
     model = build()
     assert model.inputs[0].dtype == "uint8"
     logits = model.predict_on_batch(load_digits("test")[0][:5])
@@ -114,7 +114,7 @@ def test_given_normalization():
     np.testing.assert_allclose(normalized(model, images)[0, 0, 0], [0.5] * 3, rtol=1e-6)
 
 
-def test_a_number_and_one_a_channel():
+def test_a_number_and_one_per_channel():
     model = mlp((2, 2, 3), 10, mean=(1.0, 2.0, 3.0), standard_deviation=2)
     images = np.full((1, 2, 2, 3), 7, np.uint8)
     np.testing.assert_allclose(normalized(model, images)[0, 0, 0], [3.0, 2.5, 2.0], rtol=1e-6)
@@ -129,7 +129,7 @@ def test_normalization_with_too_few_channels():
 
 def test_he_fan_out():
     kernel = keras.ops.convert_to_numpy(parts.he_fan_out()((3, 3, 64, 128)))
-    # 73,728 normal values: the estimate's own deviation is 0.3 %.
+    # With 73,728 normal values the estimate's own standard deviation is 0.3 %.
     np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (9 * 128)), rtol=0.015)
 
 

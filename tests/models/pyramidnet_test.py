@@ -5,8 +5,8 @@ import pytest
 from lbkeras.layers import ShakeDrop
 from lbkeras.models import pyramidnet
 
-# Parameters with 10 classes: the exact ones of osmr/imgclsmob's tables, trained ports of the
-# authors' code; the paper's own table (jhkim89/PyramidNet, README) in millions; output filters.
+# Parameters with 10 classes: exact numbers from the tables of osmr/imgclsmob (trained ports of the
+# authors' code), millions from the paper's own table (jhkim89/PyramidNet, README); output filters.
 PUBLISHED = [
     (110, 48, False, 1_772_706, 1.7, 64),
     (110, 84, False, 3_904_446, 3.8, 100),
@@ -57,7 +57,7 @@ def test_survival_falls_linearly():
     assert not of(pyramidnet(14, 12, shake_drop=False), ShakeDrop)
 
 
-def test_branches_have_the_ranges_and_the_level_that_are_said():
+def test_branches_have_the_given_ranges_and_level():
     model = pyramidnet(
         8, 12, last_survival_probability=0.0, survival="constant", alpha=(0, 1), level="pixel"
     )

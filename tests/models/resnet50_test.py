@@ -16,7 +16,7 @@ def normalizations(model):
 
 
 def test_parameters_are_torchvisions(model):
-    """torchvision's resnet50: 25,557,032, with 53 batch norms."""
+    """torchvision's resnet50 has 25,557,032, with 53 batch norms."""
     assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == 25_557_032
     assert len(normalizations(model)) == 53
 
@@ -33,7 +33,7 @@ def test_the_stride_is_on_the_3x3_convolution(model):
         for layer in model.layers
         if isinstance(layer, keras.layers.Conv2D) and layer.strides == (2, 2)
     ]
-    # The first convolution; then, in each of three stages, the block's 3x3 and the shortcut's 1x1.
+    # The first convolution; then in each of three stages the block's 3x3 and the shortcut's 1x1.
     assert strided[0] == (7, 7) and sorted(strided[1:]) == [(1, 1)] * 3 + [(3, 3)] * 3
 
 
@@ -46,7 +46,7 @@ def test_starts_as_goyal_says(model):
     np.testing.assert_allclose(first.kernel.numpy().std(), np.sqrt(2 / (49 * 64)), rtol=0.03)
 
 
-def test_the_last_gammas_may_start_elsewhere():
+def test_the_last_gammas_may_have_another_initial_value():
     last = [resnet50((8, 8, 3), 5, **each) for each in ({"last_gamma": 0.4138}, {"zero_gamma": 0})]
     counts = [[float(x.gamma.numpy()[0]) for x in normalizations(model)] for model in last]
     assert sum(abs(gamma - 0.4138) < 1e-6 for gamma in counts[0]) == 16
@@ -56,7 +56,7 @@ def test_the_last_gammas_may_start_elsewhere():
 
 
 def test_blocks_are_identities_at_first():
-    """With gamma 0 a branch adds nothing, whatever its kernels."""
+    """With gamma 0 a branch adds nothing, whatever its kernels are."""
     keras.utils.set_random_seed(0)
     model = resnet50((8, 8, 3), num_classes=5)
     second = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)][1]

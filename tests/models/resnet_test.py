@@ -39,7 +39,7 @@ def test_option_a_takes_every_second_pixel_and_pads_channels():
     np.testing.assert_array_equal(shortcut.predict_on_batch(images), expected)
 
 
-def test_batch_normalization_of_choice():
+def test_given_batch_normalization():
     model = cifar_resnet(
         8, batch_normalization=lambda: keras.layers.BatchNormalization(momentum=0.5)
     )
@@ -69,7 +69,7 @@ def test_zero_gamma_is_the_last_of_each_block():
     assert gammas(cifar_resnet(8, shortcut="B", zero_gamma=True)).count(0) == 3
 
 
-def test_zero_gamma_with_batch_normalization_of_choice():
+def test_zero_gamma_with_given_batch_normalization():
     model = cifar_resnet(
         8, zero_gamma=True, batch_normalization=lambda: keras.layers.BatchNormalization()
     )
@@ -91,6 +91,6 @@ def test_fixed_classifier_learns_a_scale_and_a_bias(fixed, kind):
     assert type(learned.get_layer("logits")) is keras.layers.Dense
 
 
-def test_fixed_classifier_that_there_is_not():
+def test_unknown_fixed_classifier():
     with pytest.raises(ValueError, match="fixed_classifier: expected one of 'hadamard', 'orthon"):
         cifar_resnet(8, fixed_classifier="hadamart")

@@ -16,7 +16,7 @@ def test_parameters_are_the_papers(depth, width, millions):
 
 
 def test_parameters_of_wrn_16_4():
-    # The number that the authors' PyTorch code and its ports have, too.
+    # The authors' PyTorch code and its ports have the same number.
     assert trainable(wide_resnet(16, 4)) == 2_748_890
 
 
