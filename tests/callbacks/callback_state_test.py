@@ -245,7 +245,7 @@ def test_a_file_of_another_form_is_damaged(tmp_path):
         np.savez(file, state=np.frombuffer(text, np.uint8), **parts)
         said = []
         assert checkpoint.restore(model, said.append) == 0, changed
-        assert len(said) == 1 and "is damaged and passed over" in said[0]
+        assert len(said) == 1 and "is damaged and skipped" in said[0]
 
 
 @pytest.mark.slow

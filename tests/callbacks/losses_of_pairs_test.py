@@ -87,8 +87,8 @@ def test_in_micro_batches(loss):
 @pytest.mark.parametrize("loss, shape", [(one_number, "()"), (by_column, "(3,)")])
 def test_numbers_of_the_whole_batch(loss, shape):
     message = (
-        f"loss: expected one value an example, for micro-batches, received {loss.__name__}, which "
-        f"gives shape {shape} for 4 examples; let it return the values before their mean"
+        f"loss: expected one value per example, for micro-batches, received {loss.__name__}, which "
+        f"returns shape {shape} for 4 examples; let it return the values before their mean"
     )
     assert fit(loss, lambda train: [MicroBatches(train, 4)]) == (0, message)
 

@@ -273,8 +273,8 @@ def test_a_backup_that_does_not_restore_its_state(name, tmp_path):
         message = refused(train, *([ours, backup] if first else [backup, ours]))
         if name == "Checkpoint":
             assert message == (
-                "callbacks: expected Checkpoint or BackupAndRestore, as each restores a state of "
-                "its own, received both"
+                "callbacks: expected Checkpoint or BackupAndRestore, as each restores its own "
+                "state, received both"
             )
         else:
             assert message == (

@@ -178,5 +178,5 @@ def test_an_error_inside_a_loss_reaches_the_user():
     def mean(y_true, y_pred):
         return keras.ops.mean(keras.ops.square(y_pred))
 
-    with pytest.raises(UserError, match="^loss: expected one value an example"):
+    with pytest.raises(UserError, match="^loss: expected one value per example"):
         trained(plain, lambda: mean, vectors, 4, [10])
