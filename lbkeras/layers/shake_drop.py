@@ -42,8 +42,8 @@ class ShakeDrop(keras.layers.Layer):
         UserError: the probability is outside 0 to 1, a range is not two ascending numbers, or the
             level is unknown.
 
-    Differs from the paper: b is drawn for each unit of the level, as α and β are. Public ports draw b once per
-    mini-batch, which makes the noise of a step independent of the batch size.
+    Differs from the paper: b is drawn for each unit of the level, as α and β are. Public
+    ports draw b once per mini-batch, which makes the noise of a step independent of the batch size.
 
     Example:
 
