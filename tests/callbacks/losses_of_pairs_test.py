@@ -1,4 +1,4 @@
-"""Losses over pairs of the batch are refused where it is divided, on the first batch; no others."""
+"""Where the batch is divided, losses over pairs are refused on the first batch, and no others."""
 
 import keras
 import numpy as np
@@ -68,7 +68,7 @@ def fit(loss, callbacks, strategy=None):
 
 
 def refused(loss, where: str) -> tuple:
-    """Updates and error where the batch is divided: none of the one or none of the other."""
+    """Returns updates and error where the batch is divided: no updates, or else no error."""
     if not of_pairs(loss):
         return 2, None
     name = loss if loss == "circle" else loss.__name__
