@@ -48,7 +48,9 @@ def test_state_of_another_optimizer_with_the_same_shapes_is_refused(theirs, ours
 def test_state_of_a_deeper_model_is_refused(tmp_path):
     written(tmp_path, small(OPTIMIZERS["SGD"](), units=(2, 3, 5)))
     checkpoint = Checkpoint(tmp_path, Pipeline((np.zeros((8, 4)), np.zeros((8, 3))), 2))
-    with pytest.raises(UserError, match=r"whose model has 4 variables, .* one of shape \(3, 5\)"):
+    with pytest.raises(
+        UserError, match=r"whose model has 4 variables, .* one more, of shape \(3, 5\)"
+    ):
         checkpoint.restore(small(OPTIMIZERS["SGD"]()))
 
 
@@ -62,13 +64,13 @@ def test_resuming_inside_an_epoch_of_other_data_is_refused(tmp_path):
 
 
 def test_resuming_inside_an_epoch_of_other_contents_is_refused(tmp_path):
-    """The same number of examples in the same order."""
+    """The data have as many examples in the same order."""
     x, y = np.zeros((8, 4)), np.zeros((8, 3))
     for others in ((x + 1, y), Items(x, y)):  # only the first examples are compared
         others, reports = Pipeline(others, 2), []
         written(tmp_path, small(OPTIMIZERS["SGD"]()), step=2)
         if others.contents()[0] == "all":
-            with pytest.raises(UserError, match="expected the data of .* received others of"):
+            with pytest.raises(UserError, match="expected the data of .* received other data"):
                 Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()))
         else:
             Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()), reports.append)
