@@ -126,7 +126,7 @@ def _to_target(spent: str, column: str, way: str, value: str) -> Derived:
             return rows[number]["epoch"] + 1
         columns = [row.get(spent) for row in rows[: number + 1]]
         if None in columns:
-            raise UserError(f"history: expected {spent!r} of every epoch, found one without")
+            raise UserError(f"history: expected {spent!r} in every epoch, received one without")
         return columns[-1] if spent == "updates" else sum(columns)
 
     def compute(rows: Rows) -> float | None:

@@ -64,7 +64,7 @@ def set_state(callback, state: dict, arrays: dict) -> None:
             _assign(list(getattr(callback, "variables", ())), state["variables"], arrays, name)
     if "state" in state:
         if not has_protocol(callback):
-            raise UserError(f"expected set_state of {name}, received a callback without it")
+            raise UserError(f"expected a {name} with set_state, received one without it")
         with _well_formed(name):
             value = _decoded(state["state"], arrays)
         callback.set_state(value)
@@ -76,7 +76,7 @@ def set_state(callback, state: dict, arrays: dict) -> None:
             or hasattr(type(callback), attribute)
         ):
             raise UserError(
-                f"expected attributes that {name} keeps, received {attribute!r}, which is another's"
+                f"expected attributes that {name} keeps, received {attribute!r}, which it does not"
             )
         present = vars(callback).get(attribute)
         if isinstance(value, dict) and "callback" in value:

@@ -21,8 +21,7 @@ class PipelineCallback(keras.callbacks.Callback):
 
     - `owns_batch_size`, `owns_learning_rate`: it sets this; a `fit` has at most one owner of each.
     - `needs_checkpoint`: `Checkpoint` restores its state, Keras' BackupAndRestore does not.
-    - `changes_the_step`: after its `set_model` a train step computes more, so a dry run includes
-      it.
+    - `changes_the_step`: its `set_model` adds to the train step, so a dry run includes it.
 
     Args:
         pipeline: the Pipeline.

@@ -43,7 +43,7 @@ def load_tensorflow() -> None:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         raise UserError(
-            f"KERAS_BACKEND: expected tensorflow, on which alone this works, received {backend!r}"
+            f"KERAS_BACKEND: expected tensorflow, which this requires, received {backend!r}"
         )
     with _filtered_stderr():
         try:
