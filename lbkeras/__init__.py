@@ -1,7 +1,7 @@
 """lbkeras: large-batch training for Keras.
 
-Subpackages load when first touched, so `lbkeras.planning` works without importing TensorFlow. Where
-Keras is imported already, the layers, optimizers and schedules load too, so that
+Subpackages are imported on first use, so `lbkeras.planning` works without importing TensorFlow. If
+Keras is already imported, the layers, optimizers and schedules are imported too, so that
 `keras.models.load_model` knows them: `import keras, lbkeras`, in that order.
 
 >>> import lbkeras

@@ -1,5 +1,8 @@
-"""Checks of arguments, shared by schedules and plans: a value of the right type, or a UserError of
-one line that names the argument, what was expected and what was received."""
+"""Argument checks shared by schedules and plans.
+
+Each returns the value in the right type, or raises a one-line UserError that says which argument is
+wrong, what was expected and what was received.
+"""
 
 import math
 import operator
@@ -20,8 +23,10 @@ def integer(
     maximum: int | None = None,
     any_size: bool = False,
 ) -> int:
-    """`value` as an int in [minimum, maximum]; unless it may be of `any_size`, of at most 2^53,
-    which a float still counts."""
+    """Returns `value` as an int in [minimum, maximum].
+
+    Without a maximum the limit is 2^53, up to which a float holds every integer, unless `any_size`.
+    """
     result = as_integer(value)
     if maximum is None and not any_size and result is not None and result > _MOST:
         maximum = _MOST
@@ -40,7 +45,7 @@ def integer(
 
 
 def as_integer(value) -> int | None:
-    """`value` as an int; None: it is no whole number, as True and False are none."""
+    """Returns `value` as an int, or None if it is not a whole number; True and False are not."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -48,7 +53,7 @@ def as_integer(value) -> int | None:
 
 
 def number(name: str, value, *, expected: str, valid=lambda result: True) -> float:
-    """`value` as a finite float for which `valid` holds; `expected` says so in words."""
+    """Returns `value` as a finite float that passes `valid`; `expected` says in words what does."""
     try:
         result = float(value)
     except (TypeError, ValueError, OverflowError):
@@ -71,7 +76,7 @@ def momentum(name: str, value) -> float:
 
 
 def learning_rate(name: str, value):
-    """A schedule or another callable as it is, a number of at least 0 as a float."""
+    """Returns a schedule or other callable unchanged, a number of at least 0 as a float."""
     return value if callable(value) else not_negative(name, value)
 
 
@@ -83,14 +88,14 @@ def batch_size(name: str, value, num_examples: int) -> int:
 
 
 def sequence(name: str, value) -> tuple:
-    """`value`, a list, a tuple or another sequence that is not text, as a tuple."""
+    """Returns `value`, any iterable except text, bytes or a dict, as a tuple."""
     if isinstance(value, str | bytes | dict) or not hasattr(value, "__iter__"):
         raise UserError(f"{name}: expected a list or tuple, received {value!r}")
     return tuple(value)
 
 
 def choice(name: str, value, choices: Sequence[str]) -> str:
-    """`value`, one of `choices`; the error lists them and suggests the nearest."""
+    """Returns `value` if it is one of `choices`; the error lists them and suggests the nearest."""
     if value in choices:
         return value
     raise UserError(
@@ -100,7 +105,7 @@ def choice(name: str, value, choices: Sequence[str]) -> str:
 
 
 def flag(name: str, value) -> bool:
-    """`value`, True or False: another, such as "False", would silently count as one of them."""
+    """Returns `value` if it is a bool; anything else, such as "False", has a truth value too."""
     if not isinstance(value, bool):
         raise UserError(f"{name}: expected True or False, received {value!r}")
     return value

@@ -1,8 +1,8 @@
-"""What configs share, and what the loader adds to them.
+"""What configs share, and the defaults that the loader adds to them.
 
-A config is a Python file whose `get_config()` returns its sections as a dict or ConfigDict; `data`,
-`model` and `plan` must be there, `complete` adds the rest. A config of a paper imports this module
-and ml_collections, nothing else.
+A config is a Python file whose `get_config()` returns its sections as a dict or ConfigDict. `data`,
+`model` and `plan` are required; `complete` adds the rest. A paper's config imports only this module
+and ml_collections.
 """
 
 import functools
@@ -18,7 +18,7 @@ from lbkeras import metrics as logged
 from lbkeras.errors import UserError, unknown_name
 
 FIRST_TUNING_SEED = 100
-_HYPERCUBE = 30  # a seed whose hyper-parameters are hardly correlated in 12 to 24 trials
+_HYPERCUBE = 30  # with this seed the hyper-parameters of 12 to 24 trials are hardly correlated
 REQUIRED = ("data", "model", "plan")
 LOSS = dict(name=logged.ACCURACY_LOSS, from_logits=True)
 _DEFAULTS = dict(
@@ -32,7 +32,7 @@ _DEFAULTS = dict(
     targets={},
 )
 _DATA = dict(train_split="train", test_split="test", test_batch_size=1000, augmentation="default")
-# What they mean stands in `runs.train_section`.
+# `runs.train_section` describes them.
 TRAIN = dict(
     precision="float32",
     jit_compile="auto",
@@ -43,7 +43,7 @@ TRAIN = dict(
     global_clipnorm=0.0,
     clipvalue=0.0,
 )
-# The section `metrics` of a config of ImageNet.
+# The section `metrics` of an ImageNet config.
 TOP_5 = dict(accuracy={}, top_5_accuracy=dict(name="SparseTopKCategoricalAccuracy", k=5))
 # What Goyal et al. report, as the key `metric` and in claims.
 MEDIAN_OF_LAST_5 = "val_accuracy_median_of_last_5"
@@ -51,7 +51,7 @@ _OWN_DATA = dict(test_batch_size=1000, augmentation="none")
 
 
 def is_own(name) -> bool:
-    """Whether a name is that of one's own component, `module:function`.
+    """Whether a name refers to the user's own component, `module:function`.
 
     >>> [is_own(name) for name in ("mine:make_model", "mlp", "tinyshakespeare.txt:64")]
     [True, False, False]
@@ -60,24 +60,24 @@ def is_own(name) -> bool:
 
 
 def complete(config: Mapping[str, Any] | ConfigDict) -> ConfigDict:
-    """A config with every default, each key of which the command line can then set.
+    """Returns a config with all defaults filled in, so that the command line can set every key.
 
-    A function in it stands for its name, `module:function`; a list of metrics for a section of them
-    without arguments.
+    A function is replaced by its name, `module:function`, and a list of metrics by a section in
+    which each has no arguments.
 
     Args:
-        config: a dict, whose keys keep their order, or a ConfigDict, which is changed; with the
-            sections `data`, `model` and `plan` at least.
+        config: a dict, whose keys keep their order, or a ConfigDict, which is changed in place;
+            with at least the sections `data`, `model` and `plan`.
 
     Raises:
-        UserError: a function that no module has by its name.
+        UserError: a function is a lambda or is not at the top level of a module.
     """
     if not isinstance(config, ConfigDict):
         config = _ordered(config)
     with config.unlocked():
         _name_functions(config)
         for key, value in _DEFAULTS.items():
-            if key not in config:  # checks of ours say more than the type of a default
+            if key not in config:  # untyped: our own checks give better messages
                 untyped = isinstance(value, dict)
                 config[key] = ConfigDict(value, type_safe=False) if untyped else value
         for place in (config, *_sections(config.get("arms"))):
@@ -102,7 +102,7 @@ def _add_missing(section: ConfigDict, defaults: dict) -> None:
 
 
 def _ordered(value):
-    """A dict as a ConfigDict whose keys keep their order, and so on inside; others as they are."""
+    """Converts a dict, and the dicts inside it, to a ConfigDict whose keys keep their order."""
     if isinstance(value, ConfigDict) or not isinstance(value, Mapping):
         return value
     return ConfigDict({key: _ordered(each) for key, each in value.items()}, sort_keys=False)
@@ -121,12 +121,12 @@ def _name_functions(section: ConfigDict) -> None:
 
 def _replace(section: ConfigDict, key: str, value) -> None:
     """Sets a key to a value of another type."""
-    with section.ignore_type():  # which walks through all of it: not around the whole completion
+    with section.ignore_type():  # walks through the whole section, so only around this
         section[key] = value
 
 
 def _name_of(value):
-    """`module:function` of a function or class; any other value as it is."""
+    """Returns a function or class as `module:function`, any other value unchanged."""
     if not (inspect.isroutine(value) or inspect.isclass(value)):
         return value
     name = f"{value.__module__}:{value.__qualname__}"
@@ -140,7 +140,7 @@ def _sections(arms):
 
 
 def _section_of(metrics) -> ConfigDict:
-    """A list of metrics as a section; one of one's own is called as its function."""
+    """Returns a list of metrics as a section; the user's own are named after their functions."""
     section = {}
     for name in [metrics] if isinstance(metrics, str) else metrics:
         if is_own(name):
@@ -168,51 +168,49 @@ def experiment(
     checkpoint_minutes: float = 10.0,
     tuning: bool = False,
 ) -> ConfigDict:
-    """A config: the sections of an experiment and the arms that differ from it.
+    """Returns a config: the sections of an experiment and the arms that differ from it.
 
-    A component's `name` is one of lbkeras or Keras, or `module:function`, which is imported when it
-    is needed, also from the config's folder.
+    A component's `name` is one of lbkeras' or Keras' names, or `module:function`, which is imported
+    on use; the module may be in the config's folder.
 
     Args:
-        data: `name`, `num_examples` of the training split, and what differs from the defaults here;
-            of a set that stays on the disk also `image_size`, `resize`, `shuffle` and
-            `shuffle_bytes`, of `lbkeras.data.load`.
-            A function of one's own returns training and test data, each what `Pipeline` takes or a
-            Pipeline; it gets the further keys, and `data_dir` if it takes one. `augmentation` may
-            then be a function of one's own, `(x, seed) -> x` on a batch.
-        model: `name` and the arguments of a function of `lbkeras.models`; with `ghost_batch_size`
-            any of them has ghost batch normalization. A function of one's own returns an uncompiled
-            Keras model, and gets `input_shape` if it takes one.
-        plan: `name` and the arguments of a function of `lbkeras.planning`, or of one's own that
-            returns a Plan.
+        data: `name`, `num_examples` of the training split, and any keys that differ from the
+            defaults of this module; for a data set that stays on disk also `image_size`, `resize`,
+            `shuffle` and `shuffle_bytes` of `lbkeras.data.load`.
+            A function of your own returns training and test data, each a Pipeline or what
+            `Pipeline` accepts. It receives the other keys, and `data_dir` if it has that argument.
+            `augmentation` may then be a function of your own as well, `(x, seed) -> x` on a batch.
+        model: `name` and the arguments of a function in `lbkeras.models`; `ghost_batch_size` gives
+            any of them ghost batch normalization. A function of your own returns an uncompiled
+            Keras model and receives `input_shape` if it has that argument.
+        plan: `name` and the arguments of a function in `lbkeras.planning`, or of your own function
+            that returns a Plan.
         optimizer: `name` and the arguments of an optimizer of lbkeras or Keras, without learning
-            rate and momentum, which the plan brings.
-        train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
-            `clipnorm`, `global_clipnorm`, `clipvalue`, as `lbkeras.runs.train_section` describes
-            them; what is left out has its default.
-        arms: for each arm what it sets differently, in the same sections, and a `description`.
-        loss: `name` and the arguments of a loss of Keras, or a function `(y_true, y_pred)` of one's
-            own; or such a section for each output of the model, with a `weight` if it is not 1.
-        metrics: names, or for each name its arguments; with `name` the key is what is logged, with
-            `output` it is of that output, with `better` ("higher", "lower") a claim can be made.
-            Where nothing is said the accuracy, if the loss is a cross-entropy.
-        metric: what a report is about, logged or derived from the history
+            rate and momentum, which come from the plan.
+        arms: for each arm the settings that differ, in the same sections, and a `description`.
+        loss: `name` and the arguments of a Keras loss, or a function `(y_true, y_pred)` of your
+            own; or one such section per output of the model, with a `weight` if it is not 1.
+        metrics: a list of names, or a dict from each name to its arguments. If an entry has a
+            `name`, its key is the name in the log; `output` is the output that it measures;
+            `better` ("higher" or "lower") lets claims use it. Default: the accuracy, if the loss is
+            a cross-entropy.
+        metric: the metric of the report, logged or derived from the history
             (`val_accuracy_median_of_last_5`, see `lbkeras.derived`); None: `val_accuracy`, else the
             first metric on unseen examples, else `val_loss`.
-        targets: values to be reached, such as `dict(val_accuracy=0.759)`: the report says how many
-            updates, epochs and seconds of training each run took. Claims and `metric` name them
-            `updates_to_val_accuracy_at_least_0.759`, with `epochs_to_` and `seconds_to_`, and
-            `at_most` where less is better.
-        callbacks: names of callbacks that steer or measure, each with its arguments; with `name`
-            the key may be any.
+        targets: values to reach, such as `dict(val_accuracy=0.759)`: the report says how many
+            updates, epochs and seconds of training each run needed. Claims and `metric` name them
+            `updates_to_val_accuracy_at_least_0.759`, also with `epochs_to_` and `seconds_to_`, and
+            with `at_most` where lower is better.
+        callbacks: names of callbacks that control or measure training, each with its arguments; if
+            an entry has a `name`, its key is arbitrary.
         train: `precision`, `jit_compile`, `steps_per_execution`, `validation_freq`, `ema_momentum`,
-            `clipnorm`, `global_clipnorm`, `clipvalue`, as `lbkeras.runs.train_section` describes
-            them; what is left out has its default.
-        seeds: how many seeds `lbkeras replicate` runs.
-        first_seed: the first of them; one that chooses a setting takes other seeds than the one
-            that reports with it.
-        checkpoint_minutes: how long a run may be unsaved inside an epoch.
-        tuning: it chooses a setting: on `held_out` data, with seeds from 100 on.
+            `clipnorm`, `global_clipnorm`, `clipvalue`, as described in
+            `lbkeras.runs.train_section`; missing keys have their defaults.
+        seeds: number of seeds that `lbkeras replicate` runs.
+        first_seed: the first seed. A config that chooses a setting uses other seeds than the config
+            that reports results with it.
+        checkpoint_minutes: longest time without a checkpoint inside an epoch.
+        tuning: whether this config chooses a setting: on `held_out` data, with seeds from 100.
     """
     if tuning:
         data, first_seed = held_out(data), FIRST_TUNING_SEED
@@ -236,20 +234,21 @@ def experiment(
 
 
 def arms(settings: Mapping[str, Any]) -> ConfigDict:
-    """Arms in the order they are written in: the first is the one that others compare with."""
+    """Returns arms in the order they are written; the others are compared with the first."""
     return ConfigDict(settings, sort_keys=False)
 
 
 def variants(**functions: Callable[..., ConfigDict]) -> Callable[..., ConfigDict]:
-    """The `get_config` of a config that has variants.
+    """Returns the `get_config` of a config with variants.
 
     >>> get_config = variants(digits=lambda tuning=False: tuning, mnist=lambda: "larger")
     >>> get_config(), get_config("mnist"), list(get_config.variants)
     (False, 'larger', ['digits', 'digits_tuning', 'mnist'])
 
     Args:
-        **functions: for each variant the function that makes its config; the first is the default.
-            One that takes `tuning` makes a second variant, NAME_tuning, by `tuning=True`.
+        **functions: for each variant the function that returns its config; the first is the
+            default. A function with an argument `tuning` also makes the variant NAME_tuning, by
+            `tuning=True`.
     """
     made: dict[str, Callable[[], ConfigDict]] = {}
     for name, function in functions.items():
@@ -258,7 +257,7 @@ def variants(**functions: Callable[..., ConfigDict]) -> Callable[..., ConfigDict
             made[f"{name}_tuning"] = functools.partial(function, tuning=True)
 
     def get_config(variant=""):
-        """The config of a variant; an empty name is the first."""
+        """Returns the config of a variant, of the first one if the name is empty."""
         name = variant or next(iter(made))
         if name not in made:
             raise UserError(unknown_name("variant", name, made))
@@ -269,10 +268,10 @@ def variants(**functions: Callable[..., ConfigDict]) -> Callable[..., ConfigDict
 
 
 def imagenet(image_size: int = 224, **more: Any) -> dict[str, Any]:
-    """The section `data` of ImageNet: 1,281,167 images to train on, 50,000 to evaluate on.
+    """Returns the section `data` of ImageNet: 1,281,167 training and 50,000 validation images.
 
     Args:
-        image_size: side of the images, in pixels, that a model is trained and evaluated on.
+        image_size: side length in pixels of the images in training and evaluation.
         **more: further keys.
     """
     return dict(
@@ -285,7 +284,7 @@ def imagenet(image_size: int = 224, **more: Any) -> dict[str, Any]:
 
 
 def held_out(data: dict[str, Any]) -> dict[str, Any]:
-    """The section `data` with a fifth of the training split held out, which is tested on."""
+    """Returns the section `data` with a fifth of the training split held out for testing."""
     return data | dict(
         train_split="train[:80%]",
         test_split="train[80%:]",
@@ -294,21 +293,24 @@ def held_out(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def rates_around(middle: float) -> list[float]:
-    """Five learning rates, a factor of 2 apart."""
+    """Returns five learning rates around `middle`, each twice the one before."""
     return [middle * multiple for multiple in (0.25, 0.5, 1.0, 2.0, 4.0)]
 
 
 def polynomial_plan(
     epochs: int, batch_size: int, learning_rate: float, warmup_epochs: float, **more: Any
 ) -> dict[str, Any]:
-    """The section `plan` of LARS' papers: linear warm-up from 0, polynomial decay of power 2 to 0.
+    """Returns the section `plan` of the LARS papers: linear warm-up from 0, then decay to 0.
+
+    The decay is polynomial with power 2. The arguments are those of
+    `lbkeras.planning.polynomial_plan`.
 
     Args:
-        epochs: as of `lbkeras.planning.polynomial_plan`, like the others.
-        batch_size: global, in examples.
-        learning_rate: the highest.
-        warmup_epochs: until it is reached.
-        **more: further keys, or others than momentum 0.9 and a final learning rate of 0.
+        epochs: number of epochs.
+        batch_size: global batch size, in examples.
+        learning_rate: peak learning rate.
+        warmup_epochs: epochs until the peak.
+        **more: further keys, which may also replace momentum 0.9 and final learning rate 0.
     """
     return dict(
         name="polynomial_plan",
@@ -324,18 +326,18 @@ def polynomial_plan(
 
 
 def trials(number: int, **ranges: tuple) -> list[dict[str, float]]:
-    """Settings of several hyper-parameters to try: the middle of all, then a Latin hypercube.
+    """Returns hyper-parameter settings to try: the middle of all ranges, then a Latin hypercube.
 
-    Each range is cut into `number - 1` parts, each of which one trial takes the middle of; which
-    parts go together is drawn, the same at each call.
+    Each range is divided into `number - 1` parts, and each trial takes the middle of one part. The
+    parts are combined at random, in the same way in every call.
 
     >>> [each["learning_rate"] for each in trials(3, learning_rate=(0.01, 1.0), decay=(1e-5, 1e-3))]
     [0.1, 0.0316, 0.316]
 
     Args:
-        number: of settings, the same for each that is compared.
-        **ranges: for each hyper-parameter its least and its largest value, on a logarithmic scale
-            unless "linear" follows; three digits of a value are kept.
+        number: number of settings, the same for every arm that is compared.
+        **ranges: for each hyper-parameter its smallest and largest value, on a logarithmic scale
+            unless "linear" follows. Values are rounded to three digits.
 
     Reference: McKay, Beckman, Conover, Technometrics 21, 1979.
     """
@@ -350,5 +352,5 @@ def trials(number: int, **ranges: tuple) -> list[dict[str, float]]:
 
 
 def rate_arm(group: str, rate: float) -> str:
-    """The name of a tuning's arm, GROUP_rate_RATE; a ConfigDict's keys have no dots."""
+    """Returns the name of a tuning arm, GROUP_rate_RATE; keys of a ConfigDict have no dots."""
     return f"{group}_rate_{rate:g}".replace(".", "_")

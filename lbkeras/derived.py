@@ -1,8 +1,8 @@
-"""Final values that are computed from a run's history; their names say of which column, and how.
+"""Final values that are computed from a run's history.
 
-A name is that of a column with what is done to it, such as `val_accuracy_median_of_last_5`. Where
-metrics are named (a config's `metric`, claims, `lbkeras.compare`) these are too, with nothing to
-log: what a run's history.jsonl holds is enough, also of one that was trained before.
+The name says from which column and how: `val_accuracy_median_of_last_5`. These names are valid
+wherever a metric is named (a config's `metric`, claims, `lbkeras.compare`). Nothing has to be
+logged for them; a run's history.jsonl is enough, also for runs that are already trained.
 """
 
 import dataclasses
@@ -15,35 +15,36 @@ from typing import Any
 from lbkeras import checks
 from lbkeras.errors import UserError
 
-Rows = Sequence[Mapping[str, Any]]  # of a history, one an epoch, in order
+Rows = Sequence[Mapping[str, Any]]  # of a history, one per epoch, in order
 
-# What `METRIC` may be followed by, for messages.
+# The forms of a name, for messages.
 FORMS = (
     "METRIC_median_of_last_N",
     "updates_to_METRIC_at_least_X",
     "epochs_to_METRIC_at_most_X",
     "seconds_to_...",
 )
-SPENT = ("updates", "epochs", "seconds")  # what it takes to reach a target is counted in
+SPENT = ("updates", "epochs", "seconds")  # in which the cost of reaching a target is counted
 _WAYS = {"higher": "at_least", "lower": "at_most"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Derived:
-    """How a final value comes from a run's history.
+    """How a final value is computed from a run's history.
 
     Attributes:
-        column: of the history, that it is computed from.
-        compute: from the rows to the value; None: it is not defined for this run.
-        label: for readers, with `{}` for the label of the column, and for the target.
-        unit: in which it is shown; None: that of the column.
-        better: `"higher"` or `"lower"`; None: as the column.
-        cost: whether it counts what a run spent rather than how good its model is.
-        target: the value of the column that is to be reached; None: it is no target's.
-        bound: of a target, what a run that did not reach it spent until its last evaluation, which
-            the value would be above; None: not evaluated.
-        resolution: of a target, what a run spent between two evaluations, at most; None: it has
-            fewer than one.
+        column: the column of the history that the value is computed from.
+        compute: function from the rows to the value; it returns None if the value is not defined
+            for this run.
+        label: label for readers, with `{}` for the column's label, then for the target.
+        unit: unit in which the value is shown; None: the column's.
+        better: `"higher"` or `"lower"`; None: as for the column.
+        cost: whether the value counts what a run spent rather than how good its model is.
+        target: the value that the column has to reach; None: this is not the cost of a target.
+        bound: for a target that the run did not reach, what the run spent up to its last
+            evaluation, a lower bound of the value; None: the run was never evaluated.
+        resolution: for a target, the most that the run spent between two evaluations; None: the run
+            was never evaluated.
     """
 
     column: str
@@ -58,14 +59,14 @@ class Derived:
 
 
 def derived(name: str) -> Derived | None:
-    """What a name says is computed; None: it is that of no derived value.
+    """Returns the derived value with this name, or None if the name is not of that form.
 
     >>> rows = [{"epoch": e, "val_loss": v} for e, v in enumerate((9.0, 3.0, 1.0, 2.0))]
     >>> derived("val_loss_median_of_last_3").compute(rows)
     2.0
 
     Raises:
-        UserError: a number in it is out of its range.
+        UserError: a number in the name is out of range.
     """
     for form, make in _KINDS.items():
         if match := re.fullmatch(form, name):
@@ -74,7 +75,7 @@ def derived(name: str) -> Derived | None:
 
 
 def is_target(name: str) -> bool:
-    """Whether a name says what it takes to reach a target.
+    """Whether a name means the cost of reaching a target.
 
     >>> is_target("epochs_to_val_loss_at_most_0.1"), is_target("val_loss_median_of_last_5")
     (True, False)
@@ -84,7 +85,7 @@ def is_target(name: str) -> bool:
 
 
 def column_of(name: str) -> str:
-    """The column that a derived value is computed from; any other name as it is.
+    """Returns the column that a derived value is computed from, any other name unchanged.
 
     >>> column_of("val_accuracy_median_of_last_5"), column_of("val_accuracy")
     ('val_accuracy', 'val_accuracy')
@@ -94,25 +95,25 @@ def column_of(name: str) -> str:
 
 
 def target_name(column: str, value: float, better: str) -> str:
-    """The name of a target, which follows `updates_to_`, `epochs_to_` and `seconds_to_`.
+    """Returns the name of a target, to be put after `updates_to_`, `epochs_to_` or `seconds_to_`.
 
     >>> target_name("val_accuracy", 0.759, "higher")
     'val_accuracy_at_least_0.759'
 
     Args:
-        column: of the history.
-        value: to be reached.
+        column: column of the history.
+        value: value to reach.
         better: `"higher"`: reached at or above the value; `"lower"`: at or below it.
     """
     return f"{column}_{_WAYS[better]}_{value!r}"
 
 
 def _to_target(spent: str, column: str, way: str, value: str) -> Derived:
-    """`SPENT_to_COLUMN_at_least_X`: until the first evaluation at which it is reached, included.
+    """Computes `SPENT_to_COLUMN_at_least_X`: the cost up to the first evaluation at the target.
 
-    Updates, epochs or seconds of training from the run's begin. A run is evaluated after each
-    epoch, or every so many (`train.validation_freq`), so that the value is too large by up to one
-    such interval. Not defined where no epoch of the run has reached it: `bound` is then what the
+    The cost is the number of updates, epochs or seconds of training since the start of the run. A
+    run is evaluated every `train.validation_freq` epochs, so the value is too large by up to one
+    such interval. If no epoch reached the target, the value is not defined and `bound` is what the
     run spent.
     """
     target, sign = float(value), 1 if way == "at_least" else -1
@@ -125,7 +126,7 @@ def _to_target(spent: str, column: str, way: str, value: str) -> Derived:
             return rows[number]["epoch"] + 1
         columns = [row.get(spent) for row in rows[: number + 1]]
         if None in columns:
-            raise UserError(f"history: expected {spent!r} of every epoch, found one without")
+            raise UserError(f"history: expected {spent!r} in every epoch, received one without")
         return columns[-1] if spent == "updates" else sum(columns)
 
     def compute(rows: Rows) -> float | None:
@@ -156,12 +157,12 @@ def _to_target(spent: str, column: str, way: str, value: str) -> Derived:
 
 
 def _median_of_last(column: str, number: str) -> Derived:
-    """`COLUMN_median_of_last_N`: over the last N epochs that have the column, all of a shorter run.
+    """Computes `COLUMN_median_of_last_N`: the median over the last N epochs that have the column.
 
-    What is measured on unseen examples has a value where a run was evaluated. Not defined where one
-    of them is not finite.
+    A shorter run uses all its epochs. A metric on unseen examples exists only in epochs with an
+    evaluation. The median is not defined if one of its values is not finite.
 
-    Reference: Goyal et al., arXiv 1706.02677, section 5.1: the error is the median of the last five
+    Reference: Goyal et al., arXiv:1706.02677, section 5.1: the error is the median of the last five
     epochs.
     """
     count = checks.integer(f"{column}_median_of_last_N: N", int(number), minimum=1)

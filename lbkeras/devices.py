@@ -1,4 +1,4 @@
-"""How this process's devices are cut: logical CPUs and memory limits, before TensorFlow starts."""
+"""Logical CPUs and memory limits of this process, set before TensorFlow starts."""
 
 import os
 import sys
@@ -9,21 +9,21 @@ from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 
 
 def configure_devices(num_logical_devices: int = 1, memory_limit_mb: int = 0) -> None:
-    """Splits the CPU into logical devices and limits memory; call it before TensorFlow is imported.
+    """Splits the CPU into logical devices and limits memory; call it before importing TensorFlow.
 
-    `strategy("mirrored")` then takes each logical CPU for a replica, so that several replicas can
-    be tried on a laptop. A memory limit is a real one: a tensor that goes beyond it raises
-    `tf.errors.ResourceExhaustedError`, as on a full GPU. On a GPU it is the limit of each logical
-    device. On the CPU it is one for all tensors of the process, data in memory included, and
-    switches oneDNN off, whose convolutions end the process where an allocation fails (they are
-    about twice as fast).
+    `strategy("mirrored")` then makes each logical CPU a replica, so that several replicas can be
+    tried on a laptop. The memory limit is enforced: a tensor beyond it raises
+    `tf.errors.ResourceExhaustedError`, as on a full GPU. On a GPU it applies to each logical
+    device. On the CPU it applies to all tensors of the process together, including data in memory,
+    and turns oneDNN off, because oneDNN's convolutions end the process when an allocation fails.
+    Convolutions without oneDNN take about twice as long.
 
     Args:
-        num_logical_devices: logical CPUs, at least 1.
-        memory_limit_mb: in MB of 2^20 bytes, at least 1; 0: no limit.
+        num_logical_devices: number of logical CPUs, at least 1.
+        memory_limit_mb: limit in MB of 2^20 bytes, at least 1; 0: no limit.
 
     Raises:
-        UserError: a number out of range, TensorFlow has already started, or Keras has another
+        UserError: a number is out of range, TensorFlow has already started, or Keras uses another
             backend.
     """
     if num_logical_devices < 1:
@@ -42,10 +42,10 @@ def configure_devices(num_logical_devices: int = 1, memory_limit_mb: int = 0) ->
 
 
 def count_cpu_memory() -> float:
-    """Lets TensorFlow count the memory of its tensors on the CPU; call it before it is imported.
+    """Makes TensorFlow track the memory of its CPU tensors; call it before importing TensorFlow.
 
     Returns:
-        What they may take, in MB: nine tenths of the memory that is free now. Beyond it an
+        The limit for them in MB: nine tenths of the memory that is free now. Beyond it an
         allocation fails, which can end the process (see `configure_devices`).
     """
     budget = int(0.9 * free_memory_mb())
@@ -55,7 +55,7 @@ def count_cpu_memory() -> float:
 
 
 def free_memory_mb() -> float:
-    """Memory of this machine that is free now, in MB of 2^20 bytes; without Linux half of all."""
+    """Returns the machine's free memory in MB of 2^20 bytes (not on Linux: half of the total)."""
     try:
         with open("/proc/meminfo") as file:
             lines = dict(line.split(":", 1) for line in file)
@@ -98,12 +98,12 @@ def _split_cpu_of_jax(number: int) -> None:
 
     try:
         jax.config.update("jax_num_cpu_devices", number)
-    except RuntimeError:  # its devices are there already
+    except RuntimeError:  # JAX has created its devices already
         present = jax.local_device_count("cpu")
         if present != number:
             raise UserError(
                 f"num_logical_devices: expected to be set before JAX uses its devices, received "
-                f"{number} where there are {present}"
+                f"{number} when {present} existed already"
             ) from None
 
 

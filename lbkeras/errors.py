@@ -1,12 +1,13 @@
-"""The error for what a user can mend: the command line prints it as one line, without traceback."""
+"""The error for what a user can fix: the command line prints it as one line, without traceback."""
 
 import difflib
 from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
-    """A setting, file or data set is not usable; the message is one line that names it,
-    what was expected and what was received.
+    """A setting, file or data set is not usable.
+
+    The message is one line that says what is wrong, what was expected and what was received.
 
     >>> error = UserError("epochs: expected at least 1, received 0")
     >>> error.key, error.said
@@ -18,8 +19,8 @@ class UserError(ValueError):
         message: the line, "KEY: expected ..., received ...".
 
     Attributes:
-        key: what is at fault: a setting, argument or file.
-        said: what was expected and what was received.
+        key: the setting, argument or file that is wrong.
+        said: the rest of the message: what was expected and what was received.
     """
 
     def __init__(self, message: str):
@@ -28,16 +29,16 @@ class UserError(ValueError):
         self.key, self.said = (key, said) if colon else ("", message)
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows instead of a traceback."""
+        """Returns what a notebook shows instead of a traceback."""
         return [f"lbkeras.errors.UserError: {self}"]
 
     def of(self, section: str) -> "UserError":
-        """The same error about a key of `section`."""
+        """Returns the same error with its key placed in `section`."""
         return UserError(f"{section}.{self}")
 
 
 def unknown_name(key: str, received: object, valid: Iterable[object]) -> str:
-    """The message about a name that is none of the valid ones: lists them, suggests the nearest."""
+    """Returns the message about an unknown name; it lists the valid ones, suggests the nearest."""
     names = [str(name) for name in valid]
     hint = suggestion(received, names)
     if not names:
@@ -46,13 +47,13 @@ def unknown_name(key: str, received: object, valid: Iterable[object]) -> str:
 
 
 def suggestion(received: object, valid: Sequence[str]) -> str:
-    """ " (did you mean 'NAME'?)" for the valid name that is nearest; "" where none is near."""
+    """Returns " (did you mean 'NAME'?)" with the nearest valid name, or "" if none is near."""
     nearest = difflib.get_close_matches(str(received), valid, n=1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
 def one_line(text: str) -> str:
-    """A text as one line that only shows: what a terminal would obey is escaped.
+    """Returns a text as one printable line; control characters for a terminal are escaped.
 
     >>> one_line("two\\nlines, \\x1b[31mred")
     'two lines, \\\\x1b[31mred'

@@ -1,4 +1,4 @@
-"""Files that no reader and no killed run sees half of, read strictly and known by their form."""
+"""Reads and writes files: atomic writes, strict JSON, and numbered file formats."""
 
 import contextlib
 import json
@@ -11,11 +11,11 @@ from typing import Any
 from lbkeras.errors import UserError
 
 _WORDS = {str: "text", float: "a number", dict: "an object", list: "a list"}
-_LONGEST_NAME = 200  # in bytes: file systems take 255, and `.PID.tmp` or `.png` may follow
+_LONGEST_NAME = 200  # bytes; file systems allow 255, and `.PID.tmp` or `.png` may be added
 
 
 def is_file_name(name) -> bool:
-    """Whether an arm's or a metric's name can be a file's: not hidden, leading nowhere else."""
+    """Whether the name of an arm or metric is a valid file name: not hidden, without a path."""
     return (
         isinstance(name, str)
         and bool(re.fullmatch(r"\w[\w.+=@, -]*", name))
@@ -24,10 +24,10 @@ def is_file_name(name) -> bool:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` through a file beside it: a reader sees the old or the new one.
+    """Writes `content` to `path` through a temporary file: readers see the old or the new content.
 
     Raises:
-        OSError: it cannot be written; the error names `path`.
+        OSError: the file cannot be written; the error names `path`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with named(path):
@@ -43,7 +43,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def named(path: Path):
-    """Lets every OSError in this block name `path`: that of a full disk names nothing."""
+    """Adds `path` to every OSError in this block: the error of a full disk names no file."""
     try:
         yield
     except OSError as error:
@@ -53,7 +53,7 @@ def named(path: Path):
 
 
 def remove_left_over(folder: Path) -> None:
-    """Removes the temporary files of writers that were killed; a live process keeps its own."""
+    """Removes the temporary files of killed writers; those of live processes stay."""
     for path in folder.glob(".*.tmp"):
         writer = re.search(r"\.(\d+)\.tmp$", path.name)
         if writer and not _is_another_live_process(int(writer[1])):
@@ -67,11 +67,11 @@ def _is_another_live_process(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return pid != os.getpid()  # our own number, in a new container, is that of one that is gone
+    return pid != os.getpid()  # in a new container a dead process may have had our PID
 
 
 def in_words(error: OSError) -> str:
-    """What the system says about a file or folder, as a line that begins with its path."""
+    """Returns an OSError about a file or folder as one line that begins with the path."""
     place = error.filename2 or error.filename
     if place is None:
         return str(error)
@@ -84,11 +84,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json_object(path: Path, missing: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Reads a file that holds one JSON object; `missing` stands for a file that does not exist.
+    """Reads a file that holds one JSON object; returns `missing` if the file does not exist.
 
     Raises:
-        UserError: it is missing and `missing` is None, it cannot be read, or it is malformed; names
-            file and line.
+        UserError: the file does not exist and `missing` is None, or it cannot be read or is
+            malformed; the message names file and line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -104,14 +104,15 @@ def read_json_object(path: Path, missing: dict[str, Any] | None = None) -> dict[
 
 
 def parse_json_object(text: str, where: str, one_line: bool = False) -> dict[str, Any]:
-    """The JSON object in `text`; what is not finite reads as None.
+    """Returns the JSON object in `text`; numbers that are not finite become None.
 
     Args:
         text: the JSON.
-        where: the file, for the message, with the line if it is one of many (`one_line`).
+        where: the file, for the message, with the line number if `one_line`.
+        one_line: whether `text` is one of several lines of a file.
 
     Raises:
-        UserError: it is malformed or no object.
+        UserError: the text is malformed or not an object.
     """
     try:
         value = json.loads(text, parse_constant=lambda _: None)
@@ -125,7 +126,7 @@ def parse_json_object(text: str, where: str, one_line: bool = False) -> dict[str
         raise UserError(
             f"{where}: expected a JSON object, received one nested too deeply"
         ) from None
-    except ValueError:  # Python reads no number of more than 4,300 digits
+    except ValueError:  # Python refuses numbers of more than 4,300 digits
         raise UserError(f"{where}: expected a JSON object, received too long a number") from None
     if not isinstance(value, dict):
         raise UserError(f"{where}: expected a JSON object, received {type(value).__name__}")
@@ -133,15 +134,15 @@ def parse_json_object(text: str, where: str, one_line: bool = False) -> dict[str
 
 
 def check_types(where: Path | str, content: dict[str, Any], types: dict[str, type] | type) -> None:
-    """Checks what a JSON object holds; null goes for anything, float for every number.
+    """Checks the types of a JSON object's values; null matches any type, float any number.
 
     Args:
         where: the file, for the message.
         content: the object.
-        types: the type of each key that matters, or the one of all values.
+        types: the type of each key to check, or one type for all values.
 
     Raises:
-        UserError: a value of another type, or a number beyond what a float holds.
+        UserError: a value has another type, or a number exceeds the range of a float.
     """
     for key, value in content.items():
         kind = types.get(key) if isinstance(types, dict) else types
@@ -158,18 +159,19 @@ def check_types(where: Path | str, content: dict[str, Any], types: dict[str, typ
 
 
 def check_format(path: Path | str, content: dict[str, Any], newest: int) -> int:
-    """The number of the form in which `content`, read from `path`, was written.
+    """Returns the number of the format in which `content`, read from `path`, was written.
 
-    Each kind of file that outlives the lbkeras that wrote it has a `format`, counted up whenever a
-    reader must know the difference. A file without one has form 0: lbkeras 0.1.0 wrote it.
+    Every kind of file that a later lbkeras may read has a `format`. The number increases whenever
+    readers must distinguish old from new files. A file without `format` has format 0: lbkeras 0.1.0
+    wrote it.
 
     Args:
         path: the file, for the message.
         content: its JSON object.
-        newest: the form that this lbkeras writes.
+        newest: the format that this lbkeras writes.
 
     Raises:
-        UserError: the number is newer than that, or none of ours.
+        UserError: the number is larger than `newest`, or is not a format number.
     """
     received = content.get("format", 0)
     if isinstance(received, bool) or not isinstance(received, int) or received < 0:

@@ -1,7 +1,8 @@
-"""Plain data by which a later process knows the same model, loss, callback or data again.
+"""Fingerprints, by which a later process recognizes the same model, loss, callback or data.
 
-What is compared is what a user could have changed: classes, their settings, the code of functions
-and of what they call, numbers. Names that Keras makes up and addresses in memory are left out.
+A fingerprint is plain data. It holds what a user could have changed: classes, their settings, the
+code of functions and of what they call, numbers. It leaves out names that Keras makes up and memory
+addresses.
 """
 
 import functools
@@ -19,7 +20,7 @@ import numpy as np
 
 _PLAIN = (bool, int, str, type(None))
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_NUMBERED = re.compile(r"_\d+$")  # layers of one kind: dense_1, dense_2
+_NUMBERED = re.compile(r"_\d+$")  # layers of the same class: dense_1, dense_2
 _ATTRIBUTES = (
     *_PLAIN, float, bytes, list, tuple, set, frozenset, dict, deque, np.generic, np.ndarray,
     types.FunctionType, functools.partial,
@@ -31,21 +32,21 @@ _LIBRARIES = frozenset(
 
 
 def describe(value: Any) -> Any:
-    """A value as plain JSON data.
+    """Returns a value as plain JSON data.
 
     >>> describe({"units": (64, np.float32(0.5)), "rate": float("nan")})
     {'units': [64, 0.5], 'rate': 'nan'}
 
     Args:
-        value: numbers, texts, arrays; functions, by their code, what they hold and what they use of
-            their module; classes by their names; objects by their class, its code, their
-            `get_config` and their attributes; and dicts, lists, tuples and sets of them.
+        value: a number, text or array; a function, described by its code, its closure and the
+            globals it uses; a class, by its name; an object, by its class, the class's code, its
+            `get_config` and its attributes; or a dict, list, tuple or set of these.
     """
     return _Describer().of(value)
 
 
 def digest(*parts: bytes) -> str:
-    """A short hash of bytes."""
+    """Returns a short hash of bytes."""
     total = hashlib.blake2b(digest_size=8)
     for part in parts:
         total.update(part)
@@ -53,19 +54,19 @@ def digest(*parts: bytes) -> str:
 
 
 def digest_of(value: Any) -> str:
-    """A short hash of `describe(value)`."""
+    """Returns a short hash of `describe(value)`."""
     return digest(json.dumps(describe(value), sort_keys=True).encode())
 
 
 def digest_of_code(component: Any) -> str:
-    """A short hash of what a function does, or the methods of a class."""
+    """Returns a short hash of what a function, or the methods of a class, do."""
     if isinstance(component, type):
         return digest_of(_Describer().class_code(component))
     return digest_of(component)
 
 
 def without_numbers(described: Any) -> Any:
-    """A description in which `dense_1` and `dense_2` are `dense`: Keras counts on in a process."""
+    """Returns a description with `dense_1` as `dense`: Keras' counter runs on within a process."""
     if isinstance(described, dict):
         return {key: without_numbers(each) for key, each in described.items()}
     if isinstance(described, list):
@@ -74,10 +75,10 @@ def without_numbers(described: Any) -> Any:
 
 
 class _Describer:
-    """Describes values, each function and object once: what refers to itself ends."""
+    """Describes values, each function and object only once, so that cycles end."""
 
     def __init__(self):
-        self._described: dict[int, Any] = {}  # kept, so that no other object gets its number
+        self._described: dict[int, Any] = {}  # kept alive, so that no other object gets its id
 
     def of(self, value: Any) -> Any:
         if isinstance(value, _PLAIN):
@@ -90,7 +91,7 @@ class _Describer:
             return digest(value)
         if isinstance(value, type):
             return f"{value.__module__}.{value.__qualname__}"
-        if not isinstance(value, tuple | frozenset | np.ndarray):  # two of them may be one
+        if not isinstance(value, tuple | frozenset | np.ndarray):  # equal ones may be one object
             if id(value) in self._described:
                 return "above"
             self._described[id(value)] = value
@@ -110,7 +111,7 @@ class _Describer:
             return [self.of(value.__self__), value.__func__.__qualname__]
         if isinstance(value, types.ModuleType | types.BuiltinFunctionType):
             return getattr(value, "__name__", "")
-        if type(value).__name__.endswith("Variable"):  # its values are a state
+        if type(value).__name__.endswith("Variable"):  # its values are state
             return [str(value.dtype), [*value.shape]]
         if hasattr(value, "__array__"):
             array = np.asarray(value)
@@ -118,9 +119,10 @@ class _Describer:
         return self._object(value)
 
     def _function(self, function: types.FunctionType) -> dict:
-        """A function by its name, its code, its defaults, and what it takes from around it.
+        """Describes a function by its name, code, defaults, closure and the globals it uses.
 
-        Of one of a library only the values that it was made with: `random_crop_flip(4)`.
+        Of a library's function only the name and the values that it was made with are used, as for
+        `random_crop_flip(4)`.
         """
         described = {"function": f"{function.__module__}.{function.__qualname__}"}
         own = not _of_a_library(function.__module__)
@@ -142,7 +144,11 @@ class _Describer:
         return described | ({"uses": used} if used else {})
 
     def _object(self, value: Any) -> Any:
-        """An object of a class by its `get_config`, and its attributes where the class is own."""
+        """Describes an object by its class and `get_config`.
+
+        For a user's class its code and the object's attributes are added; without a `get_config`
+        the attributes are used.
+        """
         described: dict[str, Any] = {"class": self.of(type(value))}
         config, own = _config(value), not _of_a_library(type(value).__module__)
         if own:
@@ -155,7 +161,7 @@ class _Describer:
         return described | {"config": self.of({k: v for k, v in config.items() if k != "name"})}
 
     def class_code(self, kind: type) -> dict:
-        """The methods of a class and of its bases, up to those of libraries."""
+        """Describes the methods of a class and of its bases, except bases from libraries."""
         return {
             f"{each.__qualname__}.{name}": self.of(member)
             for each in kind.__mro__
@@ -166,21 +172,21 @@ class _Describer:
 
 
 def _of_a_library(module: str | None) -> bool:
-    """Whether a module is installed rather than its user's: its version stands for its code."""
+    """Whether a module is an installed library rather than the user's: its code is not compared."""
     name = (module or "").partition(".")[0]
     file = getattr(sys.modules.get(name), "__file__", None) or ""
     return name in _LIBRARIES or "site-packages" in file or "dist-packages" in file
 
 
 def _is_ones_own(value: Any) -> bool:
-    """Whether a name of a module stands for something that its user may change."""
+    """Whether the value of a global name is something that the user may change."""
     if isinstance(value, types.FunctionType):
         return not _of_a_library(value.__module__)
     return value is not None and isinstance(value, _ATTRIBUTES)
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """The names that a function and the functions inside of it look up."""
+    """Returns the names that a function and its inner functions look up."""
     inner = (_names(each) for each in code.co_consts if isinstance(each, types.CodeType))
     return set(code.co_names).union(*inner)
 
@@ -200,7 +206,7 @@ def _bytes(array: np.ndarray):
 
 
 def _code(code: types.CodeType) -> str:
-    """A hash of what the code does; not of where it stands."""
+    """Returns a hash of what the code does, not of its place in a file."""
     constants = [_constant(each) for each in code.co_consts]
     return digest(code.co_code, repr(code.co_names).encode(), repr(constants).encode())
 
@@ -208,7 +214,7 @@ def _code(code: types.CodeType) -> str:
 def _constant(value: Any) -> str:
     if isinstance(value, types.CodeType):
         return _code(value)
-    if isinstance(value, frozenset):  # its order is another in each process
+    if isinstance(value, frozenset):  # its order differs between processes
         return repr(sorted(map(repr, value)))
     return _ADDRESS.sub("", repr(value))
 
@@ -216,6 +222,6 @@ def _constant(value: Any) -> str:
 def _config(value: Any) -> dict | None:
     try:
         config = (getattr(value, "get_config", None) or value.to_dict)()
-    except Exception:  # of the user's class, which need not have one
+    except Exception:  # a user's class need not have one
         return None
     return config if isinstance(config, dict) else None

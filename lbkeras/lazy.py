@@ -1,4 +1,4 @@
-"""Public names by kind: a package's names, each loaded from its module when first touched."""
+"""Lazy public packages: each name is loaded from its module on first use."""
 
 import ast
 import importlib
@@ -15,18 +15,18 @@ _OF_TENSORFLOW = ("tensorflow", "tensorflow_datasets")
 
 
 class _PublicPackage(ModuleType):
-    """A package whose stub `__init__.pyi` says which names it has and where they are defined."""
+    """A package whose stub `__init__.pyi` lists its names and where they are defined."""
 
     _module_of_name: dict[str, str]
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._module_of_name:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        backend_name()  # chooses the only one that is installed, before Keras is imported
+        backend_name()  # if only one backend is installed, chooses it before Keras is imported
         try:
             with without_notices():
                 self.__dict__[name] = value = self._load(name)
-                if "keras" in sys.modules:  # who uses one of ours may load a model of another
+                if "keras" in sys.modules:  # so that load_model knows all of our classes
                     importlib.import_module("lbkeras.runs.keras_objects")
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
@@ -40,12 +40,12 @@ class _PublicPackage(ModuleType):
 
     def _load(self, name: str) -> Any:
         module = importlib.import_module(self._module_of_name[name])
-        if hasattr(module, "__path__"):  # a package: the name is a module of it
+        if hasattr(module, "__path__"):  # a package: the name is one of its modules
             return importlib.import_module(f"{module.__name__}.{name}")
         return getattr(module, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Importing `planning.noise_scale` sets the module where the function has to be.
+        # Importing the module `planning.noise_scale` would replace the function of that name.
         if not (name in self._module_of_name and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
@@ -55,14 +55,14 @@ class _PublicPackage(ModuleType):
 
 
 def load_names_when_touched(package: str) -> None:
-    """Gives a package the names of its `__init__.pyi`, each loaded when it is first touched.
+    """Gives a package the names in its `__init__.pyi`, each loaded on first use.
 
-    The stub has one line for each name, which type checkers and editors read too:
-    `from lbkeras.planning.plan import Plan as Plan`. Packages that do this are what users import
-    from; no module of lbkeras imports through them.
+    The stub has one line per name, which type checkers and editors read too:
+    `from lbkeras.planning.plan import Plan as Plan`. Users import from these packages; lbkeras' own
+    modules do not.
 
     Args:
-        package: `__name__` of the package, in its `__init__.py`.
+        package: the package's `__name__`; call this in its `__init__.py`.
     """
     module = sys.modules[package]
     stub = ast.parse(Path(module.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a run logs: of each quantity the name, label, unit, better direction and cost, once."""
+"""The quantities that a run logs: name, label, unit and better direction of each."""
 
 import dataclasses
 import re
@@ -11,10 +11,10 @@ from lbkeras.errors import UserError, unknown_name
 from lbkeras.keras_internals.names import class_named, direction, snake_case
 
 HIGHER, LOWER = "higher", "lower"
-VALIDATION = "val_"  # begins the name of what is measured on unseen examples
-ACCURACY = "accuracy"  # Keras' name of the accuracy that suits loss and outputs
-ACCURACY_LOSS = "SparseCategoricalCrossentropy"  # where a config says nothing
-# Losses whose labels are numbers of classes.
+VALIDATION = "val_"  # prefix of metrics on unseen examples
+ACCURACY = "accuracy"  # Keras' name for the accuracy that fits loss and outputs
+ACCURACY_LOSS = "SparseCategoricalCrossentropy"  # a config's default
+# Losses whose labels are class indices.
 OF_CLASS_NUMBERS = (ACCURACY_LOSS, "LabelSmoothingCrossentropy")
 
 
@@ -23,14 +23,14 @@ class Metric:
     """A quantity that a run logs.
 
     Attributes:
-        name: in the history, the record, TensorBoard and claims.
-        label: in a picture, without its unit.
-        unit: in which it is shown; "%": values are shares of 1.
-        better: `"higher"` or `"lower"` for what lbkeras measures; None for another: who names it
-            says it.
+        name: name in the history, the record, TensorBoard and claims.
+        label: label in a plot, without the unit.
+        unit: unit in which it is shown; "%": values are fractions of 1.
+        better: `"higher"` or `"lower"` for what lbkeras measures; None for other quantities, for
+            which the config says it.
         cost: whether it counts what a run spent rather than how good its model is.
-        count: whether plan or model fix it: the same for every seed, unless a callback steers the
-            batch size.
+        count: whether the plan or the model determines it: it is the same for every seed, unless a
+            callback controls the batch size.
     """
 
     name: str
@@ -47,20 +47,20 @@ class Metric:
 
     @property
     def is_share(self) -> bool:
-        """Whether it is shown in per cent."""
+        """Whether it is shown in percent."""
         return self.unit == "%"
 
     @property
     def factor(self) -> int:
-        """How many of its unit a value of 1 is."""
+        """Factor from a value to the value in its unit: 100 for percent, else 1."""
         return 100 if self.is_share else 1
 
 
 NOISE_SCALE = "gradient_noise_scale"
 FGSM_ACCURACY = f"{VALIDATION}fgsm_{ACCURACY}"
-PARAMETERS = "trainable_parameters"  # of the record, as nothing changes it
+PARAMETERS = "trainable_parameters"  # in the record only, as it never changes
 _COUNT: dict[str, Any] = dict(better=LOWER, cost=True, count=True)
-_LOGGED_BY_EVERY_RUN = (  # but for the number of epochs the columns of its history, in order
+_LOGGED_BY_EVERY_RUN = (  # without "epochs" these are the columns of its history, in order
     Metric("updates", "parameter updates", **_COUNT),
     Metric("examples_seen", "examples seen", **_COUNT),
     Metric("epochs", "epochs", **_COUNT),
@@ -85,7 +85,7 @@ _KNOWN = {
     metric.name: metric for metric in (*_LOGGED_BY_EVERY_RUN, *_LOGGED_BY_SOME, _OF_THE_MODEL)
 }
 _SHARPNESS = re.compile(r"sharpness(_subspace_\d+)?(_\d+(\.\d+)?e[+-]?\d+)?")
-_USUAL = 1e-3  # the box that a sharpness without one in its name means
+_USUAL = 1e-3  # the box of a sharpness whose name has none
 
 COLUMNS = tuple(metric.name for metric in _LOGGED_BY_EVERY_RUN if metric.name != "epochs")
 ACCURACIES = tuple(metric.name for metric in _LOGGED_BY_EVERY_RUN if metric.is_share)
@@ -116,7 +116,7 @@ _LOGGED = {
 
 
 def of(name: str) -> Metric:
-    """What is known of a quantity; of one that lbkeras does not log, what its name says."""
+    """Returns the Metric of a name; one that lbkeras does not log is derived from the name."""
     if name in _KNOWN:
         return _KNOWN[name]
     if found := derived(name):
@@ -144,18 +144,18 @@ def _shown(name: str, target: float | None, column: Metric) -> str:
 
 
 def targets(values: Mapping[str, float], ways: Mapping[str, str | None]) -> list[str]:
-    """The names of targets, each of which follows `updates_to_`, `epochs_to_` and `seconds_to_`.
+    """Returns the names of targets, to be put after `updates_to_`, `epochs_to_`, `seconds_to_`.
 
     >>> targets({"val_accuracy": 0.759}, {"val_accuracy": "higher"})
     ['val_accuracy_at_least_0.759']
 
     Args:
-        values: the value to be reached of each metric.
-        ways: which way each that is measured is better; None: not known.
+        values: for each metric the value to reach.
+        ways: for each measured metric `"higher"` or `"lower"`, whichever is better; None: unknown.
 
     Raises:
-        UserError: a metric that is not measured or whose better direction is not known, or a value
-            that cannot be reached.
+        UserError: a metric is not measured, its better direction is unknown, or its value cannot be
+            reached.
     """
     names = []
     for metric, value in values.items():
@@ -164,8 +164,8 @@ def targets(values: Mapping[str, float], ways: Mapping[str, str | None]) -> list
         value, better = number(f"targets.{metric}", value, expected="a number"), ways[metric]
         if better is None:
             raise UserError(
-                f"targets.{metric}: expected a metric of which it is known which way it is better, "
-                "received one of which neither Keras nor lbkeras knows it"
+                f"targets.{metric}: expected a metric whose better direction is known, received "
+                "one for which neither Keras nor lbkeras knows it"
             )
         names.append(target_name(metric, value, better))
         of(f"updates_to_{names[-1]}")
@@ -173,13 +173,14 @@ def targets(values: Mapping[str, float], ways: Mapping[str, str | None]) -> list
 
 
 def compiled(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The metrics that an arm's model is compiled with: the name that each logs, and its entry.
+    """Returns the metrics that an arm's model is compiled with: logged name -> entry.
 
-    An entry of the section `metrics` is the metric's arguments and what is ours of it: `name`, the
-    metric, which without it is the entry's key; `output`, of the model, that it is of; `better`.
+    An entry of the section `metrics` holds the metric's arguments and three keys of lbkeras:
+    `name`, the metric (default: the entry's key), `output`, the output of the model that it
+    measures, and `better`.
 
     Args:
-        settings: the arm's sections, as `experiment.arm_settings` returns them.
+        settings: the arm's sections, as returned by `experiment.arm_settings`.
 
     >>> list(compiled({"metrics": {"AUC": {}, "top_5": {"name": "TopKCategoricalAccuracy"}}}))
     ['auc', 'top_5']
@@ -194,17 +195,19 @@ def compiled(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, A
 
 
 def default_metrics(loss: Mapping[str, Any] | None) -> dict[str, dict]:
-    """The section `metrics` where a config has none: the accuracy, where its loss classifies.
+    """Returns the default section `metrics`: the accuracy, if the loss is a cross-entropy.
 
     Args:
-        loss: the section `loss`; None: cross-entropy of classes, as where a config has none.
+        loss: the section `loss`; None: the default loss, a cross-entropy.
     """
     name = ACCURACY_LOSS if loss is None else loss.get("name", "")
     return {ACCURACY: {}} if str(name).lower().endswith("crossentropy") else {}
 
 
 def better(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Which way a final value of an arm is better; None: neither lbkeras, Keras nor it says.
+    """Returns the better direction of an arm's final value.
+
+    None: neither lbkeras nor Keras nor the arm's settings say it.
 
     >>> better("val_auc", {"metrics": {"AUC": {}}})
     'higher'
@@ -218,17 +221,17 @@ def better(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 
 def of_report(settings: Mapping[str, Mapping[str, Any]]) -> str:
-    """The metric that a report is about where nothing else is said.
+    """Returns the default metric of a report.
 
-    `val_accuracy` where that is measured, otherwise the first of the arm's metrics on unseen
-    examples, otherwise the loss on them.
+    It is `val_accuracy` if the arm measures it, else the arm's first metric on unseen examples,
+    else the loss on them.
     """
     names = [ACCURACY] if ACCURACY in compiled(settings) else [*compiled(settings), "loss"]
     return VALIDATION + names[0]
 
 
 def is_measured(name: str, settings: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a run of an arm has a final value, measured or derived from its history.
+    """Whether the runs of an arm have this final value, measured or derived from their history.
 
     >>> is_measured("val_loss_median_of_last_5", {"optimizer": {"name": "SGD"}})
     True
@@ -237,25 +240,26 @@ def is_measured(name: str, settings: Mapping[str, Mapping[str, Any]]) -> bool:
 
 
 def measured_at_the_end(name: str) -> bool:
-    """Whether callbacks measure it at the end of a run, beside loss and accuracy."""
+    """Whether callbacks measure it at the end of a run, in addition to loss and accuracy."""
     of_callbacks = NOISE_SCALE, FGSM_ACCURACY
     return name.startswith(("sharpness", "consensus_distance")) or name in of_callbacks
 
 
 def noise_scale_is_lower_bound(values: Mapping[str, Any]) -> bool:
-    """Whether a row's or a run's gradient noise scale is only a lower bound, its own error.
+    """Whether the gradient noise scale of a row or a run is only a lower bound.
 
-    So `GradientNoiseScale` logs it where |G|² is not above its error.
+    If |G|² is not above its error, `GradientNoiseScale` logs the bound both as the value and as its
+    error.
     """
     value = values.get(NOISE_SCALE)
     return value is not None and value == values.get(f"{NOISE_SCALE}_error")
 
 
 def measured(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The final values that a run of an arm has.
+    """Returns the names of the final values that a run of an arm has.
 
     Args:
-        settings: the arm's sections, as `experiment.arm_settings` returns them.
+        settings: the arm's sections, as returned by `experiment.arm_settings`.
     """
     names = [prefix + name for name in (*compiled(settings), "loss") for prefix in ("", VALIDATION)]
     names += (*COSTS, PARAMETERS)
@@ -270,7 +274,9 @@ def measured(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def sharpness_name(dimensions: int | None, epsilon: float) -> str:
-    """The name of a sharpness in so many random directions (None: all) and a box that wide.
+    """Returns the name of the sharpness in `dimensions` random directions and a box of `epsilon`.
+
+    None as `dimensions` means the whole space.
 
     >>> sharpness_name(None, 1e-3), sharpness_name(100, 5e-4)
     ('sharpness', 'sharpness_subspace_100_5e-4')
@@ -284,7 +290,7 @@ def sharpness_name(dimensions: int | None, epsilon: float) -> str:
 
 
 def _sharpness_names(arguments: Mapping[str, Any]) -> list[str]:
-    """What callbacks.Sharpness logs; nothing where it will refuse its arguments."""
+    """Returns the names that callbacks.Sharpness logs; none if it will refuse its arguments."""
     epsilons = arguments.get("epsilons", (1e-3, 5e-4))
     dimensions = arguments.get("subspace_dimensions", (None, 100))
     if not all(isinstance(values, list | tuple) for values in (epsilons, dimensions)):

@@ -11,7 +11,7 @@ def test_numpy_numbers_are_numbers():
     assert checks.sequence("x", np.array([1, 2])) == (1, 2)
 
 
-def test_whole_numbers_beyond_those_that_a_float_counts():
+def test_whole_numbers_beyond_the_range_of_a_float():
     with pytest.raises(UserError, match="^n: expected a whole number of at most 9,007,.* received"):
         checks.integer("n", 2**53 + 1)
     assert checks.integer("seed", 2**64, minimum=0, any_size=True) == 2**64

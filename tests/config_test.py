@@ -1,4 +1,4 @@
-"""What configs are written with."""
+"""Functions that configs are written with."""
 
 import math
 
@@ -78,7 +78,7 @@ def test_defaults_are_the_loaders():
     assert again.to_dict() == made.to_dict()
 
 
-def test_accuracy_is_measured_where_the_loss_classifies():
+def test_accuracy_is_measured_if_the_loss_classifies():
     def metrics(**loss):
         return config.complete(SHORT | dict(loss=loss)).metrics.to_dict()
 
@@ -97,10 +97,10 @@ def test_metrics_may_be_a_list_and_keep_their_order():
 
 
 def own_function():
-    """Named in a config by itself."""
+    """A function that a config refers to directly."""
 
 
-def test_a_function_stands_for_its_name():
+def test_a_function_is_replaced_by_its_name():
     data = dict(name=own_function, num_examples=3, augmentation=own_function)
     made = config.complete(SHORT | dict(data=data, arms=dict(a=dict(model=dict(name=ConfigDict)))))
     assert made.data.name == made.data.augmentation == f"{__name__}:own_function"

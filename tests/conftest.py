@@ -1,4 +1,4 @@
-"""What tests share: two logical CPUs, one MirroredStrategy, digits and small models."""
+"""Shared fixtures: two logical CPUs, one MirroredStrategy, digits and small models."""
 
 import contextlib
 import gc
@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-# Programs that tests start, and what only the process that they fork from may import.
+# Programs that tests start, and a module that only the forkserver may import.
 collect_ignore_glob = ["*_script.py", "*forked_imports.py"]
 
 
-# Examples in docstrings that build a large network, as a test of it does too.
+# Docstring examples that build a large network, which a test builds as well.
 _LONG_EXAMPLES = {
     "lbkeras.models.efficientnet_b0.efficientnet_b0",
     "lbkeras.models.inception_resnet_v2.inception_resnet_v2",
@@ -20,14 +20,14 @@ _LONG_EXAMPLES = {
 
 
 def pytest_configure(config):
-    """Ctrl-C acts, also where the tests run in the background, which makes processes ignore it."""
-    gc.disable()  # a quarter of the collection: nothing that is imported is ever garbage
+    """Makes Ctrl-C work even in background processes, which ignore it by default."""
+    gc.disable()  # saves a quarter of the collection: no imported object is ever garbage
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
-    """The files with slow tests come first: at the end no core waits for a long one."""
+    """Runs files with slow tests first, so that no core waits for a long one at the end."""
     for item in items:
         if item.name in _LONG_EXAMPLES:
             item.add_marker("release")
@@ -36,15 +36,15 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish(session):
-    """Two logical CPUs, before TensorFlow starts; tests of pure modules do not load it."""
-    gc.freeze()  # Keras' clear_session, which our runs begin with, collects all the rest
-    gc.set_threshold(20_000, 20, 20)  # tracing makes many objects that live: 4% of the tests' time
+    """Makes two logical CPUs before TensorFlow starts; tests of pure modules do not load it."""
+    gc.freeze()  # Keras' clear_session, with which our runs begin, collects everything else
+    gc.set_threshold(20_000, 20, 20)  # saves 4% of the tests' time: tracing makes many live objects
     gc.enable()
     if "tensorflow" in sys.modules:
         from lbkeras.keras_internals.tf_data import switch_autotuner_off
 
         switch_autotuner_off()
-        with contextlib.suppress(RuntimeError):  # `mirrored` says it to those whom it concerns
+        with contextlib.suppress(RuntimeError):  # tests that use `mirrored` get the error
             _two_logical_cpus()
 
 
@@ -59,8 +59,8 @@ def _two_logical_cpus():
         tf.config.set_logical_device_configuration(cpu, devices)
     except RuntimeError:
         raise RuntimeError(
-            "TensorFlow had started before the tests did: make no tensor, model or optimizer when "
-            "a test module is imported"
+            "TensorFlow had started before the tests did: create no tensor, model or optimizer "
+            "when a test module is imported"
         ) from None
 
 
@@ -87,12 +87,12 @@ def digits():
 
 @pytest.fixture(scope="session")
 def recording_model():
-    """A function: a softmax regression on digits whose `sizes()` are the real batch sizes."""
+    """Returns a function that makes a digits model whose `sizes()` are the real batch sizes."""
     import keras
     import tensorflow as tf
 
     class RecordingModel(keras.Model):
-        """Writes the size of the tensor in each train step at the number of the update."""
+        """Records the size of the tensor in each train step, indexed by update."""
 
         def train_step(self, data):
             size = tf.shape(data[0])[0]
@@ -127,7 +127,7 @@ def recording_model():
 
 @pytest.fixture(scope="session")
 def compiled(recording_model):
-    """A function: such a model compiled for classification; a seed gives its weights."""
+    """Returns a function that makes this model, compiled for classification, from a seed."""
     import keras
 
     def make(optimizer=None, *, seed=0, hidden=None, dropout=0.0, dtype=None, **compile_arguments):

@@ -16,7 +16,7 @@ MEDIAN = "val_accuracy_median_of_last_5"
 
 
 def _rows(values):
-    """An epoch for each value; `...` where it was not evaluated."""
+    """Returns one epoch per value; `...` is an epoch without evaluation."""
     columns = [{} if value is ... else {"val_accuracy": value} for value in values]
     return [{"epoch": epoch, "loss": 1.0} | column for epoch, column in enumerate(columns)]
 

@@ -1,4 +1,4 @@
-"""Each check is a process of its own: devices can be cut only before TensorFlow starts."""
+"""Each check runs in its own process: devices can be split only before TensorFlow starts."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_numbers_out_of_range(arguments, message):
         configure_devices(**arguments)
 
 
-# In the gate tests/cli/plan_test.py, whose --probe finds what fits, stands for it.
+# In the gate, tests/cli/plan_test.py covers this: its --probe finds what fits.
 @pytest.mark.release
 def test_logical_cpus_and_a_memory_limit_that_holds():
     script = """
@@ -30,7 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from lbkeras.devices import configure_devices
 configure_devices(num_logical_devices=3, memory_limit_mb=64)
 import tensorflow as tf
-configure_devices(num_logical_devices=3, memory_limit_mb=64)  # the same again is nothing new
+configure_devices(num_logical_devices=3, memory_limit_mb=64)  # the same again is allowed
 print(len(tf.config.list_logical_devices("CPU")))
 tf.zeros(4_000_000)  # 16 MB
 def too_large(device):
@@ -42,7 +42,7 @@ def too_large(device):
 with ThreadPoolExecutor() as threads:  # TensorFlow waits 10 s for each
     print(*threads.map(too_large, ("CPU:0", "CPU:2")))
 """
-    # Started, not forked: a limit on memory has to be there before TensorFlow is imported.
+    # Not forked: a memory limit must be set before TensorFlow is imported.
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.stdout.split() == ["3", "exhausted", "exhausted"], run.stderr
 

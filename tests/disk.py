@@ -1,4 +1,4 @@
-"""A disk that is full, without one."""
+"""Simulates a full disk."""
 
 import contextlib
 import resource
@@ -6,7 +6,7 @@ import resource
 
 @contextlib.contextmanager
 def largest_file(size: int):
-    """A file that grows beyond it cannot be written, as on a full disk."""
+    """Makes writes of files larger than `size` bytes fail, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

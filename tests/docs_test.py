@@ -1,4 +1,4 @@
-"""What the guides for whoever works on lbkeras name is there; what they list is all there is."""
+"""Everything that the developer guides name exists, and their lists are complete."""
 
 import re
 from pathlib import Path
@@ -13,14 +13,14 @@ GUIDES = ("README.md", "BUILD.md", "CONTRIBUTING.md", "docs/architecture.md")
 PAGES = (*GUIDES, "RESULTS.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
 BUILD = (ROOT / "BUILD.md").read_text()
-# A place in the repository, without names in capitals, which stand for any (NAME, AUTHORYEAR).
+# A path in the repository, except those with a placeholder in capitals (NAME, AUTHORYEAR).
 PATH = re.compile(
     r"(?<![\w/.-])(?:(?:lbkeras|tests|tools|configs|docs|results|\.ci|\.github)/[\w./-]*"
     r"|examples/\w+\.\w+)"
 )
 PLACEHOLDER = re.compile(r"\b[A-Z]{2,}\b|/[A-Z]+[_/]|/A/")
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]*))?\)")
-# What Windows, and partly macOS, has not or means otherwise.
+# Features that Windows, and partly macOS, lacks or defines differently.
 OF_THE_SYSTEM = re.compile(
     r"\bfcntl\b|\bos\.(fork|kill|sysconf|setpgid|getloadavg|getuid)\b|\bselect\.poll\b"
     r"|\bsignal\.(SIGHUP|SIGBUS|SIGKILL|pthread_sigmask)\b|\bimport resource\b|[\"'](/proc|/dev)/"
@@ -34,7 +34,7 @@ def paths(text: str) -> list[str]:
 
 
 def section(text: str, title: str) -> str:
-    """What stands under a heading, up to the next one of its level or above."""
+    """Returns the text under a heading, up to the next one of its level or above."""
     level, rest = re.search(rf"^(#+) {re.escape(title)}\n(.*)", text, re.M | re.S).groups()
     return re.split(rf"^#{{1,{len(level)}}} ", rest, flags=re.M)[0]
 
@@ -94,7 +94,7 @@ def test_long_files_are_listed_with_the_reason():
     assert {path for path, _ in rows} == long
 
 
-def test_what_is_not_the_same_on_every_system_is_listed():
+def test_system_specific_code_is_listed():
     rows = re.findall(r"^\| `(lbkeras/\S+)` ", section(BUILD, "Linux, macOS, Windows"), re.M)
     calls = {
         path.relative_to(ROOT).as_posix()
@@ -114,7 +114,7 @@ def test_the_changelog_begins_with_the_version_and_dates_the_others():
     assert (date == "unreleased") == (lbkeras.__version__ != version)
 
 
-def test_the_version_stands_in_one_place():
+def test_the_version_is_in_one_place():
     for name in ("setup.py", "pyproject.toml", "CITATION.cff"):
         assert lbkeras.__version__ not in (ROOT / name).read_text(), name
 

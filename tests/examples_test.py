@@ -1,4 +1,4 @@
-"""The scripts in examples/ run as they are and show what they promise."""
+"""The scripts in examples/ run unchanged and show what they promise."""
 
 import os
 import re
@@ -15,7 +15,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 def run(name: str, folder: Path) -> str:
-    """What an example prints, run in an empty folder."""
+    """Runs an example in an empty folder and returns what it prints."""
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / name],
         cwd=folder,
@@ -62,7 +62,7 @@ def test_own_arrays(tmp_path):
     assert numbers(r"own +2 +([\d.]+) ±", said)[0] > 90
     assert re.search("(SUPPORTED|INCONCLUSIVE|NOT SUPPORTED): recommended keeps", said), said
     assert (tmp_path / "runs/own_arrays/report.md").is_file()
-    again = run("own_arrays.py", tmp_path)  # resumes: what is finished stays
+    again = run("own_arrays.py", tmp_path)  # resumes: finished runs stay
     assert again.split("own against recommended")[1] == said.split("own against recommended")[1]
 
 

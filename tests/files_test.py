@@ -1,4 +1,4 @@
-"""A file is the old one or the new one."""
+"""After a failed write a file is either the old or the new one."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def test_temporary_files_of_dead_writers_are_removed_and_no_others(tmp_path):
     with subprocess.Popen(["sleep", "60"]) as live:
         names = {
             f".a.npz.{dead.pid}.tmp": False,
-            f".a.npz.{os.getpid()}.tmp": False,  # of an earlier process with our number
+            f".a.npz.{os.getpid()}.tmp": False,  # of an earlier process with our PID
             f".a.npz.{10**30}.tmp": False,
             f".a.npz.{live.pid}.tmp": True,
             ".a.npz.tmp": True,

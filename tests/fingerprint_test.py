@@ -1,4 +1,4 @@
-"""The same thing is described alike in another process; another thing is not."""
+"""Equal things have equal fingerprints, also in another process; different things do not."""
 
 import functools
 import subprocess
@@ -45,7 +45,7 @@ def helper(y):
 
 
 class Network:
-    """With attributes of containers."""
+    """A class with a container as attribute."""
 
     def __init__(self, scale):
         self.settings = {"scale": scale}
@@ -83,13 +83,13 @@ def test_plain_values_stay():
         (lambda x: [y + 1 for y in x], lambda x: [y + 2 for y in x]),
         (Settings(1).call, Settings(2).call),
         (Settings, OtherCode),
-        (center_crop(8, 9), center_crop(8, 10)),  # of a library: what it was made with
+        (center_crop(8, 9), center_crop(8, 10)),  # a library's: its arguments count
         (random_resized_crop(8), random_resized_crop(8, area=(0.25, 1.0))),
         (float("nan"), None),
         ({"a", "b"}, {"a"}),
     ],
 )
-def test_another_thing_is_described_otherwise(one, other):
+def test_different_things_are_described_differently(one, other):
     assert digest_of(one) != digest_of(other)
 
 
@@ -100,7 +100,7 @@ def test_another_thing_is_described_otherwise(one, other):
         lambda: {"b", "a", "c"}, lambda: Settings(1).call, lambda: center_crop(8, 9),
     ],
 )  # fmt: skip
-def test_the_same_thing_made_again_is_described_alike(make):
+def test_equal_things_are_described_equally(make):
     assert describe(make()) == describe(make())
 
 
@@ -122,7 +122,7 @@ def test_code_of_a_class_is_that_of_its_methods():
     assert digest_of_code(helper) == digest_of(helper)
 
 
-def test_what_refers_to_itself_ends():
+def test_cycles_end():
     values = [1]
     values.append(values)
     assert describe(values) == [1, "above"]

@@ -1,8 +1,8 @@
-"""Real processes without their start: forked from one that has imported TensorFlow already.
+"""Real processes that start fast: forked from one that has already imported TensorFlow.
 
-Importing takes longer than what most tests train. A forked process has a number, devices, signal
-handlers, memory and threads of its own; it differs from `python -m lbkeras` in how the interpreter
-starts and ends, which one test of each kind shows with a process that is started.
+Importing takes longer than most tests train. A forked process has its own PID, devices, signal
+handlers, memory and threads. It differs from `python -m lbkeras` only in how the interpreter starts
+and ends; for each kind of test one starts a real process to cover that.
 """
 
 import faulthandler
@@ -24,13 +24,13 @@ _context.set_forkserver_preload(["tests.forked_imports"])
 class Forked:
     """A running `python -m lbkeras ARGUMENTS`, or `python SCRIPT ARGUMENTS`.
 
-    It has what tests use of `subprocess.Popen`: `pid`, `returncode`, `poll`, `wait`, `communicate`,
-    `send_signal`, `kill`.
+    It has the part of `subprocess.Popen` that tests use: `pid`, `returncode`, `poll`, `wait`,
+    `communicate`, `send_signal`, `kill`.
 
     Args:
-        arguments: of the command line, or of the script.
+        arguments: arguments of the command line or of the script.
         script: path of a Python program; None: the command line.
-        environment: its whole environment; None: this process' one.
+        environment: its whole environment; None: that of this process.
         output: file for standard output and standard error together; None: `communicate` returns
             both.
     """
@@ -67,7 +67,7 @@ class Forked:
         return self._process.exitcode
 
     def communicate(self, timeout=None):
-        """Its standard output and standard error, once it has ended."""
+        """Waits for the end; returns standard output and standard error."""
         self.wait(timeout)
         said = []
         for file in self._files:
@@ -84,7 +84,7 @@ class Forked:
 
 
 def run_program(source: str) -> str:
-    """What the program prints; an AssertionError with its standard error where it fails."""
+    """Returns what a program prints; raises an AssertionError with its stderr if it fails."""
     with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
         file.write(source)
         file.flush()
@@ -98,7 +98,7 @@ def run_program(source: str) -> str:
 
 
 def _run(arguments, script, environment, names):
-    """In the forked process."""
+    """Runs in the forked process."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(ROOT)

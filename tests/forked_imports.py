@@ -1,4 +1,4 @@
-"""What the process that tests fork from has imported; see tests/forked.py."""
+"""Imports of the process that tests are forked from; see tests/forked.py."""
 
 import os
 

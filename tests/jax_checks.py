@@ -1,4 +1,4 @@
-"""Runs a script of checks on Keras' JAX backend in a process of its own."""
+"""Runs a script of checks on Keras' JAX backend in its own process."""
 
 import ast
 import importlib.util
@@ -18,18 +18,18 @@ _ROOT = Path(__file__).parents[1]
 
 
 def script(test_file: str, name: str) -> Path:
-    """The script of that name beside a test file."""
+    """Returns the path of a script in the folder of a test file."""
     return Path(test_file).with_name(name)
 
 
 def names(path: Path) -> list[str]:
-    """The checks of a script: its functions `check_...`."""
+    """Returns the names of a script's checks: its functions `check_...`."""
     functions = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)]
     return [each.name for each in functions if each.name.startswith("check_")]
 
 
 def outcomes(path: Path, *arguments, **environment: str) -> dict[str, str]:
-    """Each check's name and "passed", or what was raised, as the script prints them as JSON."""
+    """Runs a script, which prints JSON; returns for each check "passed" or the error raised."""
     done = subprocess.run(
         [sys.executable, path, *map(str, arguments)],
         env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(_ROOT)} | environment,

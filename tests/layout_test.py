@@ -1,4 +1,4 @@
-"""Each module of lbkeras is of the kind, and imports the parts, that tools/modules.toml says."""
+"""Each module of lbkeras has the kind and the imports that tools/modules.toml states."""
 
 import ast
 import functools
@@ -21,7 +21,7 @@ OF_A_KIND = {
     "tensorflow": "tensorflow",
     "tensorflow_datasets": "tensorflow",
 }
-NOT_LOADED = {"TYPE_CHECKING", "modules"}  # for type checkers; if `sys.modules` has it already
+NOT_LOADED = {"TYPE_CHECKING", "modules"}  # only for type checkers; only if in `sys.modules`
 LIBRARIES = {
     *(
         "PIL",
@@ -41,7 +41,7 @@ LIBRARIES = {
 
 
 def listed() -> dict[str, str]:
-    """Module, such as "data.order", to its kind."""
+    """Returns the kind of each module, such as "data.order"."""
     kinds = {name: module["kind"] for name, module in MODULES["files"].items()}
     for folder, modules in MODULES["folders"].items():
         for kind in KINDS:
@@ -56,7 +56,7 @@ KIND = listed()
 
 
 def sources() -> dict[str, Path]:
-    """Module, such as "data.order", to its file."""
+    """Returns the file of each module, such as "data.order"."""
     files = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         *folders, name = path.relative_to(PACKAGE).with_suffix("").parts
@@ -69,7 +69,7 @@ FILES = sources()
 
 @functools.cache
 def imported(module: str) -> tuple[set[str], set[str]]:
-    """What a module imports at its top and what inside its functions, by full name."""
+    """Returns what a module imports at its top and inside its functions, by full name."""
     return imports_of(FILES[module].read_text())
 
 
@@ -95,13 +95,13 @@ def imports_of(text: str) -> tuple[set[str], set[str]]:
 
 
 def whole_name(module: str, name: str) -> str:
-    """`module.name` where that is a module of ours, otherwise `module`."""
+    """Returns `module.name` if that is a module of lbkeras, otherwise `module`."""
     below = f"{module}.{name}".removeprefix("lbkeras.")
     return f"lbkeras.{below}" if module.split(".")[0] == "lbkeras" and below in FILES else module
 
 
 def needs(name: str) -> str:
-    """The kind of something that is imported."""
+    """Returns the kind of an imported name."""
     first = name.split(".")[0]
     if first == "lbkeras":
         return KIND[name.removeprefix("lbkeras.") if name != "lbkeras" else "__init__"]
@@ -127,12 +127,12 @@ def test_a_module_is_of_its_kind(module):
 
 
 def part_of(module: str) -> str:
-    """The folder of a module, such as "methods.auto_wu"; a module outside of folders itself."""
+    """Returns a module's folder, such as "methods.auto_wu", or the module itself if it has none."""
     return module.rpartition(".")[0] or module
 
 
 def ours(module: str) -> set[str]:
-    """The modules and packages of lbkeras that a module imports."""
+    """Returns the modules and packages of lbkeras that a module imports."""
     names = set.union(*imported(module))
     return {name.removeprefix("lbkeras.") for name in names if name.startswith("lbkeras.")}
 
@@ -149,12 +149,12 @@ def test_a_part_imports_what_it_may(part):
 
 @pytest.mark.parametrize("module", MODULES_OF_OURS)
 def test_no_module_imports_through_a_package(module):
-    """Packages name what they have for users: a module imports from where a name is defined."""
+    """Packages re-export names for users; modules import a name from where it is defined."""
     assert ours(module) <= set(MODULES_OF_OURS)
 
 
 def cycle(imports: dict[str, set[str]]) -> list[str]:
-    """Names each of which imports the next, the last the first; [] where there are none."""
+    """Returns a cycle of names, each of which imports the next; [] if there is none."""
 
     def search(path, done):
         for each in imports.get(path[-1], ()):
@@ -201,7 +201,7 @@ for name in {names!r}:
 
 @pytest.mark.parametrize("kind", ["pure", "keras"])
 def test_nothing_heavier_is_loaded(kind, monkeypatch):
-    """Really imported; TensorBoard loads TensorFlow where it is installed."""
+    """Imports the modules, except those with TensorBoard, which loads TensorFlow if installed."""
     of_the_kind = [
         module
         for module in FILES

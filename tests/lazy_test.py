@@ -1,4 +1,4 @@
-"""Public packages: their names are those of their stubs, and load when they are touched."""
+"""Public packages have the names in their stubs and load them on first use."""
 
 import ast
 import importlib
@@ -16,7 +16,7 @@ PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.pyi"))
 
 
 def stub(package: str) -> dict[str, str]:
-    """The names of a package's stub, each with the module that it comes from."""
+    """Returns the names in a package's stub, each with the module that it comes from."""
     tree = ast.parse((ROOT / package / "__init__.pyi").read_text())
     names = {}
     for node in tree.body:
@@ -56,7 +56,7 @@ def test_each_name_is_what_its_module_defines(package):
 
 
 def defined(path: Path) -> set[str]:
-    """What a file defines at its top."""
+    """Returns the names that a file defines at its top level."""
     names = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -67,7 +67,7 @@ def defined(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_star_takes_them_all(package):
+def test_a_star_import_takes_all_names(package):
     names = {}
     exec(f"from lbkeras.{package} import *", names)
     assert (
@@ -101,7 +101,7 @@ assert not loaded, loaded
 
 
 def test_a_package_knows_its_names_before_it_loads_any():
-    """Nor does it load Keras or TensorFlow."""
+    """It does not load Keras or TensorFlow either."""
     program = IN_A_NEW_PROCESS.format(names={name: sorted(stub(name)) for name in PACKAGES})
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert process.returncode == 0, process.stderr[-1000:]

@@ -19,7 +19,7 @@ from lbkeras.runs import experiment
         ("sharpness", "lower"),
         ("sharpness_subspace_100_5e-4", "lower"),
         ("sharpness_2.5e-3", "lower"),
-        # Names that only begin or end like those.
+        # Names that only start or end like those.
         ("sharpness_of_edges", None),
         ("val_updates", None),
         ("accuracy_gap", None),
@@ -77,7 +77,7 @@ def test_what_callbacks_log_is_in_their_sources(callback):
 
 
 def test_what_kept_runs_measured_is_expected_of_their_settings(request):
-    """Real records against `measured` of the settings beside them."""
+    """Compares real records with `measured` of their settings."""
     import json
 
     results = request.config.rootpath / "results"

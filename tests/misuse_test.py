@@ -1,4 +1,4 @@
-"""Arguments of another type or out of their range: one line, when the object is made."""
+"""Arguments of a wrong type or out of range raise a one-line error when the object is created."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def plan(**changes):
     return planning.noise_scale_plan(**(arguments | changes))
 
 
-# What is made, and how its line begins.
+# A call, and the beginning of its error.
 CASES = {
     "data": [
         (lambda: data.Pipeline(None, 4), "source: expected"),
@@ -162,7 +162,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_one_line_when_it_is_made(kind):
+def test_one_line_when_the_object_is_created(kind):
     missed = {}
     for number, (make, begins) in enumerate(CASES[kind]):
         try:
@@ -177,7 +177,7 @@ def test_one_line_when_it_is_made(kind):
     assert not missed, "\n".join(f"{key}: {value}" for key, value in missed.items())
 
 
-# What no argument of a kind can be.
+# Invalid values for each kind of argument.
 BAD = {
     "whole": ("x", float("nan"), 1.5, -1, [], {}, object()),
     "count": ("x", float("nan"), 1.5, -1, 0, [], {}, object(), True),
@@ -214,7 +214,7 @@ OF_RECIPES = dict(
     epochs="count",
 )  # fmt: skip
 OF_ADAM = dict(learning_rate="number", beta_1="below 1", beta_2="below 1", epsilon="above 0")
-# What is made, arguments with which it can be, and the kind of those that are checked.
+# A callable, valid arguments, and the kinds of the arguments to check.
 CHECKED = [
     (planning.noise_scale_plan, SMITH, OF_RECIPES | dict(
         strategy="choice", boundaries="list", factor="above 0", max_batch_size="count")),

@@ -1,4 +1,4 @@
-"""Runs cells in a Jupyter kernel, interrupts one, and prints what was shown as JSON lines.
+"""Runs cells in a Jupyter kernel, interrupts one, and prints their outputs as JSON lines.
 
 python tests/notebook_script.py FOLDER
 """

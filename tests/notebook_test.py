@@ -1,4 +1,4 @@
-"""In a Jupyter kernel: tables and pictures are shown, an interrupted cell resumes."""
+"""In a Jupyter kernel tables and plots are shown, and an interrupted cell resumes."""
 
 import json
 import subprocess
@@ -26,6 +26,6 @@ def test_an_interrupted_cell_resumes_and_shows_tables_and_pictures(tmp_path):
     kind, shown = again[-1]
     assert kind == "execute_result" and "test loss" in shown["text/html"]
     assert shown["text/html"].count("data:image/png;base64,") >= 3
-    assert "AttributeError" in traceback[-1]  # other people's errors keep theirs
+    assert "AttributeError" in traceback[-1]  # other errors keep their traceback
     assert refused == [["UserError", "lbkeras.errors.UserError: batch_size: expected 1 to 4800 "
                         "(the number of examples), received 0"]]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Ports for workers on this machine that nobody else takes before they listen."""
+"""Reserves ports for workers on this machine until they listen on them."""
 
 import errno
 import fcntl
@@ -8,18 +8,18 @@ import socket
 import tempfile
 from pathlib import Path
 
-# Below the ports that Linux gives to connections and to listeners that ask for any (32768 on).
+# Below the ephemeral ports of Linux (from 32768).
 _PORTS = range(20_000, 32_000)
 _FILE = Path(tempfile.gettempdir()) / f"lbkeras-test-ports-{os.getuid()}"
-_reserved = {}  # port -> the open file whose byte of that number this process has locked
+_reserved = {}  # port -> the open file in which this process has locked the byte of that number
 
 
 def reserve_addresses(number: int) -> list[str]:
-    """`localhost:PORT` of ports that are free, and stay so but for whom gets them.
+    """Returns `localhost:PORT` of free ports that nobody else takes while this process runs.
 
-    A port that was found free and given back can be taken by any connection until a worker, which
-    takes seconds to start, listens on it. These lie where the system takes none by itself, and
-    locks keep other test processes away until this one ends.
+    A worker takes seconds to start. Until it listens, any connection could take a port that was
+    found free and released. These ports are outside the range that the system assigns, and locks
+    keep other test processes away until this one ends.
     """
     file = next(iter(_reserved.values()), None) or open(_FILE, "ab")
     ports = []

@@ -1,7 +1,7 @@
 """Only `lbkeras/keras_internals` reads private names of Keras, TensorFlow and TFDS.
 
-Read from the syntax trees of the package, the configs, the tools and the tests. A private name
-(`_name`) is ours where a class or module of ours defines it and no Keras class above it does.
+Checks the syntax trees of the package, the configs, the tools and the tests. A private name
+(`_name`) is ours if a class or module of ours defines it and no Keras base class does.
 """
 
 import ast
@@ -30,9 +30,9 @@ class Use:
 
     Attributes:
         name: `_name`.
-        line: in its file.
+        line: line number in its file.
         owner: the expression before the dot: "self", "model.optimizer"; "" for a definition.
-        inside: the class whose body it stands in, or "".
+        inside: the class whose body contains it, or "".
     """
 
     name: str
@@ -42,7 +42,7 @@ class Use:
 
 
 class File:
-    """What a source file imports, defines and uses."""
+    """The imports, definitions and uses in a source file."""
 
     def __init__(self, path: str, text: str):
         self.path = path
@@ -51,7 +51,7 @@ class File:
         self.uses: list[Use] = []
         self.bases: dict[str, list[str]] = {}  # class -> its bases as written
         self.defined: dict[str, set[str]] = {"": set()}  # class, or "" for the module -> names
-        self.names = {}  # a local name -> where it was imported from
+        self.names = {}  # local name -> where it was imported from
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
@@ -96,7 +96,7 @@ class File:
             self._use(keyword.arg or "", node.lineno, function, inside)
 
     def _by_name(self, owner, keys, line, inside):
-        """`vars(x)["_name"]` and `vars(x).pop("_name")`."""
+        """Finds `vars(x)["_name"]` and `vars(x).pop("_name")`."""
         if isinstance(owner, ast.Call) and ast.unparse(owner.func) == "vars" and owner.args:
             for key in keys:
                 if isinstance(key, ast.Constant) and isinstance(key.value, str):
@@ -114,7 +114,7 @@ class File:
 
 
 def _imports(tree) -> Iterator[tuple[int, str]]:
-    """Line and name of what is imported, or reached from a package that is (`keras.src`)."""
+    """Yields line and name of each import and each attribute chain (`keras.src.losses`)."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -129,7 +129,7 @@ def _imports(tree) -> Iterator[tuple[int, str]]:
 
 @functools.cache
 def private_names_of_keras() -> frozenset[str]:
-    """Every `_name` in Keras' sources: attributes, functions, classes."""
+    """Returns every `_name` in Keras' sources: attributes, functions, classes."""
     names = set()
     for folder in importlib.util.find_spec("keras").submodule_search_locations:
         for path in Path(folder).rglob("*.py"):
@@ -141,7 +141,7 @@ def private_names_of_keras() -> frozenset[str]:
 
 
 def _private_names_above(kind: type) -> set[str]:
-    """The private names that a Keras class and its bases define or set."""
+    """Returns the private names that a Keras class and its bases define or set."""
     names = {name for each in kind.__mro__ for name in vars(each)}
     for each in kind.__mro__:
         if each.__module__.split(".")[0] == "keras":
@@ -152,7 +152,7 @@ def _private_names_above(kind: type) -> set[str]:
 
 
 class Sources:
-    """All files together: which class defines what, and what Keras classes are above it."""
+    """All files together: the names that each class defines, and its Keras base classes."""
 
     def __init__(self, texts: dict[str, str]):
         self.files = {path: File(path, text) for path, text in texts.items()}
@@ -191,7 +191,7 @@ class Sources:
         )
 
     def _family(self, file: File, kind: str) -> tuple[set[str], set[str]]:
-        """The private names that a class and our classes above it define, and Keras' above them."""
+        """Returns private names of a class with its bases of ours, and those of its Keras bases."""
         own, above = set(file.defined.get(kind, ())), set()
         for base in file.bases.get(kind, ()):
             target = base.split(".")[-1]
@@ -224,7 +224,7 @@ def texts():
 
 
 @pytest.mark.slow
-def test_only_the_seam_reads_private_names(texts):
+def test_only_keras_internals_reads_private_names(texts):
     found = Sources(texts).violations()
     assert not found, "not public, move it into lbkeras/keras_internals:\n" + "\n".join(found)
 

@@ -12,9 +12,9 @@ from tests.forked import Forked
 
 ROOT = Path(__file__).parents[1]
 
-# What each guide's example has to have done, and what comes before it.
+# For each guide's example, code to run before it and assertions to run after it.
 CHECKS = {
-    # When the batch grows, and how far, depends on the first weights.
+    # When and how far the batch grows depends on the initial weights.
     "start": (
         "keras.utils.set_random_seed(0)",
         "assert history['batch_size'][0] == 16 < history['batch_size'][-1], history",

@@ -60,7 +60,7 @@ def test_nothing_is_fetched_from_elsewhere(site):
 
 
 def inventory(site: Path) -> dict[str, str]:
-    """Where each object is, from the file that other projects' documentation links by."""
+    """Returns each object's place, from the inventory that other projects use to link here."""
     *_, packed = (site / "objects.inv").read_bytes().split(b"\n", 4)
     rows = zlib.decompress(packed).decode().splitlines()
     found = re.compile(r"(\S+) py:\S+ \S+ (\S+) ")

@@ -1,4 +1,4 @@
-"""A pseudo terminal that stands in the place of stdout and stderr, and what one sees on it."""
+"""A pseudo terminal in place of stdout and stderr, and the screen that it shows."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ _CODES = re.compile(r"\x1b\[(\d*)([A-Z])|.", re.DOTALL)
 
 @contextlib.contextmanager
 def pseudo_terminal(monkeypatch, columns: int):
-    """Gives a list, which holds all that was written in between as its only text afterwards."""
+    """Yields a list to which all text written inside the context is appended when it ends."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     parts, written = [], []
@@ -39,7 +39,7 @@ def pseudo_terminal(monkeypatch, columns: int):
 
 
 def screen(written: str, columns: int) -> list[str]:
-    """The lines that a terminal shows; of escape codes it knows those that lbkeras uses."""
+    """Returns the lines that a terminal shows; knows only the escape codes that lbkeras uses."""
     rows, row, column = [""], 0, 0
     for match in _CODES.finditer(written):
         number, code = match.groups()

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 class _EpochIsOver:
-    """Stands in `model.stop_training` while this callback ends an epoch; true like True."""
+    """The value of `model.stop_training` while this callback ends an epoch; truthy like True."""
 
     def __repr__(self):
         return "epoch is over"
@@ -52,33 +52,34 @@ _EPOCH_IS_OVER = _EpochIsOver()
 
 
 class BatchSizeScheduler(PipelineCallback):
-    """Gives each epoch of one `fit` its own batch size, exactly from its first step to its last.
+    """Gives each epoch of one `fit` its own batch size, from its first step to its last.
 
-    No step is lost, cut or invented, whether the batch grows or shrinks; optimizer slots and other
-    callbacks keep their state, as in any `fit`. A Plan also brings the momentum of each phase:
-    where it changes, the train function is traced again once. Its learning rate is
-    `plan.learning_rate_schedule()`, given to the optimizer; under loss scaling, whose skipped
-    updates do not count, each epoch still begins at its own learning rate (TensorFlow backend).
+    Steps are neither lost, cut nor added, whether the batch grows or shrinks. Optimizer slots and
+    other callbacks keep their state, as in any `fit`. A Plan also sets the momentum of each phase;
+    when it changes, the train function is traced again once. The plan's learning rate is
+    `plan.learning_rate_schedule()`, which you pass to the optimizer. Updates that loss scaling
+    skips do not advance that schedule; each epoch still begins at its own learning rate
+    (TensorFlow backend).
 
     Logs `batch_size` (examples per update, all replicas together). At the end, unless
-    `fit(verbose=0)` is silent, a line says updates, seconds of training and examples, and how many
-    updates and seconds the first batch size would have taken; beside a `ProgressBar` for many short
-    runs it is left out. Costs a look at the clock per step; the first epoch at a new batch size
-    traces the model once more. On Keras' JAX backend a Plan's batch sizes are compiled one after
-    the other while the epochs before them run.
+    `fit(verbose=0)` is used, prints the number of updates, seconds of training and examples, and
+    how many updates and seconds the first batch size would have taken; a `ProgressBar` for many
+    short runs suppresses this line. Costs one clock reading per step; the first epoch at a new
+    batch size traces the model once more. On Keras' JAX backend the step is compiled for a Plan's
+    later batch sizes while earlier epochs run.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
         schedule: a `lbkeras.planning.Plan`, or a function `(epoch, batch_size) -> batch_size` that
-            gets the present size, like `keras.callbacks.LearningRateScheduler`'s.
-        verbose: 1 prints a line whenever the batch size changes, with the learning rates.
+            receives the current size, as in `keras.callbacks.LearningRateScheduler`.
+        verbose: 1 prints a line with the learning rates whenever the batch size changes.
 
     Raises:
-        UserError: an optimizer with another learning rate than the plan's, which no callback sets;
-            a size that is no integer in 1 to `pipeline.num_examples` or that the replicas do
-            not divide; a plan for another number of examples, another momentum than the
-            optimizer's (0 for one without, such as Adam), a momentum that changes from or to 0, or
-            fewer epochs than `fit` runs; a function beside BackupAndRestore.
+        UserError: the optimizer's learning rate is not the plan's and no callback sets it; a batch
+            size is not an integer from 1 to `pipeline.num_examples` or not divisible by the number
+            of replicas; the plan is for another number of examples, has another momentum than the
+            optimizer (0 for one without momentum, such as Adam), changes the momentum from or to 0,
+            or has fewer epochs than `fit` runs; a function is used with BackupAndRestore.
 
     Reference: Smith, Kindermans, Ying and Le 2018, "Don't decay the learning rate, increase the
     batch size", arXiv:1711.00489.
@@ -121,7 +122,7 @@ class BatchSizeScheduler(PipelineCallback):
             borrow(model, SAVED_RATE, lambda: save_own_rate(optimizer))
 
     def _install_learning_rate(self, model):
-        """The plan's learning rate as one that begins anew at each epoch, if updates are skipped.
+        """Replaces the plan's schedule by one that is set anew at each epoch, under loss scaling.
 
         An optimizer in a loss-scaling wrapper counts only the updates that it applies.
         """
@@ -129,14 +130,14 @@ class BatchSizeScheduler(PipelineCallback):
         if optimizer is model.optimizer or keras.backend.backend() != "tensorflow":
             return None
         rate = learning_rate_of(optimizer)
-        rate = getattr(rate, "number", rate)  # of another callback: it is refused later
+        rate = getattr(rate, "number", rate)  # set by another callback, which is refused later
         if not isinstance(self.schedule, Plan) or not isinstance(rate, EpochLearningRateSchedule):
             return None
         return put_learning_rate(model, rate, rate.curve, type(self).__name__)
 
     @property
     def needs_checkpoint(self) -> bool:
-        """Whether the next size depends on the present one, which a Plan's does not."""
+        """Whether the next size depends on the current one; with a Plan it does not."""
         return not isinstance(self.schedule, Plan)
 
     def begin_anew(self):
@@ -144,7 +145,7 @@ class BatchSizeScheduler(PipelineCallback):
         self._forget_epoch()
 
     def _forget_epoch(self):
-        # What a checkpoint holds, to resume inside the epoch.
+        # A checkpoint keeps these, to resume inside the epoch.
         self.present_epoch = -1
         self.first_update = 0  # of that epoch
 
@@ -172,7 +173,7 @@ class BatchSizeScheduler(PipelineCallback):
                 self._say(f"since the resume: {line}" if resumed else line)
 
     def _first_batch_size(self) -> int | None:
-        """What the summary compares with; None: the first of this `fit`."""
+        """Returns the batch size that the summary compares with; None: the first of this `fit`."""
         return self.schedule.batch_size(0) if isinstance(self.schedule, Plan) else None
 
     def _steps_at(self, batch_size: int) -> int:
@@ -187,10 +188,10 @@ class BatchSizeScheduler(PipelineCallback):
         if isinstance(self.schedule, Plan):
             self._follow_momentum(self.schedule.momentum(epoch))
         if self.pipeline.batch_size != before and keras.backend.backend() == "tensorflow":
-            # Else the function is traced for any batch size, while a run that resumes here is
-            # traced for this one: its sums are rounded otherwise.
+            # Without this the function would be traced for any batch size, but in a run that
+            # resumes here for this one, and its sums would be rounded differently.
             self.model.make_train_function(force=True)
-        if epoch != self.present_epoch:  # else a checkpoint brings us back into it
+        if epoch != self.present_epoch:  # else a checkpoint was restored inside this epoch
             iterations = base_optimizer(self.model.optimizer).iterations
             self.present_epoch = epoch
             self.first_update = int(keras.ops.convert_to_numpy(iterations))
@@ -205,12 +206,12 @@ class BatchSizeScheduler(PipelineCallback):
         self._summary.begin_epoch(self.pipeline.batch_size)
 
     def _compile_coming(self, epoch: int) -> None:
-        """Compiles the step at the Plan's coming batch sizes, while the epochs before them run."""
+        """Compiles the step for the Plan's next batch sizes while earlier epochs run."""
         if not isinstance(self.schedule, Plan):
             return
         from lbkeras.keras_internals.jax_trainer import compile_ahead
 
-        momentum = self.schedule.momentum(epoch)  # its value is in the program
+        momentum = self.schedule.momentum(epoch)  # a constant of the compiled program
         if momentum == self._compiled_with:
             return
         self._compiled_with = momentum
@@ -224,13 +225,13 @@ class BatchSizeScheduler(PipelineCallback):
                 compile_ahead(self.model, self.pipeline.copy(size).element_spec)
 
     def _set_learning_rate(self, epoch: int) -> None:
-        """Sets the epoch's learning rate, where this callback does."""
+        """Sets the epoch's learning rate, if this callback controls it."""
         if self._steered is not None:
             curve, steps = self._steered.number.curve, self.pipeline.steps_per_epoch
             self._steered.set_curve(curve, self.first_update, epoch, steps)
 
     def _reason(self) -> str:
-        """Why the batch size has changed, for the end of a line."""
+        """Returns why the batch size has changed, for the end of the printed line."""
         return ""
 
     def on_train_batch_end(self, batch, logs=None):
@@ -254,7 +255,7 @@ class BatchSizeScheduler(PipelineCallback):
         return strategy.num_replicas_in_sync if strategy else 1
 
     def _num_parts(self) -> int:
-        """Into how many parts each batch is divided."""
+        """Returns the number of parts that each batch is divided into."""
         return self._num_replicas() * count_devices()
 
     def _check_plan(self, plan: Plan) -> None:
@@ -275,7 +276,7 @@ class BatchSizeScheduler(PipelineCallback):
         self._check_learning_rate(plan)
 
     def _check_learning_rate(self, plan: Plan) -> None:
-        """The optimizer's learning rate must be the plan's, if no callback sets it."""
+        """Checks that the optimizer's learning rate is the plan's, unless a callback sets it."""
         rate = learning_rate_of(base_optimizer(self.model.optimizer))
         others = filter(sets_learning_rate, callbacks_of(running_call(self.model)[1]))
         other = next(others, None)
@@ -311,5 +312,5 @@ class BatchSizeScheduler(PipelineCallback):
 
 
 def _shows_many_runs(callback) -> bool:
-    """Whether it is a `ProgressBar` for many short runs."""
+    """Whether a callback is a `ProgressBar` for many short runs."""
     return getattr(callback, "seconds_between_lines", 0.0) > 0

@@ -1,4 +1,4 @@
-"""Which attributes of a callback may be its state."""
+"""Selects the attributes of a callback that can be its state."""
 
 import inspect
 import types
@@ -24,7 +24,7 @@ _IS_NO_STATE = (
 
 
 def only_shows(class_name: str) -> bool:
-    """Whether a resumed run may leave out the callbacks of a class, as they only display."""
+    """Whether callbacks of this class only display, so that a resumed run may leave them out."""
     return class_name in _ONLY_SHOW
 
 
@@ -39,7 +39,7 @@ def is_ours_or_keras(kind: type) -> bool:
 
 
 def attributes_of(callback) -> dict:
-    """The attributes that may be state, by name."""
+    """Returns the attributes that can be state, by name."""
     kinds = [each for each in type(callback).__mro__ if each is not object]
     arguments = {"params", "variables", "_model", "_params"}
     for kind in kinds:
@@ -47,7 +47,7 @@ def attributes_of(callback) -> dict:
     private = private_state(type(callback))
     own = not is_ours_or_keras(type(callback))
     inherited = set()
-    if own:  # what Keras' or our part of it keeps to itself is not the user's
+    if own:  # private names of a base class of Keras or lbkeras are not the user's state
         base = next((each for each in kinds if is_ours_or_keras(each)), None)
         inherited = _private_names(base)
     return {
@@ -60,7 +60,7 @@ def attributes_of(callback) -> dict:
 
 
 def _private_names(kind: type | None) -> set[str]:
-    """Names with an underscore that the methods of a class and its bases read or set."""
+    """Returns the names with an underscore that methods of a class and its bases read or set."""
     names: set[str] = set()
     for each in kind.__mro__ if kind is not None else ():
         for member in vars(each).values():

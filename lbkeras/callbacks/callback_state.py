@@ -1,14 +1,14 @@
-"""What a checkpoint keeps of a callback, as JSON and arrays.
+"""Saves and restores the state of callbacks in checkpoints, as JSON and arrays.
 
-A callback with `get_state()` and `set_state(state)` says itself what its state is. Of any other the
-state is its attributes: numbers, strings, None, arrays, Keras variables, layers and optimizers
-(their variables), other callbacks, and lists, tuples, sets, dicts and deques of all these. What it
-was made with, the arguments of its `__init__`, comes from the program again, as in Keras, where
-EarlyStopping negates its `min_delta` in each run. Attributes that begin with an underscore are kept
-of classes that neither Keras nor lbkeras defines, and where Keras' own state is in one.
+A callback with `get_state()` and `set_state(state)` defines its own state. For any other callback
+the state is its attributes: numbers, strings, None, arrays, Keras variables, layers and optimizers
+(their variables), other callbacks, and lists, tuples, sets, dicts and deques of these. Arguments of
+`__init__` are not state: a resumed program passes them again. (In Keras, EarlyStopping negates its
+`min_delta` in every run.) Attributes that begin with an underscore are kept only for classes that
+neither Keras nor lbkeras defines, and where Keras itself keeps state in one.
 
-What is on the device a callback may offer as `variables`, a list of the same length from
-`set_model` on.
+A callback can offer state on the device as `variables`, a list whose length is fixed once
+`set_model` has run.
 """
 
 import collections
@@ -32,7 +32,7 @@ class _NotKept(Exception):
 
 
 def get_state(callback, where: str, arrays: dict) -> dict:
-    """The state of a callback; its arrays go into `arrays` under names that begin with `where`."""
+    """Returns a callback's state; puts its arrays into `arrays` as `where/...`."""
     if isinstance(callback, keras.callbacks.ProgbarLogger):
         return {}
     if has_protocol(callback):
@@ -54,8 +54,9 @@ def set_state(callback, state: dict, arrays: dict) -> None:
     """Restores what `get_state` returned.
 
     Raises:
-        UserError: an attribute that the callback does not keep, one of Keras' callbacks or ours of
-            another type than it has, another number of variables, or no state at all.
+        UserError: the state has an attribute that the callback does not keep, a value of another
+            type (callbacks of Keras and lbkeras only) or another number of variables, or it is
+            malformed.
     """
     name = type(callback).__name__
     if "variables" in state:
@@ -63,7 +64,7 @@ def set_state(callback, state: dict, arrays: dict) -> None:
             _assign(list(getattr(callback, "variables", ())), state["variables"], arrays, name)
     if "state" in state:
         if not has_protocol(callback):
-            raise UserError(f"expected set_state of {name}, received a callback without it")
+            raise UserError(f"expected a {name} with set_state, received one without it")
         with _well_formed(name):
             value = _decoded(state["state"], arrays)
         callback.set_state(value)
@@ -75,7 +76,7 @@ def set_state(callback, state: dict, arrays: dict) -> None:
             or hasattr(type(callback), attribute)
         ):
             raise UserError(
-                f"expected attributes that {name} keeps, received {attribute!r}, which is another's"
+                f"expected attributes that {name} keeps, received {attribute!r}, which it does not"
             )
         present = vars(callback).get(attribute)
         if isinstance(value, dict) and "callback" in value:
@@ -85,9 +86,9 @@ def set_state(callback, state: dict, arrays: dict) -> None:
         else:
             with _well_formed(name):
                 value = _decoded(value, arrays, present)
-            if is_ours_or_keras(type(callback)):  # a user's may change from one type to another
+            if is_ours_or_keras(type(callback)):  # a user's attribute may change its type
                 _check_type(f"{name}.{attribute}", present, value)
-            if isinstance(present, dict) and isinstance(value, dict):  # stays a Counter or such
+            if isinstance(present, dict) and isinstance(value, dict):  # may be a Counter
                 present.clear()
                 present.update(value)
             else:
@@ -96,7 +97,7 @@ def set_state(callback, state: dict, arrays: dict) -> None:
 
 @contextlib.contextmanager
 def _well_formed(name: str):
-    """Turns what reading a state raises that `get_state` never wrote into the user's error."""
+    """Raises a UserError if reading the state fails because it is malformed."""
     try:
         yield
     except UserError:
@@ -106,7 +107,7 @@ def _well_formed(name: str):
 
 
 def _check_type(name: str, present, value) -> None:
-    """Numbers and arrays are of one type here, as are dicts; anything may be None."""
+    """Checks a value's type; numbers and arrays are one type, dicts another; None always fits."""
     if present is None or value is None:
         return
     alike = (bool | int | float | np.ndarray | np.generic, dict, type(present))
@@ -118,7 +119,7 @@ def _check_type(name: str, present, value) -> None:
 
 
 def not_kept(callback) -> list[str]:
-    """The names of a user's callback's attributes that are neither state nor functions."""
+    """Returns the names of attributes of a user's callback that a checkpoint cannot keep."""
     if is_ours_or_keras(type(callback)) or has_protocol(callback):
         return []
     names = []
@@ -131,7 +132,7 @@ def not_kept(callback) -> list[str]:
 
 
 def _encoded(value, where: str, arrays: dict):
-    """A value as JSON: scalars as they are, all others as `{kind: content}`."""
+    """Returns a value as JSON: scalars unchanged, everything else as `{kind: content}`."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
@@ -162,7 +163,7 @@ def _each(values, where: str, arrays: dict) -> list:
 
 
 def _decoded(value, arrays: dict, present=None):
-    """The value; `present`, what is in its place now, lends the variables that are assigned."""
+    """Returns the value; variables are assigned in place, to those of the value `present`."""
     if not isinstance(value, dict):
         return value
     kind, content = next(iter(value.items()))
@@ -188,7 +189,7 @@ def _decoded(value, arrays: dict, present=None):
 
 
 def _variables_of(value) -> list | None:
-    """The variables of a Keras variable, layer, metric or optimizer; None for anything else."""
+    """Returns the variables of a Keras variable, layer, metric or optimizer; else None."""
     if isinstance(value, keras.Variable):
         return [value]
     if isinstance(value, keras.Layer | keras.Metric | keras.optimizers.Optimizer):

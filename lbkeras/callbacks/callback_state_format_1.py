@@ -1,13 +1,13 @@
-"""The states of callbacks that lbkeras 0.1.0 wrote into its checkpoints."""
+"""Reads the states of callbacks in checkpoints of lbkeras 0.1.0."""
 
 
 def from_format_1(states: list[dict], names: list[str]) -> list[dict]:
-    """States as lbkeras 0.1.0 wrote them, in today's form.
+    """Converts states that lbkeras 0.1.0 wrote to the current format.
 
     Args:
-        states: one for each callback: numbers, strings, None, lists and dicts of them by attribute;
-            `{"arrays": n}` for a list of arrays, `{"callback": state}` for another callback.
-        names: of the checkpoint's arrays.
+        states: one per callback: attribute -> a number, string, None, or list or dict of them;
+            `{"arrays": n}` is a list of arrays, `{"callback": state}` another callback.
+        names: names of the checkpoint's arrays.
     """
     return [_from_format_1(state, f"callback/{i}", names) for i, state in enumerate(states)]
 

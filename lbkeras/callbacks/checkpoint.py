@@ -1,4 +1,4 @@
-"""Checkpoints from which a killed run goes on to the same weights."""
+"""Checkpoints from which a killed run resumes and reaches the same weights."""
 
 import contextlib
 import time
@@ -38,22 +38,26 @@ _KEEP = 2
 
 
 class Checkpoint(PipelineCallback):
-    """Saves all that a run needs to go on as if it had never stopped, and restores it.
+    """Saves everything a run needs to resume as if it had never stopped, and restores it.
 
-    A checkpoint holds the model's variables (weights, batch-norm statistics, random generators),
-    the optimizer's (slots, iterations), the metrics of a running epoch, the batch size, the place
-    in the data, and the state of the callbacks: of Keras' own (EarlyStopping, ReduceLROnPlateau,
-    SwapEMAWeights, ModelCheckpoint and the like), of ours, and of yours: their attributes that hold
-    numbers, strings, arrays, variables and lists, tuples, sets, dicts and deques of them, or what
-    their `get_state()` returns and `set_state(state)` takes. Others are named when `fit` begins. A
-    callback that only shows may come and go between runs. It is written at each epoch's end and,
-    beside a BatchSizeScheduler, inside long epochs: as one file with checksums, atomically; the
-    last two are kept, and those of an earlier `fit` that lie ahead become `*.superseded`. Costs a
-    write of the weights and the optimizer's slots: twice the weights with momentum SGD, three times
-    with Adam.
+    A checkpoint holds the variables of the model (weights, batch-norm statistics, random
+    generators) and of the optimizer (slots, iterations), the metrics of the current epoch, the
+    batch size, the position in the data, and the state of the callbacks: Keras' own
+    (EarlyStopping, ReduceLROnPlateau, SwapEMAWeights, ModelCheckpoint and the like), lbkeras' and
+    yours. The state of your callback is what its `get_state()` returns and `set_state(state)`
+    accepts, or else those of its attributes that are numbers, strings, arrays, variables, or lists,
+    tuples, sets, dicts and deques of these; `fit` warns about other attributes. Callbacks that only
+    display may be added or left out when a run resumes.
 
-    Where several workers train together, the chief writes and all restore what it chooses, from a
-    directory that all of them see; the minutes are those of the worker whose clock is first.
+    A checkpoint is written at the end of each epoch and, with a BatchSizeScheduler, inside long
+    epochs: atomically, as one file with checksums. The last two are kept. If an earlier `fit` left
+    checkpoints with more updates, these are renamed to `*.superseded`. Costs writing the weights
+    and the optimizer's slots: twice the size of the weights with momentum SGD, three times with
+    Adam.
+
+    If several workers train together, the chief writes, and all restore the checkpoint that it
+    chooses, from a directory that all can read. The first worker whose `minutes` have passed
+    triggers a checkpoint.
 
     Call `restore()` before `fit`, and put this callback last in the list:
 
@@ -61,13 +65,13 @@ class Checkpoint(PipelineCallback):
         model.fit(train, initial_epoch=checkpoint.restore(model), callbacks=[*others, checkpoint])
 
     Args:
-        directory: where the files `update_N.npz` go; made when needed.
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
-        callbacks: the other callbacks, in the order in which `fit` gets them.
-        minutes: how long a run may go unsaved inside an epoch, at least 0.
+        directory: directory of the files `update_N.npz`; created when needed.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
+        callbacks: the other callbacks, in the same order as in `fit`.
+        minutes: longest time without a checkpoint inside an epoch, at least 0.
 
     Raises:
-        UserError: an argument of another type or out of its range.
+        UserError: an argument has the wrong type or is out of range.
     """
 
     def __init__(
@@ -84,29 +88,30 @@ class Checkpoint(PipelineCallback):
             if not isinstance(each, keras.callbacks.Callback):
                 raise UserError(f"callbacks: expected Keras callbacks, received {each!r}")
         self.minutes = checks.not_negative("minutes", minutes)
-        self._pending = None  # what is restored once `fit` has reset metrics and callbacks
+        self._pending = None  # restored once `fit` has reset metrics and callbacks
 
     def _check_backup(self, backup) -> None:
         raise UserError(
-            "callbacks: expected Checkpoint or BackupAndRestore, as each restores a state of its "
-            "own, received both"
+            "callbacks: expected Checkpoint or BackupAndRestore, as each restores its own state, "
+            "received both"
         )
 
     def restore(self, model: keras.Model, report: Callable[[str], object] = print) -> int:
         """Restores the newest undamaged checkpoint into a built, compiled model and the pipeline.
 
         Args:
-            model: as it was when the checkpoint was written: the same layers and optimizer.
-            report: called with one line for each damaged file that is passed over.
+            model: the model with the same layers and optimizer as when the checkpoint was written.
+            report: called with one line for each damaged file that is skipped, and if the next
+                epochs have other data or another order than those before.
 
         Returns:
-            The epoch to go on with, for `fit(initial_epoch=...)`; 0 without a checkpoint.
+            The epoch to resume in, for `fit(initial_epoch=...)`; 0 without a checkpoint.
 
         Raises:
-            UserError: the checkpoint is of another model or optimizer, or was written inside an
-                epoch of other data, or a newer lbkeras wrote it.
+            UserError: the checkpoint belongs to another model or optimizer, was written inside an
+                epoch of other data, or was written by a newer lbkeras.
         """
-        if not model.optimizer.built:  # Keras' loss scaling would make its variables again
+        if not model.optimizer.built:  # Keras' loss scaling would create its variables again
             with _scope(model):
                 model.optimizer.build(model.trainable_variables)
         strategy = getattr(model, "distribute_strategy", None)
@@ -128,7 +133,10 @@ class Checkpoint(PipelineCallback):
         return state["epoch"]
 
     def _check_data(self, path: Path, state: dict, workers: int, report) -> None:
-        """A place inside an epoch is one in these data only, and in their order."""
+        """Checks that the data and their order are the same, if the checkpoint is inside an epoch.
+
+        At the end of an epoch a difference is only reported.
+        """
         order = state.get("order")  # 0.1.0 did not write it, nor the number of examples
         same = self.pipeline.resumes_in(order, workers)
         received = self.pipeline.order(workers)
@@ -138,46 +146,46 @@ class Checkpoint(PipelineCallback):
             if not same:
                 report(f"checkpoint {path}: was written {said}: the next epochs have another order")
             if other:
-                report(f"checkpoint {path}: was written with other data than the next epochs have")
+                report(f"checkpoint {path}: was written with data that the next epochs do not use")
             return
         number = self.pipeline.num_examples
         written = state.get("num_examples", number)
         if written != number:
             raise UserError(
-                f"checkpoint {path}: expected the data of the epoch inside which it was written, "
+                f"checkpoint {path}: expected the data of the epoch in which it was written, "
                 f"{written:,} examples, received {number:,}"
             )
         if not same:
             raise UserError(
-                f"checkpoint {path}: expected the data of the epoch inside which it was written, "
+                f"checkpoint {path}: expected the data of the epoch in which it was written, "
                 f"{said}; {OTHER_VERSION}"
             )
         if other:
             raise UserError(
-                f"checkpoint {path}: expected the data of the epoch inside which it was written, "
-                "received others of the same number"
+                f"checkpoint {path}: expected the data of the epoch in which it was written, "
+                "received other data with as many examples"
             )
 
     def _is_of_other_data(self, state: dict) -> bool:
-        """Whether the data differ from those it was written with, as far as that is known."""
+        """Whether the data are known to differ from those that the checkpoint was written with."""
         known_by, written = state.get("data") or ("", "")  # lbkeras 0.1.0 did not write it
         known_here_by, received = self.pipeline.contents()
         return known_by == known_here_by and bool(written and received) and written != received
 
     def _newest(self, report) -> tuple | None:
-        """The newest undamaged checkpoint: its path, state and arrays."""
+        """Returns path, state and arrays of the newest undamaged checkpoint."""
         for path in reversed(checkpoint_file.files_in(self.directory)):
             try:
                 return path, *checkpoint_file.read(path)
-            except (UserError, PermissionError, MemoryError):  # which say nothing of the file
+            except (UserError, PermissionError, MemoryError):  # these do not mean damage
                 raise
-            except Exception as error:  # reading a damaged zip file raises nearly anything
-                report(f"checkpoint {path} is damaged and passed over ({_first_line(error)})")
+            except Exception as error:  # reading a damaged zip file can raise almost anything
+                report(f"checkpoint {path} is damaged and skipped ({_first_line(error)})")
                 path.replace(path.with_name(f"{path.name}.damaged"))
         return None
 
     def _chosen_by_the_chief(self, strategy, newest: tuple | None) -> tuple | None:
-        """The chief's newest checkpoint, in every worker."""
+        """Returns the chief's newest checkpoint, in every worker."""
         updates = checkpoint_file.updates_of(newest[0]) if newest else -1
         updates = int(gather(strategy, [updates])[0, 0])
         if updates < 0:
@@ -198,11 +206,11 @@ class Checkpoint(PipelineCallback):
         return newest
 
     def save(self, epoch: int, step: int) -> Path:
-        """Writes a checkpoint from which epoch `epoch` goes on at its step `step`.
+        """Writes a checkpoint from which a run resumes at step `step` of epoch `epoch`.
 
-        All workers must call it: to read what differs between replicas takes all of them. Moving
-        statistics that differ become their mean, in this run too, so that one that goes on from
-        the checkpoint equals it.
+        All workers must call it, because reading values that differ between replicas takes all of
+        them. Moving statistics that differ are replaced by their mean, in this run too, so that a
+        run that resumes from the checkpoint equals this one.
         """
         strategy = getattr(self.model, "distribute_strategy", None)
         average_over_replicas(self.model)
@@ -233,7 +241,7 @@ class Checkpoint(PipelineCallback):
             return path
         write_atomically(path, checkpoint_file.encoded(state, arrays))
         files = checkpoint_file.files_in(self.directory)
-        for later in files[files.index(path) + 1 :]:  # of an earlier `fit`, which begins anew here
+        for later in files[files.index(path) + 1 :]:  # left by an earlier `fit`
             later.replace(later.with_name(f"{later.name}.superseded"))
         for old in files[: files.index(path) + 1][:-_KEEP]:
             old.unlink()
@@ -242,7 +250,7 @@ class Checkpoint(PipelineCallback):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         if is_chief(getattr(self.model, "distribute_strategy", None)):
-            # Never later: a folder that is removed while it trains must not come back.
+            # Only here: a folder that is removed during training must not be created again.
             self.directory.mkdir(parents=True, exist_ok=True)
         self._agreement = Agreement(getattr(self.model, "distribute_strategy", None))
         self._restore_callbacks()
@@ -262,7 +270,7 @@ class Checkpoint(PipelineCallback):
         if self._pending is None:
             return
         _, state, arrays = self._pending
-        if state["step"]:  # `fit` and the callbacks have just reset what belongs to the epoch
+        if state["step"]:  # `fit` and the callbacks have just reset the state of the epoch
             self._first_step = self.pipeline.start_step = state["step"]
             restore_metrics(self.model, arrays)
             self._restore_callbacks()
@@ -274,10 +282,11 @@ class Checkpoint(PipelineCallback):
             self.save_inside_epoch()
 
     def save_inside_epoch(self) -> Path | None:
-        """Writes a checkpoint after the step just done.
+        """Writes a checkpoint after the current step and returns its path.
 
-        None where the epoch ends with it, and without a BatchSizeScheduler: Keras then counts the
-        steps of an epoch itself and cannot begin inside one.
+        Writes nothing and returns None after the last step of an epoch, and without a
+        BatchSizeScheduler: Keras then counts the steps of an epoch itself and cannot begin inside
+        one.
         """
         if self._step >= self.pipeline.steps_per_epoch or not self.pipeline.is_scheduled:
             return None
@@ -303,7 +312,7 @@ class Checkpoint(PipelineCallback):
 
 
 def _scope(model):
-    """Where the model's variables are made: under its strategy, if the backend has such a thing."""
+    """Returns the scope for creating the model's variables: that of its strategy, if it has one."""
     strategy = getattr(model, "distribute_strategy", None)
     return strategy.scope() if strategy is not None else contextlib.nullcontext()
 

@@ -1,4 +1,4 @@
-"""What a checkpoint holds of a model and its callbacks, and whether it fits those of a run."""
+"""The parts of a model that a checkpoint holds, and checks that a checkpoint fits a run."""
 
 from pathlib import Path
 
@@ -12,11 +12,14 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.jax_state import own_variables
 from lbkeras.keras_internals.model import build, is_built
 
-OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train anew"
+OTHER_VERSION = "resume it with the lbkeras and the program that wrote it, or train from the start"
 
 
 def variables_of(model) -> dict:
-    """What is of the model and its optimizer; of a callback that they carry on JAX is its own."""
+    """Returns the variables of the model and its optimizer, by name.
+
+    Variables of callbacks, which the optimizer carries on JAX, are left out.
+    """
     slots = own_variables(model.optimizer.variables, base_optimizer(model.optimizer))
     named = {f"optimizer/{i}": v for i, v in enumerate(slots)}
     return named | {f"model/{i}": v for i, v in enumerate(model.variables)}
@@ -28,9 +31,9 @@ def metrics_of(model) -> dict:
 
 
 def metrics_arrays(model) -> dict[str, np.ndarray]:
-    """The metrics of the running epoch, and with several replicas what each of them has.
+    """Returns the metrics of the current epoch, with several replicas also each replica's values.
 
-    Their sum divided among the replicas again would be rounded otherwise.
+    Dividing their sum among the replicas again would round differently.
     """
     variables = metrics_of(model)
     arrays = {name: array_of(variable) for name, variable in variables.items()}
@@ -42,7 +45,7 @@ def metrics_arrays(model) -> dict[str, np.ndarray]:
 
 
 def restore_metrics(model, arrays: dict) -> None:
-    """Gives the metrics what `metrics_arrays` read, also on another number of replicas."""
+    """Restores the values of `metrics_arrays`, also on another number of replicas."""
     variables, strategy = metrics_of(model), _several_replicas(model)
     stacks = [arrays.get(f"replica_{name}") for name in variables]
     if strategy is not None and all(
@@ -55,13 +58,13 @@ def restore_metrics(model, arrays: dict) -> None:
 
 
 def _several_replicas(model):
-    """The model's strategy, if it has several replicas."""
+    """Returns the model's strategy if it has several replicas, else None."""
     strategy = getattr(model, "distribute_strategy", None)
     return strategy if strategy is not None and strategy.num_replicas_in_sync > 1 else None
 
 
 def build_metrics(model, pipeline) -> None:
-    """Makes the metrics' variables, as Keras does at the first step; computes nothing."""
+    """Creates the metrics' variables, as Keras does at the first step, without computing."""
     if not is_built(model):
         build(
             model,
@@ -77,7 +80,10 @@ def array_of(variable) -> np.ndarray:
 
 
 def check_fits(path: Path, state: dict, arrays: dict, model) -> None:
-    """Shapes alone do not tell optimizers apart, or a model from its own first layers."""
+    """Checks that a checkpoint's optimizer classes and variables are those of the model.
+
+    Shapes alone do not tell optimizers apart, or a model from one with only its first layers.
+    """
     expected = f"checkpoint {path}: expected one of this model and optimizer, "
     classes = optimizer_classes(model.optimizer)
     written = state.get("optimizer", classes)  # 0.1.0 did not write it
@@ -95,22 +101,25 @@ def check_fits(path: Path, state: dict, arrays: dict, model) -> None:
             whose = name.split("/")[0]
             number = sum(each.startswith(whose) for each in variables)
             raise UserError(
-                f"{expected}whose {whose} has {number} variables, received one more, one of shape "
+                f"{expected}whose {whose} has {number} variables, received one more, of shape "
                 f"{array.shape}"
             )
 
 
 def optimizer_classes(optimizer) -> str:
-    """The class of an optimizer, and of the one that a loss-scaling wrapper holds."""
+    """Returns the class name of an optimizer, `Wrapper(Inner)` under loss scaling."""
     inner = getattr(optimizer, "inner_optimizer", None)
     name = type(optimizer).__name__
     return name if inner is None else f"{name}({optimizer_classes(inner)})"
 
 
 def owners(path: Path, states: list[dict], callbacks: list) -> list[tuple]:
-    """Each saved state with its callback: the next one of its class, in the order of the list."""
+    """Returns pairs of callback and saved state.
+
+    Callbacks of one class get its states in the order of the list.
+    """
     pairs, left = [], list(callbacks)
-    if any("class" not in saved for saved in states):  # 0.1.0 told them apart by their places
+    if any("class" not in saved for saved in states):  # 0.1.0 matched them by position
         if len(states) != len(callbacks):
             raise UserError(
                 f"checkpoint {path}: expected the states of this run's {len(callbacks)} callbacks, "

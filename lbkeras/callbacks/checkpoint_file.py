@@ -16,7 +16,7 @@ _NAME = r"update_\d{9,}\.npz"
 
 
 def encoded(state: dict, arrays: dict) -> bytes:
-    """One .npz file: every array with the CRC-32 of the zip format, the state as JSON beside."""
+    """Returns an .npz file with the arrays, and the state as JSON; zip adds a CRC-32 to each."""
     raw: dict[str, Any] = {name: _as_numpy_type(array) for name, array in arrays.items()}
     buffer = io.BytesIO()
     np.savez(buffer, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **raw)
@@ -24,7 +24,7 @@ def encoded(state: dict, arrays: dict) -> bytes:
 
 
 def _as_numpy_type(array: np.ndarray) -> np.ndarray:
-    """bfloat16 and its like as integers of their size, which .npz can hold."""
+    """Returns bfloat16 and similar arrays as integers of the same size, which .npz can hold."""
     return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
 
 
@@ -41,16 +41,16 @@ def read(path: Path) -> tuple[dict, dict]:
 
 
 def _check_form(state: dict) -> None:
-    """Raises ValueError where `save` has not written it."""
+    """Raises a ValueError if the state does not have the form that `Checkpoint.save` writes."""
     least = {"epoch": 0, "step": 0, "batch_size": 1}
     whole = all(type(state[name]) is int and state[name] >= least[name] for name in least)
     parts = [part for each in state["callbacks"] for part in (each, each.get("attributes", {}))]
     if not whole or not all(isinstance(each, dict) for each in parts):
-        raise ValueError("its state is not of the form that a checkpoint has")
+        raise ValueError("its state does not have the form of a checkpoint's")
 
 
 def files_in(directory: Path) -> list[Path]:
-    """The checkpoints in the order of their updates; a copy under another name is none."""
+    """Returns the checkpoints in order of their updates; ignores copies under other names."""
     named = [each for each in directory.glob("update_*.npz") if re.fullmatch(_NAME, each.name)]
     return sorted(named, key=updates_of)
 

@@ -1,4 +1,4 @@
-"""What a `fit` did, beside what its first batch size would have needed."""
+"""Summarizes a `fit` and compares it with training at its first batch size throughout."""
 
 import dataclasses
 import time
@@ -9,7 +9,7 @@ from lbkeras.planning import durations
 
 @dataclasses.dataclass
 class _Epoch:
-    """An epoch's steps and the moments at which the first and the last of them ended."""
+    """An epoch's steps and the times at which the first and the last of them ended."""
 
     batch_size: int
     begin: float
@@ -33,21 +33,22 @@ class FitSummary:
         self._epochs.append(_Epoch(batch_size, time.perf_counter()))
 
     def end_step(self, steps: int) -> None:
-        """Notes that so many steps of the epoch are done; costs a look at the clock."""
+        """Records that `steps` steps of the epoch are done; costs one clock reading."""
         epoch, now = self._epochs[-1], time.perf_counter()
         if not epoch.steps:
             epoch.first_steps, epoch.first_end = steps, now
         epoch.steps, epoch.end = steps, now
 
     def line(self, first: int | None, steps_at: Callable[[int], int]) -> str:
-        """`1,170 updates, 12.3 s of training, 60,000 examples; at batch size 64 ...`.
+        """Returns `1,170 updates, 12.3 s of training, 60,000 examples; at batch size 64 ...`.
 
-        The time at the first batch size is that of its steps in this `fit`: once that of a first
-        step, which traces the model, then without each epoch's first. Left out where none was run.
+        The time at the first batch size is estimated from its steps in this `fit`: the first step
+        of all counts once, as it traces the model, then the mean over the steps that are not the
+        first of an epoch. Without such steps the time is left out.
 
         Args:
-            first: the batch size to compare with; None: that of the first epoch here.
-            steps_at: steps per epoch at a batch size.
+            first: the batch size to compare with; None: that of this object's first epoch.
+            steps_at: function from a batch size to the steps per epoch.
         """
         epochs = [epoch for epoch in self._epochs if epoch.steps]
         if not epochs:
@@ -59,7 +60,8 @@ class FitSummary:
         text = f"{updates:,} updates, {seconds} of training, {examples:,} examples"
         if all(epoch.batch_size == first for epoch in epochs):
             return text
-        shares = (epoch.steps / steps_at(epoch.batch_size) for epoch in epochs)  # one may be cut
+        # An epoch may be incomplete.
+        shares = (epoch.steps / steps_at(epoch.batch_size) for epoch in epochs)
         compared = round(steps_at(first) * sum(shares))
         text += f"; at batch size {first} throughout: {compared:,} updates"
         text += f" ({compared / updates:.1f} times as many)"

@@ -1,4 +1,4 @@
-"""Lines that are drawn over: the last ones of a terminal, or an output of a notebook."""
+"""Lines that are redrawn in place: the last lines of a terminal, or an output of a notebook."""
 
 import functools
 import os
@@ -8,25 +8,25 @@ import uuid
 
 
 class TerminalLines:
-    """The last lines of a terminal; they make way for whatever else is written there.
+    """The last lines of a terminal, which make way for other output.
 
-    What anybody writes to stdout or stderr first takes them away, and so comes onto a line of its
-    own. Both streams are watched from the first drawing until lines stay; after an exception, which
-    ends a `fit` without a word to its callbacks, they only pass on what is written. (rich's `Live`,
-    which would be shorter, then leaves the cursor hidden and its lines below all that follows.)
+    Anything written to stdout or stderr erases them first, so that it starts on a new line. Both
+    streams are wrapped from `draw` until `keep`. Callbacks are not told if an exception ends a
+    `fit`; the wrappers then stay and only pass on what is written. (rich's `Live` would be shorter,
+    but leaves the cursor hidden in that case and keeps its lines below all later output.)
     """
 
     def __init__(self):
         self._shown = 0
-        self._line_is_open = False  # somebody else's, without its end
-        self._own_writes = {}  # of the streams that are watched
+        self._line_is_open = False  # other output has not ended its line
+        self._own_writes = {}  # the original `write` of each wrapped stream
 
     @property
     def columns(self) -> int:
         return shutil.get_terminal_size().columns
 
     def draw(self, lines: list[str]) -> None:
-        """Draws lines, each narrower than `columns`, in the place of the last ones."""
+        """Draws lines, each narrower than `columns`, in place of the previous ones."""
         for stream in (sys.stdout, sys.stderr):
             if stream.isatty() and stream not in self._own_writes:
                 self._watch(stream)
@@ -41,7 +41,7 @@ class TerminalLines:
         self._own_writes = {}
 
     def _away(self) -> str:
-        """What takes the lines away and leaves the cursor where the next ones begin."""
+        """Returns the text that erases the lines and puts the cursor where the next ones begin."""
         up = f"\x1b[{self._shown - 1}A" if self._shown > 1 else ""
         away = f"\r{up}\x1b[J" if self._shown else "\n" if self._line_is_open else ""
         self._shown, self._line_is_open = 0, False
@@ -64,10 +64,10 @@ class TerminalLines:
 
 
 class NotebookLines:
-    """An output of the running cell, which is updated.
+    """An output of the running notebook cell that is updated in place.
 
     Args:
-        shell: the kernel's, of `get_ipython()`.
+        shell: the kernel's shell, from `get_ipython()`.
     """
 
     columns = 100
@@ -77,7 +77,7 @@ class NotebookLines:
         self._cell = self._output = None
 
     def draw(self, lines: list[str]) -> None:
-        """Shows lines in the place of the last ones, in another cell in a new output."""
+        """Shows lines in place of the previous ones; in another cell, in a new output."""
         cell = self._shell.execution_count
         is_new = self._output is None or cell != self._cell
         if is_new:
@@ -90,7 +90,7 @@ class NotebookLines:
         )
 
     def keep(self, lines: list[str]) -> None:
-        """Shows lines that stay; the next ones come into an output of their own."""
+        """Shows lines that stay; the next ones get a new output."""
         self.draw(lines)
         self._output = None
 
@@ -100,10 +100,10 @@ _notebook_of = functools.cache(NotebookLines)
 
 
 def live_lines() -> TerminalLines | NotebookLines | None:
-    """Where lines can be drawn over; None where they cannot: in a file, a pipe, a batch job."""
+    """Returns an object that redraws lines; None in a file, pipe or batch job, which cannot."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if hasattr(shell, "kernel"):
         return _notebook_of(shell)
-    # A command in a notebook's cell (`!lbkeras train`) has a terminal that moves in one line only.
+    # The terminal of a command in a notebook cell (`!lbkeras train`) cannot move the cursor up.
     plain = os.environ.get("TERM") == "dumb" or "JPY_PARENT_PID" in os.environ
     return _TERMINAL if sys.stdout.isatty() and not plain else None

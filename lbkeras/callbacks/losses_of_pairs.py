@@ -11,11 +11,11 @@ _EXAMPLES = 4
 
 
 def check_losses(model, pipeline, where: str) -> None:
-    """Refuses losses over pairs of the batch, which add up from pieces to something else.
+    """Refuses losses over pairs of examples, which differ when the batch is divided.
 
-    It compares the values of a few examples with those of half of them, with their own targets and
-    with the same ones twice, for outputs drawn from (0.1, 0.9), which may be probabilities or
-    logits: the model itself computes nothing.
+    Compares the loss of a few examples with the loss of half of them: with their own targets, and
+    with the targets of that half repeated. The outputs are drawn from (0.1, 0.9), valid as
+    probabilities and as logits; the model itself is not run.
 
     Args:
         model: built and compiled.
@@ -23,8 +23,8 @@ def check_losses(model, pipeline, where: str) -> None:
         where: what divides the batch, for the message: "micro-batches".
 
     Raises:
-        UserError: a loss such as Keras' `Circle`; one that gives a number for the whole batch, such
-            as Keras' `Dice`.
+        UserError: a loss couples examples, such as Keras' `Circle`, or returns one number for the
+            whole batch, such as Keras' `Dice`.
     """
     if not compiled_loss.has_loss(model) or pipeline.num_examples < _EXAMPLES:
         return
@@ -43,7 +43,7 @@ def check_losses(model, pipeline, where: str) -> None:
 
 
 class _Check(keras.losses.Loss):
-    """Stands for a compiled loss and looks whether its values change with the batch."""
+    """Replaces a compiled loss and checks whether its values depend on the rest of the batch."""
 
     def __init__(self, loss, where: str):
         super().__init__(name=loss.name, reduction="sum", dtype=loss.dtype)
@@ -55,11 +55,12 @@ class _Check(keras.losses.Loss):
         half = alone.shape[0] if len(alone.shape) else 0
         if not half or tuple(values.shape) != (2 * half, *alone.shape[1:]):
             raise UserError(
-                f"loss: expected one value an example, for {self._where}, received {self.name}, "
-                f"which gives shape {tuple(values.shape)} for {_EXAMPLES} examples; let it return "
-                "the values before their mean"
+                f"loss: expected one value per example, for {self._where}, received {self.name}, "
+                f"which returns shape {tuple(values.shape)} for {_EXAMPLES} examples; let it "
+                "return the values before their mean"
             )
-        # What looks for equal targets, as weights by the classes' counts do, finds none in so few.
+        # A loss that compares targets, such as one with weights by class counts, needs equal ones,
+        # which are rare among so few examples.
         targets = keras.ops.concatenate([y_true[:half], y_true[:half]])
         among_equals = self._loss.call(targets, y_pred)
         if not (_close(values[:half], alone) and _close(among_equals[:half], alone)):

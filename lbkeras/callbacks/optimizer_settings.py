@@ -1,4 +1,4 @@
-"""Reading and setting what the callbacks steer in a Keras optimizer."""
+"""Reads and sets the learning rate and momentum of a Keras optimizer, for callbacks."""
 
 import keras
 
@@ -14,30 +14,30 @@ from lbkeras.schedules.decays import steps
 from lbkeras.schedules.steered_learning_rate import SteeredLearningRate
 
 _LEARNING_RATE, MOMENTUM, SAVED_RATE = "learning rate", "momentum", "saved learning rate"
-_OF_A_PLAN = "learning_rate_of_a_plan"  # the name of what stands for its schedule in a file
+_OF_A_PLAN = "learning_rate_of_a_plan"  # the name of what replaces its schedule in a file
 
 
 def base_optimizer(optimizer):
-    """The optimizer itself, under a loss-scaling wrapper if there is one."""
+    """Returns the optimizer itself, without a loss-scaling wrapper."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 def get_momentum(optimizer) -> float | None:
-    """The momentum coefficient, or None for an optimizer without one (Adam)."""
+    """Returns the momentum coefficient, or None for an optimizer without one (Adam)."""
     momentum = getattr(base_optimizer(optimizer), "momentum", None)
     return float(momentum) if isinstance(momentum, int | float) else None
 
 
 def set_momentum(optimizer, momentum: float) -> None:
-    """Sets the momentum coefficient, neither from 0 nor to 0: it acts from the next trace on."""
+    """Sets the momentum coefficient from the next trace on; old and new value must not be 0."""
     base_optimizer(optimizer).momentum = float(momentum)
 
 
 def check_momentum(optimizer, plan: Plan) -> None:
-    """Checks that a plan's momentum is the optimizer's, 0 for one without.
+    """Checks that the optimizer's momentum is one of the plan's; without momentum, that it is 0.
 
     Raises:
-        UserError: it is another.
+        UserError: it is not.
     """
     momentum = get_momentum(optimizer)
     if momentum is None:
@@ -50,11 +50,11 @@ def check_momentum(optimizer, plan: Plan) -> None:
 
 
 def check_no_accumulation(optimizer, beside: str) -> None:
-    """Refuses Keras' accumulation of gradients over several batches.
+    """Refuses Keras' gradient accumulation over several batches.
 
     Args:
-        optimizer: of `model.compile`.
-        beside: what cannot be combined with it, for the message.
+        optimizer: the optimizer of `model.compile`.
+        beside: what cannot be combined with accumulation, for the message.
 
     Raises:
         UserError: the optimizer has gradient_accumulation_steps.
@@ -68,7 +68,7 @@ def check_no_accumulation(optimizer, beside: str) -> None:
 
 
 def borrow_momentum(model) -> None:
-    """Notes the momentum that the optimizer has again once this `fit` is over."""
+    """Arranges that the optimizer gets its momentum back at the end of this `fit`."""
     optimizer, own = model.optimizer, get_momentum(model.optimizer)
 
     def put_back():
@@ -81,7 +81,7 @@ def borrow_momentum(model) -> None:
 
 
 def last_learning_rate(optimizer) -> float:
-    """The learning rate of the latest update (of the next one before the first)."""
+    """Returns the learning rate of the latest update; before the first update, of that one."""
     optimizer = base_optimizer(optimizer)
     rate = learning_rate_of(optimizer)
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -90,20 +90,20 @@ def last_learning_rate(optimizer) -> float:
 
 
 def next_learning_rate(optimizer) -> float:
-    """The learning rate of the next update."""
+    """Returns the learning rate of the next update."""
     return _exactly(base_optimizer(optimizer).learning_rate)
 
 
 def _exactly(rate) -> float:
-    """A float32 as it was meant."""
+    """Returns a float32 as the decimal number it was set to: 0.1, not 0.10000000149."""
     return float(f"{float(keras.ops.convert_to_numpy(rate)):.7g}")
 
 
 def get_trust_ratios(optimizer) -> dict[str, float]:
-    """The latest trust ratio of each layer, {} for an optimizer without any.
+    """Returns the latest trust ratio of each layer; {} for an optimizer without trust ratios.
 
-    A layer with several scaled variables (an LSTM's two kernels) has an entry for each, named by
-    the variable's whole path.
+    A layer with several scaled variables (an LSTM's two kernels) has one entry per variable, under
+    the variable's full path.
     """
     read = getattr(base_optimizer(optimizer), "trust_ratios", dict)
     ratios = read()
@@ -115,23 +115,23 @@ def get_trust_ratios(optimizer) -> dict[str, float]:
 
 
 def install_learning_rate(model, owner) -> SteeredLearningRate:
-    """Puts a learning rate that `owner` steers in the place of the optimizer's number.
+    """Replaces the optimizer's constant learning rate by one that `owner` controls.
 
-    For a callback's `set_model`; `check_ownership` belongs into its `on_train_begin` and
-    `restore_learning_rate` into its `on_train_end`.
+    Call this in a callback's `set_model`, `check_ownership` in its `on_train_begin`, and
+    `restore_learning_rate` in its `on_train_end`.
 
     Args:
         model: a compiled model.
         owner: the callback.
 
     Raises:
-        UserError: the optimizer has a schedule of its own, or no learning rate.
+        UserError: the optimizer has its own schedule, or no learning rate.
     """
     optimizer = base_optimizer(model.optimizer)
     name = type(owner).__name__
     check_backend(name, "tensorflow", "jax")
     rate = learning_rate_of(optimizer)
-    number = getattr(rate, "number", rate)  # of another callback: `check_ownership` refuses it
+    number = getattr(rate, "number", rate)  # of another callback, which check_ownership refuses
     if isinstance(number, keras.optimizers.schedules.LearningRateSchedule) or number is None:
         received = "none" if number is None else type(number).__name__
         raise UserError(
@@ -142,12 +142,12 @@ def install_learning_rate(model, owner) -> SteeredLearningRate:
 
 
 def put_learning_rate(model, present, curve: Curve, owner: str) -> SteeredLearningRate:
-    """Replaces `present` by a learning rate that a callback steers, until it is given back.
+    """Replaces `present` by a learning rate that a callback controls, until it is restored.
 
     Args:
         model: a compiled model.
         present: the optimizer's own learning rate, a variable or a schedule.
-        curve: what the new one begins with.
+        curve: curve with which the new one begins.
         owner: the callback's class name.
     """
     optimizer = base_optimizer(model.optimizer)
@@ -158,8 +158,8 @@ def put_learning_rate(model, present, curve: Curve, owner: str) -> SteeredLearni
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         jax_state.carry_in_optimizer(optimizer, steered.variables)
-    # Not by the optimizer's setter, which would take the number out of `optimizer.variables` and so
-    # out of their order in checkpoints.
+    # The optimizer's own setter would remove the number from `optimizer.variables` and so change
+    # their order in checkpoints.
     set_learning_rate(optimizer, steered)
     save_present_rate(optimizer)
     model.train_function = None
@@ -175,10 +175,10 @@ def put_learning_rate(model, present, curve: Curve, owner: str) -> SteeredLearni
 
 
 def check_ownership(model, steered: SteeredLearningRate) -> None:
-    """Checks that nobody else has taken the learning rate in this `fit`.
+    """Checks that no other callback controls the learning rate in this `fit`.
 
     Raises:
-        UserError: another callback has; names both.
+        UserError: another callback does; the message names both.
     """
     present = learning_rate_of(base_optimizer(model.optimizer))
     if present is not steered:
@@ -192,22 +192,25 @@ def check_ownership(model, steered: SteeredLearningRate) -> None:
 
 
 def restore_learning_rate(model, steered: SteeredLearningRate) -> None:
-    """Gives the optimizer its number again, which is what it was before."""
+    """Gives the optimizer its own learning rate back, unchanged."""
     if learning_rate_of(base_optimizer(model.optimizer)) is steered:
         give_back(model, _LEARNING_RATE)
 
 
 def save_present_rate(optimizer) -> None:
-    """Lets a file that is saved during `fit` open with the optimizer's state, and without lbkeras.
+    """Makes files saved during `fit` loadable with the optimizer's state, and without lbkeras.
 
-    What steers the learning rate is not the optimizer's own: with it in the file, the variables
-    that follow would not be those that Keras looks for. The file holds the rate of the next update:
-    as the optimizer's number, or, for a plan's schedule, which has none, as one of Keras' own that
-    stays there. With a plan, `BatchSizeScheduler` puts the plan's schedule in its place again.
-    An optimizer of lbkeras keeps the plan's schedule.
+    The learning rate that a callback controls does not belong to the optimizer. With its variables
+    in the file, Keras would assign the ones after them wrongly. Instead the file holds the rate of
+    the next update: as the optimizer's number, or, if the optimizer has a plan's schedule and
+    therefore no number, as a constant Keras schedule, which a `BatchSizeScheduler` with a plan
+    replaces by the plan's schedule after loading. lbkeras' own optimizers keep the plan's schedule
+    in the file.
+
+    Applies until `save_own_rate` is called.
 
     Args:
-        optimizer: without a loss-scaling wrapper; until `save_own_rate`.
+        optimizer: the optimizer without a loss-scaling wrapper.
     """
     kind, rate = type(optimizer), learning_rate_of(optimizer)
     carried = rate.variables if on_jax() and isinstance(rate, SteeredLearningRate) else []
@@ -225,7 +228,7 @@ def save_present_rate(optimizer) -> None:
         return kind.get_config(optimizer) | {"learning_rate": present}
 
     def save_own_variables(store):
-        values = {}  # a file takes each of them once
+        values = {}  # a file accepts each key only once
         kind.save_own_variables(optimizer, values)
         for _ in carried:  # the last ones, on JAX
             del values[str(len(values) - 1)]
@@ -239,12 +242,12 @@ def save_present_rate(optimizer) -> None:
 
 
 def save_own_rate(optimizer) -> None:
-    """Takes back `save_present_rate`."""
+    """Undoes `save_present_rate`."""
     for name in ("get_config", "save_own_variables"):
         vars(optimizer).pop(name, None)
 
 
 def take_back_schedule(optimizer, schedule) -> None:
-    """Puts a plan's schedule in the place of what `save_present_rate` wrote into a file for it."""
+    """Puts a plan's schedule back in place of what `save_present_rate` saved for it."""
     if getattr(learning_rate_of(optimizer), "name", "") == _OF_A_PLAN:
         set_learning_rate(optimizer, schedule)

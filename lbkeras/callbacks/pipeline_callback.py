@@ -1,4 +1,4 @@
-"""What all callbacks of a Pipeline share: they act on the `fit` that trains on it, or refuse."""
+"""Base class of the callbacks that act on a Pipeline; checks that `fit` trains on it."""
 
 import keras
 
@@ -15,20 +15,20 @@ _SET_LEARNING_RATE = (
 
 
 class PipelineCallback(keras.callbacks.Callback):
-    """A callback that acts on the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+    """A callback that acts on the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
 
-    Its `on_train_begin` refuses a `fit` on which it could not act. An owner says so by a class
-    attribute: `owns_batch_size`, `owns_learning_rate`; there is one of each in a `fit`. So does one
-    whose state `Checkpoint` restores and Keras' BackupAndRestore does not: `needs_checkpoint`, and
-    one after whose `set_model` a train step computes more, which a dry run tries:
-    `changes_the_step`.
+    Its `on_train_begin` refuses a `fit` on which it could not act. Subclasses set class attributes:
+
+    - `owns_batch_size`, `owns_learning_rate`: it sets this; a `fit` has at most one owner of each.
+    - `needs_checkpoint`: `Checkpoint` restores its state, Keras' BackupAndRestore does not.
+    - `changes_the_step`: its `set_model` adds to the train step, so a dry run includes it.
 
     Args:
         pipeline: the Pipeline.
 
     Raises:
-        UserError: `pipeline` is none; in `fit`, another `x`, `steps_per_epoch`, a second owner, or
-            BackupAndRestore beside what it does not restore.
+        UserError: `pipeline` is not a Pipeline; or, in `fit`: another `x`, `steps_per_epoch`, a
+            second owner, or BackupAndRestore together with a callback that it does not restore.
     """
 
     owns_batch_size = False
@@ -47,22 +47,22 @@ class PipelineCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
         name, arguments = running_call(self.model)
-        if name == "fit":  # else a loop of somebody's own
+        if name == "fit":  # else a custom training loop
             self._check_fit(arguments)
             if arguments["initial_epoch"] == 0:
                 self.begin_anew()
 
     def _speaks(self) -> bool:
-        """Whether the `fit` is not silent, as with `verbose=0`."""
+        """Whether `fit` may print, which `verbose=0` forbids."""
         return bool((self.params or {}).get("verbose"))
 
     def _say(self, text: str) -> None:
-        """Prints a line; where several workers train together, the chief does."""
+        """Prints a line; if several workers train together, only the chief prints."""
         if is_chief(getattr(self.model, "distribute_strategy", None)):
             print(text, flush=True)
 
     def begin_anew(self) -> None:
-        """Forgets earlier fits. What a checkpoint restores comes after it."""
+        """Forgets earlier fits; runs before a checkpoint is restored."""
 
     def _check_fit(self, arguments: dict) -> None:
         me, x = type(self).__name__, arguments["x"]
@@ -99,8 +99,8 @@ class PipelineCallback(keras.callbacks.Callback):
         if self.owns_batch_size and backup.save_freq != "epoch":
             raise UserError(
                 f"save_freq: expected BackupAndRestore(save_freq='epoch') beside "
-                f"{type(self).__name__}, as Keras begins an epoch anew with the weights saved "
-                f"inside it (lbkeras.callbacks.Checkpoint goes on there), received "
+                f"{type(self).__name__}, as Keras starts an epoch over with the weights saved "
+                f"inside it (lbkeras.callbacks.Checkpoint resumes there), received "
                 f"{backup.save_freq!r}"
             )
 

@@ -23,17 +23,17 @@ _SECONDS_BETWEEN_DRAWINGS = 0.2
 class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
     """Shows each epoch's steps, time left, batch size, learning rate, examples/s and metrics.
 
-    Its total is right when the batch size changes between epochs. Keras uses it instead of its own
-    bar when it stands in the list of callbacks. On a terminal and in a notebook it draws a bar, as
-    wide as there is room, and leaves out metrics for which there is none; what others print comes
-    onto lines of its own. Elsewhere, and with `fit(verbose=2)`, it prints one line per epoch. Costs
-    a look at the clock per step.
+    Its total is right even if the batch size changes between epochs. If it is in the list of
+    callbacks, Keras uses it instead of its own bar. In a terminal or notebook it draws a bar as
+    wide as the space allows and leaves out metrics that do not fit; other output starts on a new
+    line. Elsewhere, and with `fit(verbose=2)`, it prints one line per epoch. Costs one clock
+    reading per step.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
         title: printed before each epoch's number, such as the name of the run.
-        seconds_between_lines: above 0, for many short runs: a terminal or notebook keeps one
-            drawing, drawn over at each epoch; elsewhere a line comes at most that often. 0: each
+        seconds_between_lines: above 0, for many short runs: a terminal or notebook has one bar,
+            redrawn at each epoch; elsewhere lines are at least this many seconds apart. 0: each
             epoch's line stays.
     """
 
@@ -96,7 +96,7 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
         ]
 
     def _steps_per_second(self) -> float:
-        """Without the first step, which traces the model, where there are others."""
+        """Returns the speed without the first step, which traces the model, if there are others."""
         steps, moment = self._first_step if self._first_step else (0, self._epoch_begin)
         if steps == self._steps_done:
             steps, moment = 0, self._epoch_begin
@@ -113,7 +113,7 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
         self._lines.draw(_wrapped(required, _metrics(logs), columns))
 
     def _time_left(self, now: float) -> list[str]:
-        """The time left of the epoch and of the run, once a second step tells."""
+        """Returns the time left in the epoch and in the run; nothing before the second step."""
         if self._steps_done == self._first_step[0]:
             return []
         left = (self.pipeline.steps_in_pass - self._steps_done) / self._steps_per_second()
@@ -123,13 +123,13 @@ class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
         return [f"{durations.in_words(left)} left{run}"]
 
 
-# What the line shows in its own way, or what says nothing at a glance.
+# Left out of the metrics: shown elsewhere in the line, or too detailed.
 _SHOWN_OTHERWISE = {*COLUMNS} - {*FINALS}
 _DETAILS = ("gradient_", "auto_wu_")
 
 
 def _is_shown(name: str) -> bool:
-    if "/" in name or name in _SHOWN_OTHERWISE:  # of one layer
+    if "/" in name or name in _SHOWN_OTHERWISE:  # "/": a value of one layer
         return False
     return name == NOISE_SCALE or not name.startswith(_DETAILS)
 
@@ -139,7 +139,7 @@ def _metrics(logs) -> list[str]:
 
 
 def _wrapped(required: list[str], optional: list[str], columns: int) -> list[str]:
-    """Lines of all that is required, and of what else there is room for at their end."""
+    """Returns lines of all required texts and as many optional ones as fit on the last line."""
     lines = [required[0][: columns - 1]]
     for number, piece in enumerate([*required[1:], *optional], start=1):
         longer = f"{lines[-1]} · {piece}"

@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no longer a number, and says where."""
+"""Stops a run whose loss becomes NaN or infinite, and says at which update."""
 
 import math
 
@@ -16,11 +16,11 @@ class StopOnNaN(keras.callbacks.Callback):
     """Raises `Diverged` at the first step or evaluation whose loss is NaN or infinite.
 
     Unlike `keras.callbacks.TerminateOnNaN` it ends `fit` at once. Put it before callbacks that
-    save: then the last checkpoint is from before the loss was lost. With `steps_per_execution` > 1
-    the update is known to within that many.
+    save, so that the last checkpoint is from before the loss became NaN. With
+    `steps_per_execution=n` the message gives a range of n updates.
 
     Raises:
-        Diverged: names the update, epoch and learning rate.
+        Diverged: the message says update, epoch and learning rate.
     """
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -32,7 +32,7 @@ class StopOnNaN(keras.callbacks.Callback):
         self._check((logs or {}).get("loss"), first)
 
     def on_epoch_end(self, epoch, logs=None):
-        # What the epoch's last update did shows in the validation loss alone.
+        # The effect of the epoch's last update shows only in the validation loss.
         self._check((logs or {}).get("val_loss"), self._updates())
 
     def _check(self, loss: float | None, first: int) -> None:

@@ -25,19 +25,19 @@ class Interrupted(Exception):
         self.signal_number = signal_number
 
     def _render_traceback_(self) -> list[str]:
-        """What a notebook shows instead of a traceback."""
+        """Returns what a notebook shows instead of a traceback."""
         return [f"{self}; a checkpoint is saved: run the cell again to resume"]
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """On SIGINT or SIGTERM: writes a checkpoint after the running step and raises `Interrupted`.
+    """On SIGINT or SIGTERM, writes a checkpoint after the current step and raises `Interrupted`.
 
-    Without a callback that sets the batch size, such as `BatchSizeScheduler`, a run cannot begin
-    inside an epoch: it then stops at the epoch's end.
+    Without a callback that sets the batch size, such as `BatchSizeScheduler`, a run cannot resume
+    inside an epoch, so it stops at the end of the epoch instead.
 
-    Signals are caught inside `with callback.catching():`, which goes around `fit`; a second signal
-    then acts at once. Put it after the Checkpoint in the list of callbacks. Where several workers
-    train together, a signal to one of them stops all of them after the same step, within seconds.
+    Signals are caught inside `with callback.catching():`, which must enclose `fit`; a second signal
+    acts at once. Put this callback after the Checkpoint in the list. If several workers train
+    together, a signal to one of them stops all of them after the same step, within seconds.
 
     Args:
         checkpoint: the `lbkeras.callbacks.Checkpoint` of the run.
@@ -57,10 +57,10 @@ class StopOnSignal(keras.callbacks.Callback):
 
     @contextlib.contextmanager
     def catching(self) -> Iterator["StopOnSignal"]:
-        """Catches SIGINT and SIGTERM in this block; afterwards they act as before it.
+        """Catches SIGINT and SIGTERM in this block; afterwards they act as before.
 
-        A signal that the process ignores, as SIGINT under `trap '' INT`, stays ignored. One that
-        `fit` did not live to obey, because it diverged or was over, acts after the block.
+        A signal that the process ignores, such as SIGINT under `trap '' INT`, stays ignored. If
+        `fit` diverged or ended before it could act on a signal, the signal acts after the block.
         """
 
         def note(number, frame):
@@ -86,7 +86,7 @@ class StopOnSignal(keras.callbacks.Callback):
         self._agreement = Agreement(getattr(self.model, "distribute_strategy", None))
 
     def on_train_batch_end(self, batch, logs=None):
-        # At an epoch's last step `save_inside_epoch` returns None: on_epoch_end stops the run then.
+        # At an epoch's last step `save_inside_epoch` returns None, and on_epoch_end stops the run.
         received = self._agreement.largest(self._received or 0)
         if received and self.checkpoint.save_inside_epoch():
             raise Interrupted(int(received))

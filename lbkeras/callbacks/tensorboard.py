@@ -1,4 +1,4 @@
-"""The run in TensorBoard, under the history's names."""
+"""Writes a run for TensorBoard, under the names of the history."""
 
 import itertools
 import os
@@ -24,22 +24,23 @@ _NUMBERS = itertools.count()  # of the files of this process
 class TensorBoardScalars(keras.callbacks.Callback):
     """Writes each epoch's logs as TensorBoard scalars with the number of updates as the step.
 
-    The tags are the names of the logs (`loss`, `batch_size`, `learning_rate`, `noise_scale`, ...);
+    The tags are the names in the logs (`loss`, `batch_size`, `learning_rate`, `noise_scale`, ...).
     `val_NAME` becomes `NAME` in the run `validation`, so that TensorBoard draws both in one chart.
-    Equal steps are equal numbers of updates, whatever the batch size was. Behind
-    `TrainingStatistics` a third run, `examples`, has the number of examples seen as the step: of
-    losses and metrics, batch size, learning rate, updates and seconds so far, in a section of its
-    own, `against_examples/NAME`, as one chart cannot have two scales. A resumed run takes back what
-    was written after its checkpoint. Costs about 2 ms per epoch: one record for each of the three,
-    a fifth of the time of one `tf.summary` call per scalar. Of several workers the chief writes.
+    Equal steps mean equal numbers of updates, whatever the batch size. After `TrainingStatistics`
+    in the list of callbacks, a third run, `examples`, has the number of examples seen as the step.
+    It shows losses and metrics, batch size, learning rate, updates and seconds so far in a separate
+    section, `against_examples/NAME`, because one chart cannot have two scales. A resumed run
+    removes what was written after its checkpoint. Costs about 2 ms per epoch: one record for each
+    of the three runs, a fifth of the time of one `tf.summary` call per scalar. With several workers
+    the chief writes.
 
     Args:
-        directory: the runs `train`, `validation` and `examples` are written below it.
+        directory: directory in which the runs `train`, `validation` and `examples` are written.
         settings: hyper-parameters of the run: names to numbers, strings, booleans, or None. They
-            are the text `config`, and columns of the HParams tab, which begins with five of them,
-            the first ones here, beside the last validation metrics, updates and seconds. Whole
-            numbers are texts there, as TensorBoard writes 64 as 64.000. A trial is named by the
-            last two folders above `tensorboard`: `ARM/seed_N`.
+            are written as the text `config` and as columns of the HParams tab. The tab first shows
+            the first five of them, with the last validation metrics, updates and seconds. Integers
+            are written as text there, because TensorBoard shows 64 as 64.000. A trial is named
+            after the last two folders above `tensorboard`: `ARM/seed_N`.
     """
 
     def __init__(self, directory: Path | str, settings: dict | None = None):
@@ -48,7 +49,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         if settings is not None and not isinstance(settings, dict):
             raise UserError(f"settings: expected a dict or None, received {settings!r}")
         self.settings = settings or {}
-        # What a checkpoint holds.
+        # A checkpoint keeps these.
         self.examples_seen = 0
         self.total_seconds = 0.0
 
@@ -103,7 +104,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._write_scalars(_EXAMPLES, self.examples_seen, named)
 
     def _declare(self, logs) -> None:
-        """Says what the HParams tab shows."""
+        """Declares the metrics and columns of the HParams tab."""
         validation = [name for name in logs if name.startswith(VALIDATION)]
         metrics = [
             summary_v2.Metric(f"{_AGAINST}/{name}", display_name=name)
@@ -119,7 +120,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         self._write(_EXAMPLES, step=0, summary=summary)
 
     def _take_back(self, run: str, step: int) -> None:
-        """Lets TensorBoard forget what an earlier process wrote after a step."""
+        """Makes TensorBoard discard what an earlier process wrote after a step."""
         self._write(run, step=step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def _write_scalars(self, run: str, step: int, values: dict) -> None:
@@ -135,7 +136,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
         folder = self.directory / run
         folder.mkdir(parents=True, exist_ok=True)
         place = f"{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS)}"
-        # Python's own file: where the disk is full, TensorFlow's speaks of memory.
+        # A Python file: on a full disk, TensorFlow's own file reports a lack of memory.
         writer = RecordWriter(
             open(folder / f"events.out.tfevents.{int(time.time())}.{place}", "wb")
         )
@@ -153,7 +154,7 @@ class TensorBoardScalars(keras.callbacks.Callback):
 
 
 _EXAMPLES, _AGAINST = "examples", "against_examples"  # the run; its section of charts
-_SHOWN_AT_FIRST = 5  # columns of the HParams tab, those that are said to differ before others
+_SHOWN_AT_FIRST = 5  # columns of the HParams tab, which shows those marked as differing first
 # Columns of the history that are costs or follow from others.
 _NOT_AGAINST_EXAMPLES = {*COLUMNS, "trust_ratio"} - {
     *FINALS,
@@ -162,7 +163,7 @@ _NOT_AGAINST_EXAMPLES = {*COLUMNS, "trust_ratio"} - {
 
 
 def _shown(value):
-    """A whole number as text."""
+    """Returns an integer as text, any other value unchanged."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -1,4 +1,4 @@
-"""The columns of the run's history that Keras does not log."""
+"""Logs the columns of a run's history that Keras does not log."""
 
 import time
 from typing import TYPE_CHECKING
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 class TrainingStatistics(PipelineCallback):
     """Adds the state of the optimization and the speed to each epoch's logs.
 
-    Put it before callbacks that store logs. Logs, at the end of each epoch:
+    Put it before callbacks that store logs. Logs at the end of each epoch:
     `updates` (optimizer updates so far), `examples_seen` (examples in those updates), `batch_size`,
     `learning_rate` (of the epoch's last update), `momentum` (0 for an optimizer without one),
     `noise_scale` (learning_rate * num_examples / (batch_size * (1 - momentum))), `seconds` (wall
-    clock of the epoch's training, evaluation left out), `examples_per_second`, and with `LARS` or
-    `LAMB` `trust_ratio/LAYER` (of the epoch's last update). Costs a look at the clock a step.
+    clock of the epoch's training, without evaluation), `examples_per_second`, and with `LARS` or
+    `LAMB` `trust_ratio/LAYER` (of the epoch's last update). Costs one clock reading per step.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
     """
 
     needs_checkpoint = True
@@ -33,7 +33,7 @@ class TrainingStatistics(PipelineCallback):
         super().__init__(pipeline)
         self.examples_seen = 0
         self.examples_in_epoch = 0
-        self.seconds = 0.0  # trained in this epoch, by this process and those before it
+        self.seconds = 0.0  # of training in this epoch, by this process and earlier ones
         self._last_moment = 0.0
 
     def begin_anew(self):

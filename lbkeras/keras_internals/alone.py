@@ -1,4 +1,4 @@
-"""Code that is traced as if its replica were the only one."""
+"""A context in which code is traced as if its replica were the only one."""
 
 import contextlib
 import contextvars
@@ -8,7 +8,7 @@ _alone = contextvars.ContextVar("alone", default=False)
 
 @contextlib.contextmanager
 def alone():
-    """Losses inside it are those of the replica's part, as where replicas cannot meet."""
+    """Makes losses in this context those of the replica's own part, without communication."""
     token = _alone.set(True)
     try:
         yield
@@ -17,5 +17,5 @@ def alone():
 
 
 def is_alone() -> bool:
-    """Whether `alone()` is in force."""
+    """Whether the code runs inside `alone()`."""
     return _alone.get()

@@ -1,4 +1,4 @@
-"""Which backend of Keras runs, and on which something works."""
+"""Keras' current backend, its devices and replicas."""
 
 import keras
 
@@ -8,14 +8,14 @@ _NAMES = {"jax": "JAX", "tensorflow": "TensorFlow"}
 
 
 def check_backend(what: str, *expected: str) -> None:
-    """Refuses a backend on which something does not work.
+    """Refuses backends on which a feature does not work.
 
     Args:
-        what: the public name or the argument, for the message.
-        expected: backends as `keras.backend.backend()` names them; none: "tensorflow".
+        what: the feature's public name or argument, for the message.
+        expected: backends as named by `keras.backend.backend()`. Default "tensorflow".
 
     Raises:
-        UserError: another one runs.
+        UserError: the current backend is another one.
     """
     expected = expected or ("tensorflow",)
     received = keras.backend.backend()
@@ -30,7 +30,7 @@ def on_jax() -> bool:
 
 
 def count_devices() -> int:
-    """Devices that have a part of each batch on JAX: those of Keras' distribution, or one."""
+    """Returns how many devices share each batch on JAX: by Keras' distribution, else 1."""
     distribution = keras.distribution.distribution() if on_jax() else None
     if distribution is None:
         return 1
@@ -39,7 +39,7 @@ def count_devices() -> int:
 
 
 def num_replicas() -> int:
-    """The replicas of `tf.distribute` that run the code being traced together; 1 on JAX."""
+    """Returns how many `tf.distribute` replicas run the code being traced together; 1 on JAX."""
     if keras.backend.backend() != "tensorflow":
         return 1
     import tensorflow as tf

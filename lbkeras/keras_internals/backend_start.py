@@ -1,4 +1,4 @@
-"""Which backend Keras has, or will have once it is imported, and its start."""
+"""Finds the backend that Keras has, or will have once it is imported, and loads it."""
 
 import importlib.util
 import json
@@ -9,22 +9,22 @@ from pathlib import Path
 from lbkeras.errors import UserError
 from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 
-BACKENDS = ("tensorflow", "jax")  # those that lbkeras trains on
+BACKENDS = ("tensorflow", "jax")  # on which lbkeras can train
 
 
 def backend_name() -> str:
-    """Keras' backend, such as "tensorflow" or "jax"; of a Keras not yet imported, the one to come.
+    """Returns Keras' backend, such as "tensorflow" or "jax", also before Keras is imported.
 
-    Where TensorFlow is not installed, JAX is, and KERAS_BACKEND is not set, this chooses JAX: Keras
-    would look for TensorFlow all the same and could not be imported.
+    If JAX is installed, TensorFlow is not, and KERAS_BACKEND is not set, this chooses JAX: Keras
+    would still look for TensorFlow and could not be imported.
     """
     keras = sys.modules.get("keras")
-    if keras is not None and hasattr(keras, "config"):  # else it is being imported
+    if keras is not None and hasattr(keras, "config"):  # else it is just being imported
         return keras.config.backend()
     if "KERAS_BACKEND" not in os.environ:
         if is_installed("tensorflow") or not is_installed("jax"):
             return _of_the_file()
-        os.environ["KERAS_BACKEND"] = "jax"  # what Keras reads, in processes started here too
+        os.environ["KERAS_BACKEND"] = "jax"  # Keras reads this, also in child processes
     return os.environ["KERAS_BACKEND"]
 
 
@@ -56,20 +56,20 @@ def load_backend() -> str:
 
 
 def require_tensorflow(what: str) -> None:
-    """Refuses what works on Keras' TensorFlow backend alone where there is another.
+    """Raises a UserError unless Keras' backend is TensorFlow.
 
     Args:
-        what: as the user names it: a flag, a callback.
+        what: the feature that needs it, as users name it: a flag, a callback.
 
     Raises:
-        UserError: the backend is another.
+        UserError: the backend is another one.
     """
     if (name := backend_name()) != "tensorflow":
         raise UserError(f"{what}: expected Keras' TensorFlow backend, received {name}")
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package is there; imports nothing."""
+    """Whether a package is installed; imports nothing."""
     return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
 
 
@@ -79,7 +79,7 @@ def _load_jax() -> None:
 
         jax.devices()
         import keras  # noqa: F401
-    except Exception as error:  # a broken installation raises nearly anything
+    except Exception as error:  # a broken installation can raise almost anything
         raise UserError(
             "jax: expected one that can be imported and finds its devices, with Keras (`pip "
             f"install jax keras`), received {type(error).__name__}: {error}"
@@ -87,7 +87,7 @@ def _load_jax() -> None:
 
 
 def _of_the_file() -> str:
-    """What Keras' own file says, TensorFlow where there is none."""
+    """Returns the backend set in Keras' config file; TensorFlow without one."""
     folder = Path(os.environ.get("KERAS_HOME") or Path("~/.keras").expanduser())
     try:
         return json.loads((folder / "keras.json").read_text())["backend"]

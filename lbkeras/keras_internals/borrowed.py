@@ -1,19 +1,22 @@
-"""What callbacks change in a model for one `fit`: given back at its end, or, as Keras tells nobody
-where Ctrl-C or an error breaks a `fit` off, before the next one begins on a Pipeline."""
+"""Undoes what callbacks change in a model for one `fit`.
+
+It is undone at the end of the `fit`. Keras does not tell callbacks when Ctrl-C or an error ends a
+`fit`; it is then undone before the next one begins on a Pipeline.
+"""
 
 import weakref
 
-_of_models = weakref.WeakKeyDictionary()  # model -> what was borrowed -> how it is given back
+_of_models = weakref.WeakKeyDictionary()  # model -> name of what was borrowed -> give_back
 
 
 def borrow(model, name: str, give_back) -> None:
-    """Notes that `give_back()` is to be called once this `fit` is over.
+    """Registers `give_back()`, to be called once this `fit` is over.
 
     Args:
         model: the model.
-        name: what is borrowed.
-        give_back: a function without arguments that does not hold the model itself; says whether
-            it has changed what the train function was traced with.
+        name: name of what is borrowed.
+        give_back: a function without arguments that holds no reference to the model; it returns
+            whether it changed something that the train function was traced with.
     """
     _of_models.setdefault(model, {})[name] = give_back
 
@@ -26,6 +29,6 @@ def give_back(model, name: str) -> None:
 
 
 def give_back_all(model) -> None:
-    """Gives back what a `fit` that broke off has left."""
+    """Gives back everything that an interrupted `fit` left borrowed."""
     for name in list(_of_models.get(model, ())):
         give_back(model, name)

@@ -1,4 +1,4 @@
-"""What Keras' callbacks keep to themselves, and SwapEMAWeights beside a checkpoint."""
+"""Private state of Keras' callbacks, and SwapEMAWeights together with a checkpoint."""
 
 import math
 
@@ -6,7 +6,7 @@ import keras
 
 from lbkeras.keras_internals.names import private
 
-# Attributes that hold state and are not public, by class.
+# Private attributes that hold state, by class.
 PRIVATE_STATE = {
     keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),
     keras.callbacks.ModelCheckpoint: ("_batches_seen_since_last_saving",),
@@ -15,21 +15,21 @@ PRIVATE_STATE = {
 
 
 def private_state(kind: type) -> set[str]:
-    """The names of private attributes in which instances of a callback class keep state."""
+    """Returns the names of private attributes in which a callback class keeps state."""
     return {
         name for each, names in PRIVATE_STATE.items() if issubclass(kind, each) for name in names
     }
 
 
 def keep_both_at_the_end(callbacks: list) -> list:
-    """Lets SwapEMAWeights keep the trained weights beside their averages in the last epoch too.
+    """Makes SwapEMAWeights keep both the trained weights and their averages in the last epoch too.
 
-    Keras' callback writes the averages over them when the last epoch ends, and a checkpoint written
-    then could not go on with more epochs. Call it when `fit` begins, and `finish_averages` after
-    the last checkpoint.
+    Keras' callback overwrites the trained weights with the averages when the last epoch ends, and a
+    run could not continue from a checkpoint written then. Call this when `fit` begins, and
+    `finish_averages` after the last checkpoint.
 
     Returns:
-        Those of the callbacks that swap at each epoch's end.
+        The callbacks that swap at the end of each epoch.
     """
     swapping = [
         each
@@ -42,6 +42,6 @@ def keep_both_at_the_end(callbacks: list) -> list:
 
 
 def finish_averages(swapping: list) -> None:
-    """What Keras would have done in the last epoch: the averages are what `fit` ends with."""
+    """Does what Keras would have done in the last epoch: the model ends with the averages."""
     for each in swapping:
         private(each, "_finalize_ema_values")()

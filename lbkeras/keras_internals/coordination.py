@@ -1,4 +1,4 @@
-"""TensorFlow's own watch over the workers that train together."""
+"""TensorFlow's heartbeats between workers."""
 
 import functools
 
@@ -10,11 +10,11 @@ _MILLISECONDS = 7 * 24 * 3600 * 1000
 
 
 def switch_heartbeats_off() -> None:
-    """Makes TensorFlow wait for a worker that is silent, however long; before a strategy is made.
+    """Makes TensorFlow wait for a silent worker for 7 days; call it before creating a strategy.
 
-    By itself its coordination service gives a worker up after 10 s without a heartbeat, and all
-    others with it: too soon for one that only pauses. For processes that somebody else watches, as
-    `lbkeras.distribution.workers.Workers` does.
+    By default TensorFlow's coordination service stops all workers after one has sent no heartbeat
+    for 10 s, which is too soon for a worker that only pauses. Use this only if something else
+    watches the workers, such as `lbkeras.distribution.workers.Workers`.
     """
     started = private(context, "context")()
     started.configure_coordination_service = functools.partial(

@@ -1,8 +1,8 @@
 """Keras' class for data that `fit` accepts as `x`.
 
-Keras hands any `DataAdapter` straight to the training loop
+Keras passes any `DataAdapter` directly to the training loop
 (`keras/src/trainers/data_adapters/__init__.py`, `get_data_adapter`) and asks it for a new iterator
-each epoch. That is what lets the batch size change inside one `fit`.
+in each epoch. This makes it possible to change the batch size inside one `fit`.
 """
 
 from lbkeras.keras_internals.names import missing, private, private_module
@@ -12,18 +12,18 @@ try:
 except ImportError:
 
     class DataAdapter:  # type: ignore[no-redef]
-        """Takes the place of Keras' class where there is none: refuses to be made."""
+        """Replaces Keras' class if this Keras has none; creating an instance raises an error."""
 
         def __new__(cls, *arguments, **keywords):
             raise missing("DataAdapter")
 
 
 def super_batches(batches, steps: int):
-    """Batches of NumPy arrays in stacks of `steps`, as JAX' trainer scans them since Keras 3.16.
+    """Stacks batches of NumPy arrays by `steps`, as Keras' JAX trainer scans them since Keras 3.16.
 
     Args:
         batches: an iterator over `(x, y)` or `(x, y, sample_weight)`.
-        steps: batches in a stack, `steps_per_execution`; the last stack may have fewer.
+        steps: batches per stack, `steps_per_execution`; the last stack may have fewer.
     """
     module = "keras.src.trainers.data_adapters.data_adapter_utils"
     return private(private_module(module), "super_batch_iterator")(batches, steps)

@@ -1,8 +1,8 @@
-"""What goes into a train step on JAX and comes out of it, beside the model's own state.
+"""Carries variables of callbacks through train steps on JAX.
 
-There a train step is a function of `(trainable, non-trainable, optimizer's, metrics' variables)`,
-and only these are kept: a variable of a callback would be a constant of the compiled step. Those
-that are carried here are neither saved with the model nor reset with its metrics.
+On JAX a train step is a function of the trainable, non-trainable, optimizer and metric variables,
+and returns only these. Any other variable, such as a callback's, would be a constant of the
+compiled step. Variables carried here are neither saved with the model nor reset with its metrics.
 """
 
 import keras
@@ -10,15 +10,16 @@ import keras
 from lbkeras.keras_internals.model import loss_metric
 from lbkeras.keras_internals.names import private
 
-_KEY = "lbkeras.carried"  # under which a model knows what it carries
+_KEY = "lbkeras.carried"  # attribute with the carried variables of a model or optimizer
 
 
 def carry(model, name: str, variables) -> None:
-    """Lets the model's train and test steps hand variables on with those of its loss metric.
+    """Makes train and test steps pass on variables together with those of the loss metric.
 
     Args:
         model: a compiled `keras.Model`.
-        name: of what has them; what a `fit` that broke off has left under it goes.
+        name: name of the variables' owner; variables that an interrupted `fit` left under it are
+            dropped first.
         variables: Keras variables that the train step may assign.
     """
     drop(model, name)
@@ -27,14 +28,14 @@ def carry(model, name: str, variables) -> None:
 
 
 def drop(model, name: str) -> None:
-    """Takes back `carry`, if it was called; the variables keep their values."""
+    """Undoes `carry`, if it was called; the variables keep their values."""
     gone = {id(each) for each in vars(model).get(_KEY, {}).pop(name, ())}
     carried = private(loss_metric(model), "_variables")
     carried[:] = [each for each in carried if id(each) not in gone]
 
 
 def carry_in_optimizer(optimizer, variables) -> None:
-    """Lets the optimizer's update read variables, behind all of its own.
+    """Makes variables readable in the optimizer's update, by appending them to its own variables.
 
     Args:
         optimizer: built, without a loss-scaling wrapper.
@@ -48,7 +49,7 @@ def carry_in_optimizer(optimizer, variables) -> None:
 
 
 def drop_from_optimizer(optimizer, variables) -> None:
-    """Takes back `carry_in_optimizer`."""
+    """Undoes `carry_in_optimizer`."""
     present = {id(each) for each in optimizer.variables}
     for variable in variables:
         if id(variable) in present:
@@ -58,32 +59,32 @@ def drop_from_optimizer(optimizer, variables) -> None:
 
 
 def own_variables(variables, owner) -> list:
-    """Those of a model's metrics or of an optimizer that are their own, in their order.
+    """Returns the variables of a model's metrics or of an optimizer that are not carried, in order.
 
     Args:
-        variables: of the metrics or of the optimizer.
-        owner: the model or the optimizer, to which `carry` or `carry_in_optimizer` may have added.
+        variables: variables of the metrics or of the optimizer.
+        owner: the model or the optimizer, which may carry others as well.
     """
     carried = {id(each) for held in vars(owner).get(_KEY, {}).values() for each in held}
     return [each for each in variables if id(each) not in carried]
 
 
 def synchronize(model) -> None:
-    """Gives the model's variables what the latest step made of them, and the next step these."""
+    """Assigns the latest step's results to the model's variables; the next step reads these."""
     model.jax_state_sync()
 
 
 def forget_lost_state(model, state) -> bool:
-    """After a step that failed: leaves out of the model what its buffers no longer hold.
+    """Discards the state of a failed step if its buffers no longer exist.
 
     Args:
-        model: in whose `fit` the step failed.
-        state: what the step got, some of which XLA may have taken for its results.
+        model: the model in whose `fit` the step failed.
+        state: the step's input state; XLA may have reused some of its buffers for results.
 
     Returns:
         Whether the state is lost.
     """
     lost = any(each.is_deleted() for each in keras.tree.flatten(state))
     if lost:
-        model._jax_state = None  # which `fit` would assign to the variables
+        model._jax_state = None  # otherwise `fit` would assign it to the variables
     return lost

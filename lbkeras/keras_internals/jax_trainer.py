@@ -1,7 +1,7 @@
-"""The train step that Keras' JAX trainer compiles, to compile it before it is needed.
+"""Compiles the train step of Keras' JAX trainer before it is needed.
 
-JAX keeps what it has compiled by the function and the shapes of its arguments: a call with the same
-shapes finds it, whoever compiled it.
+JAX caches compiled programs by function and argument shapes, so a later call with the same shapes
+finds a program that was compiled here.
 """
 
 import concurrent.futures
@@ -14,21 +14,21 @@ from lbkeras.keras_internals.names import private, private_module
 
 
 def compile_ahead(model, batch) -> concurrent.futures.Future | None:
-    """Compiles a model's train step for a batch of another size, beside what the device computes.
+    """Compiles a model's train step for another batch size in the background.
 
-    Tracing, which is quick, happens now: Keras' state during a trace is not for several threads.
-    Between the steps of an epoch the variables have no values, so call this when an epoch begins.
+    The step is traced at once, which is quick, because Keras' tracing state is not thread-safe.
+    Call this when an epoch begins: between the steps of an epoch the variables have no values.
 
     Args:
         model: compiled and built, with a train function.
-        batch: a structure of `jax.ShapeDtypeStruct`, as `fit` gets it.
+        batch: a structure of `jax.ShapeDtypeStruct` with the shapes and types of a batch.
 
     Returns:
-        The compilation; None where the train function is not one of Keras' own that is jitted, or
-        cannot be traced.
+        The compilation; None if the train function is not a jitted one of Keras or cannot be
+        traced.
 
     Raises:
-        UserError: what tracing the step raises of them.
+        UserError: tracing the step raised a UserError.
     """
     step = _jitted(model.train_function)
     if step is None:
@@ -43,14 +43,14 @@ def compile_ahead(model, batch) -> concurrent.futures.Future | None:
         lowered = step.lower(state, batch)
     except UserError:
         raise
-    except Exception:  # the step itself raises it again, when it comes
+    except Exception:  # the step itself will raise it again
         return None
     return _one_thread().submit(_compile, lowered)
 
 
 def _jitted(train_function):
-    """The jitted step inside of the train function that Keras makes, or None."""
-    train_function = inspect.unwrap(train_function)  # what MicroBatches puts around it
+    """Returns the jitted step inside the train function that Keras makes, or None."""
+    train_function = inspect.unwrap(train_function)  # MicroBatches wraps it
     if not inspect.isfunction(train_function):
         return None
     step = inspect.getclosurevars(train_function).nonlocals.get("step_function")
@@ -58,20 +58,24 @@ def _jitted(train_function):
 
 
 def _compile(lowered) -> None:
-    with contextlib.suppress(Exception):  # the step itself raises it again
+    with contextlib.suppress(Exception):  # the step itself will raise it again
         lowered.compile()
 
 
 @functools.cache
 def _one_thread() -> concurrent.futures.ThreadPoolExecutor:
-    """One at a time: side by side each takes longer than all in turn (measured on a GPU)."""
+    """Returns a pool of one thread: in parallel each compilation takes longer than all in turn.
+
+    Measured on a GPU.
+    """
     return concurrent.futures.ThreadPoolExecutor(1)
 
 
 def let_pipelines_place_their_batches() -> None:
-    """Under a distribution Keras divides each batch as it divides the first one; ours come divided.
+    """Makes Keras take the batches of a Pipeline as they are under a distribution.
 
-    A last batch that the devices do not divide would be an error.
+    Keras divides every batch among the devices as it divides the first, which is an error for a
+    last batch whose size the devices do not divide. A Pipeline's batches are divided already.
     """
     iterator = private(private_module("keras.src.backend.jax.trainer"), "JAXEpochIterator")
     get_iterator = private(iterator, "_get_distributed_iterator")

@@ -1,5 +1,7 @@
-"""What Keras' losses get wrong with several replicas: parts of unequal weight, the losses that
-layers add."""
+"""Fixes of Keras' losses with several replicas.
+
+They concern parts of unequal weight and the losses that layers add.
+"""
 
 import contextlib
 import contextvars
@@ -13,13 +15,14 @@ from lbkeras.keras_internals import loss_reduction
 from lbkeras.keras_internals.names import private
 from lbkeras.keras_internals.trainer_patches import trainer_class
 
-# A replica divides the loss of its part by the part's own number of values, sum of weights or mask:
-# parts with unequal sums then count alike. The metric "loss" weights parts by their examples, which
-# is right for means over examples only, and is the number of replicas too large for the others.
+# Each replica divides the loss of its part by the part's own number of values, sum of weights or
+# sum of mask, so parts with unequal divisors count equally. The metric "loss" weights parts by
+# their number of examples, which is right only for means over examples; for other reductions it is
+# too large by a factor of the number of replicas.
 
 
 class Meeting:
-    """Stands for two replicas that say the same: as far as losses look at a strategy."""
+    """A fake strategy and replica context for losses: two replicas with equal values."""
 
     num_replicas_in_sync = 2
 
@@ -55,12 +58,12 @@ def patch_loss(name: str, patched) -> None:
 
 REDUCE, UNSCALE = "reduce_weighted_values", "unscale_loss_for_distribution"
 
-# A layer keeps its losses in one list for all replicas, which are traced in turns: where they meet
-# inside the forward pass or the loss, a replica reads what the next one has added.
+# A layer has one list of losses for all replicas, whose threads are traced in turns: if replicas
+# communicate inside the forward pass or the loss, a replica reads losses that the next one added.
 
 
 class _LossesOfThread:
-    """The attribute of a layer that holds its losses: in each thread, as a replica has, its own."""
+    """The attribute with a layer's losses, separate in each thread and so in each replica."""
 
     def __init__(self):
         self._threads = threading.local()
@@ -92,8 +95,8 @@ def keep_losses_apart():
 _LOSSES = "_losses"
 
 
-# What layers add to the loss counts alike for each replica's part: an evaluation's last batch has
-# parts of unequal size, and of an empty one the mean is not a number.
+# Losses that layers add count equally for each replica's part. But the last batch of an evaluation
+# has parts of unequal size, and the mean over an empty part is NaN.
 
 _rows_of_part = contextvars.ContextVar("rows_of_part", default=None)
 

@@ -1,4 +1,4 @@
-"""How Keras reduces a loss's values to one, in a replica and over all of them."""
+"""Reduction of a loss's values to one, in a replica and over all replicas."""
 
 import tensorflow as tf
 
@@ -8,19 +8,22 @@ from lbkeras.keras_internals.names import private_module
 
 
 def module():
-    """The module whose functions Keras' losses and trainers look up when they run."""
+    """Returns the module whose functions Keras' losses and trainers look up when they run."""
     return private_module("keras.src.losses.loss")
 
 
 def replicas() -> int:
-    """The replicas that the code being traced can meet: 1 outside of them and in `alone()`."""
+    """Returns how many replicas the traced code can sum over.
+
+    This is 1 outside of a replica and in `alone()`.
+    """
     if not tf.distribute.get_replica_context() or is_alone():
         return 1
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def sum_over_replicas(value):
-    """The sum of a tensor over all replicas, in each; no gradient flows back through it."""
+    """Returns the sum of a tensor over all replicas, in each replica, without a gradient."""
     if replicas() == 1:
         return value
     context = tf.distribute.get_replica_context()
@@ -28,10 +31,11 @@ def sum_over_replicas(value):
 
 
 def reduced_over_replicas(reduce):
-    """Keras' reduction of a replica's values -> one whose sum over replicas is the whole batch's.
+    """Turns Keras' reduction in a replica into one whose sum over replicas is the whole batch's.
 
-    With S_r the sum of a replica's weighted values and D_r what it divides by (its number of
-    values, sum of mask or of weights), Keras' value S_r / D_r / R becomes S_r / sum of D.
+    S_r is the sum of a replica's weighted values, D_r its divisor (number of values, sum of mask or
+    sum of weights) and R the number of replicas. Keras' value S_r / D_r / R becomes
+    S_r / Σ_r D_r.
 
     Args:
         reduce: `reduce_weighted_values` of `module()`.
@@ -52,14 +56,14 @@ def reduced_over_replicas(reduce):
         divisor = reduce(tf.ones_like(values), weight, mask, "sum", dtype)
         whole = sum_over_replicas(divisor)
         share = tf.math.divide_no_nan(divisor, whole)
-        # A part without examples has no value, which Keras leaves as it is.
+        # For a part without examples Keras' value may be an empty tensor; its sum is 0.
         return tf.reduce_sum(value) * tf.cast(share * replicas(), value.dtype)
 
     return reduce_weighted_values
 
 
 def shown_over_replicas(unscale):
-    """Keras' value for the metric "loss" of a replica -> the whole batch's, the same in each.
+    """Turns a replica's value for the metric "loss" into the whole batch's, equal in all replicas.
 
     Args:
         unscale: `unscale_loss_for_distribution` of `module()`.
@@ -68,7 +72,7 @@ def shown_over_replicas(unscale):
     def unscale_loss_for_distribution(value):
         if replicas() == 1:
             return unscale(value)
-        if value.shape.rank:  # a loss without reduction: its mean over the examples is shown
+        if value.shape.rank:  # a loss without reduction: the metric is its mean over examples
             total, count = tf.reduce_sum(value), tf.size(value, out_type=tf.int32)
             return sum_over_replicas(total) / tf.cast(sum_over_replicas(count), value.dtype)
         return sum_over_replicas(value)

@@ -1,4 +1,4 @@
-"""What a Keras model and its trainer keep to themselves."""
+"""Private parts of a Keras model and its trainer."""
 
 import contextlib
 import functools
@@ -9,17 +9,17 @@ from lbkeras.keras_internals.names import private
 
 
 def layers(layer, include_self: bool = True) -> list:
-    """A layer or model and all layers inside it, at any depth, each once.
+    """Returns a layer or model and all layers inside it, at any depth, each once.
 
     Args:
-        layer: a `keras.Layer`, which a `keras.Model` is.
+        layer: a `keras.Layer` or `keras.Model`.
         include_self: whether the list begins with `layer` itself.
     """
     return private(layer, "_flatten_layers")(include_self=include_self)
 
 
 def is_built(model) -> bool:
-    """Whether model, loss, metrics and optimizer are built, so that `build` would change nothing.
+    """Whether model, loss, metrics and optimizer are all built.
 
     Args:
         model: a compiled `keras.Model`.
@@ -35,16 +35,16 @@ def build(model, batch) -> None:
 
     Args:
         model: a compiled `keras.Model`.
-        batch: `x`, `(x, y)` or `(x, y, sample_weight)`; only shapes and types are looked at.
+        batch: `x`, `(x, y)` or `(x, y, sample_weight)`; only shapes and types matter.
     """
     private(model, "_symbolic_build")(data_batch=batch)
 
 
 def sync_variables(model) -> None:
-    """Gives a model's variables their present values inside an epoch.
+    """Gives a model's variables their current values inside an epoch.
 
-    JAX' trainer holds them itself from an epoch's first step to its end, and Keras' variables have
-    none. Costs no wait for the device.
+    From the first step of an epoch to its end, Keras' JAX trainer holds the values itself and the
+    variables have none. Does not wait for the device.
 
     Args:
         model: a `keras.Model` on any backend.
@@ -55,16 +55,16 @@ def sync_variables(model) -> None:
 
 
 def compile_arguments(model) -> dict:
-    """What `model.compile` was called with, by name."""
+    """Returns the arguments that `model.compile` was called with, by name."""
     return dict(private(model, "_compile_config").config)
 
 
 def better_direction(model, name: str) -> str | None:
-    """Which way a metric is better, "higher" or "lower", as Keras' own metrics say; None: unknown.
+    """Returns a metric's better direction, "higher" or "lower"; None: the metric does not say it.
 
     Args:
-        model: compiled, its metrics built.
-        name: of the metric, with its output's before it where there are several.
+        model: compiled, with built metrics.
+        name: the metric's name, after the output's name if the model has several outputs.
     """
     for metric in _flat_metrics(model):
         if name == metric.name or name.endswith(f"_{metric.name}"):
@@ -73,7 +73,7 @@ def better_direction(model, name: str) -> str | None:
 
 
 def direction_of(metric) -> str | None:
-    """Which way a metric is better, "up" or "down", as it says itself."""
+    """Returns the better direction that a metric declares, "up" or "down", or None."""
     return getattr(metric, "_direction", None)
 
 
@@ -85,38 +85,38 @@ def _flat_metrics(model) -> list:
 
 
 def call_for_training(model, x):
-    """The model's output in training mode, whether or not its `call` takes `training`."""
+    """Returns the model's output in training mode, whether or not its `call` takes `training`."""
     if private(model, "_call_has_training_arg"):
         return model(x, training=True)
     return model(x)
 
 
 def output_spec(model, x):
-    """Shapes and types of the model's outputs for a batch, as KerasTensors; computes nothing."""
+    """Returns the model's outputs for a batch as KerasTensors; computes only shapes and types."""
     specs = keras.tree.map_structure(lambda part: keras.KerasTensor(part.shape, part.dtype), x)
     return keras.Model.compute_output_spec(model, specs)
 
 
 def compute_loss(model, x, y, y_pred, sample_weight, training: bool = True):
-    """`model.compute_loss`, in training mode unless told, whether or not it takes `training`."""
+    """Calls `model.compute_loss`, whether or not it takes `training`."""
     return private(model, "_compute_loss")(x, y, y_pred, sample_weight, training=training)
 
 
 def additional_loss(model, loss):
-    """A loss from a regularizer or `add_loss` as the optimizer takes it: divided by the replicas.
+    """Returns a loss of a regularizer or `add_loss`, divided by the number of replicas.
 
     Args:
         model: a `keras.Model`.
-        loss: a tensor, a scalar as a rule.
+        loss: a tensor, usually a scalar.
     """
     return private(model, "_aggregate_additional_loss")(loss)
 
 
 @functools.cache
 def activity_losses_are_sums() -> bool:
-    """Whether activity regularizers add sums over the batch: before Keras 3.14, since then means.
+    """Whether activity regularizers add sums over the batch.
 
-    Call it outside of a graph.
+    They do before Keras 3.14; since then they add means. Call this outside of a graph.
     """
     layer = keras.layers.ActivityRegularization(l1=1.0)
     layer(keras.ops.ones((2, 1)))
@@ -125,11 +125,11 @@ def activity_losses_are_sums() -> bool:
 
 @contextlib.contextmanager
 def activity_losses_scaled(model, factor: float):
-    """Multiplies what activity regularizers add in this context.
+    """Multiplies the losses of activity regularizers in this context.
 
     Args:
-        model: a `keras.Model`; its regularizers are its own again afterwards.
-        factor: 1 changes nothing.
+        model: a `keras.Model`; its own regularizers are restored afterwards.
+        factor: the factor; 1 changes nothing.
     """
     regularized = [
         (layer, layer.activity_regularizer)
@@ -151,18 +151,17 @@ def _scaled(regularizer, factor: float):
 
 @contextlib.contextmanager
 def float_inputs(model):
-    """Lets a functional model that was made for uint8 take any numbers in this context.
+    """Makes a functional model with uint8 inputs accept any numbers in this context.
 
-    Keras casts what a functional model gets to the dtype of its inputs, which rounds numbers
-    between two pixel values and has no gradient. Contexts of several replicas, whose threads take
-    turns, may overlap.
+    Keras casts the inputs of a functional model to their declared dtype; casting to uint8 rounds
+    and has no gradient. Contexts of several replicas, whose threads take turns, may overlap.
 
     Args:
-        model: a `keras.Model`, of which the inputs of models inside it are changed too.
+        model: a `keras.Model`; the inputs of models inside it are changed too.
     """
     found = layers(model)
     inputs = [layer for layer in found if isinstance(layer, keras.layers.InputLayer)]
-    for layer in found:  # a Sequential casts to the dtype of the layer, others to the tensor's
+    for layer in found:  # a Sequential casts to the layer's dtype, other models to the tensor's
         if isinstance(layer, keras.Model):
             inputs += getattr(layer, "inputs", None) or ()
     inputs = {id(each): each for each in inputs}
@@ -182,29 +181,29 @@ def float_inputs(model):
                 each._dtype = "uint8"
 
 
-_contexts: dict[int, int] = {}  # id of an input that is not uint8 now -> the contexts it is in
+_contexts: dict[int, int] = {}  # id of an input that is float32 now -> its number of contexts
 
 
 def scope_of(model):
-    """The scope in which the model's variables are made: its strategy's, on TensorFlow."""
+    """Returns the scope for creating the model's variables: its strategy's, on TensorFlow."""
     strategy = getattr(model, "distribute_strategy", None)
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def loss_metric(model):
-    """The metric "loss", to which a train step hands each batch's loss."""
+    """Returns the metric "loss", which a train step updates with each batch's loss."""
     return private(model, "_loss_tracker")
 
 
 def train_function(model, train_step):
-    """What `model.make_train_function` makes, of another train step than the model's.
+    """Makes a train function like `model.make_train_function`, from another train step.
 
     Args:
         model: a compiled `keras.Model`, on Keras' TensorFlow backend.
-        train_step: from a replica's batch to the logs.
+        train_step: function from a replica's batch to the logs.
 
     Returns:
-        A function from an iterator to the logs of `model.steps_per_execution` steps; it can be set
-        as `model.train_function`.
+        A function from an iterator to the logs of `model.steps_per_execution` steps, which can be
+        assigned to `model.train_function`.
     """
     return private(model, "_make_function")(train_step)

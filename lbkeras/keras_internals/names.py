@@ -1,4 +1,4 @@
-"""How a private name is read, and what is said where this version has none."""
+"""Reads private names of Keras, with a clear error if this version lacks one."""
 
 import ast
 import functools
@@ -11,7 +11,7 @@ import types
 
 from lbkeras.errors import UserError
 
-SUPPORTED = "3.12 to 3.15"  # what tools/check_keras_versions.sh has passed
+SUPPORTED = "3.12 to 3.15"  # versions that have passed tools/check_keras_versions.sh
 _SHORT = {  # Keras' own short names of losses and metrics
     "bce": "BinaryCrossentropy",
     "kld": "KLDivergence",
@@ -23,10 +23,10 @@ _SHORT = {  # Keras' own short names of losses and metrics
 
 
 def private(owner, name: str):
-    """The attribute `name` of an object, class or module of Keras.
+    """Returns the attribute `name` of an object, class or module of Keras.
 
     Raises:
-        UserError: this Keras has none.
+        UserError: this version of Keras does not have it.
     """
     try:
         return getattr(owner, name)
@@ -37,10 +37,10 @@ def private(owner, name: str):
 
 
 def private_module(name: str):
-    """A module of Keras that is not public, by its full name.
+    """Returns a private module of Keras, by its full name.
 
     Raises:
-        UserError: this Keras has none.
+        UserError: this version of Keras does not have it.
     """
     try:
         return importlib.import_module(name)
@@ -49,7 +49,7 @@ def private_module(name: str):
 
 
 def missing(name: str) -> UserError:
-    """The error of a private name, such as "Model._loss_tracker", that this Keras does not have."""
+    """Returns the error for a private name that this Keras lacks, such as "Model._loss_tracker"."""
     received = sys.modules["keras"].__version__
     return UserError(
         f"keras: expected a version with {name} ({SUPPORTED} have it), received {received}"
@@ -57,10 +57,10 @@ def missing(name: str) -> UserError:
 
 
 def defining_class(kind: type, name: str) -> type:
-    """The class among a class and its bases, most derived first, that defines `name`.
+    """Returns the most derived of a class and its bases that defines `name`.
 
     Raises:
-        UserError: none does.
+        UserError: none of them does.
     """
     for each in kind.__mro__:
         if name in vars(each):
@@ -70,13 +70,13 @@ def defining_class(kind: type, name: str) -> type:
 
 @functools.cache
 def public_names(module: str) -> tuple[str, ...]:
-    """The names that a package's `__init__` exports, read from its file: nothing is imported.
+    """Returns the names that a package's `__init__` exports; reads its file, imports nothing.
 
     Args:
-        module: such as "keras.optimizers".
+        module: the package's full name, such as "keras.optimizers".
 
     Returns:
-        Its `__all__` or else what it imports by name; () if it is not installed.
+        Its `__all__`, or else the names that it imports; () if it is not installed.
     """
     imported = []
     for node in _statements(module):
@@ -89,14 +89,14 @@ def public_names(module: str) -> tuple[str, ...]:
 
 @functools.cache
 def class_named(module: str, name: str) -> str | None:
-    """The class of `keras.losses` or `keras.metrics` that a name means, read from its file.
+    """Returns the class of `keras.losses` or `keras.metrics` that a name means; imports nothing.
 
     >>> [class_named("keras.metrics", name) for name in ("AUC", "mean_squared_error", "mse", "my")]
     ['AUC', 'MeanSquaredError', 'MeanSquaredError', None]
 
     Args:
-        module: such as "keras.metrics".
-        name: the class's, the same in Keras' snake case, or one of Keras' short names.
+        module: "keras.losses" or "keras.metrics".
+        name: the class's name, the same in Keras' snake case, or one of Keras' short names.
     """
     classes = [each for each in public_names(module) if each[0].isupper()]
     by_name = {snake_case(each): each for each in classes} | {each: each for each in classes}
@@ -104,7 +104,7 @@ def class_named(module: str, name: str) -> str | None:
 
 
 def snake_case(name: str) -> str:
-    """A name in Keras' snake case.
+    """Converts a name to Keras' snake case.
 
     >>> [snake_case(name) for name in ("MeanSquaredError", "AUC", "KLDivergence", "top_5")]
     ['mean_squared_error', 'auc', 'kl_divergence', 'top_5']
@@ -115,14 +115,14 @@ def snake_case(name: str) -> str:
 
 @functools.cache
 def argument_names(module: str, name: str) -> tuple[str, ...]:
-    """The arguments of what a package's `__init__` exports, a class or function; imports nothing.
+    """Returns the argument names of a class or function that a package exports; imports nothing.
 
     Args:
-        module: such as "keras.optimizers".
-        name: such as "Adam".
+        module: the package's full name, such as "keras.optimizers".
+        name: the exported name, such as "Adam".
 
     Returns:
-        The names of its own arguments, of a class those of its `__init__`; () if none is found.
+        The names of its own arguments, for a class those of its `__init__`; () if it is not found.
     """
     definition, _ = _definition(module, name)
     first = 0
@@ -135,17 +135,22 @@ def argument_names(module: str, name: str) -> tuple[str, ...]:
 
 
 def arguments_of_every_optimizer() -> tuple[str, ...]:
-    """What each optimizer of Keras takes, also as its `**kwargs`; nothing is imported."""
+    """Returns the arguments that every Keras optimizer accepts, if only as `**kwargs`.
+
+    Imports nothing.
+    """
     statements = _statements("keras.src.optimizers.base_optimizer")
     made = _initializer(_named(statements, "BaseOptimizer"))
     return tuple(argument.arg for argument in made.args.args[1:])
 
 
 def direction(name: str) -> str | None:
-    """Which way a metric of Keras is better, "up" or "down"; None: its class does not say.
+    """Returns the better direction of a Keras metric, "up" or "down"; None: its class has none.
+
+    Imports nothing.
 
     Args:
-        name: of a class of `keras.metrics`; nothing is imported.
+        name: name of a class in `keras.metrics`.
     """
     definition, statements = _definition("keras.metrics", name)
     while definition is not None:
@@ -159,9 +164,9 @@ def direction(name: str) -> str | None:
 
 
 def _definition(module: str, name: str):
-    """The class or function that a package's `__init__` exports under a name, or None.
+    """Returns the class or function that a package exports under a name, and its file's statements.
 
-    And the statements of the file that it is in.
+    The first is None if it is not found.
     """
     for node in _statements(module):
         if isinstance(node, ast.ImportFrom):
@@ -182,7 +187,7 @@ def _initializer(kind: ast.ClassDef):
 
 @functools.cache
 def _statements(module: str) -> list[ast.stmt]:
-    """A module's top-level statements, read from its file; [] if it is not installed."""
+    """Returns a module's top-level statements, read from its file; [] if it is not installed."""
     package, *inner = module.split(".")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:

@@ -1,4 +1,4 @@
-"""What a Keras optimizer keeps to itself, and where its update can be replaced."""
+"""Private parts of a Keras optimizer, and the parts of its update that can be replaced."""
 
 import keras
 
@@ -6,21 +6,21 @@ from lbkeras.keras_internals.names import private
 
 
 def learning_rate_of(optimizer):
-    """The learning rate as the optimizer holds it: a schedule, a variable or a function.
+    """Returns the learning rate as the optimizer holds it: a schedule, a variable or a function.
 
-    `optimizer.learning_rate` gives a schedule's present value instead.
+    `optimizer.learning_rate` would return a schedule's current value instead.
     """
     return private(optimizer, "_learning_rate")
 
 
 def set_learning_rate(optimizer, value) -> None:
-    """Puts a learning rate in the place of the optimizer's own, which is forgotten."""
+    """Replaces the optimizer's learning rate; the old one is not kept."""
     private(optimizer, "_learning_rate")
     optimizer._learning_rate = value
 
 
 def give_learning_rate(optimizer, value) -> None:
-    """Gives an optimizer that is not built a number or a schedule, as its constructor would.
+    """Sets a number or a schedule in an optimizer that is not built, as its constructor would.
 
     Args:
         optimizer: without a loss-scaling wrapper.
@@ -36,44 +36,47 @@ def give_learning_rate(optimizer, value) -> None:
 
 
 def variable_index(optimizer, variable) -> int:
-    """The place of a trainable variable among those that the optimizer was built with."""
+    """Returns a trainable variable's index among those that the optimizer was built with."""
     return private(optimizer, "_get_variable_index")(variable)
 
 
 def trained_variables(optimizer) -> list:
-    """The variables that the optimizer was built with."""
+    """Returns the variables that the optimizer was built with."""
     return private(optimizer, "_trainable_variables")
 
 
 def second_moments(optimizer) -> list:
-    """The running means of squared gradients of Keras' Adam and its kin, by `variable_index`."""
+    """Returns the moving averages of squared gradients of Keras' Adam and its variants.
+
+    The order is that of `variable_index`.
+    """
     return private(optimizer, "_velocities")
 
 
 def clip(optimizer, gradients):
-    """Keras' own clipping by `clipnorm`, `clipvalue` or `global_clipnorm`, without our patch."""
+    """Clips by `clipnorm`, `clipvalue` or `global_clipnorm` as unpatched Keras does."""
     return _keras_clip()(optimizer, gradients)
 
 
 def clips_before_sum() -> bool:
-    """Whether each replica clips its own gradients, as Keras does where it is not patched."""
+    """Whether each replica clips its own gradients, as unpatched Keras does."""
     return keras.optimizers.Optimizer._clip_gradients is _keras_clip()
 
 
 def sums_over_replicas(optimizer) -> bool:
-    """Whether its class sums the replicas' gradients as Keras does."""
+    """Whether the optimizer's class sums the replicas' gradients as Keras does."""
     name = "_all_reduce_sum_gradients"
     return private(type(optimizer), name) is private(keras.optimizers.Optimizer, name)
 
 
 def replace_apply(optimizer, apply):
-    """Calls `apply(gradients, variables)` in place of what applies clipped gradients.
+    """Makes the optimizer call `apply(gradients, variables)` with the clipped gradients.
 
-    It takes the place of weight decay, update, moving averages and `iterations`, in each replica,
-    until `restore_apply_and_sum`.
+    In each replica this replaces weight decay, the update, moving averages and the change of
+    `iterations`, until `restore_apply_and_sum` is called.
 
     Returns:
-        The optimizer's own function, for `apply` to call.
+        The optimizer's own function, which `apply` can call.
     """
     own = private(optimizer, "_backend_apply_gradients")
     vars(optimizer)["_backend_apply_gradients"] = apply
@@ -81,37 +84,37 @@ def replace_apply(optimizer, apply):
 
 
 def replace_sum(optimizer, sum_gradients) -> None:
-    """Calls `sum_gradients(gradients_and_variables)` in place of the sum over replicas."""
+    """Makes the optimizer call `sum_gradients(gradients_and_variables)` to sum over replicas."""
     private(optimizer, "_all_reduce_sum_gradients")
     vars(optimizer)["_all_reduce_sum_gradients"] = sum_gradients
 
 
 def restore_apply_and_sum(optimizer) -> None:
-    """Takes back `replace_apply` and `replace_sum`."""
+    """Undoes `replace_apply` and `replace_sum`."""
     for name in ("_backend_apply_gradients", "_all_reduce_sum_gradients"):
         vars(optimizer).pop(name, None)
 
 
 class OwnWeightDecay(keras.optimizers.Optimizer):
-    """An optimizer whose `update_step` applies the weight decay, which Keras leaves to it."""
+    """An optimizer whose `update_step` applies the weight decay instead of Keras."""
 
     def __init__(self, *arguments, **keywords):
-        private(keras.optimizers.Optimizer, "_apply_weight_decay")  # or it would decay twice
+        private(keras.optimizers.Optimizer, "_apply_weight_decay")  # without it: decay twice
         super().__init__(*arguments, **keywords)
 
     def _apply_weight_decay(self, variables):
-        """Nothing: `update_step` does it."""
+        """Does nothing: `update_step` applies the decay."""
 
 
 class OwnLoop(keras.optimizers.Optimizer):
-    """An optimizer that updates all variables of one replica by itself, for example together."""
+    """An optimizer that itself updates all variables of a replica, for example together."""
 
     def __init__(self, *arguments, **keywords):
         private(keras.optimizers.Optimizer, "_backend_update_step")
         super().__init__(*arguments, **keywords)
 
     def update_variables(self, gradients, variables, learning_rate) -> None:
-        """Updates all variables: as it is, with `update_step`, one after another."""
+        """Updates all variables; by default one after another, with `update_step`."""
         super()._backend_update_step(gradients, variables, learning_rate)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
@@ -119,19 +122,19 @@ class OwnLoop(keras.optimizers.Optimizer):
 
 
 class OwnClipping(keras.optimizers.Optimizer):
-    """An optimizer that clips the gradients of a replica by itself, in `clip_gradients`."""
+    """An optimizer that itself clips the gradients of a replica, in `clip_gradients`."""
 
     def __init__(self, *arguments, **keywords):
         private(keras.optimizers.Optimizer, "_clip_gradients")
         super().__init__(*arguments, **keywords)
 
     def clip_gradients(self, gradients) -> list:
-        """The gradients of one replica, clipped: as it is, by Keras' own rule."""
+        """Returns the clipped gradients of one replica; by default clipped as Keras does."""
         return clip(self, gradients)
 
     @property
     def num_replicas_in_sync(self) -> int:
-        """Replicas of the strategy under which it was made; 1 on backends other than TensorFlow."""
+        """Number of replicas of the strategy it was created in; 1 on backends but TensorFlow."""
         if keras.backend.backend() != "tensorflow":
             return 1
         return private(self, "_distribution_strategy").num_replicas_in_sync
@@ -141,7 +144,7 @@ class OwnClipping(keras.optimizers.Optimizer):
 
 
 def _keras_clip():
-    """The function of Keras' base class, which stays where the backend's class is patched."""
+    """Returns the function of Keras' base class; only the backend's class is patched."""
     private(keras.optimizers.Optimizer, "_clip_gradients")
     bases = [each for each in keras.optimizers.Optimizer.__mro__ if "_clip_gradients" in vars(each)]
     return vars(bases[-1])["_clip_gradients"]

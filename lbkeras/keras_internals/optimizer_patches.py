@@ -1,5 +1,7 @@
-"""What Keras' optimizers get wrong with several replicas: clipping, averages of the weights, and
-whether a scaled loss has overflowed."""
+"""Fixes of Keras' optimizers with several replicas.
+
+They concern clipping, averages of the weights, and the overflow check of loss scaling.
+"""
 
 import keras
 import tensorflow as tf
@@ -11,12 +13,12 @@ from lbkeras.keras_internals.optimizer import clip
 
 
 def _optimizer() -> type:
-    """The class of the TensorFlow backend that every optimizer is one of."""
+    """Returns the TensorFlow backend's base class of all optimizers."""
     return defining_class(keras.optimizers.Optimizer, "_all_reduce_sum_gradients")
 
 
-# Gradients are clipped a replica at a time, before they are summed: another gradient than that of
-# the same batch on one device.
+# Each replica clips its gradients before they are summed. The result differs from clipping the
+# gradient of the same batch on one device.
 
 
 def gradients_are_clipped_before_their_sum() -> bool:
@@ -49,7 +51,7 @@ _sum = None
 
 
 def _clip_unless_summed_later(self, gradients):
-    """A subclass that sums in its own way clips each replica's gradients."""
+    """Clips each replica's gradients only if a subclass sums them in its own way."""
     sums = type(self)._all_reduce_sum_gradients is _sum_then_clip
     if sums and loss_reduction.replicas() > 1:
         return gradients
@@ -64,8 +66,8 @@ def _sum_then_clip(self, gradients_and_variables):
     return [(gradient, variable) for gradient, (_, variable) in zip(clipped, summed, strict=True)]
 
 
-# Every so many updates Keras puts the weights' averages in their place, in a `tf.cond`, where
-# replicas cannot meet.
+# Every `ema_overwrite_frequency` updates Keras overwrites the weights with their averages, inside a
+# `tf.cond`, where replicas cannot communicate.
 
 
 def averages_are_put_in_a_condition() -> bool:
@@ -126,9 +128,9 @@ def put_averages_without_condition():
 _PUT = "_lbkeras_puts_averages"
 
 
-# Loss scaling skips an update whose gradients are not finite, and asks one replica alone, whose
-# gradients are not summed yet: what overflows in another one goes into the weights. Workers, which
-# each ask themselves, would not even meet.
+# Loss scaling skips an update whose gradients are not finite. It checks the gradients of only one
+# replica, before they are summed, so an overflow in another replica reaches the weights. With
+# several workers each checks its own; if they disagree, they do not reach the same all-reduce.
 
 
 def a_replica_checks_its_own_gradients() -> bool:

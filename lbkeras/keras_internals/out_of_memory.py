@@ -1,14 +1,14 @@
-"""Errors of a backend that ran out of memory, known without importing it."""
+"""Recognizes out-of-memory errors of a backend without importing it."""
 
 
 def out_of_memory(error: BaseException) -> str | None:
-    """The line that says how much memory was asked for; None: the error says something else.
+    """Returns the line that says how much memory was requested; None for any other error.
 
-    TensorFlow's class of error is also that of a full disk.
+    TensorFlow raises the same class of error for a full disk, which is not meant here.
 
     Args:
-        error: TensorFlow's `ResourceExhaustedError` or JAX' error of status RESOURCE_EXHAUSTED,
-            or any other.
+        error: TensorFlow's `ResourceExhaustedError`, JAX' error with status RESOURCE_EXHAUSTED, or
+            any other error.
     """
     if type(error).__name__ == "ResourceExhaustedError":
         lines = getattr(error, "message", str(error)).splitlines()

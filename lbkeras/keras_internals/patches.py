@@ -1,9 +1,9 @@
-"""What has to be mended in Keras 3 for several replicas, and nothing else.
+"""Patches of faults in Keras 3 that only matter with several replicas.
 
-Each patch is a probe, which says whether this Keras has the fault by running the piece at fault,
-and the mending. `lbkeras.distribution.strategy` applies those that are needed wherever there are
-several replicas; `tests/keras_internals/patches_test.py` fails as soon as a Keras comes without
-one of the faults, so that its patch can go.
+Each patch consists of a probe, which runs the code in question to see whether this Keras has the
+fault, and a fix. `lbkeras.distribution.strategy` applies the fixes that are needed if there are
+several replicas. `tests/keras_internals/patches_test.py` fails as soon as a Keras does not have one
+of the faults, so that its patch can be removed.
 """
 
 import tensorflow as tf
@@ -17,13 +17,13 @@ from lbkeras.keras_internals import (
 
 
 def patch_keras() -> tuple[str, ...]:
-    """Mends what Keras gets wrong with several replicas; what is right already is not touched.
+    """Fixes the faults that this Keras has with several replicas.
 
-    Costs some 50 ms once. Call it yourself only where a strategy does not come from
+    Costs about 50 ms once. Call it yourself only if your strategy does not come from
     `lbkeras.distribution.strategy`, before the first `fit`.
 
     Returns:
-        The names of the faults that it has mended now; empty when called again.
+        The names of the faults fixed by this call; empty when called again.
     """
     patched = []
     for name, (is_at_fault, patch) in PATCHES.items():
@@ -42,7 +42,7 @@ PATCHES = {
         trainer_patches.means_need_an_axis,
         trainer_patches.take_means_without_axis,
     ),
-    "steps stand in a condition": (
+    "steps run inside a condition": (
         trainer_patches.steps_stand_in_a_condition,
         trainer_patches.steps_in_a_plain_loop,
     ),

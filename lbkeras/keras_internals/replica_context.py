@@ -1,8 +1,8 @@
-"""Whether several replicas run a step together, as layers and train steps ask."""
+"""The replica context, for layers and train steps that communicate between replicas."""
 
 
 def replica_context():
-    """TensorFlow's replica context where several replicas run this step together, else None."""
+    """Returns TensorFlow's replica context if several replicas run this step, else None."""
     import keras
 
     if keras.backend.backend() != "tensorflow":

@@ -1,8 +1,8 @@
-"""What the running `fit`, `evaluate` or `predict` was called with.
+"""Finds the arguments of the running `fit`, `evaluate` or `predict`.
 
-Keras tells a callback neither what `fit` trains on nor which other callbacks there are, and drops
-`class_weight` for data that make their own batches. The names of these arguments are public; that
-they are found as local variables on the stack is not.
+Keras does not tell a callback the data of `fit` or its other callbacks, and drops `class_weight`
+for data that make their own batches. The names of these arguments are public; that they are local
+variables on the stack is an implementation detail.
 """
 
 import inspect
@@ -14,10 +14,10 @@ _CALLS = ("fit", "evaluate", "predict")
 
 
 def running_call(model=None) -> tuple[str, dict[str, Any]]:
-    """Name and arguments of the innermost call of Keras' trainer on the stack.
+    """Returns name and arguments of the innermost call of Keras' trainer on the stack.
 
     Args:
-        model: whose call; None: any model's.
+        model: the model whose call to find; None: any model's.
 
     Returns:
         `("fit", {"x": ..., "callbacks": ..., ...})`; `("", {})` outside of such a call.
@@ -31,7 +31,7 @@ def running_call(model=None) -> tuple[str, dict[str, Any]]:
 
 
 def running_model():
-    """The model of that call, or None."""
+    """Returns the model of the innermost call, or None."""
     frame = _frame(None)
     return None if frame is None else frame.f_locals["self"]
 
@@ -49,7 +49,7 @@ def _frame(model):
 
 
 def callbacks_of(arguments: dict[str, Any]) -> list:
-    """The callbacks among those arguments, whichever form they were given in."""
+    """Returns the callbacks among these arguments as a list, in whatever form they were given."""
     callbacks = arguments.get("callbacks") or ()
     if isinstance(callbacks, keras.callbacks.CallbackList):
         callbacks = callbacks.callbacks

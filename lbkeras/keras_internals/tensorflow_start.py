@@ -1,4 +1,4 @@
-"""Loads TensorFlow without its start-up notices, so that standard error is left to real errors."""
+"""Loads TensorFlow without its start-up notices, so that stderr shows only real errors."""
 
 import contextlib
 import glob
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lbkeras.errors import UserError
 
-# TensorFlow prints these before it obeys any log level: oneDNN and CPU notices, and that CUDA
-# cannot start, which is no error on a machine without an NVIDIA device.
+# TensorFlow prints these before any log level takes effect: oneDNN and CPU notices, and that CUDA
+# cannot start, which is not an error on a machine without an NVIDIA device.
 _FILTER = r"""
 import os, re, sys
 notice = re.compile(rb"[IW]\d{4} |WARNING: All log messages before absl::InitializeLog"
@@ -29,9 +29,9 @@ _ACCELERATORS = ("/dev/nvidia*", "/dev/accel*", "/dev/dxg", "/dev/kfd")  # NVIDI
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and Keras and lists the devices; only notices are dropped from stderr.
+    """Imports TensorFlow and Keras and lists the devices, without start-up notices on stderr.
 
-    `backend_start.load_backend` loads the backend that the user has chosen.
+    `backend_start.load_backend` loads whichever backend the user has chosen.
 
     Raises:
         UserError: TensorFlow cannot be imported, or KERAS_BACKEND names another backend.
@@ -43,7 +43,7 @@ def load_tensorflow() -> None:
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         raise UserError(
-            f"KERAS_BACKEND: expected tensorflow, on which alone this works, received {backend!r}"
+            f"KERAS_BACKEND: expected tensorflow, which this requires, received {backend!r}"
         )
     with _filtered_stderr():
         try:
@@ -51,15 +51,15 @@ def load_tensorflow() -> None:
 
             tf.config.list_physical_devices()
             import keras  # noqa: F401
-        except Exception as error:  # a broken installation raises nearly anything
+        except Exception as error:  # a broken installation can raise almost anything
             raise UserError(
                 "tensorflow: expected one that can be imported, with Keras (`pip install "
                 f"tensorflow keras`), received {type(error).__name__}: {error}"
             ) from error
 
 
-# The first comes when a process trains several models; each has its own train function. The second
-# for each convolution of stacked nodes.
+# Harmless warnings: the first appears when a process trains several models, each with its own train
+# function, the second for each convolution of stacked nodes.
 _EXPECTED = ("triggered tf.function retracing", "uses a while_loop. Fix that!")
 
 
@@ -69,10 +69,10 @@ def _says_something(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def without_notices():
-    """Drops TensorFlow's notices from stderr if an import inside is what loads TensorFlow.
+    """Drops TensorFlow's notices from stderr if an import in this context loads TensorFlow.
 
-    It changes no setting, and nothing at all where the environment asks for every message
-    (TF_CPP_MIN_LOG_LEVEL=0) or the program is no Python that can start another.
+    Changes no settings. Does nothing if the environment asks for every message
+    (TF_CPP_MIN_LOG_LEVEL=0) or the program is not a Python that can start another one.
     """
     wanted = os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0"
     python = "python" in Path(sys.executable or "").name and not getattr(sys, "frozen", False)
@@ -88,7 +88,7 @@ def without_notices():
 
 
 class _QuietTensorFlow(importlib.abc.MetaPathFinder):
-    """Finds TensorFlow where it is, and filters stderr while it is loaded."""
+    """Finds TensorFlow as usual, and filters stderr while it is loaded."""
 
     def find_spec(self, name, path, target=None):
         if name != "tensorflow":
@@ -100,8 +100,8 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder):
             def load_quietly(module):
                 with _filtered_stderr():
                     load(module)
-                    # CUDA says that it cannot start when the devices are listed, which decides
-                    # nothing where there are none.
+                    # Listing the devices makes CUDA report that it cannot start. Without an
+                    # accelerator this fixes no choice of devices.
                     if sys.platform == "linux" and not any(map(glob.glob, _ACCELERATORS)):
                         module.config.list_physical_devices("GPU")
 
@@ -111,7 +111,7 @@ class _QuietTensorFlow(importlib.abc.MetaPathFinder):
 
 @contextlib.contextmanager
 def _filtered_stderr():
-    """Sends file descriptor 2 through a process of its own, which outlives an abort of this one."""
+    """Pipes file descriptor 2 through a separate process, which outlives an abort of this one."""
     sys.stderr.flush()
     kept = os.dup(2)
     reader = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""tf.data, as far as TensorFlow has no public switch."""
+"""Parts of tf.data for which TensorFlow has no public interface."""
 
 import contextlib
 import gc
@@ -10,11 +10,12 @@ from lbkeras.keras_internals.names import private
 
 
 def switch_autotuner_off() -> None:
-    """Makes every data set that is made afterwards run without tf.data's autotuner.
+    """Disables tf.data's autotuner in every data set created afterwards.
 
-    TensorFlow 2.21 can wait for ever for the autotuner's thread when it releases an iterator of
-    Keras' own data sets: seen in `keras.backend.clear_session`. An `lbkeras.data.Pipeline` is
-    without it anyway; this is for programs that hand arrays to many `fit`s, such as our tests.
+    When TensorFlow 2.21 releases an iterator of Keras' own data sets, it can wait forever for the
+    autotuner's thread; this was seen in `keras.backend.clear_session`. An `lbkeras.data.Pipeline`
+    never uses the autotuner; this is for programs that pass arrays to many `fit`s, such as our
+    tests.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -22,18 +23,18 @@ def switch_autotuner_off() -> None:
 
 
 def end_all_iterations() -> None:
-    """Ends all running iterations over data sets; none of them can be continued.
+    """Ends all running iterations over data sets; none of them can continue.
 
-    To be called when the program ends and Python can still run in threads. TensorFlow ends an
-    iteration when its object goes, and waits for what reads ahead; a function in Python that is
-    called there waits for the interpreter. If that is gone already, the program never ends.
+    Call it when the program ends, while threads can still run Python. TensorFlow ends an iteration
+    when its object is destroyed, and waits for the threads that prefetch. A Python function called
+    there waits for the interpreter; if the interpreter has already shut down, the program hangs.
     """
     for each in gc.get_objects():
         if type(each) is iterator_ops.OwnedIterator:
             each._iterator_resource = None
         elif type(each) is multi_device_iterator_ops.OwnedMultiDeviceIterator:
-            with contextlib.suppress(Exception):  # somebody else's, of parts that are not dense
-                # Its parts hold each other: it gets a data set without elements instead.
+            with contextlib.suppress(Exception):  # not ours, if its elements are not dense
+                # Its parts reference each other, so it gets an empty data set instead.
                 tf.raw_ops.MultiDeviceIteratorInit(
                     dataset=private(_nothing_of(each.element_spec), "_variant_tensor"),
                     multi_device_iterator=private(each, "_multi_device_iterator_resource"),
@@ -49,9 +50,9 @@ def _nothing_of(specification) -> tf.data.Dataset:
 
 
 def steps_of(dataset) -> list[str]:
-    """The steps that make a `tf.data.Dataset`, the last one first: `["prefetch", "batch", ...]`.
+    """Returns the steps of a `tf.data.Dataset`, the last one first: `["prefetch", "batch", ...]`.
 
-    Of a data set that joins several, the steps of all.
+    If it combines several data sets, the steps of all of them.
     """
     name = type(dataset).__name__.strip("_").removesuffix("V2").removesuffix("Dataset")
     steps = [name.lower()]
@@ -61,11 +62,11 @@ def steps_of(dataset) -> list[str]:
 
 
 def has_checked_cardinality(dataset) -> bool:
-    """Whether `assert_cardinality` says the size of a `tf.data.Dataset`, which may be wrong."""
+    """Whether the size of a `tf.data.Dataset` comes from `assert_cardinality` and may be wrong."""
     return any("assertcardinality" in step for step in steps_of(dataset))
 
 
-# What draws numbers or keeps a state in a graph; the stateless operations have other names.
+# Operations that draw random numbers or keep state; the stateless ones have other names.
 _DRAWS = (
     "Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial", "StatefulUniform",
     "StatefulStandardNormal", "StatefulTruncatedNormal", "RngReadAndSkip", "RngSkip",
@@ -74,11 +75,11 @@ _DRAWS = (
 
 
 def varies(dataset) -> str | None:
-    """What makes the passes over a `tf.data.Dataset` differ, as far as its steps show it.
+    """Returns why passes over a `tf.data.Dataset` differ, as far as its steps show it.
 
     Returns:
-        "shuffles itself", "is not deterministic" or "draws random numbers itself"; None: nothing.
-        A shuffle with a seed and `reshuffle_each_iteration=False` has one order only.
+        "shuffles itself", "is not deterministic" or "draws random numbers itself"; None: no reason
+        found. A shuffle with a seed and `reshuffle_each_iteration=False` always has the same order.
     """
     name = type(dataset).__name__
     if "Shuffle" in name:
@@ -99,7 +100,7 @@ def varies(dataset) -> str | None:
 
 
 def _operations(dataset) -> set[str]:
-    """The operations in the function that a step of a data set maps, with what that calls."""
+    """Returns the operations in a data set's mapped function, including functions it calls."""
     mapped = getattr(dataset, "_map_func", None)
     if mapped is None:
         return set()

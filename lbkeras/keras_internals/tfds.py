@@ -1,22 +1,22 @@
-"""TensorFlow Datasets, as far as it has no public way to read a set from its files alone."""
+"""Reads TensorFlow Datasets from their files alone, for which TFDS has no public interface."""
 
 
 def default_data_dir() -> str:
-    """Where TFDS looks for prepared sets unless told otherwise: `~/tensorflow_datasets`."""
+    """Returns the folder where TFDS looks for prepared data sets, `~/tensorflow_datasets`."""
     from tensorflow_datasets.core import constants
 
     return constants.DATA_DIR
 
 
 def builder_from_files(name: str, data_dir: str):
-    """The builder of a prepared set, made from its files: needs neither its code nor a network.
+    """Returns the builder of a prepared data set, without its code and without a network.
 
     Args:
-        name: `NAME[/CONFIG][:VERSION]`; without a version the newest on disk.
-        data_dir: the folder that holds the folder `NAME`.
+        name: `NAME[/CONFIG][:VERSION]`; without a version the newest one on disk.
+        data_dir: the folder that contains the folder `NAME`.
 
     Raises:
-        tfds.core.DatasetNotFoundError: there is no such set.
+        tfds.core.DatasetNotFoundError: there is no such data set.
     """
     from tensorflow_datasets.core import read_only_builder
 

@@ -1,5 +1,8 @@
-"""What Keras' trainer gets wrong with several replicas: how a model is built, the means over
-workers, several steps a call, and data that are not told the strategy."""
+"""Fixes of Keras' trainer with several replicas.
+
+They concern how a model is built, means over workers, several steps per call, and data that do not
+know the strategy.
+"""
 
 import contextlib
 import sys
@@ -14,7 +17,7 @@ from lbkeras.keras_internals.names import defining_class, private
 
 
 def trainer_class() -> type:
-    """The class of the TensorFlow backend that trains, whose name differs between versions."""
+    """Returns the TensorFlow backend's trainer class, whose name differs between versions."""
     return defining_class(keras.Model, "_make_function")
 
 
@@ -23,9 +26,9 @@ def _trainer_module():
 
 
 # Before `fit` and `evaluate`, Keras takes one batch to build the model and reduces its parts over
-# the replicas: raises for several workers (keras#20585) and for parts of different sizes. It takes
-# one for a model that is built, too; TensorFlow 2.21 can crash where an iterator over several
-# devices is given up after its first batch, which that would be in each epoch's validation.
+# the replicas. That raises an error for several workers (keras#20585) and for parts of different
+# sizes. Keras takes the batch even if the model is built, so in the validation of each epoch too;
+# TensorFlow 2.21 can crash if an iterator over several devices is dropped after its first batch.
 
 
 def build_reduces_a_batch() -> bool:
@@ -76,11 +79,12 @@ def build_from_a_local_part():
 
 
 def _largest(parts):
-    """A replica's part may be empty; a model is not built for batches of none."""
+    """Returns the largest part: a replica's part may be empty, and no model is built for that."""
     return max(parts, key=lambda part: part.shape[0] or 0 if hasattr(part, "shape") else 0)
 
 
-# The means of losses and metrics over several workers are taken along axis 0, which they have not.
+# Keras takes the means of losses and metrics over several workers along axis 0, but they are
+# scalars.
 
 
 def means_need_an_axis() -> bool:
@@ -91,7 +95,7 @@ def means_need_an_axis() -> bool:
 
 
 class _SeveralWorkers(tf.distribute.MultiWorkerMirroredStrategy):
-    """As far as `reduce_per_replica` looks at a strategy."""
+    """A fake strategy with what `reduce_per_replica` reads of it."""
 
     axis = None
     extended = types.SimpleNamespace(_in_multi_worker_mode=lambda: True)
@@ -116,7 +120,7 @@ def take_means_without_axis():
     _trainer_module().reduce_per_replica = means_without_axis
 
 
-# With steps_per_execution > 1 each step stands in a `tf.cond`, where replicas cannot meet.
+# With steps_per_execution > 1 each step runs in a `tf.cond`, where replicas cannot communicate.
 
 
 def steps_stand_in_a_condition() -> bool:
@@ -148,7 +152,7 @@ def steps_in_a_plain_loop():
         several = self.distribute_strategy.num_replicas_in_sync > 1
         check_compilation(self.distribute_strategy, self.jit_compile)
         if several and isinstance(self, keras.Layer) and model_internals.activity_losses_are_sums():
-            _refuse_activity_regularizers(self)  # of a model; a trainer alone looks for a fault
+            _refuse_activity_regularizers(self)  # not for a probe, which is only a trainer
         if self.steps_per_execution == 1 or self.run_eagerly or not several:
             return make_function(self, step_function)
         return _function_of_several_steps(self, step_function)
@@ -157,7 +161,7 @@ def steps_in_a_plain_loop():
 
 
 def _refuse_activity_regularizers(model):
-    """A sum over a replica's part of the batch, of which Keras then takes the replicas' mean."""
+    """Refuses activity regularizers: Keras would average each replica's sum over its part."""
     for layer in model_internals.layers(model):
         if getattr(layer, "activity_regularizer", None) is not None:
             raise UserError(
@@ -167,10 +171,10 @@ def _refuse_activity_regularizers(model):
 
 
 def check_compilation(strategy, jit_compile) -> None:
-    """Checks that XLA compiles a step of the replicas, where it is to.
+    """Checks that XLA can compile a step of these replicas if `jit_compile` is True.
 
     Raises:
-        UserError: `jit_compile` is True, and it does not.
+        UserError: it cannot.
     """
     several = strategy.num_replicas_in_sync > 1
     if several and jit_compile is True and not _can_compile(strategy):
@@ -181,10 +185,10 @@ def check_compilation(strategy, jit_compile) -> None:
 
 
 def _can_compile(strategy) -> bool:
-    """Whether XLA compiles a step of several replicas.
+    """Whether XLA can compile a step of several replicas.
 
-    Not of those in one process, whose variables lie on several devices, nor of workers on CPUs,
-    where it has no collectives.
+    It cannot if one process has several replicas, whose variables are on several devices, or if the
+    workers use CPUs, for which XLA has no collectives.
     """
     ours = tf.distribute.MirroredStrategy, tf.distribute.MultiWorkerMirroredStrategy
     if not isinstance(strategy, ours):
@@ -194,7 +198,7 @@ def _can_compile(strategy) -> bool:
 
 
 def _function_of_several_steps(model, step_function):
-    """Keras' function of `steps_per_execution` steps with only the loop's own condition."""
+    """Returns Keras' function of `steps_per_execution` steps, without a `tf.cond` around steps."""
 
     @tf.autograph.experimental.do_not_convert
     def one_step(data):
@@ -213,7 +217,7 @@ def _function_of_several_steps(model, step_function):
         def body(step, outputs, data):
             outputs = tf.experimental.Optional.from_value(one_step(data.get_value()))
             none._element_spec = outputs.element_spec  # known only now
-            # Nothing is taken that no step of this call will use.
+            # A batch is taken only if a step of this call will use it.
             data = tf.cond(step + 1 < number, iterator.get_next_as_optional, lambda: data)
             return step + 1, outputs, data
 
@@ -238,12 +242,12 @@ def _function_of_several_steps(model, step_function):
     return function
 
 
-# The object that `fit`, `evaluate` or `predict` gets as `x` is not told the strategy, so that it
-# cannot give each worker its own rows.
+# Keras does not tell the strategy to the object that is `x` in `fit`, `evaluate` or `predict`, so
+# the object cannot give each worker its own rows.
 
 
 class _Told:
-    """Stands for a Pipeline: stops Keras as soon as it has been told the strategy."""
+    """A fake Pipeline, which stops Keras as soon as it is told the strategy."""
 
     def use_strategy(self, strategy):
         raise StopIteration
@@ -257,7 +261,7 @@ def data_are_not_told_the_strategy() -> bool:
         return False
     except UserError:
         raise
-    except Exception:  # whatever Keras says about data of an unknown type
+    except Exception:  # whatever Keras raises for data of an unknown type
         return True
     return True
 

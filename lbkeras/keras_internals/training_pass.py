@@ -1,8 +1,10 @@
-"""A model's forward pass in training mode, compiled as each backend does it."""
+"""A model's forward pass in training mode, compiled by the backend."""
 
 
 def training_pass(model):
-    """A function of x: the model's outputs in training mode; what they change of the model stays.
+    """Returns a function from x to the model's outputs in training mode.
+
+    Calling it also updates the model's state, such as batch-norm statistics.
 
     Args:
         model: a built `keras.Model`.

@@ -1,4 +1,4 @@
-"""Layers that large-batch papers need and Keras lacks, and what puts them into models."""
+"""Layers that large-batch papers use and Keras lacks, and functions that put them into models."""
 
 from lbkeras.lazy import load_names_when_touched
 

@@ -1,4 +1,4 @@
-"""What classifiers share that are not learned: a fixed matrix, one learned scale, and a bias."""
+"""Base class of fixed classifiers: a matrix that is not trained, a trained scale and a bias."""
 
 from typing import Any
 
@@ -11,24 +11,24 @@ from lbkeras.errors import UserError
 
 
 class FixedClassifier(keras.layers.Layer):
-    """`logits = scale · (x / |x|) M + bias`, where only scale and bias learn.
+    """`logits = scale · (x / |x|) M + bias`, where only scale and bias are trained.
 
-    The matrix M, of shape `(features, units)`, is computed when the layer is built, is no weight,
-    and takes neither optimizer state nor communication nor room in a saved file. A subclass says
-    with `_matrix` what it is.
+    The matrix M, of shape `(features, units)`, is computed when the layer is built. It is not a
+    weight: it needs no optimizer state, no communication and no space in a saved file. Subclasses
+    define it in `_matrix`.
 
     Args:
         units: number of classes.
-        use_bias: whether to add a learned bias.
-        scale_initializer: of the one learned scale.
-        bias_initializer: of the bias.
-        scale_regularizer: for the weight decay that the paper moves from the old classifier's
-            kernel to the scale.
+        use_bias: whether to add a trained bias.
+        scale_initializer: initializer of the scale, a scalar.
+        bias_initializer: initializer of the bias.
+        scale_regularizer: regularizer of the scale, for the weight decay that the paper moves from
+            the kernel of the classifier that this layer replaces.
 
     Shapes: `(batch, ..., features)` to `(batch, ..., units)`. Training and inference are the same.
 
     Raises:
-        UserError: `units` below 1; when built, an unknown number of features.
+        UserError: `units` is below 1, or the number of features is unknown when the layer is built.
     """
 
     def __init__(
@@ -67,7 +67,8 @@ class FixedClassifier(keras.layers.Layer):
             )
 
     def call(self, inputs):
-        # In float16 the squares overflow at 256; and where all features are 0, so is the gradient.
+        # In float16 the squares would overflow at 256. The maximum keeps the gradient finite in
+        # float32 if all features are 0.
         x = ops.cast(inputs, keras.backend.result_type(self.compute_dtype, "float32"))
         square = ops.sum(ops.square(x), axis=-1, keepdims=True)
         x = ops.cast(x * ops.rsqrt(ops.maximum(square, 1e-12)), self.compute_dtype)
@@ -87,12 +88,12 @@ class FixedClassifier(keras.layers.Layer):
         }
 
     def _matrix(self, features: int) -> np.ndarray:
-        """M for so many features, the same at each call and in each process."""
+        """Returns M for this number of features, the same in every call and every process."""
         raise NotImplementedError
 
 
 def checked_units(units) -> int:
-    """`units`, if it is a number of classes."""
+    """Returns `units` if it is a valid number of classes."""
     if isinstance(units, bool) or not isinstance(units, int) or units < 1:
         raise UserError(f"units: expected a positive integer, received {units!r}.")
     return units

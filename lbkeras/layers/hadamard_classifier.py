@@ -1,4 +1,4 @@
-"""A classifier that is not learned: rows of a Hadamard matrix and one learned scale."""
+"""A fixed classifier: part of a Hadamard matrix with a trained scale."""
 
 from typing import Any
 
@@ -10,31 +10,33 @@ from lbkeras.layers.fixed_classifier import FixedClassifier, checked_units
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class HadamardClassifier(FixedClassifier):
-    """Fixed classifier: `logits = scale · (x / |x|) H + bias`, where only scale and bias learn.
+    """Fixed classifier: `logits = scale · (x / |x|) H + bias`; only scale and bias are trained.
 
-    H, of shape `(features, units)` and entries ±1, is a part of Sylvester's Hadamard matrix, whose
-    columns are orthogonal. It is computed when the layer is built, is no weight, and takes neither
-    optimizer state nor communication nor room in a saved file.
+    H, of shape `(features, units)` with entries ±1, is a part of Sylvester's Hadamard matrix, whose
+    columns are orthogonal. It is computed when the layer is built. It is not a weight: it needs no
+    optimizer state, no communication and no space in a saved file.
 
     Args:
         units: number of classes.
-        use_bias: whether to add a learned bias. Default True.
-        scale_initializer: of the one learned scale. Default: the constant `1 / sqrt(units)`.
-        bias_initializer: Default: uniform on ± `1 / sqrt(units)`.
-        scale_regularizer: for the weight decay that the paper moves from the old classifier's
-            kernel to the scale. Default None.
+        use_bias: whether to add a trained bias. Default True.
+        scale_initializer: initializer of the scale, a scalar. Default: the constant
+            `1 / sqrt(units)`.
+        bias_initializer: initializer of the bias. Default: uniform on ± `1 / sqrt(units)`.
+        scale_regularizer: regularizer of the scale, for the weight decay that the paper moves from
+            the kernel of the classifier that this layer replaces. Default None.
 
     Shapes: `(batch, ..., features)` to `(batch, ..., units)`. Training and inference are the same.
-    Features are normalised in float32 at least; use `dtype="float32"` for float32 logits.
+    Features are normalized in float32 at least; use `dtype="float32"` for float32 logits.
 
     Raises:
-        UserError: `units` below 1.
+        UserError: `units` is below 1.
 
-    Differs from the paper: the matrix's first column, all ones, is left out: with features that are
-    never negative (after a ReLU) its logit would always be the largest before the bias. The
-    authors' code keeps it and turns every sign, which makes it always the smallest; the sign of
-    all other columns means nothing, so here there is none. The entries are ±1 as in that code, not
-    `1 / sqrt(features)`: a unit step of the scale then moves typical logits by about 1.
+    Differs from the paper: the first column of the matrix, all ones, is left out. With features
+    that are never negative (after a ReLU), its logit would always be the largest before the bias.
+    The authors' code keeps this column and negates the matrix, which makes its logit always the
+    smallest. The sign of the other columns does not matter, so the matrix is not negated here. The
+    entries are ±1 as in that code, not `1 / sqrt(features)`: a unit step of the scale then moves
+    typical logits by about 1.
 
     Example:
 
@@ -72,8 +74,10 @@ class HadamardClassifier(FixedClassifier):
 
 
 def _hadamard(features, units):
-    """Rows 0 to `features` and columns 1 to `units` of Sylvester's matrix, whose entry (i, j) is
-    −1 to the number of ones in the binary digits of `i & j`; int8."""
+    """Returns rows 0 to `features - 1` and columns 1 to `units` of Sylvester's matrix, as int8.
+
+    Its entry (i, j) is (−1)^n, where n is the number of ones in the binary digits of `i & j`.
+    """
     common = np.arange(features)[:, None] & np.arange(1, units + 1)
     odd = np.zeros_like(common)
     while common.any():

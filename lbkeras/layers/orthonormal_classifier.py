@@ -1,4 +1,4 @@
-"""A classifier that is not learned: random orthonormal columns and one learned scale."""
+"""A fixed classifier: random orthonormal columns with a trained scale."""
 
 from typing import Any
 
@@ -11,32 +11,32 @@ from lbkeras.layers.fixed_classifier import FixedClassifier
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class OrthonormalClassifier(FixedClassifier):
-    """Fixed classifier: `logits = scale · (x / |x|) Q + bias`, where only scale and bias learn.
+    """Fixed classifier: `logits = scale · (x / |x|) Q + bias`; only scale and bias are trained.
 
     Q, of shape `(features, units)`, has random orthonormal columns: it is uniformly distributed
     over all such matrices. With more classes than features its rows are orthonormal instead. It is
-    computed from the seed when the layer is built, is no weight, and takes neither optimizer state
-    nor communication nor room in a saved file.
+    computed from the seed when the layer is built. It is not a weight: it needs no optimizer state,
+    no communication and no space in a saved file.
 
     Args:
         units: number of classes.
-        use_bias: whether to add a learned bias. Default True.
-        scale_initializer: of the one learned scale. Default: the constant 10.
-        bias_initializer: Default: zeros.
-        scale_regularizer: for the weight decay that the paper moves from the old classifier's
-            kernel to the scale. Default None.
-        seed: of Q, 0 to 2^32 - 1; the same seed gives the same Q in every process, with any
+        use_bias: whether to add a trained bias. Default True.
+        scale_initializer: initializer of the scale, a scalar. Default: the constant 10.
+        bias_initializer: initializer of the bias. Default: zeros.
+        scale_regularizer: regularizer of the scale, for the weight decay that the paper moves from
+            the kernel of the classifier that this layer replaces. Default None.
+        seed: seed of Q, 0 to 2^32 - 1; the same seed gives the same Q in every process, with any
             version of NumPy. Default 123.
 
     Shapes: `(batch, ..., features)` to `(batch, ..., units)`. Training and inference are the same.
     Features are normalized in float32 at least; use `dtype="float32"` for float32 logits.
 
     Raises:
-        UserError: `units` below 1, or a seed out of its range.
+        UserError: `units` is below 1, or the seed is out of range.
 
-    Scale, bias and seed are those of the authors' code, whose generator makes another Q of the
-    seed. The columns of `HadamardClassifier` are orthogonal only where the number of features is a
-    power of 2, and take a quarter of the memory.
+    Scale, bias and seed are those of the authors' code, but its random generator makes another Q
+    from that seed. In a `HadamardClassifier` the columns are orthogonal only if the number of
+    features is a power of 2, and the matrix takes a quarter of the memory.
 
     Example:
 
@@ -72,8 +72,8 @@ class OrthonormalClassifier(FixedClassifier):
         return super().get_config() | {"seed": self.seed}
 
     def _matrix(self, features):
-        # RandomState's stream is frozen, that of newer generators is not. The signs of R's diagonal
-        # make the decomposition unique, whatever library computes it, and Q uniformly distributed.
+        # RandomState's stream is frozen; those of newer generators may change. Making R's diagonal
+        # positive makes the decomposition unique, whichever library computes it, and Q uniform.
         tall = max(features, self.units), min(features, self.units)
         q, r = np.linalg.qr(np.random.RandomState(self.seed).normal(size=tall))
         q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)

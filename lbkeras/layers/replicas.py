@@ -1,10 +1,13 @@
-"""What layers ask of replicas that run the same step: sums over them."""
+"""Sums over replicas for layers."""
 
 from keras import ops
 
 
 def sum_over_replicas(context, *tensors) -> list:
-    """The sums over all replicas of tensors of one dtype, by a single all-reduce."""
+    """Returns the sum of each tensor over all replicas, by a single all-reduce.
+
+    The tensors must have the same dtype.
+    """
     shapes = [ops.shape(tensor) for tensor in tensors]
     flat = [ops.reshape(tensor, (-1,)) for tensor in tensors]
     sizes = [ops.shape(part)[0] for part in flat]

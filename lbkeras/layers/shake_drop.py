@@ -1,4 +1,4 @@
-"""ShakeDrop: a residual branch multiplied by random numbers, others forward than backward."""
+"""ShakeDrop: multiplies a residual branch by random factors that differ forward and backward."""
 
 from typing import Any
 
@@ -14,34 +14,36 @@ _LEVELS = ("batch", "image", "channel", "pixel")
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class ShakeDrop(keras.layers.Layer):
-    """ShakeDrop, for the end of a residual branch, before it is added to the shortcut.
+    """Multiplies a residual branch by random factors that differ forward and backward.
 
-    In training, with b ~ Bernoulli(`survival_probability`), α ~ U(`alpha`), β ~ U(`beta`):
+    Put it at the end of the branch, before the shortcut is added. In training, with
+    b ~ Bernoulli(`survival_probability`), α ~ U(`alpha`) and β ~ U(`beta`):
 
         output   = (b + α − b α) x
         gradient = (b + β − b β) times the output's gradient
 
-    so a branch passes unchanged (b = 1) or is scaled by α forward and by β backward. In inference
-    the output is `E[b + α − b α] x = (p + (1 − p) E[α]) x`, which is `p x` for the default α.
-    `alpha=(0, 0), beta=(0, 0)` is stochastic depth.
+    So the branch is unchanged (b = 1), or scaled by α in the forward and by β in the backward pass.
+    In inference the output is `E[b + α − b α] x = (p + (1 − p) E[α]) x`, which is `p x` for the
+    default α. `alpha=(0, 0), beta=(0, 0)` is stochastic depth.
 
     Args:
         survival_probability: p, the probability that b is 1, 0 to 1. Default 0.5. The paper's l-th
             of L blocks has `1 − l / L (1 − p_L)` with p_L = 0.5.
         alpha: `(lowest, highest)` of the forward factor. Default (-1, 1).
         beta: `(lowest, highest)` of the backward factor. Default (0, 1).
-        level: what shares one set of b, α and β: the mini-batch (on each replica, `"batch"`), an
-            `"image"` (default), a `"channel"` of an image, or nothing (`"pixel"`).
-        seed: of the random numbers, an integer. Replicas draw different ones.
+        level: what has its own b, α and β: each replica's batch (`"batch"`), each image
+            (`"image"`, the default), each channel of an image (`"channel"`), or each element
+            (`"pixel"`).
+        seed: integer seed of the random numbers. Replicas draw different numbers.
 
     Shapes: `(batch, ..., channels)` in and out, any rank from 2 on.
 
     Raises:
-        UserError: a probability outside 0 to 1, a range that is not two ascending numbers, or an
-            unknown level.
+        UserError: the probability is outside 0 to 1, a range is not two ascending numbers, or the
+            level is unknown.
 
-    Differs from the paper: b belongs to the level as α and β do; public ports draw it once a
-    mini-batch, which makes the noise of a step independent of the batch size.
+    Differs from the paper: b is drawn for each unit of the level, as α and β are. Public
+    ports draw b once per mini-batch, which makes the noise of a step independent of the batch size.
 
     Example:
 
@@ -87,7 +89,7 @@ class ShakeDrop(keras.layers.Layer):
         survives = self._uniform(shape, (0.0, 1.0)) < p
         forward = ops.cast(ops.where(survives, 1.0, self._uniform(shape, self.alpha)), inputs.dtype)
         backward = ops.cast(ops.where(survives, 1.0, self._uniform(shape, self.beta)), inputs.dtype)
-        # Value: inputs * forward. Gradient: backward, for the second term has none.
+        # The value is inputs * forward; the gradient is backward, as the second term has none.
         return inputs * backward + ops.stop_gradient(inputs * (forward - backward))
 
     def compute_output_shape(self, input_shape):
@@ -116,7 +118,7 @@ class ShakeDrop(keras.layers.Layer):
 
 
 class _ReplicaSeedGenerator(keras.random.SeedGenerator):
-    """Other seeds on other replicas: Keras' own give the i-th image of each the same noise."""
+    """Gives each replica other seeds; with Keras' own, the i-th images of all have equal noise."""
 
     def next(self, ordered=True):
         seed = super().next(ordered)

@@ -1,4 +1,4 @@
-"""Losses that large-batch papers need and Keras lacks."""
+"""Losses that large-batch papers use and Keras lacks."""
 
 from lbkeras.lazy import load_names_when_touched
 

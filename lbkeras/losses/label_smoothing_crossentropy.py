@@ -10,27 +10,27 @@ from lbkeras import checks
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class LabelSmoothingCrossentropy(keras.losses.SparseCategoricalCrossentropy):
-    """Keras' sparse categorical cross-entropy, with label smoothing.
+    """Sparse categorical cross-entropy with label smoothing.
 
     With s = `label_smoothing`, K classes, an example's label y and CE_k = −log p_k:
 
         loss = (1 − s) CE_y + s / K Σ_k CE_k
 
-    which is `keras.losses.CategoricalCrossentropy(label_smoothing=s)` of one-hot labels, without
-    making them. The loss of an example, so that sample weights, micro-batches and replicas weigh it
-    as any loss of Keras.
+    This equals `keras.losses.CategoricalCrossentropy(label_smoothing=s)` of one-hot labels, without
+    creating them. It is computed per example, so sample weights, micro-batches and replicas work as
+    with any Keras loss.
 
     Args:
         label_smoothing: s, 0 to 1; 0 is the plain cross-entropy. Default 0.1.
-        from_logits: whether the model puts out logits rather than probabilities. Default False, as
-            Keras; a config of lbkeras sets True.
-        reduction: as of `keras.losses.Loss`.
-        name: of the loss.
-        dtype: in which it is computed. Default Keras' float type, float32, also where the model
+        from_logits: whether the model outputs logits rather than probabilities. Default False, as
+            in Keras; a config of lbkeras sets True.
+        reduction: as in `keras.losses.Loss`.
+        name: name of the loss.
+        dtype: type in which it is computed. Default Keras' float type, float32, even if the model
             computes in 16 bits.
 
-    Shapes: labels `(batch,)` or `(batch, 1)`, outputs `(batch, classes)`; or with further axes
-    between those.
+    Shapes: labels `(batch,)` or `(batch, 1)`, outputs `(batch, classes)`; both may have further
+    axes in between.
 
     Raises:
         UserError: `label_smoothing` outside 0 to 1.

@@ -1,4 +1,4 @@
-"""The batch size inside one `fit`: by the sizes of the real tensors and the resulting weights."""
+"""The batch size inside one `fit`: sizes of the real tensors, and the resulting weights."""
 
 import importlib.util
 import itertools
@@ -20,7 +20,7 @@ from lbkeras.optimizers import LAMB, LARS
 from lbkeras.planning import Phase, Plan, noise_scale_plan
 
 SIZES = (128, 128, 256, 512, 256, 64)
-UPDATES = 11 + 11 + 5 + 2 + 5 + 22  # of 1,437 digits, the remainders dropped
+UPDATES = 11 + 11 + 5 + 2 + 5 + 22  # on 1,437 digits, remainders dropped
 STEP_SIZES = [size for size in SIZES for _ in range(1437 // size)]
 
 
@@ -138,7 +138,7 @@ def test_verbose_prints_each_change(compiled, digits, capsys):
 PHASES = [Phase(0, 1, 128, 0.1, 0.0), Phase(1, 1, 256, 0.1, 0.0), Phase(2, 1, 512, 0.02, 0.0)]
 
 
-def test_a_plans_learning_rate_is_printed_where_it_changes_too(compiled, digits, capsys):
+def test_a_plans_learning_rate_is_printed_if_it_changes_too(compiled, digits, capsys):
     plan, train = Plan(PHASES, 1437), Pipeline(digits, 128)
     model = compiled(keras.optimizers.SGD(plan.learning_rate_schedule()))
     model.fit(train, epochs=3, verbose=0, callbacks=[BatchSizeScheduler(train, plan, verbose=1)])
@@ -149,7 +149,7 @@ def test_a_plans_learning_rate_is_printed_where_it_changes_too(compiled, digits,
 
 
 def test_the_summary_compares_with_the_first_batch_size(compiled, digits, capsys):
-    """11, 5 and 2 updates against three epochs of 11; resumed, against two, without a time."""
+    """11, 5 and 2 updates against three epochs of 11; when resumed against two, without a time."""
     plan, train = Plan(PHASES, 1437), Pipeline(digits, 128)
     model = compiled(keras.optimizers.SGD(plan.learning_rate_schedule()))
     callbacks = [BatchSizeScheduler(train, plan), ProgressBar(train)]
@@ -168,7 +168,7 @@ def test_the_summary_compares_with_the_first_batch_size(compiled, digits, capsys
 
 
 @pytest.mark.parametrize("silent", ["verbose", "many"])
-def test_no_summary_where_nobody_reads_it(compiled, digits, capsys, silent):
+def test_no_summary_if_nobody_reads_it(compiled, digits, capsys, silent):
     train = Pipeline(digits, 512)
     bar = ProgressBar(train, seconds_between_lines=1e6 if silent == "many" else 0.0)
     callbacks = [BatchSizeScheduler(train, lambda epoch, size: size), bar]
@@ -176,7 +176,7 @@ def test_no_summary_where_nobody_reads_it(compiled, digits, capsys, silent):
     assert capsys.readouterr().out == ""
 
 
-# Beside other callbacks.
+# With other callbacks.
 
 
 class StopAt(keras.callbacks.Callback):
@@ -205,7 +205,7 @@ def test_a_users_stop_is_kept(trained_once, update, scheduler_first):
 
 @pytest.fixture(scope="module")
 def trained_once(compiled, digits):
-    """A model whose train function is traced, with a pipeline, and a way back to its start."""
+    """Returns a model with a traced train function, a pipeline, and a function that resets both."""
     model, train = compiled(), Pipeline(digits, 128, shuffle=False)
     model.optimizer.build(model.trainable_variables)
     start = [v.numpy() for v in model.variables + model.optimizer.variables]
@@ -238,7 +238,7 @@ def keras_callbacks():
 
 @pytest.mark.slow
 def test_keras_callbacks_act_as_in_a_plain_fit_in_any_order(trained_once, digits):
-    """Also restores EarlyStopping's best weights; the data are in the same order."""
+    """EarlyStopping also restores the best weights; the data are in the same order."""
     model, train, reset = trained_once
     reset()
     rates = LearningRates()
@@ -462,7 +462,7 @@ def test_learning_rate_across_a_change_of_the_batch_size():
     )
 
 
-# What the user can mend.
+# Errors that the user can fix.
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_learning_rate_across_a_change_of_the_batch_size():
         (lambda epoch, size: None, "expected an integer, received None"),
     ],
 )
-def test_sizes_that_are_not_usable(trained_once, digits, schedule, message):
+def test_invalid_sizes(trained_once, digits, schedule, message):
     with pytest.raises(UserError, match=f"batch_size: {message}"):
         fit(trained_once[0], Pipeline(digits, 32), schedule)
 
@@ -524,7 +524,7 @@ def test_plan_whose_momentum_changes_from_zero(momentum):
         (0.1, keras.optimizers.schedules.CosineDecay(0.1, 10), "a CosineDecay"),
     ],
 )
-def test_a_plan_beside_another_learning_rate(second, rate, received):
+def test_a_plan_with_another_learning_rate(second, rate, received):
     plan = Plan([Phase(0, 1, 20, 0.1, 0.9), Phase(1, 1, 20, second, 0.9)], 120)
     model = linear_model(keras.optimizers.SGD(rate, 0.9))
     with pytest.raises(UserError) as error:
@@ -538,7 +538,7 @@ def test_a_plan_beside_another_learning_rate(second, rate, received):
     assert model.optimizer.iterations == 0
 
 
-def test_a_plan_beside_its_own_learning_rate():
+def test_a_plan_with_its_own_learning_rate():
     plan = Plan([Phase(0, 1, 20, 0.1, 0.9), Phase(1, 1, 40, 0.1, 0.9)], 120)
     for rate in (0.1, plan.learning_rate_schedule()):
         model = linear_model(keras.optimizers.SGD(rate, 0.9))
@@ -548,7 +548,7 @@ def test_a_plan_beside_its_own_learning_rate():
 
 @pytest.mark.parametrize("kill", [None, 13])
 def test_updates_that_loss_scaling_skips(tmp_path, kill):
-    """Batch size and learning rate change at the same epoch; so too after a kill inside it."""
+    """Batch size and learning rate change at the same epoch, also after a kill inside it."""
     plan = Plan([Phase(0, 2, 20, 0.01, 0.9), Phase(2, 2, 40, 0.001, 0.9)], 120)
     rates = []
 
@@ -645,7 +645,7 @@ def test_on_jax():
     [keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), keras.callbacks.ReduceLROnPlateau()],
     ids=lambda callback: type(callback).__name__,
 )
-def test_a_callback_of_keras_beside_the_plans_schedule(compiled, digits, theirs):
+def test_a_keras_callback_with_the_plans_schedule(compiled, digits, theirs):
     train, model = Pipeline(digits, 16), compiled()
     plan = Plan([Phase(0, 1, 16, 0.1, 0.9)], 1437)
     model.compile(keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9), "mse")
@@ -677,7 +677,7 @@ def test_what_replicas_cannot_do(compiled, digits, mirrored, settings, begin):
 
 
 def test_each_batch_size_is_traced_as_in_a_run_that_resumes_there(digits):
-    """A function for any size rounds otherwise: the last bit of a resumed run would differ."""
+    """A function for any size rounds differently, so a resumed run would differ in the last bit."""
     traced = []
 
     class Model(keras.Model):

@@ -1,4 +1,4 @@
-"""The state of callbacks in a checkpoint: what is kept, what is named, what is refused."""
+"""The state of callbacks in a checkpoint: what is kept, warned about and refused."""
 
 import collections
 import json
@@ -14,7 +14,7 @@ from lbkeras.errors import UserError
 
 
 def there_and_back(value):
-    """A callback's attribute through JSON and arrays into another callback."""
+    """Saves a callback's attribute as JSON and arrays and restores it in another callback."""
     arrays, callback, other = {}, keras.callbacks.Callback(), keras.callbacks.Callback()
 
     class Holds(keras.callbacks.Callback):
@@ -92,7 +92,7 @@ def run(folder, make, epochs, **checkpoint_arguments):
 
 
 class Teacher(keras.callbacks.Callback):
-    """Private attributes, Keras variables and a model of its own."""
+    """A callback with private attributes, Keras variables and its own model."""
 
     def __init__(self, step=1):
         super().__init__()
@@ -107,18 +107,18 @@ class Teacher(keras.callbacks.Callback):
         self.average.set_weights([w + 1 for w in self.average.get_weights()])
 
 
-def test_a_users_callback_goes_on(tmp_path):
+def test_a_users_callback_resumes(tmp_path):
     (whole,) = run(tmp_path / "whole", lambda: [Teacher()], 3)
     run(tmp_path / "two", lambda: [Teacher()], 2)
     (resumed,) = run(tmp_path / "two", lambda: [Teacher(step=10)], 3)
-    assert whole._count == 3 and resumed._count == 2 + 10  # an argument is the program's
+    assert whole._count == 3 and resumed._count == 2 + 10  # arguments come from the program
     assert float(resumed.total.numpy()) == 3
     first = run(tmp_path / "one", lambda: [Teacher()], 1)[0].average.get_weights()
     assert len(first) == len(resumed.average.get_weights())
 
 
 class Says(keras.callbacks.Callback):
-    """Its state is not in its attributes' values."""
+    """A callback whose state is not in its attributes."""
 
     def __init__(self):
         super().__init__()
@@ -144,7 +144,7 @@ def test_the_protocol(tmp_path):
         assert run(tmp_path, lambda: [Says()], 4)[0].seen == 3
 
 
-def test_what_is_not_kept_is_named_before_the_run(tmp_path):
+def test_a_warning_names_what_is_not_kept(tmp_path):
     class Reads(keras.callbacks.Callback):
         def __init__(self):
             super().__init__()
@@ -157,7 +157,7 @@ def test_what_is_not_kept_is_named_before_the_run(tmp_path):
         run(tmp_path, lambda: [Reads()], 1)
 
 
-def test_the_order_may_change_and_what_only_shows_may_come_and_go(tmp_path):
+def test_the_order_and_display_callbacks_may_change(tmp_path):
     def early():
         return keras.callbacks.EarlyStopping("loss", patience=9)
 
@@ -202,14 +202,14 @@ def test_an_attribute_that_is_not_state_is_not_set(tmp_path):
         ({"stopped_epoch": {"module": "os"}}, "the state of a callback, received 'module'"),
     ],
 )
-def test_a_state_of_another_form_is_refused(attributes, expected):
+def test_a_malformed_state_is_refused(attributes, expected):
     stopping = keras.callbacks.EarlyStopping()
     with pytest.raises(UserError, match=f"expected .*{expected}"):
         callback_state.set_state(stopping, {"attributes": attributes}, {})
     assert stopping.wait == stopping.stopped_epoch == 0
 
 
-def test_numbers_may_change_their_types_and_a_users_callback_all_its_own():
+def test_numbers_may_change_type_and_users_attributes_any_type():
     stopping = keras.callbacks.EarlyStopping()
     callback_state.set_state(stopping, {"attributes": {"wait": 1.5, "stopped_epoch": None}}, {})
     assert (stopping.wait, stopping.stopped_epoch) == (1.5, None)
@@ -224,7 +224,7 @@ def test_numbers_may_change_their_types_and_a_users_callback_all_its_own():
     assert changes.total == [1]
 
 
-def test_a_file_of_another_form_is_damaged(tmp_path):
+def test_a_malformed_file_counts_as_damaged(tmp_path):
     run(tmp_path, lambda: [], 1)
     file = tmp_path / "update_000000002.npz"
     with np.load(file) as archive:
@@ -245,7 +245,7 @@ def test_a_file_of_another_form_is_damaged(tmp_path):
         np.savez(file, state=np.frombuffer(text, np.uint8), **parts)
         said = []
         assert checkpoint.restore(model, said.append) == 0, changed
-        assert len(said) == 1 and "is damaged and passed over" in said[0]
+        assert len(said) == 1 and "is damaged and skipped" in said[0]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Checkpoints of another model, optimizer or data than those that are to resume from them."""
+"""Checkpoints of a different model, optimizer or data set are refused."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ def small(optimizer, units=(2, 3)):
 
 
 def written(directory, model, step=0):
-    """A checkpoint of it, inside an epoch or at its end."""
+    """Writes a checkpoint of a model, inside an epoch or at its end."""
     train = Pipeline((np.zeros((8, 4)), np.zeros((8, 3))), 2)
     checkpoint = Checkpoint(directory, train)
     checkpoint.set_model(model)
@@ -48,27 +48,29 @@ def test_state_of_another_optimizer_with_the_same_shapes_is_refused(theirs, ours
 def test_state_of_a_deeper_model_is_refused(tmp_path):
     written(tmp_path, small(OPTIMIZERS["SGD"](), units=(2, 3, 5)))
     checkpoint = Checkpoint(tmp_path, Pipeline((np.zeros((8, 4)), np.zeros((8, 3))), 2))
-    with pytest.raises(UserError, match=r"whose model has 4 variables, .* one of shape \(3, 5\)"):
+    with pytest.raises(
+        UserError, match=r"whose model has 4 variables, .* one more, of shape \(3, 5\)"
+    ):
         checkpoint.restore(small(OPTIMIZERS["SGD"]()))
 
 
-def test_a_place_inside_an_epoch_of_other_data_is_refused(tmp_path):
+def test_resuming_inside_an_epoch_of_other_data_is_refused(tmp_path):
     more = Pipeline((np.zeros((9, 4)), np.zeros((9, 3))), 2)
     written(tmp_path, small(OPTIMIZERS["SGD"]()), step=2)
     with pytest.raises(UserError, match="expected the data of .* 8 examples, received 9"):
         Checkpoint(tmp_path, more).restore(small(OPTIMIZERS["SGD"]()))
-    written(tmp_path, small(OPTIMIZERS["SGD"]()))  # between epochs data may come and go
+    written(tmp_path, small(OPTIMIZERS["SGD"]()))  # between epochs the data may change
     assert Checkpoint(tmp_path, more).restore(small(OPTIMIZERS["SGD"]())) == 0
 
 
-def test_a_place_inside_an_epoch_of_other_contents_is_refused(tmp_path):
-    """The same number of examples in the same order."""
+def test_resuming_inside_an_epoch_of_other_contents_is_refused(tmp_path):
+    """The data have as many examples in the same order."""
     x, y = np.zeros((8, 4)), np.zeros((8, 3))
-    for others in ((x + 1, y), Items(x, y)):  # of which only the first examples are known
+    for others in ((x + 1, y), Items(x, y)):  # only the first examples are compared
         others, reports = Pipeline(others, 2), []
         written(tmp_path, small(OPTIMIZERS["SGD"]()), step=2)
         if others.contents()[0] == "all":
-            with pytest.raises(UserError, match="expected the data of .* received others of"):
+            with pytest.raises(UserError, match="expected the data of .* received other data"):
                 Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()))
         else:
             Checkpoint(tmp_path, others).restore(small(OPTIMIZERS["SGD"]()), reports.append)
@@ -92,7 +94,7 @@ BUFFER = "a buffer of 4 examples"
         (None, ITEMS, False),  # of an lbkeras that shuffled sets on the disk through a buffer
     ],
 )
-def test_a_place_inside_an_epoch_of_another_order_is_refused(order, source, same, tmp_path):
+def test_resuming_inside_an_epoch_of_another_order_is_refused(order, source, same, tmp_path):
     reports = []
     for step in (2, 0):
         written(tmp_path, small(OPTIMIZERS["SGD"]()), step)

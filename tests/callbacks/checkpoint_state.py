@@ -1,4 +1,4 @@
-"""The state in a checkpoint, changed."""
+"""Changes the state in a checkpoint."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def with_state(path, change):
-    """Gives the checkpoint another state, which it returns."""
+    """Changes the state in a checkpoint and returns it."""
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     state = json.loads(bytes(arrays.pop("state")))

@@ -1,4 +1,4 @@
-"""A run that was killed and restored ends as if nothing had happened: bit for bit."""
+"""A run that was killed and restored ends as if nothing had happened, bit for bit."""
 
 import functools
 import shutil
@@ -21,7 +21,7 @@ class Killed(Exception):
 
 
 class KillAt(keras.callbacks.Callback):
-    """Stands for a power cut after an update, or after an epoch."""
+    """Simulates a power cut after an update or after an epoch."""
 
     def __init__(self, update=None, epoch=None):
         super().__init__()
@@ -37,14 +37,14 @@ class KillAt(keras.callbacks.Callback):
 
 
 class LastState(keras.callbacks.Callback):
-    """All variables at the end of the last epoch: then EarlyStopping restores its best weights."""
+    """Keeps all variables at the end of the last epoch, before EarlyStopping restores the best."""
 
     def on_epoch_end(self, epoch, logs=None):
         self.values = [v.numpy() for v in self.model.variables + self.model.optimizer.variables]
 
 
 class Run:
-    """A model, its data and its callbacks, made as a program makes them when it starts."""
+    """A model, its data and its callbacks, created as a program does at its start."""
 
     def __init__(self, compiled, source, directory, optimizer, steps_per_execution, seed, minutes):
         keras.backend.clear_session(free_memory=False)
@@ -97,7 +97,7 @@ TIMES = {"seconds", "examples_per_second"}
 
 @pytest.fixture(scope="module")
 def undisturbed(new_run, tmp_path_factory):
-    """A function: a run that nothing disturbed, and its history."""
+    """Returns a function that returns an uninterrupted run and its history."""
 
     @functools.cache
     def make(optimizer, steps_per_execution):
@@ -143,7 +143,7 @@ def _assert_goes_on_the_same(
 def test_killed_inside_an_epoch(assert_goes_on_the_same, optimizer):
     whole, history = assert_goes_on_the_same(KillAt(update=22), optimizer)
     assert history.epoch == [2, 3]
-    # Otherwise the callbacks' state says nothing.
+    # Otherwise the callbacks' state would not be tested.
     assert (whole.early.wait, whole.early.best_epoch, whole.reduce.wait) == (3, 0, 1)
     assert history.history["learning_rate"][-1] < history.history["learning_rate"][0]
 
@@ -173,7 +173,7 @@ def test_killed_twice_in_one_epoch(new_run, assert_goes_on_the_same, tmp_path):
     assert_goes_on_the_same(KillAt(update=23))
 
 
-def test_an_undisturbed_run_is_not_changed_by_saving(new_run, undisturbed, tmp_path):
+def test_saving_does_not_change_a_run(new_run, undisturbed, tmp_path):
     seldom, _ = undisturbed(sgd, 1)
     often = new_run(tmp_path, sgd, minutes=0)
     often.fit()
@@ -183,7 +183,7 @@ def test_an_undisturbed_run_is_not_changed_by_saving(new_run, undisturbed, tmp_p
 
 @pytest.mark.parametrize("minutes, expected", [(2.5, [3, 6, 9]), (0.5, range(1, 11))])
 def test_minutes_count_from_the_last_checkpoint(compiled, digits, tmp_path, minutes, expected):
-    """On a clock on which an update takes a minute, in an epoch of 11."""
+    """With a clock on which an update takes a minute, in an epoch of 11 updates."""
     model, train = compiled(), Pipeline(digits, 128)
     clock = types.SimpleNamespace(monotonic=lambda: 60.0 * int(model.optimizer.iterations))
     seen = set()
@@ -202,7 +202,7 @@ def test_minutes_count_from_the_last_checkpoint(compiled, digits, tmp_path, minu
 
 @pytest.mark.slow
 def test_resume_in_the_same_process_with_the_same_pipeline(compiled, digits, tmp_path, mirrored):
-    """The pipeline has been read at this batch size before; two devices, and streams as well."""
+    """The pipeline was already read at this batch size; also on two devices and with streams."""
     train = Pipeline(digits, 256, seed=5)
     weights = []
     for kill in (None, KillAt(update=8)):
@@ -227,9 +227,7 @@ def test_resume_in_the_same_process_with_the_same_pipeline(compiled, digits, tmp
 
 
 @pytest.mark.slow
-def test_statistics_that_differ_between_replicas_are_saved_and_go_on_as_their_mean(
-    digits, tmp_path, mirrored
-):
+def test_statistics_that_differ_between_replicas_resume_as_their_mean(digits, tmp_path, mirrored):
     def start(directory):
         with mirrored.scope():
             model = keras.Sequential(
@@ -277,7 +275,7 @@ class Counter(keras.callbacks.Callback):
         self.variables[0].assign_add(1)
 
 
-def test_variables_of_callbacks_go_on(compiled, digits, tmp_path):
+def test_variables_of_callbacks_are_restored(compiled, digits, tmp_path):
     counts = []
     for kill in (KillAt(update=8), None):
         train, counter = Pipeline(digits, 256), Counter()
@@ -326,7 +324,7 @@ def test_resume_of_a_stream_and_of_ordered_data(compiled, digits, tmp_path, shuf
 
 @pytest.mark.slow
 def test_without_a_scheduler(compiled, digits, tmp_path):
-    """Keras counts the steps itself: saved at the ends of epochs only, also when asked to."""
+    """Keras counts the steps itself, so checkpoints are written only at the ends of epochs."""
     weights = []
     for kill in (None, KillAt(update=14)):
         directory = tmp_path / str(bool(kill))
@@ -350,7 +348,7 @@ def test_without_a_scheduler(compiled, digits, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_programs_arguments_count_not_the_saved_ones(new_run, tmp_path):
+def test_arguments_come_from_the_program_not_the_checkpoint(new_run, tmp_path):
     killed = new_run(tmp_path, sgd)
     with pytest.raises(Killed):
         killed.fit(KillAt(epoch=1))
@@ -365,7 +363,7 @@ def test_the_programs_arguments_count_not_the_saved_ones(new_run, tmp_path):
 
 @pytest.fixture(scope="module")
 def saved(compiled, digits, tmp_path_factory):
-    """A folder with the checkpoints of two epochs, their weights, and a way to restore."""
+    """Returns a folder with two checkpoints, the model, its pipeline, and each epoch's weights."""
     directory = tmp_path_factory.mktemp("checkpoints")
     model, train = compiled(), Pipeline(digits, 512)
     scheduler = BatchSizeScheduler(train, lambda epoch, size: 512)
@@ -381,7 +379,7 @@ def saved(compiled, digits, tmp_path_factory):
 
 
 def restored(saved, directory):
-    """The epoch to go on with, whether the weights are those of its start, and the reports."""
+    """Returns the epoch to resume in, whether the weights are those of its start, and reports."""
     _, model, train, weights = saved
     for variable in model.variables:
         variable.assign(np.full(variable.shape, 7, variable.dtype))
@@ -411,7 +409,7 @@ def without_the_last_byte(content):
 
 
 def flipped(content):
-    """A kilobyte in the middle, so that it is not only a name or a length that nobody reads."""
+    """Flips a kilobyte in the middle, so that it includes more than unused names and lengths."""
     middle = len(content) // 2
     flipped = bytes(byte ^ 1 for byte in content[middle : middle + 1024])
     return content[:middle] + flipped + content[middle + 1024 :]
@@ -445,7 +443,7 @@ def test_damaged_newest_file(saved, tmp_path, damage):
 
 
 def test_any_flipped_byte_is_found_or_harmless(saved, tmp_path):
-    """At 200 places and all through the zip file's directory at the end."""
+    """Flips bytes at 200 places and throughout the zip file's directory at the end."""
     directory = tmp_path / "damaged"
     shutil.copytree(saved[0], directory)
     newest = sorted(directory.iterdir())[1]
@@ -480,7 +478,7 @@ def test_a_newer_format_is_refused_and_one_without_restored(saved, tmp_path):
 
 
 def test_callbacks_that_the_checkpoint_does_not_have(compiled, digits, tmp_path):
-    """As those that a later version adds."""
+    """Such as callbacks that a later version adds."""
     train = Pipeline(digits, 512)
     others = [keras.callbacks.EarlyStopping("loss")]
     compiled().fit(train, verbose=0, callbacks=[*others, Checkpoint(tmp_path, train, others)])
@@ -535,17 +533,15 @@ def _fit_anew(compiled, digits, directory, batch_size):
     compiled().fit(train, epochs=1, callbacks=[checkpoint], verbose=0)
 
 
-def test_a_fit_that_begins_anew_sets_the_files_of_the_earlier_one_aside(compiled, digits, tmp_path):
+def test_a_new_fit_renames_the_files_of_an_earlier_one(compiled, digits, tmp_path):
     _fit_anew(compiled, digits, tmp_path, 32)  # 4 updates
-    _fit_anew(compiled, digits, tmp_path, 64)  # 2 updates: the file with the lower number is newer
+    _fit_anew(compiled, digits, tmp_path, 64)  # 2 updates: the lower number is newer
     assert sorted(each.name for each in tmp_path.iterdir()) == [
         "update_000000002.npz", "update_000000004.npz.superseded",
     ]  # fmt: skip
 
 
-def test_a_copy_under_another_name_is_no_checkpoint_and_the_highest_number_is_the_newest(
-    saved, tmp_path
-):
+def test_copies_are_ignored_and_the_highest_number_is_the_newest(saved, tmp_path):
     directory = shutil.copytree(saved[0], tmp_path / "c")
     (directory / "update_000000004.npz").rename(directory / "update_999999999.npz")
     shutil.copy(directory / "update_999999999.npz", directory / "update_best.npz")
@@ -554,7 +550,7 @@ def test_a_copy_under_another_name_is_no_checkpoint_and_the_highest_number_is_th
 
 
 def test_metrics_of_a_running_epoch_are_kept_for_each_replica(compiled, digits, mirrored, tmp_path):
-    """Half of their sum is rounded otherwise than what each replica had."""
+    """Half of their sum would be rounded differently from each replica's value."""
 
     def start():
         with mirrored.scope():

@@ -5,7 +5,7 @@ from lbkeras.callbacks.fit_summary import FitSummary
 
 @pytest.fixture
 def summary_of(monkeypatch):
-    """A function: the line of epochs (batch size, seconds of each step), of 1,000 examples."""
+    """Returns a function from epochs (batch size, seconds per step) of 1,000 examples to a line."""
 
     def line(epochs, first=None):
         class Clock:
@@ -37,11 +37,11 @@ def test_the_trace_counts_once_on_both_sides(summary_of):
     )
 
 
-def test_one_batch_size_is_compared_with_nothing(summary_of):
+def test_a_single_batch_size_is_not_compared(summary_of):
     assert summary_of([(500, [3, 3])]) == "2 updates, 6.0 s of training, 1,000 examples"
 
 
-def test_an_epoch_that_was_cut_counts_as_much_as_of_it_was_run(summary_of):
+def test_an_incomplete_epoch_counts_in_proportion(summary_of):
     assert summary_of([(100, 10 * [1]), (200, [1])]) == (
         "11 updates, 11.0 s of training, 1,200 examples; at batch size 100 throughout: "
         "12 updates (1.1 times as many), about 12 s"

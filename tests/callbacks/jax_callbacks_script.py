@@ -1,6 +1,6 @@
-"""What callbacks, runs and the command line do on Keras' JAX backend where there is no TensorFlow.
+"""Checks callbacks, runs and the command line on Keras' JAX backend without TensorFlow.
 
-Prints a line for each check: its name and "passed", or what was raised.
+Prints a line for each check: its name and "passed", or the error.
 """
 
 import ast
@@ -17,11 +17,11 @@ import traceback
 from pathlib import Path
 
 _find_spec = importlib.machinery.PathFinder.find_spec
-_HIDDEN = {"tensorflow", "tensorflow_datasets"}  # as where they are not installed
+_HIDDEN = {"tensorflow", "tensorflow_datasets"}  # as if not installed
 importlib.machinery.PathFinder.find_spec = lambda name, *arguments: (
     None if name in _HIDDEN else _find_spec(name, *arguments)
 )
-os.environ.pop("KERAS_BACKEND", None)  # which the first name of lbkeras chooses
+os.environ.pop("KERAS_BACKEND", None)  # the first use of lbkeras chooses it
 
 import lbkeras  # noqa: E402
 from lbkeras.callbacks import (  # noqa: E402
@@ -53,7 +53,7 @@ DIGITS = load_digits("train")
 SIZES = (256, 128, 128)  # 5, 11 and 11 updates
 ROOT = Path(lbkeras.__file__).parent
 
-# Whose modules import TensorFlow. Callbacks of TensorFlow alone refuse JAX when they are made.
+# Names whose modules import TensorFlow. Other TensorFlow-only callbacks refuse JAX when created.
 OF_TENSORFLOW = {
     "distribution": {"patch_keras"},
     "trainers": {"StackedNodes", "UpdateProgress", "FlatLoss"},
@@ -83,7 +83,7 @@ def make_model(rate=0.05, seed=0, **compile_arguments):
 
 
 class LastState(keras.callbacks.Callback):
-    """All variables: weights, statistics, random generators, slots."""
+    """Keeps all variables: weights, statistics, random generators, slots."""
 
     def on_epoch_end(self, epoch, logs=None):
         variables = self.model.variables + self.model.optimizer.variables
@@ -91,7 +91,7 @@ class LastState(keras.callbacks.Callback):
 
 
 class SendSignal(keras.callbacks.Callback):
-    """Asks the process to end after a step of the second epoch."""
+    """Sends SIGTERM to the process after a step of the second epoch."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
@@ -119,8 +119,7 @@ def fit(folder, send=(), seed=0, **compile_arguments):
 
 
 def check_a_run_resumes_inside_an_epoch(folder, **compile_arguments):
-    """Bit for bit, with the metrics of the running epoch; the program that resumes is seeded
-    otherwise."""
+    """Bit for bit, with the metrics of the current epoch; the resuming program has another seed."""
     whole = fit(folder / "whole", **compile_arguments)
     with pytest.raises(Interrupted):
         fit(folder / "stopped", [SendSignal()], **compile_arguments)
@@ -138,7 +137,7 @@ def check_it_does_with_several_steps_per_call(folder):
 
 
 def check_a_checkpoint_leaves_out_what_the_step_carries_for_callbacks(folder):
-    """Callbacks have it in their own state: a program that resumes has not lent it yet."""
+    """Callbacks keep it in their own state; a program that resumes does not carry it yet."""
     from lbkeras.callbacks.checkpoint_contents import metrics_of, variables_of
     from lbkeras.keras_internals import jax_state
 
@@ -166,7 +165,7 @@ def check_a_lost_loss_says_at_which_update(folder):
 
 
 def check_files_of_a_run(folder):
-    """HistoryWriter and TensorBoard; on a terminal the bar is drawn inside the epoch."""
+    """HistoryWriter and TensorBoard; in a terminal the bar is drawn inside the epoch."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     model = make_model()
@@ -215,7 +214,7 @@ def check_statistics_are_recomputed(folder):
 
 
 def check_public_names(folder):
-    """All of them load, or say in one line that they need TensorFlow."""
+    """All names load, or say in one line that they need TensorFlow."""
     refused = {}
     for stub in ROOT.glob("*/__init__.pyi"):
         package = importlib.import_module(f"lbkeras.{stub.parent.name}")

@@ -10,7 +10,7 @@ pytestmark = jax_checks.MARKS
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory) -> dict[str, str]:
-    # A run that is resumed has the step of the one that was stopped: compiled once for both.
+    # A resumed run has the same step as the stopped one, so it is compiled once for both.
     folder = str(tmp_path_factory.mktemp("compiled"))
     cache = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return jax_checks.outcomes(SCRIPT, **cache)

@@ -1,4 +1,4 @@
-"""Losses over pairs of the batch are refused where it is divided, on the first batch; no others."""
+"""Where the batch is divided, losses over pairs are refused on the first batch, and no others."""
 
 import keras
 import numpy as np
@@ -68,7 +68,7 @@ def fit(loss, callbacks, strategy=None):
 
 
 def refused(loss, where: str) -> tuple:
-    """Updates and error where the batch is divided: none of the one or none of the other."""
+    """Returns updates and error where the batch is divided: no updates, or else no error."""
     if not of_pairs(loss):
         return 2, None
     name = loss if loss == "circle" else loss.__name__
@@ -87,8 +87,8 @@ def test_in_micro_batches(loss):
 @pytest.mark.parametrize("loss, shape", [(one_number, "()"), (by_column, "(3,)")])
 def test_numbers_of_the_whole_batch(loss, shape):
     message = (
-        f"loss: expected one value an example, for micro-batches, received {loss.__name__}, which "
-        f"gives shape {shape} for 4 examples; let it return the values before their mean"
+        f"loss: expected one value per example, for micro-batches, received {loss.__name__}, which "
+        f"returns shape {shape} for 4 examples; let it return the values before their mean"
     )
     assert fit(loss, lambda train: [MicroBatches(train, 4)]) == (0, message)
 

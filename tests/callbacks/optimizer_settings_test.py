@@ -54,7 +54,7 @@ def test_trust_ratios_are_named_by_layer_or_by_variable():
 
 
 class Owner(keras.callbacks.Callback):
-    """Halves the rate an epoch."""
+    """Halves the learning rate per epoch."""
 
     def __init__(self, pipeline):
         super().__init__()
@@ -123,7 +123,7 @@ def test_an_owner_and_a_schedule_are_refused_by_name(compiled, digits):
     )
 
 
-def test_a_fit_that_broke_off_does_not_bar_the_next(compiled, digits):
+def test_an_interrupted_fit_does_not_block_the_next(compiled, digits):
     class Broken(Exception):
         pass
 
@@ -156,7 +156,7 @@ def interrupted(model, train, callback, epoch=2):
         model.fit(train, epochs=4, verbose=0, callbacks=[callback, Breaks(epoch)])
 
 
-def test_a_steered_rate_is_given_back_before_the_fit_after_ctrl_c():
+def test_after_ctrl_c_the_learning_rate_is_given_back_before_the_next_fit():
     x = np.random.default_rng(0).normal(size=(320, 4)).astype("float32")
     train, model = Pipeline((x, x[:, 0]), 8), keras.Sequential([keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.01), "mse")
@@ -168,7 +168,7 @@ def test_a_steered_rate_is_given_back_before_the_fit_after_ctrl_c():
     assert model.optimizer.variables[1] is learning_rate_of(model.optimizer)
 
 
-def test_a_plans_momentum_is_given_back_before_the_fit_after_ctrl_c():
+def test_after_ctrl_c_the_momentum_is_given_back_before_the_next_fit():
     x = np.zeros((320, 4), "float32")
     train, model = Pipeline((x, x[:, 0]), 8), keras.Sequential([keras.layers.Dense(1)])
     plan = Plan([Phase(0, 1, 8, 0.1, 0.5), Phase(1, 3, 8, 0.1, 0.9)], 320)

@@ -1,4 +1,4 @@
-"""Every callback of a Pipeline acts on the `fit` that trains on it, or refuses it at once."""
+"""Every callback of a Pipeline acts on the `fit` that trains on it, or refuses at once."""
 
 import keras
 import numpy as np
@@ -64,7 +64,7 @@ def refused(x, *chosen, **arguments) -> str:
     return str(error.value)
 
 
-def test_the_list_is_whole():
+def test_the_list_is_complete():
     exported = {n for n in callbacks.__all__ if issubclass(getattr(callbacks, n), PipelineCallback)}
     assert exported == set(MAKE)
     owners = {n for n in MAKE if getattr(callbacks, n).owns_batch_size}
@@ -102,7 +102,7 @@ def test_two_owners(quantity, tmp_path):
             train = pipeline()
             chosen = [MAKE[each](train, tmp_path) for each in (first, second)]
             message = refused(train, *chosen)
-            if "gradients" not in message:  # both measure them, which is refused as well
+            if "gradients" not in message:  # two that measure gradients are refused as well
                 assert message.startswith(f"{quantity}: ") or "AdaptiveBatchSize" in (first, second)
                 assert first in message and second in message
 
@@ -149,7 +149,7 @@ def test_an_owner_inside_another_callback():
     ],
     ids=lambda dropped: next(iter(dropped)),
 )
-def test_what_keras_drops_beside_a_pipeline(dropped):
+def test_what_keras_drops_with_a_pipeline(dropped):
     (name,) = dropped
     for chosen in ([], [callbacks.BatchSizeScheduler(train := pipeline(), doubling)]):
         message = refused(train if chosen else pipeline(), *chosen, **dropped)
@@ -161,7 +161,7 @@ def test_what_keras_drops_beside_a_pipeline(dropped):
 
 
 def trained(train, *chosen, one=None, **arguments):
-    """History and weights of three epochs."""
+    """Returns history and weights after three epochs."""
     one = one or model()
     history = one.fit(train, **{"epochs": 3, "verbose": 0, **arguments}, callbacks=list(chosen))
     return history.history, one.get_weights()
@@ -175,7 +175,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-# In the gate those that own the batch size here, and all of them in the next test.
+# The gate runs this for the owners of the batch size, and the next test for all.
 @pytest.mark.parametrize(
     "name",
     [
@@ -219,7 +219,7 @@ def test_a_pipeline_that_was_scheduled_is_evaluated():
     assert grown.evaluate(train, verbose=0) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_fit_from_a_later_epoch_goes_on():
+def test_a_fit_from_a_later_epoch_continues():
     train = pipeline()
     scheduler = callbacks.BatchSizeScheduler(train, doubling)
     whole = trained(pipeline_ := pipeline(), callbacks.BatchSizeScheduler(pipeline_, doubling))
@@ -240,8 +240,8 @@ def test_the_optimizer_has_its_own_momentum_again():
     assert first[0]["batch_size"] == [8, 16, 16]
 
 
-def test_a_loop_of_ones_own_is_not_refused():
-    """Callbacks may be called without Keras' fit; `lbkeras` cannot look into such a loop."""
+def test_a_custom_loop_is_not_refused():
+    """Callbacks may be called outside of `fit`; lbkeras cannot look into a custom loop."""
     train, one = pipeline(), model()
     scheduler = callbacks.BatchSizeScheduler(train, doubling)
     called = keras.callbacks.CallbackList([scheduler], model=one)
@@ -254,7 +254,7 @@ def test_a_loop_of_ones_own_is_not_refused():
     assert int(one.optimizer.iterations.numpy()) == N // 8 + N // 16
 
 
-# Keras' BackupAndRestore: weights, optimizer and the epoch's number, nothing of the callbacks.
+# Keras' BackupAndRestore keeps weights, optimizer and epoch number, but no state of callbacks.
 
 RIGHT_AFTER_A_BACKUP = ("MicroBatches", "ProgressBar", "Sharpness")
 
@@ -273,8 +273,8 @@ def test_a_backup_that_does_not_restore_its_state(name, tmp_path):
         message = refused(train, *([ours, backup] if first else [backup, ours]))
         if name == "Checkpoint":
             assert message == (
-                "callbacks: expected Checkpoint or BackupAndRestore, as each restores a state of "
-                "its own, received both"
+                "callbacks: expected Checkpoint or BackupAndRestore, as each restores its own "
+                "state, received both"
             )
         else:
             assert message == (
@@ -309,7 +309,7 @@ def two_phases():
     ],
     ids=["none", "plan", "others"],
 )
-def test_what_a_backup_restores_is_the_run_that_was_left_alone(chosen, tmp_path):
+def test_a_run_restored_from_a_backup_equals_an_uninterrupted_one(chosen, tmp_path):
     def fit(*more):
         one, train = model(), pipeline()
         one.fit(train, epochs=3, verbose=0, callbacks=[*chosen(train, tmp_path), *more])

@@ -39,7 +39,10 @@ def run(model, digits, **arguments):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """A function that runs `fit` on a pseudo terminal, every step drawn: what it wrote."""
+    """Returns a function that runs `fit` in a pseudo terminal and returns its output.
+
+    Every step is drawn.
+    """
 
     def shown(*arguments, columns=80, **named):
         monkeypatch.setattr(progress_bar, "_SECONDS_BETWEEN_DRAWINGS", -1.0)
@@ -51,13 +54,13 @@ def terminal(monkeypatch):
 
 
 def drawings(written, columns=80):
-    """What stood on the screen after each drawing."""
+    """Returns the screen after each drawing."""
     ends = [match.start() for match in re.finditer("\r(?!\n)", written)]
     return [screen(written[:end], columns) for end in [*ends, len(written)]]
 
 
 @pytest.mark.parametrize("verbose", ["auto", 2])
-def test_one_line_per_epoch_where_there_is_no_terminal(model, digits, capsys, verbose):
+def test_one_line_per_epoch_without_a_terminal(model, digits, capsys, verbose):
     run(model, digits, verbose=verbose, validation_data=digits, title="digits")
     *lines, summary = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 and summary.startswith("18 updates, ")
@@ -110,8 +113,8 @@ class Speaks(keras.callbacks.Callback):
             print("a warning", file=sys.stderr)
 
 
-def test_messages_stand_on_lines_of_their_own(model, digits, terminal, monkeypatch):
-    """Before the bar that is drawn again, on whichever stream and with or without an end."""
+def test_messages_have_their_own_lines(model, digits, terminal, monkeypatch):
+    """They come before the redrawn bar, on either stream and with or without a line end."""
     written = terminal(model, digits, callbacks=[Speaks()])
     lines = screen(written, 80)
     for message in ("a line", "and half of onea warning", "Epoch 2: batch size 128 -> 512"):
@@ -125,7 +128,7 @@ class Stops(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def test_an_exception_finds_a_line_of_its_own(model, digits, monkeypatch):
+def test_an_exception_has_its_own_line(model, digits, monkeypatch):
     monkeypatch.setattr(progress_bar, "_SECONDS_BETWEEN_DRAWINGS", -1.0)
     with pseudo_terminal(monkeypatch, 80) as written:
         with pytest.raises(KeyboardInterrupt):
@@ -136,7 +139,7 @@ def test_an_exception_finds_a_line_of_its_own(model, digits, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "value"), [("TERM", "dumb"), ("JPY_PARENT_PID", "1")])
-def test_no_lines_are_drawn_over_where_the_cursor_cannot_move(monkeypatch, name, value):
+def test_nothing_is_redrawn_if_the_cursor_cannot_move(monkeypatch, name, value):
     with pseudo_terminal(monkeypatch, 80):
         assert live_lines() is not None
         monkeypatch.setenv(name, value)

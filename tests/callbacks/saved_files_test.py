@@ -1,4 +1,4 @@
-"""A `.keras` file that is saved while callbacks steer the learning rate opens with the state."""
+"""A `.keras` file saved while callbacks control the learning rate opens with its state."""
 
 import json
 import subprocess
@@ -44,7 +44,7 @@ def a_model(rate):
 
 
 class Save(keras.callbacks.Callback):
-    """Saves the model when the second epoch ends, and remembers what the file has to hold."""
+    """Saves the model when the second epoch ends, and remembers what the file must contain."""
 
     def __init__(self, path):
         super().__init__()
@@ -68,7 +68,7 @@ def adaptive(train):
 
 @pytest.fixture(scope="module")
 def saved(data, tmp_path_factory):
-    """What saved the file in the middle of a `fit`, by what steered it."""
+    """Returns the callback that saved a file in a `fit`, by what controlled the learning rate."""
     made = {}
     for steer in (planned, adaptive):
         train = Pipeline(data, 16)
@@ -104,12 +104,12 @@ def test_in_another_process(saved, imports):
         assert state[2] == pytest.approx(save.state[2])
 
 
-def test_a_plan_goes_on_from_the_file(data, tmp_path):
+def test_a_plan_continues_from_the_file(data, tmp_path):
     train = Pipeline(data, 16)
     model, save = a_model(PLAN.learning_rate_schedule()), Save(tmp_path / "middle.keras")
     scheduler = callbacks.BatchSizeScheduler(train, PLAN)
     model.fit(train, epochs=4, verbose=0, callbacks=[scheduler, save])
-    assert "ExponentialDecay" not in str(model.optimizer.get_config())  # the schedule itself again
+    assert "ExponentialDecay" not in str(model.optimizer.get_config())  # the plan's schedule again
 
     again = Pipeline(data, 16)
     loaded = keras.models.load_model(save.path)

@@ -6,7 +6,7 @@ from lbkeras.data import Pipeline
 
 
 def fit(model, digits, directory, weight, epochs=3):
-    """Example 600 is in update 3 of each epoch; its weight is bad from the second epoch on."""
+    """Example 600 is in update 3 of each epoch; its weight is bad from the second epoch."""
     weights = np.ones(len(digits[1]), np.float32)
     sources = (digits[0], digits[1], weights)
     train = Pipeline(sources, 256, shuffle=False)

@@ -40,7 +40,7 @@ def fit(model, train, callbacks, send=None, **arguments):
 
 @pytest.fixture
 def handlers():
-    """Handlers of the test's own, that must be back afterwards."""
+    """Sets the test's own handlers, which must be restored afterwards."""
 
     def unexpected(number, frame):
         raise AssertionError(f"signal {number} came through")
@@ -54,7 +54,7 @@ def handlers():
 @pytest.mark.parametrize("number", BOTH)
 @pytest.mark.parametrize("update, name", [(3, "3"), (5, "5"), (10, "10")])
 def test_saves_and_stops(compiled, digits, tmp_path, handlers, number, update, name):
-    """In the middle of an epoch, at its last step, and at the very last."""
+    """In the middle of an epoch, at its last step, and at the last step of the run."""
     model, train, checkpoint, callbacks = start(compiled, digits, tmp_path / "run")
     with pytest.raises(Interrupted) as caught:
         fit(model, train, callbacks, SendSignal(number, update))
@@ -66,7 +66,7 @@ def test_saves_and_stops(compiled, digits, tmp_path, handlers, number, update, n
     assert newest.name == f"update_{update:09d}.npz"
 
 
-def test_goes_on_to_the_same_weights(compiled, digits, tmp_path, handlers):
+def test_resumes_to_the_same_weights(compiled, digits, tmp_path, handlers):
     model, train, _, callbacks = start(compiled, digits, tmp_path / "whole")
     fit(model, train, callbacks)
     stopped, train, _, callbacks = start(compiled, digits, tmp_path / "run")

@@ -15,7 +15,7 @@ from lbkeras.data import Pipeline
 
 
 def scalars(directory):
-    """{tag: [(step, value), ...]} of a run's event files."""
+    """Returns {tag: [(step, value), ...]} from a run's event files."""
     events = EventAccumulator(str(directory))
     events.Reload()
     return events, {
@@ -104,8 +104,8 @@ def test_settings(compiled, digits, tmp_path):
     assert "| model.depth | 16 |\n" in text.decode() and "| six | ∣ |" in text.decode()
 
 
-def test_a_resumed_run_takes_back_what_came_after_its_checkpoint(compiled, digits, tmp_path):
-    """Three epochs, of which the last is lost and run again from the checkpoint of the second."""
+def test_a_resumed_run_removes_what_came_after_its_checkpoint(compiled, digits, tmp_path):
+    """Of three epochs the last is lost and run again from the checkpoint of the second."""
     schedule = dict(checkpoint=tmp_path / "checkpoints", directory=tmp_path / "tensorboard")
     fit(compiled(), Pipeline(digits, 128), epochs=2, **schedule)
     for path in (tmp_path / "checkpoints").glob("*"):

@@ -37,7 +37,7 @@ def test_columns(compiled, digits, steps_per_execution):
     assert history["updates"] == [11, 16, 18]
     assert history["examples_seen"] == [1408, 1408 + 1280, 1408 + 1280 + 1024]
     assert history["batch_size"] == [128, 256, 512]
-    # Of the last update: the next one already has the next phase's.
+    # The learning rate of the last update; the next one already has the next phase's.
     assert history["learning_rate"] == [0.1, 0.1, 0.05]
     assert history["momentum"] == [0.9, 0.9, 0.5]
     assert history["noise_scale"] == pytest.approx(
@@ -70,7 +70,7 @@ def test_without_a_scheduler(compiled, digits):
 
 
 def test_evaluation_is_left_out_of_the_seconds(compiled, digits, monkeypatch):
-    """On a clock of its own, on which a step takes 2 s and an evaluation 1,000."""
+    """With a fake clock on which a step takes 2 s and an evaluation 1,000 s."""
 
     class Clock(keras.callbacks.Callback):
         now = 0.0

@@ -97,7 +97,7 @@ def test_a_truncated_checkpoint_is_passed_over(run_copy, finished_run, tiny, suc
     with open(run_copy / "history.jsonl", "a") as file:
         file.write('{"epoch": 3, "upda')  # a row that a kill cut short
     output = succeeds("train", *tiny, f"--workdir={run_copy}")
-    assert output.count("is damaged and passed over") == 1
+    assert output.count("is damaged and skipped") == 1
     assert f"checkpoint {newest} is damaged" in output
     assert "resuming at epoch 3 of 3" in output
     _assert_same_weights(run_copy, finished_run)

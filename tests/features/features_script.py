@@ -1,9 +1,9 @@
-"""Trains with one feature of Keras after the other, in one way, and writes down what came out.
+"""Trains with one Keras feature after the other, in one way, and records the outcomes.
 
     python features_script.py STRATEGY NUM_LOGICAL_DEVICES WAY FEATURE,FEATURE,... RESULT
 
-WAY is `whole` or `pieces`. Each feature is one `fit` with a growing batch under the strategy; its
-outcome is what it was refused with, or the weights and logs. `features_test.py` compares.
+WAY is `whole` or `pieces`. Each feature is one `fit` with a growing batch under the strategy. Its
+outcome is the error that refused it, or the weights and logs. `features_test.py` compares them.
 """
 
 import json
@@ -42,7 +42,7 @@ LABELS = DRAW.integers(0, 3, (N, 5))
 
 
 def dense(*layers, regularizer=None):
-    """Two dense layers, with others between them."""
+    """Makes a model of two dense layers, with other layers between them."""
     first = keras.layers.Dense(8, "tanh", kernel_regularizer=regularizer)
     return keras.Sequential([keras.Input((6,)), first, *layers, keras.layers.Dense(3)])
 
@@ -96,7 +96,7 @@ class AddsLoss(keras.layers.Layer):
 
 
 class OwnStep(keras.Sequential):
-    """A train step that Keras' guide shows."""
+    """A model with the train step shown in Keras' guide."""
 
     def train_step(self, data):
         x, y = data
@@ -217,6 +217,6 @@ if __name__ == "__main__":
     for name in sys.argv[4].split("|"):
         try:
             outcomes[name] = outcome(name, sys.argv[3] == "pieces")
-        except Exception as error:  # the other features are tried all the same
+        except Exception as error:  # the other features are still tried
             outcomes[name] = {"raised": f"{type(error).__name__}: {error}"[:600]}
     np.savez(sys.argv[-1], outcomes=json.dumps(outcomes))

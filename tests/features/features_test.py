@@ -1,4 +1,4 @@
-"""docs/features.md says of each feature of Keras what comes of it; each cell is tried here."""
+"""Tries each cell of docs/features.md, which says whether a Keras feature works."""
 
 import json
 import os
@@ -22,7 +22,7 @@ COLUMNS = {
 
 
 def table() -> dict[str, dict[str, str]]:
-    """What the page says: by feature and column."""
+    """Returns the page's table: feature -> column -> cell."""
     page, _, _ = (ROOT / "docs/features.md").read_text(encoding="utf-8").partition("\n## ")
     lines = page.splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
@@ -33,7 +33,7 @@ def table() -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """A function: what came of every feature in a column, tried once."""
+    """Returns a function from a column to the outcomes of all features, each tried once."""
     done = {}
 
     def of(column):
@@ -57,7 +57,7 @@ def test_the_page_has_every_feature():
 @pytest.mark.release
 @pytest.mark.parametrize("column", COLUMNS)
 def test_each_cell(outcomes, column):
-    """Works: weights and logs of one device, undivided. Refused: one line before an update."""
+    """Works: weights and logs as undivided on one device. Refused: one line, before any update."""
     wrong = []
     for feature, cells in table().items():
         expected = outcomes("one device")[0][feature]
@@ -69,7 +69,7 @@ def test_each_cell(outcomes, column):
 
 
 def compared(found: dict, expected: dict) -> str:
-    """What came of a feature in the page's words."""
+    """Returns the outcome of a feature in the page's words."""
     if "refused" in found:
         one_line = re.match(r"[a-z_ ]+: expected |[a-z_]+: the plan", found["refused"])
         return (

@@ -1,4 +1,4 @@
-"""The private state of Keras' callbacks is where the seam looks for it."""
+"""The private state of Keras' callbacks is where keras_internals looks for it."""
 
 import inspect
 
@@ -23,7 +23,7 @@ def test_keras_sets_what_is_kept(kind):
 
 
 def trained(*after) -> tuple[list, list]:
-    """Weights and averages after a fit with SwapEMAWeights and other callbacks behind it."""
+    """Returns weights and averages after a fit with SwapEMAWeights followed by other callbacks."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), "mse")
@@ -37,7 +37,7 @@ def trained(*after) -> tuple[list, list]:
 
 def test_the_last_epoch_keeps_the_trained_weights_until_it_is_finished():
     class Keeps(keras.callbacks.Callback):
-        """As a checkpoint does."""
+        """Keeps both, as a checkpoint does."""
 
         def __init__(self, swap):
             super().__init__()

@@ -35,7 +35,7 @@ def test_a_model_without_a_loss_has_none():
     assert compiled_loss.losses(model) == compiled_loss.loss_metrics(model) == []
 
 
-def test_other_losses_are_weighted_as_the_models_own_which_stay():
+def test_replaced_losses_are_weighted_like_the_models_own():
     model, x, y = two_outputs(TOTAL, loss_weights=[1.0, 10.0])
     before = compiled_loss.losses(model)
 
@@ -55,7 +55,7 @@ def test_other_losses_are_weighted_as_the_models_own_which_stay():
     assert float(model.compute_loss(x, y, predicted)) == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_mask_that_a_layer_leaves():
+def test_the_mask_of_a_layer():
     embedded = keras.layers.Embedding(5, 2, mask_zero=True)(np.array([[1, 0], [2, 3]]))
     mask = compiled_loss.mask_of(embedded)
     np.testing.assert_array_equal(mask, [[True, False], [True, True]])
@@ -64,6 +64,6 @@ def test_the_mask_that_a_layer_leaves():
     compiled_loss.set_mask(other, None)
     assert compiled_loss.mask_of(other) is None
     compiled_loss.set_mask(other, mask)
-    # A loss of Keras divides by it: three values count.
+    # A Keras loss divides by the mask's sum: three values count.
     loss = keras.losses.MeanSquaredError()(tf.constant([[[3.0], [9.0]], [[3.0], [3.0]]]), other)
     assert float(loss) == pytest.approx(4.0)

@@ -1,4 +1,4 @@
-"""TensorFlow's watch over workers, off: in a process of its own, as it is set before it starts."""
+"""TensorFlow's heartbeats between workers, off; in its own process, as it is set before start."""
 
 import json
 
@@ -26,7 +26,7 @@ os._exit(0)
 
 
 @pytest.mark.slow
-def test_tensorflow_gives_no_worker_up_before_we_do(tmp_path):
+def test_tensorflow_waits_longer_for_a_worker_than_we_do(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     process = Forked(*reserve_addresses(1), script=tmp_path / "program.py")
     output, error = process.communicate(timeout=60)

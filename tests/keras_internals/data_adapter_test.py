@@ -7,7 +7,7 @@ from lbkeras.keras_internals.data_adapter import DataAdapter, super_batches
 
 
 class Three(DataAdapter):
-    """Three batches of two ones, a new iterator each epoch."""
+    """Three batches of two ones, with a new iterator per epoch."""
 
     begun = 0
 
@@ -27,7 +27,7 @@ class Three(DataAdapter):
     partial_batch_size = None
 
 
-def test_keras_takes_an_adapter_as_it_is_and_begins_it_each_epoch():
+def test_keras_accepts_an_adapter_and_restarts_it_each_epoch():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     data = Three()

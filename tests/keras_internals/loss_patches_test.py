@@ -1,4 +1,4 @@
-"""Losses of parts of a batch, and those that layers add, on replicas as on one device."""
+"""Losses of parts of a batch, and losses that layers add, equal those on one device."""
 
 import keras
 import numpy as np
@@ -16,14 +16,14 @@ def one_number(y, y_pred):
 
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
 def test_a_loss_that_gives_one_number_is_refused(mirrored, method):
-    """Each replica's number would count whole: twice the gradient, twice the loss."""
+    """Each replica's number would count fully: twice the gradient, twice the loss."""
     with mirrored.scope():
         model = make()
         model.compile("sgd", one_number)
     with pytest.raises(ValueError) as raised:
         getattr(model, method)(*arrays(8), batch_size=8, verbose=0)
     of_keras, _, line = ("\n" + str(raised.value)).rpartition("\n")
-    # Keras 3.16 makes a ValueError of what a loss raises, with a sentence of its own before it.
+    # Keras 3.16 turns a loss's error into a ValueError with its own sentence before the message.
     assert isinstance(raised.value, UserError) or "computing loss for output" in of_keras
     assert line.startswith("loss: expected a value for each example on several")
 
@@ -33,7 +33,7 @@ def test_a_loss_that_gives_one_number_is_refused(mirrored, method):
     "reduction", ["sum_over_batch_size", "sum", pytest.param(None, marks=pytest.mark.release)]
 )
 def test_parts_of_unequal_size(mirrored, reduction):
-    """23 examples in batches of 11: parts of 6 and 5, and at last of 1 and none."""
+    """23 examples in batches of 11: parts of 6 and 5, in the last batch of 1 and 0."""
     x, y = arrays(23)
 
     def trained(model):
@@ -64,7 +64,7 @@ class AddsLoss(keras.layers.Layer):
 
 @pytest.mark.slow
 def test_losses_that_layers_add(mirrored):
-    """The replicas, which meet in the loss, read their own."""
+    """Replicas communicate in the loss; each must read its own losses."""
 
     def model():
         keras.utils.set_random_seed(1)
@@ -93,7 +93,7 @@ class AddsItsMean(keras.layers.Layer):
 
 @pytest.mark.parametrize("count", [23, 33])
 def test_added_losses_of_uneven_parts_in_an_evaluation(mirrored, count):
-    """The last batch has one example, so that a replica has none, or eleven."""
+    """The last batch has one example, so that one replica has none, or it has eleven."""
     x, y = arrays(count)
     values = []
     for strategy in (tf.distribute.get_strategy(), mirrored):

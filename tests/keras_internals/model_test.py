@@ -1,4 +1,4 @@
-"""Each function against what the installed Keras does in public."""
+"""Compares each function with the public behavior of the installed Keras."""
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ class WithoutTraining(keras.Model):
 
 
 class OldLoss(keras.Model):
-    """From before Keras 3.3, when `compute_loss` had no `training`."""
+    """A model for Keras before 3.3, when `compute_loss` had no `training`."""
 
     def call(self, x):
         return x
@@ -40,7 +40,7 @@ class OldLoss(keras.Model):
         return 7.0 * super().compute_loss(x, y, y_pred, sample_weight)
 
 
-def test_layers_are_those_at_any_depth_each_once():
+def test_layers_at_any_depth_are_found_once():
     shared = keras.layers.Dense(3, name="shared")
     first = keras.Input((3,), name="first")
     block = keras.Sequential([first, shared, keras.layers.ReLU(name="inner")], name="block")
@@ -118,7 +118,7 @@ def test_a_train_function_of_another_step():
     assert set(seen) == {(4, 3)}
 
 
-def test_what_activity_regularizers_add_is_scaled_and_they_stay_as_they_were():
+def test_activity_losses_are_scaled_and_regularizers_restored():
     layer = keras.layers.ActivityRegularization(l1=1.0)
     model = keras.Sequential([keras.Input((1,)), keras.Sequential([layer])])
     regularizer, x = layer.activity_regularizer, np.ones((2, 1), "f")
@@ -130,8 +130,8 @@ def test_what_activity_regularizers_add_is_scaled_and_they_stay_as_they_were():
         assert layer.activity_regularizer is regularizer
 
 
-def test_a_model_of_whole_numbers_takes_others_for_a_while():
-    """Also where two contexts overlap, as those of two replicas do, and end in either order."""
+def test_a_uint8_model_accepts_floats_in_the_context():
+    """Also if two contexts overlap, as those of two replicas do, and end in either order."""
     images = keras.Input((2,), dtype="uint8")
     inner = keras.Sequential([keras.Input((2,), dtype="uint8"), keras.layers.Rescaling(0.5)])
     model = keras.Model(images, inner(images))

@@ -71,7 +71,7 @@ def test_arguments_are_read_as_the_classes_have_them(module):
         assert list(argument_names(package, name)) == expected
 
 
-def test_arguments_of_what_is_not_there():
+def test_arguments_of_missing_names():
     assert argument_names("keras.optimizers", "Adan") == ()
     assert argument_names("not_installed.optimizers", "Adam") == ()
 

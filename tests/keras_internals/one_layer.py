@@ -1,4 +1,4 @@
-"""A model of one layer that is fitted, on one device or on replicas."""
+"""Fits a model of one layer, on one device or on replicas."""
 
 import keras
 import numpy as np
@@ -22,7 +22,10 @@ def make(optimizer=None, steps_per_execution=1):
 
 
 def fitted(model, **arguments):
-    """Weights, logs and updates after 5 steps; the optimizer's slots go with the weights."""
+    """Returns weights, logs, number of updates and of calls after 5 steps.
+
+    Wrong slots of the optimizer would show in the weights.
+    """
     calls = []
     count_calls = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: calls.append(batch)

@@ -1,4 +1,4 @@
-"""Clipping, averages of the weights and loss scaling, on replicas as on one device."""
+"""Clipping, averages of the weights and loss scaling work on replicas as on one device."""
 
 import keras
 import numpy as np
@@ -44,7 +44,7 @@ def test_averages_that_replace_the_weights(mirrored):
 @pytest.mark.slow
 @pytest.mark.parametrize("replica", [pytest.param(0, marks=pytest.mark.release), 1])
 def test_an_overflow_in_any_replica_skips_the_update(mirrored, replica):
-    """The scaled loss of one example of the first batch is more than float16 can hold."""
+    """The scaled loss of one example in the first batch exceeds the range of float16."""
     x, y = np.ones((8, 4), "float32"), np.full((8, 1), 0.1, "float32")
     y[2 * replica] = 30_000.0
     with mirrored.scope():

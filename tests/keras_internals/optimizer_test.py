@@ -24,7 +24,7 @@ def test_another_learning_rate_in_its_place():
     internals.set_learning_rate(optimizer, keras.optimizers.schedules.CosineDecay(2.0, 10))
     optimizer.apply([tf.ones((2, 3))])
     np.testing.assert_allclose(weight, np.full((2, 3), -1.0))
-    assert number in optimizer.variables  # in its place for a checkpoint
+    assert number in optimizer.variables  # at its index, for checkpoints
     internals.set_learning_rate(optimizer, number)
     optimizer.apply([tf.ones((2, 3))])
     np.testing.assert_allclose(weight, np.full((2, 3), -1.5))

@@ -1,4 +1,4 @@
-"""What the running `fit`, `evaluate` or `predict` was called with, on Keras' own stack."""
+"""Finds the arguments of the running `fit`, `evaluate` or `predict` on Keras' stack."""
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ def compiled(kind=keras.Model):
 
 
 class Look(keras.callbacks.Callback):
-    """Keeps what it saw at each of its calls."""
+    """Records the running call at each hook."""
 
     def __init__(self):
         super().__init__()
@@ -73,7 +73,7 @@ def test_evaluate_and_predict():
         assert look in callbacks_of(arguments)
 
 
-def test_a_fit_of_the_users_own():
+def test_a_users_own_fit():
     class Mine(keras.Model):
         def fit(self, pairs, callbacks):
             return super().fit(*pairs, callbacks=callbacks, verbose=0)

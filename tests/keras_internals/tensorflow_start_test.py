@@ -1,4 +1,4 @@
-"""Standard error while TensorFlow loads: notices are dropped, all else comes through."""
+"""Stderr while TensorFlow loads: notices are dropped, everything else passes."""
 
 import os
 import subprocess
@@ -33,11 +33,11 @@ def test_only_notices_are_dropped():
     assert lines[1:] == ["a warning of Python", "afterwards"]
 
 
-def test_an_exception_comes_through():
+def test_an_exception_passes():
     assert _stderr("raise ImportError('no such library')")[-1] == "ImportError: no such library"
 
 
-def test_what_an_abort_says_comes_through():
+def test_the_message_of_an_abort_passes():
     lines = _stderr("os.write(2, b'F0000 needs AVX\\n'); sys.stderr.flush(); os.abort()")
     assert "F0000 needs AVX" in lines
 
@@ -62,19 +62,19 @@ assert not any(type(finder).__name__ == "_QuietTensorFlow" for finder in sys.met
 
 
 def _script(program, **environment):
-    """A script of somebody who has set nothing else of TensorFlow's."""
+    """Runs a script without any setting of TensorFlow in the environment."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TF_")}
     command = [sys.executable, "-c", program]
     return subprocess.run(command, capture_output=True, text=True, env=kept | environment)
 
 
 @pytest.mark.release
-def test_a_script_that_takes_names_of_lbkeras_prints_nothing():
+def test_a_script_that_uses_lbkeras_prints_nothing():
     done = _script(SCRIPT)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.release
-def test_who_asks_for_every_message_gets_it():
+def test_every_message_is_shown_on_request():
     done = _script(SCRIPT, TF_CPP_MIN_LOG_LEVEL="0")
     assert done.returncode == 0 and "oneDNN" in done.stderr

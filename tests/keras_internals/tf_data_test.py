@@ -1,4 +1,4 @@
-"""The switch, in a process of its own: here it is already on. The end of a program."""
+"""The autotuner switch, in its own process as it is already set here; the end of a program."""
 
 import subprocess
 import sys
@@ -58,7 +58,7 @@ model.fit(train, callbacks=[Stop()], verbose=0)
 
 @pytest.mark.release
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_a_program_ends_that_stops_while_examples_are_read_in_python(replicas):
-    """Without `end_all_iterations` it waits for ever."""
+def test_a_program_that_stops_while_python_reads_examples_ends(replicas):
+    """Without `end_all_iterations` it waits forever."""
     program = ENDING.replace("{replicas}", str(replicas))
     assert subprocess.run([sys.executable, "-c", program], timeout=120).returncode == 3

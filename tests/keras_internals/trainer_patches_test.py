@@ -1,4 +1,4 @@
-"""A model is built, and several steps are a call, on replicas as on one device."""
+"""Building a model and several steps per call work on replicas as on one device."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_a_model_that_is_built_costs_no_batch(mirrored):
     "steps_per_execution, calls", [(3, 2), pytest.param(9, 1, marks=pytest.mark.release)]
 )
 def test_steps_per_execution(mirrored, steps_per_execution, calls):
-    """The last call has fewer steps; none is lost or invented."""
+    """The last call has fewer steps; none is lost or added."""
     expected, history, updates, _ = fitted(make())
     with mirrored.scope():
         model = make(steps_per_execution=steps_per_execution)
@@ -41,7 +41,7 @@ def test_steps_per_execution(mirrored, steps_per_execution, calls):
     assert logs == pytest.approx({name: pytest.approx(v, rel=1e-6) for name, v in history.items()})
     if calls == 1:
         return
-    x, y = arrays(23)  # the last batch has one example less than there are replicas' parts
+    x, y = arrays(23)  # the last batch has fewer examples than there are replicas
     single = make()
     single.set_weights(model.get_weights())
     evaluation = model.evaluate(x, y, batch_size=11, verbose=0)

@@ -1,4 +1,4 @@
-"""A Keras that lacks a private name costs what needs it, in one line, and nothing else."""
+"""If Keras lacks a private name, only what needs it fails, with a one-line error."""
 
 import subprocess
 import sys

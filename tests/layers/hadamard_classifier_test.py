@@ -13,7 +13,7 @@ def features(batch, size):
 
 @pytest.mark.parametrize("size, units", [(64, 10), (100, 3), (5, 70), (16, 15), (16, 16)])
 def test_logits(size, units):
-    """scale x/|x| H + bias with SciPy's (Sylvester's) matrix, its first column left out."""
+    """scale x/|x| H + bias, with SciPy's (Sylvester's) matrix without its first column."""
     x = features(4, size)
     layer = HadamardClassifier(units, scale_initializer="ones", bias_initializer="ones")
     order = 2 ** int(np.ceil(np.log2(max(size, units + 1))))
@@ -79,7 +79,7 @@ def test_weight_decay_falls_on_the_scale():
 
 @pytest.mark.release
 def test_learns_digits_as_well_as_a_learned_classifier(digits, tmp_path):
-    """The paper's claim, one seed: at most 3 points less; and the model saves and loads."""
+    """The paper's claim for one seed: at most 3 points less. Also saves and loads the model."""
     images, labels = digits
     accuracy = {}
     for fixed in (False, True):

@@ -13,14 +13,14 @@ def features(batch, size):
 
 
 def matrix(size, units, **options):
-    """Q, read off the logits of unit vectors."""
+    """Returns Q, from the logits of unit vectors."""
     layer = OrthonormalClassifier(units, use_bias=False, scale_initializer="ones", **options)
     return np.array(layer(np.eye(size, dtype=np.float32)))
 
 
 @pytest.mark.parametrize("size, units", [(64, 10), (16, 16), (5, 70)])
 def test_logits(size, units):
-    """scale x/|x| Q + bias, with Q from SciPy's QR of the same normal numbers."""
+    """scale x/|x| Q + bias, with Q from SciPy's QR of the same random numbers."""
     x = features(4, size)
     layer = OrthonormalClassifier(units, bias_initializer="ones", seed=3)
     tall = np.random.RandomState(3).normal(size=(max(size, units), min(size, units)))
@@ -30,21 +30,21 @@ def test_logits(size, units):
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
 
 
-def test_columns_are_orthonormal_and_of_more_classes_the_rows():
+def test_columns_are_orthonormal_and_rows_with_more_classes():
     tall, wide = matrix(64, 10), matrix(10, 64)
     np.testing.assert_allclose(tall.T @ tall, np.eye(10), atol=1e-6)
     np.testing.assert_allclose(wide @ wide.T, np.eye(10), atol=1e-6)
 
 
-def test_the_seed_says_which_matrix():
+def test_the_seed_determines_the_matrix():
     np.testing.assert_array_equal(matrix(8, 3), matrix(8, 3, seed=123))
     assert np.abs(matrix(8, 3) - matrix(8, 3, seed=4)).max() > 0.1
-    keras.utils.set_random_seed(0)  # of the run, which is another
+    keras.utils.set_random_seed(0)  # the run's seed does not matter
     np.testing.assert_array_equal(matrix(8, 3), matrix(8, 3))
 
 
-def test_columns_point_everywhere_alike():
-    """Without the signs of R's diagonal the first would lie in one half of the space."""
+def test_columns_are_uniformly_distributed():
+    """Without the signs of R's diagonal all first columns would be in one half of the space."""
     firsts = np.array([matrix(3, 2, seed=seed)[:, 0] for seed in range(300)])
     assert np.abs(firsts.mean(0)).max() < 4 * (1 / 3) ** 0.5 / 300**0.5
     assert (firsts > 0).any(0).all() and (firsts < 0).any(0).all()
@@ -66,7 +66,7 @@ def test_zero_features_have_finite_gradients():
     assert np.isfinite(tape.gradient(y, x)).all() and not y.numpy().any()
 
 
-def test_a_saved_model_has_its_matrix_again(tmp_path):
+def test_a_saved_model_restores_its_matrix(tmp_path):
     inputs = keras.Input((8,))
     model = keras.Model(inputs, OrthonormalClassifier(3, seed=7)(inputs))
     model.save(tmp_path / "model.keras")

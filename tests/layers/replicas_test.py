@@ -34,5 +34,5 @@ def test_sums_of_several_tensors_and_their_gradients(mirrored):
     for replica in range(2):
         np.testing.assert_array_equal(x[replica], [[3.0, 6.0]])
         assert y[replica] == 30
-        # Every replica's loss counts: 1 of the first and 2 of the second.
+        # The losses of all replicas count: 1 from the first and 2 from the second.
         np.testing.assert_array_equal(gradient[replica], [[3.0, 3.0]])

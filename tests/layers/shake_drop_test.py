@@ -12,7 +12,7 @@ from lbkeras.layers import ShakeDrop
 
 
 def factors(layer, shape, dtype="float32"):
-    """What the layer multiplies ones by, forward and backward, as NumPy arrays of float64."""
+    """Returns the layer's forward and backward factors for ones, as float64 NumPy arrays."""
     x = tf.ones(shape, dtype)
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -30,23 +30,24 @@ def factors(layer, shape, dtype="float32"):
         ("pixel", (True, True, True)),
     ],
 )
-def test_what_shares_a_factor(level, varies):
+def test_which_elements_share_a_factor(level, varies):
     forward, backward = factors(ShakeDrop(0.0, level=level, seed=0), (4, 3, 3, 5))
     for values in (forward, backward):
         for axis, differs in ((0, varies[0]), (1, varies[1]), (2, varies[1]), (3, varies[2])):
             assert (np.ptp(values, axis=axis) > 0).all() == differs
 
 
-def test_forward_and_backward_are_the_papers():
+def test_forward_and_backward_follow_the_paper():
     """b + α - b α and b + β - b β with one b: both 1, or α and β, uniform and independent."""
     forward, backward = factors(ShakeDrop(0.7, seed=1), (20_000, 1))
     survives = forward == 1
     np.testing.assert_array_equal(survives, backward == 1)
-    assert abs(survives.mean() - 0.7) < 0.013  # 4 deviations of a mean of 20,000
+    assert abs(survives.mean() - 0.7) < 0.013  # 4 standard errors, n = 20,000
     alpha, beta = forward[~survives], backward[~survives]
     assert -1 <= alpha.min() < -0.99 and 0.99 < alpha.max() < 1
     assert 0 <= beta.min() < 0.01 and 0.99 < beta.max() < 1
-    # 6,000 of each: deviations of the means 0.0075 and 0.0037, of the correlation 0.013.
+    # With n = 6,000 the standard errors of the means are 0.0075 and 0.0037, of the correlation
+    # 0.013.
     assert abs(alpha.mean()) < 0.03 and abs(beta.mean() - 0.5) < 0.015
     assert abs(np.corrcoef(alpha, beta)[0, 1]) < 0.052
 
@@ -123,7 +124,7 @@ np.testing.assert_array_equal(classifier(np.eye(4)), expected)
     "arguments, message",
     [
         (dict(survival_probability=1.5), "survival_probability: expected 0 to 1, received 1.5"),
-        (dict(level="layer"), "level: expected one of batch, image, channel, pixel, received 'lay"),
+        (dict(level="layer"), "level: expected one of batch, image, channel, pixel, received"),
         (dict(alpha=(1, -1)), r"alpha: expected \(lowest, highest\), received \(1, -1\)"),
         (dict(beta=1), r"beta: expected \(lowest, highest\), received 1"),
     ],

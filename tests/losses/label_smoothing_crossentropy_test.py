@@ -1,4 +1,4 @@
-"""Label smoothing of integer labels: Keras' own of one-hot labels, and the formula in NumPy."""
+"""Label smoothing of integer labels equals Keras' for one-hot labels and the formula in NumPy."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ ONE_HOT = np.eye(5, dtype="float32")[LABELS]
 
 
 def _numpy(smoothing, logits=LOGITS):
-    """(1 - s) CE_y + s / K sum_k CE_k of each example, in float64."""
+    """Returns (1 - s) CE_y + s / K sum_k CE_k of each example, in float64."""
     logits = logits.astype("float64")
     each = np.log(np.exp(logits).sum(1, keepdims=True)) - logits
     return (1 - smoothing) * each[np.arange(6), LABELS] + smoothing * each.mean(1)
@@ -27,7 +27,7 @@ def _numpy(smoothing, logits=LOGITS):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "none"])
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
-def test_it_is_keras_own_of_one_hot_labels(smoothing, reduction, weights):
+def test_it_equals_keras_loss_of_one_hot_labels(smoothing, reduction, weights):
     ours = LabelSmoothingCrossentropy(smoothing, from_logits=True, reduction=reduction)
     keras_own = keras.losses.CategoricalCrossentropy(True, smoothing, reduction=reduction)
     expected = np.array(keras_own(ONE_HOT, LOGITS, weights))
@@ -51,7 +51,7 @@ def test_logits_of_16_bits_and_1000_classes_are_summed_in_float32():
     np.testing.assert_allclose(loss, _numpy(0.1, np.array(logits)), rtol=2e-6)
 
 
-def test_its_gradient_is_that_of_keras_own():
+def test_its_gradient_equals_that_of_keras_loss():
     import tensorflow as tf
 
     gradients = []
@@ -85,12 +85,12 @@ def test_it_survives_saving():
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1, "x", None])
-def test_a_smoothing_that_is_no_share_is_refused(smoothing):
+def test_a_smoothing_outside_0_to_1_is_refused(smoothing):
     with pytest.raises(UserError, match="^label_smoothing: expected a number from 0 to 1, receiv"):
         LabelSmoothingCrossentropy(smoothing)
 
 
-def test_a_config_names_it_and_has_the_accuracy_then(request):
+def test_a_config_with_it_measures_the_accuracy(request):
     path = request.config.rootpath / "configs/papers/goyal2017.py"
     for name in ("LabelSmoothingCrossentropy", "label_smoothing_crossentropy"):
         section = dict(name=name, label_smoothing=0.1, from_logits=True)

@@ -112,7 +112,7 @@ def test_without_a_reference_reports_mention_none(tmp_path):
         (dict(target={"val_acc": 0.9}), "targets: expected one of .*val_accuracy"),
         (
             dict(target={"val_mine": 0.9}),
-            "targets.val_mine: expected a metric of which it is known",
+            "targets.val_mine: expected a metric whose better direction is known",
         ),
         (dict(target={}), "reference: expected one target, received {}"),
         (dict(more=1), "reference: expected the keys source, tag, target, epochs, received"),

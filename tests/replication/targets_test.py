@@ -293,7 +293,7 @@ def test_a_config_has_targets():
         (
             {"val_mine": 2.0},
             {"metrics": {"mine": {"name": "mine:f"}}},
-            r"config\.targets\.val_mine: expected a metric of which it is known which way it is",
+            r"config\.targets\.val_mine: expected a metric whose better direction is known",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""What users call is annotated, so that type checkers and editors know its arguments."""
+"""The public interface is annotated, so that type checkers and editors know its arguments."""
 
 import inspect
 
@@ -14,7 +14,7 @@ PUBLIC = {name: getattr(lbkeras, name) for name in lbkeras.__all__} | {
 
 
 def called(public) -> dict:
-    """The function; of a class what makes it and its public methods, but those of its bases."""
+    """Returns a function itself; for a class, `__init__` and the public methods it adds."""
     if not inspect.isclass(public):
         return {"": public} if inspect.isfunction(public) else {}
     inherited = {name for base in public.__mro__[1:] for name in vars(base)} - {"__init__"}
@@ -28,7 +28,7 @@ def called(public) -> dict:
 
 
 def missing(function) -> list[str]:
-    """The arguments without a type, and "return"."""
+    """Returns the arguments without a type, with "return" if the return type is missing."""
     signature = inspect.signature(function)
     names = [
         name

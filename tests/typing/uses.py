@@ -1,6 +1,7 @@
-"""A program of a user, for mypy: what it may do, and in `refused` what mypy must report.
+"""A user's program for mypy: valid uses, and in `refused` uses that mypy must report.
 
-There each line ends with the error's code: mypy says so where there is none (warn_unused_ignores).
+Each line of `refused` ignores its error by code; if there is no such error, mypy reports the unused
+ignore (warn_unused_ignores).
 """
 
 from pathlib import Path
