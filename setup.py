@@ -39,7 +39,7 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.11",
-    # In the clone the papers' configs lie beside the package, installed inside of it.
+    # The papers' configs: next to the package in the clone, inside of it when installed.
     packages=[
         *find_packages(include=["lbkeras", "lbkeras.*"]),
         "lbkeras.configs",

@@ -1,6 +1,6 @@
 """The CIFAR residual networks of He et al. (2016)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -18,7 +18,7 @@ def cifar_resnet(
     shortcut: str = "A",
     zero_gamma: bool = False,
     fixed_classifier: str | bool | None = None,
-    batch_normalization: bool | None = None,
+    batch_normalization: Callable[[], keras.layers.Layer] | None = None,
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:

@@ -1,6 +1,6 @@
 """Wide residual networks, Zagoruyko and Komodakis (2016)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 
@@ -17,7 +17,7 @@ def wide_resnet(
     weight_decay: float = 0.0,
     *,
     fixed_classifier: str | bool | None = None,
-    batch_normalization: bool = None,
+    batch_normalization: Callable[[], keras.layers.Layer] | None = None,
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:

@@ -96,7 +96,7 @@ class Killed(Exception):
 
 
 class KillAt(keras.callbacks.Callback):
-    """Stands for a power cut after a call's last update."""
+    """Simulates a power cut after a call's last update."""
 
     def __init__(self, epoch, batch):
         super().__init__()

@@ -161,7 +161,7 @@ def test_a_model_that_takes_a_ghost_batch_size_gets_it(settings, train, monkeypa
 
 def test_ghosts_need_a_batch_normalization_and_a_size(settings, train):
     settings["model"] |= dict(ghost_batch_size=10)
-    with pytest.raises(UserError, match="^model: expected one with batch normalisation, received"):
+    with pytest.raises(UserError, match="^model: expected one with batch normalization, received"):
         build.make_model(settings, train)
     settings["model"] = dict(
         name="small_cnn", num_classes=10, batch_normalization=True, ghost_batch_size=-1
