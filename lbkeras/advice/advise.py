@@ -24,10 +24,10 @@ def advise(
 ) -> advisor.Advice:
     """Measures up to which batch size larger batches pay off, and recommends a plan with reasons.
 
-    Trains a model for a quarter of the epochs under `AdaptiveBatchSize`, which measures the
-    gradient noise scale. That is at least 2 epochs, and at most about a minute unless 2 epochs take
-    longer. Then tries the batch sizes of both plans. The trained model is discarded. Resets the
-    random seeds of Python, NumPy and Keras.
+    Trains a model under `AdaptiveBatchSize`, which measures the gradient noise scale, for a quarter
+    of the epochs: at least 2 epochs, and otherwise at most about a minute. Then tries a step at
+    each batch size of both plans, for its time and memory. The trained model is discarded. Resets
+    the random seeds of Python, NumPy and Keras. Needs Keras' TensorFlow backend.
 
     Args:
         make_model: function that returns a new compiled `keras.Model`, functional or subclassed,
@@ -45,15 +45,17 @@ def advise(
         `baseline_seconds`, predicted for each of their phases. `print(advice)` explains it.
 
     Raises:
-        UserError: an argument is not usable, there is not enough memory, or the loss is not finite.
+        UserError: Keras' backend is not TensorFlow; an argument is not usable; `train` has fewer
+            than 64 examples; there is no `plan` and the model is compiled with a learning-rate
+            schedule; there is not enough memory; or the loss is not finite.
 
     Example, with your own `make_model` and arrays:
 
         advice = lbkeras.advise(make_model, (x, y), epochs=20)
         print(advice)
 
-    Reference: McCandlish, Kaplan and Amodei 2018, arXiv:1812.06162; Johnson et al. 2020,
-    arXiv:2007.05105.
+    Reference: McCandlish et al., arXiv:1812.06162, section 2.2; Johnson et al., arXiv:2007.05105,
+    section 3.
     """
     require_tensorflow("lbkeras.advise")
     load_tensorflow()

@@ -24,7 +24,7 @@ class Advice:
     """The measurements and the recommended plan. Printing it shows both plans and the reasons.
 
     Attributes:
-        baseline: the arm's plan.
+        baseline: the present plan.
         plan: the recommended plan; equal to `baseline` if no better one was found.
         measured: the measured epochs.
         probes: a Probe for each batch size of both plans.

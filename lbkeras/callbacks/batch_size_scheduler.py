@@ -81,8 +81,20 @@ class BatchSizeScheduler(PipelineCallback):
             optimizer (0 for one without momentum, such as Adam), changes the momentum from or to 0,
             or has fewer epochs than `fit` runs; a function is used with BackupAndRestore.
 
-    Reference: Smith, Kindermans, Ying and Le 2018, "Don't decay the learning rate, increase the
-    batch size", arXiv:1711.00489.
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from lbkeras.data import Pipeline
+    >>> train = Pipeline((np.zeros((64, 4)), np.zeros(64)), batch_size=8)
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> double = BatchSizeScheduler(train, lambda epoch, batch_size: 8 * 2**epoch)
+    >>> model.fit(train, epochs=3, verbose=0, callbacks=[double]).history["batch_size"]
+    [8, 16, 32]
+
+    Reference: Smith, Kindermans, Ying, Le, "Don't decay the learning rate, increase the batch
+    size", arXiv:1711.00489, section 3.
     """
 
     owns_batch_size = True

@@ -68,10 +68,12 @@ class Checkpoint(PipelineCallback):
         directory: directory of the files `update_N.npz`; created when needed.
         pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
         callbacks: the other callbacks, in the same order as in `fit`.
-        minutes: longest time without a checkpoint inside an epoch, at least 0.
+        minutes: longest time without a checkpoint inside an epoch, in minutes, at least 0. Has an
+            effect only with a callback that sets the batch size.
 
     Raises:
-        UserError: an argument has the wrong type or is out of range.
+        UserError: an argument has the wrong type or is out of range; in `fit`, beside
+            `keras.callbacks.BackupAndRestore`.
     """
 
     def __init__(

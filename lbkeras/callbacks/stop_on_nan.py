@@ -20,7 +20,7 @@ class StopOnNaN(keras.callbacks.Callback):
     `steps_per_execution=n` the message gives a range of n updates.
 
     Raises:
-        Diverged: the message says update, epoch and learning rate.
+        Diverged: in `fit`; the message names the update, the epoch and the learning rate.
     """
 
     def on_epoch_begin(self, epoch, logs=None):

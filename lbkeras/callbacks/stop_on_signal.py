@@ -39,6 +39,10 @@ class StopOnSignal(keras.callbacks.Callback):
     acts at once. Put this callback after the Checkpoint in the list. If several workers train
     together, a signal to one of them stops all of them after the same step, within seconds.
 
+        stop = StopOnSignal(checkpoint)
+        with stop.catching():
+            model.fit(train, callbacks=[*others, checkpoint, stop])
+
     Args:
         checkpoint: the `lbkeras.callbacks.Checkpoint` of the run.
 

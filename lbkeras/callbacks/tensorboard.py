@@ -39,8 +39,8 @@ class TensorBoardScalars(keras.callbacks.Callback):
         settings: hyper-parameters of the run: names to numbers, strings, booleans, or None. They
             are written as the text `config` and as columns of the HParams tab. The tab first shows
             the first five of them, with the last validation metrics, updates and seconds. Integers
-            are written as text there, because TensorBoard shows 64 as 64.000. A trial is named
-            after the last two folders above `tensorboard`: `ARM/seed_N`.
+            are written as text there, because TensorBoard shows 64 as 64.000. The trial is named
+            after the last two folders of `directory`, without a final `tensorboard`: `ARM/seed_N`.
     """
 
     def __init__(self, directory: Path | str, settings: dict | None = None):

@@ -44,7 +44,7 @@ def load(
         batch_size: global batch size in examples.
         data_dir: the folder of prepared TFDS data, or of the text file; None: TFDS' own default,
             or the current folder.
-        training: whether to shuffle and augment; None: if the split begins with "train".
+        training: whether to shuffle and augment. None: True if the split begins with "train".
         augmentation: "default": as in the papers, in training only (CIFAR: pad 4, random crop,
             flip; sets that stay on disk, such as ImageNet: random area and aspect ratio, flip;
             others: none), or "none".
@@ -54,10 +54,11 @@ def load(
         resize: for such a set in evaluation, length in pixels that an image's shorter side is
             resized to before its central square of side `image_size` is taken; None:
             `image_size / 0.875`, which is 256 for 224.
-        shuffle: how a set that stays on disk is read in training: "default", example by example in
-            any order, or "shards", for storage that is too slow for that (see `Pipeline`).
+        shuffle: how a set that stays on disk is read in training: "default", single examples in
+            random order; or "shards", for storage that reads single examples slowly (see
+            `Pipeline`).
         shuffle_bytes: with "shards", host memory in bytes for the examples that are permuted
-            together and the next ones.
+            together and the next ones. Default 1 GiB.
         source: data to use in place of the set's files, in the same form, such as made data.
 
     Raises:

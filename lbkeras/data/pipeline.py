@@ -29,9 +29,9 @@ class Pipeline(KerasAdapter):
 
     Data in memory and data that can be read in any order (prepared sets on disk, your own object)
     have the same order: each epoch is a uniform permutation of all examples, whatever the batch
-    size, so the same set gives the same batches either way. A stream is not shuffled as well: an
-    example comes at most a buffer's length before its place, and largely the same examples are
-    near each other in the next epoch.
+    size, so the same set gives the same batches either way. A stream is shuffled less thoroughly:
+    an example can come at most one buffer length early, and examples that are near each other in
+    one epoch mostly stay so in the next.
 
     `shuffle="shards"` is a compromise for storage that reads single examples slowly: pieces of
     files are read in a permuted order, and the examples of about 64 pieces at a time are permuted
@@ -52,8 +52,8 @@ class Pipeline(KerasAdapter):
     device's memory are copied there once; each step then sends only its row numbers and a seed.
     Other data are read in threads. The devices of a `keras.distribution` divide each batch.
 
-    Keras ignores the arguments `class_weight`, `sample_weight`, `y` and `batch_size` beside such an
-    `x`, so a Pipeline refuses them. Give weights as the source's third part:
+    With an `x` like this, Keras would ignore the arguments `class_weight`, `sample_weight`, `y` and
+    `batch_size`, so a Pipeline refuses them. Give weights as the source's third part:
     `(x, y, class_weights[y])`.
 
     Args:
@@ -83,16 +83,16 @@ class Pipeline(KerasAdapter):
         decode: for a source that is not in memory, `(example, seed) -> example` before batching,
             inside tf.data or, on Keras' JAX backend, on NumPy arrays; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, place in the epoch).
-        seed: integer from which the order and the augmentation are drawn.
+        seed: integer of at least 0 from which the order and the augmentation are drawn.
         num_examples: how many examples one pass over the source has, if the source does not know:
             a generator, or a `tf.data.Dataset` of unknown cardinality. If the number is wrong, the
             pass ends with an error.
-        shuffle_bytes: host memory for the buffer that a stream is shuffled through, at least 0.
-            Default 1 GiB. It holds as many examples as fit, by the mean size of the first 32, and
-            each batch is drawn from it: a stream sorted by class needs a buffer that holds all
-            examples, or at least several classes. The orders depend on it. With `shuffle="shards"`
-            it holds the examples that are permuted together, and the next ones. Other data do not
-            need it.
+        shuffle_bytes: host memory, in bytes, for the buffer that a stream is shuffled through, at
+            least 0. Default 1 GiB. The buffer holds as many examples as fit, by the mean size of
+            the first 32, and each batch is drawn from it: a stream sorted by class needs a buffer
+            that holds all examples, or at least several classes. The order depends on this size.
+            With `shuffle="shards"` the buffer holds the examples that are permuted together, and
+            the next ones. Other data do not need it.
 
     Attributes:
         num_examples: examples in the source.
@@ -276,7 +276,11 @@ class Pipeline(KerasAdapter):
         return "all" if self._reader.in_memory else "first", self._reader.hash
 
     def labels(self) -> np.ndarray:
-        """Returns the targets of data in memory, in the source's order."""
+        """Returns the targets of data in memory, in the source's order.
+
+        Raises:
+            UserError: the data are not in memory, or have no targets.
+        """
         labels = self._reader.labels() if self._reader.in_memory else None
         if labels is None:
             received = "x alone" if self._reader.in_memory else "a source on the disk"

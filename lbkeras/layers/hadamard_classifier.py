@@ -29,7 +29,7 @@ class HadamardClassifier(FixedClassifier):
     Features are normalized in float32 at least; use `dtype="float32"` for float32 logits.
 
     Raises:
-        UserError: `units` is below 1.
+        UserError: `units` is below 1, or the number of features is unknown when the layer is built.
 
     Differs from the paper: the first column of the matrix, all ones, is left out. With features
     that are never negative (after a ReLU), its logit would always be the largest before the bias.

@@ -32,7 +32,8 @@ class OrthonormalClassifier(FixedClassifier):
     Features are normalized in float32 at least; use `dtype="float32"` for float32 logits.
 
     Raises:
-        UserError: `units` is below 1, or the seed is out of range.
+        UserError: `units` is below 1, the seed is out of range, or the number of features is
+            unknown when the layer is built.
 
     Scale, bias and seed are those of the authors' code, but its random generator makes another Q
     from that seed. In a `HadamardClassifier` the columns are orthogonal only if the number of

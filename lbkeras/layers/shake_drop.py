@@ -28,7 +28,7 @@ class ShakeDrop(keras.layers.Layer):
 
     Args:
         survival_probability: p, the probability that b is 1, 0 to 1. Default 0.5. The paper's l-th
-            of L blocks has `1 − l / L (1 − p_L)` with p_L = 0.5.
+            of L blocks has `1 − (l / L) · (1 − p_L)` with p_L = 0.5.
         alpha: `(lowest, highest)` of the forward factor. Default (-1, 1).
         beta: `(lowest, highest)` of the backward factor. Default (0, 1).
         level: what has its own b, α and β: each replica's batch (`"batch"`), each image
@@ -39,11 +39,11 @@ class ShakeDrop(keras.layers.Layer):
     Shapes: `(batch, ..., channels)` in and out, any rank from 2 on.
 
     Raises:
-        UserError: the probability is outside 0 to 1, a range is not two ascending numbers, or the
-            level is unknown.
+        UserError: the probability is outside 0 to 1, a range is not two numbers with the lowest
+            first (they may be equal), or the level is unknown.
 
     Differs from the paper: b is drawn for each unit of the level, as α and β are. Public
-    ports draw b once per mini-batch, which makes the noise of a step independent of the batch size.
+    ports draw b once per batch, which makes the noise of an update independent of the batch size.
 
     Example:
 

@@ -24,9 +24,10 @@ def efficientnet_b0(
 ) -> keras.Model:
     """Returns `keras.applications`' EfficientNet-B0 without weights, for training from scratch.
 
-    Changes to it: the uint8 input and its normalization replace Keras' own; dropout and float32
-    logits after the global average pooling; L2 on kernels; batch norm with momentum 0.9 (Keras'
-    0.99 lags behind when large batches leave few updates); optional ghost batch normalization.
+    It differs from Keras' in these points: the uint8 input and its normalization replace Keras'
+    own; dropout and float32 logits follow the global average pooling; kernels have L2; batch norm
+    has momentum 0.9 (Keras' 0.99 lags behind when large batches leave few updates); ghost batch
+    normalization is optional.
     As published, block i of 0 to 15 drops its whole residual branch for an example (drop connect)
     with probability 0.2 i / 16.
 

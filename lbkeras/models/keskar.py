@@ -136,7 +136,10 @@ def keskar_c3(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """Returns C3, for CIFAR-100: `keskar_c1` with 100 classes."""
+    """Returns C3, for CIFAR-100: `keskar_c1` with 100 classes.
+
+    Args, returns and differences: as for `keskar_c1`.
+    """
     return keskar_c1(
         input_shape, num_classes, weight_decay, mean=mean, standard_deviation=standard_deviation
     )
@@ -150,7 +153,10 @@ def keskar_c4(
     mean: float | Sequence[float] | None = None,
     standard_deviation: float | Sequence[float] | None = None,
 ) -> keras.Model:
-    """Returns C4, for CIFAR-100: `keskar_c2` with 100 classes."""
+    """Returns C4, for CIFAR-100: `keskar_c2` with 100 classes.
+
+    Args, returns and differences: as for `keskar_c2`.
+    """
     return keskar_c2(
         input_shape, num_classes, weight_decay, mean=mean, standard_deviation=standard_deviation
     )

@@ -70,8 +70,8 @@ def pyramidnet(
 
     Raises:
         UserError: a depth that is not `6n + 2` or `9n + 2`, negative widening, a probability
-            outside 0 to 1, an unknown `survival` or `level`, or a range that is not two ascending
-            numbers.
+            outside 0 to 1, an unknown `survival` or `level`, or a range that is not two numbers
+            with the lowest first.
 
     Differs from the paper: filter counts are rounded as in the authors' code, whereas the paper's
     formula rounds down. The paper's table has 1.7, 3.8, 28.3 and 27.0 M for the four networks

@@ -38,8 +38,8 @@ def cifar_resnet(
             paper's is 1e-4.
         shortcut: `"A"` (the paper's on CIFAR) or `"B"`.
         zero_gamma: whether the last batch norm of every block starts with gamma 0, so that each
-            block is an identity at first, as in Goyal et al. (arXiv:1706.02677) for large batches.
-            Default False, as in the paper.
+            block is an identity at first, as in Goyal et al., arXiv:1706.02677, section 5.1, for
+            large batches. Default False, as in the paper.
         fixed_classifier: replaces the last Dense layer by one that is not learned: "hadamard" (or
             True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
             `lbkeras.layers.OrthonormalClassifier`. Default None: a learned Dense layer.

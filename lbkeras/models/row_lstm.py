@@ -41,8 +41,8 @@ def row_lstm(
     Raises:
         UserError: `input_shape` without channels.
 
-    Differs from the paper: nothing known. The paper does not state the initialization; here it is
-    Keras' (Glorot, orthogonal recurrent kernel, forget gate's bias 1).
+    Differs from the paper: no known difference. The paper does not state the initialization; here
+    it is Keras' (Glorot, orthogonal recurrent kernel, forget gate's bias 1).
 
     Example:
 

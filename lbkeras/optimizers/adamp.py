@@ -24,10 +24,11 @@ class AdamP(ProjectedRule):
         p <- p - (p . ŵ) ŵ           if |cos(g, w)| < delta / sqrt(n): w is scale-invariant
         w <- (1 - learning_rate * weight_decay * ratio) * w - learning_rate * p
 
-    ratio is weight_decay_ratio if p was projected, otherwise 1. The condition is checked first for
-    the output channels (the last axis), then for the whole layer; n is the number of weights in a
-    channel or in the layer. Variables of rank <= 1 are never projected. Weight decay applies to all
-    variables except those excluded with `exclude_from_weight_decay`.
+    ratio is weight_decay_ratio if p was projected, otherwise 1. If the condition holds for every
+    output channel (the last axis), each channel is projected by itself. Otherwise, if it holds for
+    the variable as a whole, the variable is projected as one. n is the number of weights in a
+    channel or in the variable. Variables of rank <= 1 are never projected. Weight decay applies to
+    all variables except those excluded with `exclude_from_weight_decay`.
 
     Args:
         learning_rate: float, schedule or callable.
@@ -42,7 +43,7 @@ class AdamP(ProjectedRule):
         **kwargs: other arguments of `keras.optimizers.Optimizer`.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Differs from the paper: channels are on the last axis, as in Keras kernels. In a depthwise
     kernel that axis is the depth multiplier, so a channel is nearly the whole layer.
@@ -55,7 +56,7 @@ class AdamP(ProjectedRule):
     >>> history = model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 2)), verbose=0)
 
     Reference: Heo et al., "AdamP: Slowing Down the Slowdown for Momentum Optimizers on
-    Scale-invariant Weights", arXiv:2006.08217, Algorithm 2.
+    Scale-invariant Weights", arXiv:2006.08217, algorithm 2.
     """
 
     def __init__(

@@ -23,8 +23,8 @@ class LAMB(LayerAdaptation):
         trust_ratio = |w| / |u|
         w <- w - learning_rate * trust_ratio * u
 
-    |.| is the L2 norm of the whole tensor. A step has the length learning_rate * |w|. If |w| or |u|
-    is 0, the trust ratio is 1.
+    |.| is the L2 norm of the whole tensor. An update has the length learning_rate * |w|. If |w| or
+    |u| is 0, the trust ratio is 1.
 
     By default, variables of rank <= 1 are updated by plain Adam without weight decay. Exclude
     further variables with `exclude_from_layer_adaptation` and `exclude_from_weight_decay`; called
@@ -45,7 +45,7 @@ class LAMB(LayerAdaptation):
             gradient_accumulation_steps.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Differs from the paper: the scaling function phi is the identity, as in tensorflow/models.
     Differs from `keras.optimizers.Lamb`: weight decay is counted in the trust ratio, and biases
@@ -59,7 +59,7 @@ class LAMB(LayerAdaptation):
     >>> history = model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 2)), verbose=0)
 
     Reference: You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76
-    minutes", arXiv:1904.00962, Algorithm 2.
+    minutes", arXiv:1904.00962, algorithm 2.
     """
 
     def __init__(

@@ -46,14 +46,14 @@ class LARS(LayerAdaptation):
         momentum: in [0, 1).
         weight_decay: coupled weight decay, counted in the trust ratio. Use no L2 regularization in
             the model with it.
-        trust_coefficient: relative length of a step, above 0.
+        trust_coefficient: length of an update relative to learning_rate * |w|, above 0.
         epsilon: added to the ratio's denominator, at least 0.
-        nesterov: w <- w - (momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)),
-            with the new v.
-        clip: whether to use LARC, in which a layer's learning rate never exceeds `learning_rate`:
-            trust_ratio <- min(trust_ratio / learning_rate, 1), so the layer's learning rate is
-            min(trust_ratio, learning_rate) with the trust ratio from above. Needs a trust
-            coefficient of about 0.02.
+        nesterov: whether to use Nesterov momentum, which must then be above 0:
+            w <- w - (momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)), with the
+            new v.
+        clip: whether to use LARC, in which a layer's learning rate never exceeds `learning_rate`.
+            With r the trust ratio from above, trust_ratio <- min(r / learning_rate, 1), so the
+            layer's learning rate is min(r, learning_rate). Needs a trust coefficient of about 0.02.
         norm: "separate", as above, or "joint", with the denominator |g + weight_decay * w| +
             epsilon (as in tensorflow/models and optax).
         learning_rate_in_momentum: True: v contains the learning rate, as above. False: v contains
@@ -66,7 +66,7 @@ class LARS(LayerAdaptation):
             gradient_accumulation_steps.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Differs from the paper: biases and batch-norm variables are excluded, and the trust ratio is 1
     where a norm is 0, as in every public implementation; the paper mentions neither. Nesterov
@@ -82,7 +82,7 @@ class LARS(LayerAdaptation):
     True
 
     Reference: You, Gitman, Ginsburg, "Large Batch Training of Convolutional Networks",
-    arXiv:1708.03888, Algorithm 1. LARC: You et al., NVIDIA apex.
+    arXiv:1708.03888, algorithm 1. LARC: You et al., NVIDIA apex.
     """
 
     def __init__(

@@ -32,7 +32,8 @@ class RMSpropWarmup(keras.optimizers.Optimizer):
         learning_rate: learning rate of SGD; float, schedule or callable.
         transition_center_steps: the update at which the share of SGD is 1/2, at least 0; epoch 10
             in the paper.
-        transition_period_steps: length of the transition, above 0; 5 epochs in the paper.
+        transition_period_steps: length of the transition in updates, above 0; 5 epochs in the
+            paper.
         momentum: in [0, 1).
         rho: decay of the mean square, in [0, 1).
         epsilon: added to the root of the mean square, above 0.
@@ -42,7 +43,7 @@ class RMSpropWarmup(keras.optimizers.Optimizer):
             the paper has L2 regularization in the loss.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Differs from the paper: the linear part is chosen so that a is continuous. As printed, with
     2 (t - c) / p, a would rise to 1.5 and drop back to 1. As in the paper, the mean square starts

@@ -36,7 +36,7 @@ class SGDP(ProjectedRule):
         **kwargs: other arguments of `keras.optimizers.Optimizer`.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Differs from the paper: channels are on the last axis, as in Keras kernels. The weight decay
     is divided by (1 - momentum), as in the authors' code.
@@ -49,7 +49,7 @@ class SGDP(ProjectedRule):
     >>> history = model.fit(keras.ops.ones((8, 4)), keras.ops.ones((8, 2)), verbose=0)
 
     Reference: Heo et al., "AdamP: Slowing Down the Slowdown for Momentum Optimizers on
-    Scale-invariant Weights", arXiv:2006.08217, Algorithm 1.
+    Scale-invariant Weights", arXiv:2006.08217, algorithm 1.
     """
 
     def __init__(

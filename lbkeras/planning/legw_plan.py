@@ -47,9 +47,9 @@ def legw_plan(
         epochs: length of the training, including the warm-up.
         base_batch_size: the small batch size, examples per update.
         batch_size: global batch size of this plan; `base_batch_size` gives the small batch's plan.
-        base_learning_rate: good learning rate at `base_batch_size`.
-        base_warmup_epochs: good warm-up at `base_batch_size`, in epochs, may be fractional;
-            0: none.
+        base_learning_rate: learning rate that works well at `base_batch_size`.
+        base_warmup_epochs: length in epochs of the warm-up that works well at `base_batch_size`;
+            may be fractional; 0: none.
         momentum: of SGD, in [0, 1).
         num_examples: examples per epoch.
         decay: what follows the warm-up: `"constant"`; `"polynomial"`, to zero at the end;
@@ -63,7 +63,8 @@ def legw_plan(
         scale_warmup: False leaves the warm-up at `base_warmup_epochs`.
 
     Raises:
-        UserError: an argument is out of its range, or the scaled warm-up leaves no epoch after it.
+        UserError: an argument is out of range; the scaled warm-up does not end before the first
+            of `boundaries` or before `epochs`; or `boundaries` is given without `decay="steps"`.
 
     Differs from the paper: no known difference, but only descriptions of the paper by others were
     available, not its text.

@@ -21,7 +21,7 @@ def noise_scale(learning_rate: float, momentum: float, batch_size: int, num_exam
         num_examples: examples per epoch.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Reference: arXiv:1711.00489, equation 4.
     """
@@ -45,7 +45,7 @@ def exact_noise_scale(
         num_examples: examples per epoch.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Reference: arXiv:1711.00489, sections 2 and 4.
     """
@@ -69,7 +69,7 @@ def accumulator_epochs(momentum: float, batch_size: int, num_examples: int) -> f
         num_examples: examples per epoch.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Reference: arXiv:1711.00489, section 4.
     """

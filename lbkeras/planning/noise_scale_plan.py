@@ -59,18 +59,20 @@ def noise_scale_plan(
         momentum: of SGD, in [0, 1), the same in all epochs.
         batch_size: global batch size at the start, examples per update.
         num_examples: examples per epoch.
-        max_batch_size: largest batch size to grow to; default a tenth of `num_examples`. Has no
-            effect with `"decay_learning_rate"`.
-        increased_learning_rate: start from this instead of `learning_rate`, with the batch size
-            raised in proportion, so that the noise scale stays that of the arguments above.
-        increased_momentum: start from this instead of `momentum`, with the batch size raised in
-            proportion to 1 / (1 − momentum). Costs accuracy: see `accumulator_epochs`.
+        max_batch_size: largest batch size to grow to, from the start batch size to `num_examples`.
+            None: a tenth of `num_examples`; with `"decay_learning_rate"`, no limit.
+        increased_learning_rate: start from this instead of `learning_rate`, which it must not be
+            below, with the batch size raised in proportion, so that the noise scale stays that of
+            the arguments above. None: no increase.
+        increased_momentum: start from this instead of `momentum`, which it must not be below, with
+            the batch size raised in proportion to 1 / (1 − momentum). Costs accuracy: see
+            `accumulator_epochs`. None: no increase.
         warmup_epochs: length of a linear ramp up to the learning rate that these first epochs
             would have; may be fractional, ends before the first boundary.
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
-        UserError: an argument is out of its range, or the start batch exceeds `max_batch_size`.
+        UserError: an argument is out of range, or the start batch exceeds `max_batch_size`.
 
     Differs from the paper: no known difference. The paper does not say that the learning rate falls
     by the rest of the factor where the batch size reaches its maximum; this is inferred from its

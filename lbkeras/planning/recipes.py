@@ -33,7 +33,7 @@ def curve_plan(*, curve: Curve, batch_size: int, momentum: float, num_examples: 
         num_examples: examples per epoch.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
     """
     if not isinstance(curve, Curve) or not curve.end.is_integer():
         raise UserError(f"curve: expected a Curve that ends at a whole epoch, received {curve!r}")
@@ -133,7 +133,7 @@ def steps_plan(
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
     """
     epochs = checks.integer("epochs", epochs, minimum=1)
     values = tuple(
@@ -164,7 +164,7 @@ def warmup_steps_plan(
     warmup: str = "gradual",
     scaling: str = "linear",
 ) -> Plan:
-    """Goyal's recipe: linear scaling, warm-up from the base rate, then steps down.
+    """Goyal's recipe: linear scaling, warm-up from the base learning rate, then steps down.
 
     With k = batch_size / base_batch_size, the learning rate rises from base_learning_rate to
     k · base_learning_rate, either linearly with each update (gradual) or in one jump after
@@ -181,7 +181,8 @@ def warmup_steps_plan(
         epochs: length of the training.
         boundaries: epochs where the learning rate falls, increasing, inside (0, epochs).
         factor: what the learning rate is divided by there, above 1.
-        base_learning_rate: good learning rate at `base_batch_size`, and at the warm-up's start.
+        base_learning_rate: learning rate that works well at `base_batch_size`; the warm-up starts
+            from it.
         base_batch_size: batch size that `base_learning_rate` belongs to.
         batch_size: global batch size, examples per update.
         momentum: of SGD, in [0, 1).
@@ -191,7 +192,7 @@ def warmup_steps_plan(
         scaling: `"linear"` (the paper's), `"square_root"`, with √k instead of k, or `"none"`.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Reference: Goyal et al., arXiv:1706.02677, sections 2.1, 2.2 and 5.1.
     """
@@ -244,7 +245,7 @@ def polynomial_plan(
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Reference: You, Gitman, Ginsburg, arXiv:1708.03888, section 6.
     """
@@ -284,7 +285,7 @@ def cosine_plan(
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Reference: Loshchilov, Hutter, arXiv:1608.03983, section 3.
     """
@@ -322,7 +323,7 @@ def linear_plan(
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
     """
     return recipe_plan(
         "linear", (learning_rate, 0.0), epochs, batch_size, momentum, num_examples,

@@ -47,7 +47,7 @@ def regime_adaptation_plan(
         adapt_regime: False leaves epochs and boundaries as they are.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Differs from the paper: no known difference. The epochs are rounded up as in the authors' code,
     so the updates are equal only if `base_batch_size` divides `batch_size`.

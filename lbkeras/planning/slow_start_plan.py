@@ -36,11 +36,11 @@ def slow_start_plan(
         batch_size: global batch size, examples per update.
         momentum: of SGD, in [0, 1).
         num_examples: examples per epoch.
-        base_learning_rate: good learning rate at `base_batch_size`.
+        base_learning_rate: learning rate that works well at `base_batch_size`.
         base_batch_size: batch size that `base_learning_rate` belongs to.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Differs from the paper: this is the schedule alone. The paper combines it with a start under
     RMSprop's rule; for that see `lbkeras.optimizers.RMSpropWarmup`.

@@ -74,8 +74,9 @@ def compare(
 ) -> Comparison:
     """Trains a model with several plans and several seeds each, and compares the results.
 
-    The first arm is the baseline. The others are compared with it in updates, in time and in the
-    metric, the last at a significance level of 5 %, corrected by Holm's method.
+    The first arm is the baseline. The report gives the other arms' updates and time relative to it,
+    and a verdict on whether their metric is no worse, at a significance level of 5 % after Holm's
+    correction.
 
     Each arm and seed is a run in `workdir/ARM/seed_N` with the files of `lbkeras replicate`. A call
     with the same arguments resumes: finished runs are kept, and an interrupted run continues where
@@ -86,16 +87,18 @@ def compare(
             any loss and metrics.
         train: a `lbkeras.data.Pipeline`, or a source for one, such as `(x, y)`.
         test: the data to evaluate on after each epoch; of the same kinds as `train`.
-        arms: by name, a `Plan`; or a function that takes the arm's own Pipeline and returns a list
-            of callbacks; or a dict of `plan`, `callbacks` (such a function) and `make_model`
-            (instead of the common one). An arm without a plan uses the first Plan of the others.
+        arms: a dict from each arm's name to its settings: a `Plan`; a function that takes the arm's
+            own Pipeline and returns a list of callbacks; or a dict with any of `plan`, `callbacks`
+            (such a function) and `make_model` (in place of the common one). An arm without a plan
+            uses the first Plan among the arms; at least one arm must have one.
         workdir: a folder for this comparison.
         seeds: the number of seeds for each arm, 0 to `seeds - 1`; at least 2 for a verdict.
         metric: the metric to compare, by its name in the history, or a value derived from it
             (`val_accuracy_median_of_last_5`); None: `val_accuracy` if it is measured, else the
             first metric whose better direction Keras knows, else `val_loss`.
         margin: how much worse than the first arm's mean still counts as no worse, in the metric's
-            unit; None: 0.01 if more is better (accuracy, AUC, F1), a factor of 0.95 if less is.
+            unit, above 0. None: 0.01 if more is better (accuracy, AUC, F1); if less is better, the
+            first arm's mean divided by the arm's must be at least 0.95.
         targets: values to reach, such as `{"val_accuracy": 0.95}`: the report says how many
             updates, epochs and seconds of training each run took until the first evaluation that
             reached it. The name for `metric` is `"updates_to_val_accuracy_at_least_0.95"`,

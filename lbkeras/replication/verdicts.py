@@ -107,7 +107,7 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     The p-values are then corrected by Holm's method over the claims that are not compared exactly,
     separately for the p-values that support a claim and for those that speak against it. A claim
     without a test counts as p = 1. So the probability that any claim is wrongly supported is at
-    most alpha.
+    most 5 %.
 
     Diverged seeds are left out of the means and named in the reason. An arm with a diverged seed
     cannot support `not_worse`, `equivalent` or `ratio_at_least`, nor decide against `worse`. If all

@@ -13,7 +13,7 @@ from lbkeras.runs.record import append_history_row
 class HistoryWriter(keras.callbacks.Callback):
     """Appends each epoch's logs to a JSON-lines file and syncs it before the next epoch begins.
 
-    A row holds `epoch` (from 0), then those columns of `metrics.COLUMNS` that are in the logs, in
+    A row holds `epoch` (from 0), then those of `lbkeras.metrics.COLUMNS` that are in the logs, in
     that order, then all other logs. To get all of the columns, pass `TrainingStatistics` before
     this callback. If several workers train together, only the chief writes.
 

@@ -36,8 +36,8 @@ class Segment:
     0.8
 
     Args:
-        start: first epoch, a float of at least 0.
-        stop: last epoch, above `start`.
+        start: epoch at which the segment begins, a float of at least 0.
+        stop: epoch at which it ends, above `start`.
         initial: learning rate at `origin`, at least 0 (exponential: above 0).
         final: learning rate at `stop`, at least 0 (exponential: above 0; constant: `initial`).
         shape: `"constant"`, `"linear"`, `"polynomial"`, `"cosine"` or `"exponential"`.
@@ -46,7 +46,7 @@ class Segment:
             of the shape was cut off, as by `warm_up`.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
     """
 
     start: float

@@ -38,7 +38,8 @@ def square_root_scaling(learning_rate: float, batch_size: int, base_batch_size: 
     Raises:
         UserError: an argument is not positive.
 
-    Reference: You et al., arXiv:1901.08256 (LEGW); Krizhevsky, arXiv:1404.5997, section 5.
+    Reference: You et al., arXiv:1901.08256, section 3 (LEGW); Krizhevsky, arXiv:1404.5997,
+    section 5.
     """
     learning_rate = checks.positive("learning_rate", learning_rate)
     return learning_rate * math.sqrt(_ratio(batch_size, base_batch_size))

@@ -24,7 +24,7 @@ def warm_up(curve: Curve, warmup_epochs: float, initial: float, shape: str = "li
         shape: shape of the ramp, as in `Segment`; `"constant"` keeps `initial` and then jumps.
 
     Raises:
-        UserError: the ramp is as long as the curve, or an argument is out of its range.
+        UserError: the ramp is not shorter than the curve, or an argument is out of range.
 
     Reference: Goyal et al., arXiv:1706.02677, section 2.2 (gradual and constant warm-up).
     """

@@ -47,14 +47,14 @@ class AdaScale(GradientNoiseScale):
     base_epochs · S. No warm-up is needed. S may change between epochs, and `fit` may resume from a
     checkpoint.
 
-    Needs micro-batches or replicas, and an optimizer with a number as learning rate, which is
-    restored when `fit` ends.
+    Needs Keras' TensorFlow backend, micro-batches or replicas, and an optimizer whose learning rate
+    is a number, which is restored when `fit` ends.
 
     Logs what `GradientNoiseScale` logs and, at the end of each epoch, `adascale_gain` (of the next
     update) and `adascale_progress` (in base updates). Costs what `GradientNoiseScale` costs.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
         base_batch_size: batch size that the learning rate was chosen for, at least 1; None takes
             the plan's.
         base_epochs: epochs of the base run, at least 1; None takes the plan's.
@@ -71,10 +71,11 @@ class AdaScale(GradientNoiseScale):
             pieces of this size, unless `--micro_batch_size` sets another.
 
     Raises:
-        UserError: if an argument is out of range, or if a setting of the base run is given beside
-            that of `plan`; in `fit`, for undivided batches on one replica, an optimizer like Adam,
-            an optimizer with a schedule or another momentum than the plan's, and whatever
-            `GradientNoiseScale` refuses.
+        UserError: an argument is out of range, Keras' backend is not TensorFlow, a plan is
+            for another number of examples than `pipeline` or changes its batch size, or a
+            setting of the base run is given beside that of `plan`; in `fit`, for undivided batches
+            on one replica, an optimizer with second moments such as Adam, an optimizer with a
+            schedule or another momentum than the plan's, and whatever `GradientNoiseScale` refuses.
 
     Differs from the paper: the gain of an update comes from the gradients before it, not from its
     own, so that the size of the step and its noise are independent; the first gain is 1.
@@ -82,7 +83,7 @@ class AdaScale(GradientNoiseScale):
     after averaging; bounding them before would bias them. With `steps_per_execution=n` the run may
     end up to n − 1 updates late.
 
-    Reference: Johnson, Agrawal, Gu, Guestrin 2020, AdaScale SGD, arXiv:2007.05105, algorithm 1.
+    Reference: Johnson, Agrawal, Gu, Guestrin, "AdaScale SGD", arXiv:2007.05105, algorithm 1.
     """
 
     owns_learning_rate = True

@@ -38,7 +38,7 @@ def ada_scale_plan(
     factor: float = 10.0,
     boundaries: Sequence[int] = (),
 ) -> AdaScalePlan:
-    """Returns AdaScale's longest run: the base run's updates and rates at a larger batch size.
+    """Returns AdaScale's longest run: as many updates as the base run, at a larger batch size.
 
     A run takes this long if the larger batch gains nothing (a gain of 1 at every update).
     `lbkeras.callbacks.AdaScale` takes the base run from the plan, multiplies its learning rates by
@@ -67,9 +67,9 @@ def ada_scale_plan(
         boundaries: epochs of the base run's steps, increasing, before `epochs`.
 
     Raises:
-        UserError: if an argument is out of range.
+        UserError: an argument is out of range.
 
-    Reference: Johnson, Agrawal, Gu, Guestrin 2020, AdaScale SGD, arXiv:2007.05105, section 3.
+    Reference: Johnson, Agrawal, Gu, Guestrin, "AdaScale SGD", arXiv:2007.05105, section 3.
     """
     num_examples = checks.integer("num_examples", num_examples, minimum=1)
     base_batch_size = checks.batch_size("base_batch_size", base_batch_size, num_examples)

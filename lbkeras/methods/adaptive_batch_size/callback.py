@@ -63,11 +63,11 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 
     g is AdaScale's gain, measured at the end of each epoch. It is between 1 and k, and near k as
     long as the batch is far below the critical size. An optimizer that divides by the size of the
-    gradients, such as Adam, takes larger steps by itself when they have less noise, so √g is left.
+    gradients, such as Adam, already takes larger steps when they are less noisy, so √g suffices.
 
-    If the training loss rises by more than a fifth within two epochs of a larger batch, the run
-    goes one size down and never above it again: the noise tells how much a learning rate may grow,
-    not how much the model tolerates.
+    If, within two epochs of a larger batch, the training loss is more than a fifth above its lowest
+    value so far, the run goes one size down and never above that size again: the noise shows how
+    much the learning rate may grow, not how much the model tolerates.
 
     Logs `batch_size`, `learning_rate` (of the epoch's last update) and what `GradientNoiseScale`
     logs. `file` records each epoch's decision and its reason. Prints a line whenever the size
@@ -75,9 +75,10 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     each new size.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`; its batch size is the first.
-        plan: a Plan that sets the learning rates and the first batch size; None keeps the
-            optimizer's number as learning rate.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`. Without a plan, its
+            batch size is the first.
+        plan: a Plan with one batch size, which is the first; it also sets the learning rate at the
+            first batch size. None: the optimizer's learning rate, which must be a number.
         min_batch_size: lower bound in examples; None: the first size.
         max_batch_size: upper bound in examples; None: a tenth of the data, or the first size if
             that is larger.
@@ -95,10 +96,11 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         largest: the size to which a rise of the loss has limited the run; None without such a rise.
 
     Raises:
-        UserError: if an argument is out of range, the maximum is below the minimum, or the first
-            size is not divisible by the number of replicas; in `fit`, for an optimizer with a
-            schedule or with another momentum than the plan's (0 for an optimizer without), another
-            callback that sets the learning rate, and whatever `GradientNoiseScale` refuses.
+        UserError: an argument is out of range, `max_batch_size` is below `min_batch_size`, the
+            first size is not between them, or `plan` has several batch sizes; in `fit`, for a first
+            size that the number of replicas does not divide, an optimizer with a schedule or with
+            another momentum than the plan's (0 for an optimizer without), another callback that
+            sets the learning rate, and whatever `GradientNoiseScale` refuses.
 
     >>> import keras
     >>> from lbkeras.data import Pipeline
@@ -115,8 +117,8 @@ class AdaptiveBatchSize(BatchSizeScheduler):
     (`AdaScale` does that here). CABS sets the size at each update and does not change the learning
     rate (`scaling="none"`).
 
-    Reference: McCandlish et al., arXiv:1812.06162; Johnson et al., arXiv:2007.05105, section 3;
-    Balles, Romero and Hennig, arXiv:1612.05086, section 3.
+    Reference: McCandlish et al., arXiv:1812.06162, section 2.2; Johnson et al., arXiv:2007.05105,
+    section 3; Balles, Romero, Hennig, arXiv:1612.05086, section 3.
     """
 
     owns_learning_rate = True

@@ -21,7 +21,7 @@ def batch_size_ladder(
         factor: ratio of one rung to the next lower one, at least 2.
 
     Raises:
-        UserError: if an argument is out of range, or the largest is below the smallest.
+        UserError: an argument is out of range, or the largest is below the smallest.
     """
     batch_size = checks.integer("batch_size", batch_size, minimum=1)
     smallest = checks.integer("min_batch_size", smallest, minimum=1)

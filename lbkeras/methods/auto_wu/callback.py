@@ -37,8 +37,8 @@ class AutoWU(PipelineCallback):
     """Raises the learning rate exponentially until the loss rises, goes back, and decays.
 
     At the end of each epoch of the warm-up, a Gaussian process over the losses of all updates so
-    far tests whether the loss has passed its minimum (`judgement.judge`). When it says so in 3
-    epochs in a row, the learning rate returns to its value at the minimum,
+    far tests five random subsets for whether the loss has passed its minimum. When most tests say
+    so in 3 epochs in a row, the learning rate returns to its value at the minimum,
 
         mean over the 5 tests of min_learning_rate · (now / min_learning_rate)^x
 
@@ -86,7 +86,7 @@ class AutoWU(PipelineCallback):
     weights) with AdamP.
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
         plan: from `lbkeras.planning.auto_wu_plan`.
         seed: of the tests' random subsets, the same on all workers.
         file: JSON file for the report's plot; None writes none.
@@ -100,15 +100,15 @@ class AutoWU(PipelineCallback):
             was not restored.
 
     Raises:
-        UserError: if the plan is of another kind or has fewer epochs than `fit` runs; if the
+        UserError: the plan is of another kind or has fewer epochs than `fit` runs; the
             optimizer has another momentum than the plan (0 for an optimizer without), a learning
             rate schedule, or gradient_accumulation_steps, with which updates are counted
-            differently; if another callback sets the learning rate; if the model's train step does
-            not pass its loss to Keras' metric; with `restore=True`, if a callback that keeps the
+            differently; another callback sets the learning rate; the model's train step does
+            not pass its loss to Keras' metric; with `restore=True`, a callback that keeps the
             weights of the best epoch comes after this one.
 
     Differs from the paper: `restore=True` is ours. Hyper-parameters and tests follow the authors'
-    code, see `judge`. The warm-up is counted in epochs, so the last test may fall exactly at the
+    code. The warm-up is counted in epochs, so the last test may fall exactly at the
     end of the longest warm-up, where the authors' code does not test. Further options of that code
     are left out, among them one that has no effect there (a decay factor per epoch) and one that
     halves the learning rate at once (`half_cosine`).

@@ -80,7 +80,7 @@ def check_order(after: Iterable) -> None:
     They would pair an epoch's logs with the weights that AutoWU has restored since.
 
     Raises:
-        UserError: if there is such a callback.
+        UserError: there is such a callback.
     """
     for each in after:
         if getattr(each, "restore_best_weights", False) or getattr(each, "save_best_only", False):

@@ -51,7 +51,7 @@ def auto_wu_plan(
             above 0 and below 1 − max_warmup_fraction.
 
     Raises:
-        UserError: if an argument is out of range, or if the warm-up is too short for a decision.
+        UserError: an argument is out of range, or the warm-up is too short for a decision.
 
     Reference: Kim et al., "Automated Learning Rate Scheduler for Large-batch Training",
     arXiv:2107.05855, section 3.

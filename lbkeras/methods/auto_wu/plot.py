@@ -14,7 +14,7 @@ def read_auto_wu(run: RunFolder) -> dict[str, Any] | None:
     """Returns what AutoWU wrote to a run's folder; None if it wrote nothing.
 
     Raises:
-        UserError: if the file is malformed.
+        UserError: the file is malformed.
     """
     path = run.path / "auto_wu.json"
     if not path.exists():

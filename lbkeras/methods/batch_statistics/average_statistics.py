@@ -17,8 +17,9 @@ class AverageStatistics(keras.callbacks.Callback):
     so evaluating under the strategy equals evaluating the saved model on one device. The moving
     variance is the average variance within replicas; it leaves out the variance between their means
     (as in tf.keras 2). Layers with `synchronized=True`, Keras' and lbkeras', need no fix and stay
-    bit for bit the same. Put it before callbacks that save. Logs nothing. Costs an all-reduce of
-    the non-trainable variables per epoch, nothing on one device.
+    bit for bit the same. With `predict(callbacks=[...])` it averages before prediction too. Put it
+    before callbacks that save. Logs nothing. Costs an all-reduce of the non-trainable variables
+    before each evaluation and at each epoch's end, nothing on one device.
     """
 
     def on_test_begin(self, logs=None):

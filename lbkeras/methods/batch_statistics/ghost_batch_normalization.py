@@ -21,14 +21,14 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
 
         y = gamma · (x - mean_i) / sqrt(variance_i + epsilon) + beta
 
-    with the biased variance. A batch is cut into `ceil(batch / ghost_batch_size)` ghosts. If
+    with the biased variance. A batch is cut into `ceil(batch / ghost_batch_size)` ghost batches. If
     `ghost_batch_size` does not divide it, their sizes differ by at most one, as with
-    `numpy.array_split`: no example is left out and no ghost is tiny. If the whole batch fits into
-    one ghost, this is plain batch normalization. In inference the layer is plain batch
-    normalization with the moving statistics, for any batch size.
+    `numpy.array_split`: no example is left out and no ghost batch is tiny. If the whole batch fits
+    into one ghost batch, this is plain batch normalization, as it is in inference, where the moving
+    statistics are used for any batch size.
 
-    The moving statistics are updated with every ghost in order, as by k small batches. With m as
-    Keras' `momentum` (1 - η in the paper), and likewise for the variance:
+    The moving statistics are updated with each of the k ghost batches in order, as by k small
+    batches. With m as Keras' `momentum` (1 - η in the paper), and likewise for the variance:
 
         moving_mean <- m^k · moving_mean + sum_i (1 - m) · m^(k-i) · mean_i,   i = 1..k
 
@@ -42,14 +42,15 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
             ghosts, `m · moving_mean + (1 - m) · sum_i mean_i / k`, so the memory is counted in
             steps.
         synchronized: for TensorFlow under `tf.distribute`. False (default): each replica cuts its
-            own share of the batch and keeps its own moving statistics; Keras saves those of the
-            first replica. True: ghosts larger than a share of b examples span groups of at most
-            `ghost_batch_size / b` replicas, as equal as possible, up to all replicas (this is then
-            Keras' synchronized batch norm). The moving statistics are updated with the ghosts of
-            all replicas and are the same everywhere. Costs an all-reduce of 3 numbers per channel.
-            If ghosts span replicas, or if the graph does not know the batch size, it costs two
-            all-reduces of 2 numbers per channel and ghost. If the graph knows the batch size,
-            replicas must get equally many examples.
+            own part of the batch and keeps its own moving statistics; Keras saves those of the
+            first replica. True: the moving statistics are updated with the ghost batches of all
+            replicas and are the same everywhere, and a ghost batch may span replicas. If
+            `ghost_batch_size` exceeds the replica batch size b, replicas form groups of at most
+            `ghost_batch_size / b`, as equal as possible, and each group is one ghost batch; with
+            one group this is Keras' synchronized batch norm. Costs an all-reduce of 3 numbers
+            per channel; if ghost batches span replicas, or if the graph does not know the batch
+            size, two all-reduces of 2 numbers per channel and ghost batch. If the graph knows the
+            batch size, replicas must get equally many examples.
         **kwargs: all other arguments of `keras.layers.BatchNormalization` (momentum 0.99, epsilon
             1e-3, center, scale, initializers, regularizers, constraints, name, dtype); `renorm` is
             not supported.
@@ -66,7 +67,7 @@ class GhostBatchNormalization(keras.layers.BatchNormalization):
     times for inputs (4096, 512).
 
     Raises:
-        UserError: if `ghost_batch_size` is not an integer of at least 1, `moving_statistics` is
+        UserError: `ghost_batch_size` is not an integer of at least 1, `moving_statistics` is
             unknown, `momentum` is outside of [0, 1], `epsilon` is negative, or the channels are on
             the batch axis; for `renorm=True`, and for `synchronized=True` without TensorFlow.
 

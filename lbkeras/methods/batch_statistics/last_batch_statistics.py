@@ -15,14 +15,14 @@ class LastBatchStatistics(keras.callbacks.Callback):
 
     of the last update's batch whenever the model is evaluated or saved. After few, large steps,
     moving averages lag behind the weights; the statistics of one large batch do not. Training
-    itself does not change. With ghost batch norm the mean over the batch's ghosts is used, with
-    micro-batches the statistics of the last one. Logs nothing and costs nothing. The model keeps
-    the momentum of 0.
+    itself does not change. Ghost batch norms are set to `moving_statistics="mean"`, so they use the
+    mean over the batch's ghost batches. With micro-batches, the statistics are those of the last
+    one. Logs nothing and costs nothing. The model keeps these settings after `fit`.
 
     Raises:
-        UserError: if the model has no batch norm.
+        UserError: the model has no batch norm.
 
-    Differs from the paper: none known.
+    Differs from the paper: no known difference.
 
     Example:
 
@@ -33,8 +33,8 @@ class LastBatchStatistics(keras.callbacks.Callback):
     >>> model.layers[0].moving_mean.numpy(), model.layers[0].moving_variance.numpy()
     (array([2.], dtype=float32), array([1.], dtype=float32))
 
-    Reference: Akiba, Suzuki, Fukuda, arXiv:1711.04325, "Batch normalization without moving
-    averages".
+    Reference: Akiba, Suzuki, Fukuda, arXiv:1711.04325, section 3 ("Batch normalization without
+    moving averages").
     """
 
     def set_model(self, model):

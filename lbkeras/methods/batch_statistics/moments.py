@@ -74,7 +74,7 @@ def check_arguments(axis, arguments: dict) -> None:
         arguments: the other arguments, possibly with `epsilon` and `momentum`.
 
     Raises:
-        UserError: if `axis` is not a whole number, `epsilon` not a finite number of at least 0, or
+        UserError: `axis` is not a whole number, `epsilon` not a finite number of at least 0, or
             `momentum` not a number in [0, 1].
     """
     checks.integer("axis", axis)

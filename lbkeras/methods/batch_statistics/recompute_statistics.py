@@ -40,7 +40,7 @@ def recompute_statistics(model: keras.Model, batches: Any, steps: int | None = N
         The number of examples used.
 
     Raises:
-        UserError: if `model` has no trainable batch norm, or `batches` no batch.
+        UserError: `model` has no trainable batch norm, or `batches` no batch.
 
     Cost: a forward pass over the batches on one device, also for a model under a strategy, and one
     tracing for each batch shape. A batch norm that the model calls several times in a pass gets the
@@ -56,8 +56,8 @@ def recompute_statistics(model: keras.Model, batches: Any, steps: int | None = N
     >>> model.layers[0].moving_mean.numpy(), model.layers[0].moving_variance.numpy()
     (array([4.5], dtype=float32), array([1.], dtype=float32))
 
-    Reference: Akiba, Suzuki, Fukuda, arXiv:1711.04325; averages over many batches:
-    Wu, Johnson, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576, section 3 (PreciseBN).
+    Reference: Akiba, Suzuki, Fukuda, arXiv:1711.04325, section 3; averages over many batches: Wu,
+    Johnson, "Rethinking 'batch' in BatchNorm", arXiv:2105.07576, section 3 (PreciseBN).
     """
     layers = [
         layer

@@ -30,10 +30,10 @@ def with_ghost_batch_normalization(
         there is one.
 
     Raises:
-        UserError: if `ghost_batch_size` is not an integer of at least 1; if the model is neither
-            functional nor sequential, is not built, or has no batch norm; if a batch norm has
+        UserError: `ghost_batch_size` is not an integer of at least 1; the model is neither
+            functional nor sequential, is not built, or has no batch norm; a batch norm has
             `renorm=True` or is inside another layer or a subclassed model, where it cannot be
-            replaced.
+            replaced; for `synchronized=True` without TensorFlow.
 
     Example:
 

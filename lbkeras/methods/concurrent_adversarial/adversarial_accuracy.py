@@ -36,8 +36,8 @@ class AdversarialAccuracy(keras.callbacks.Callback):
             `model.stop_training`.
 
     Raises:
-        UserError: if an argument is out of range, or Keras' backend is not TensorFlow; when it
-            measures, if the model's output is not one value for each class, or the inputs have no
+        UserError: an argument is out of range, or Keras' backend is not TensorFlow; when it
+            measures, the model's output is not one value for each class, or the inputs have no
             gradient.
 
     >>> import lbkeras
@@ -48,7 +48,7 @@ class AdversarialAccuracy(keras.callbacks.Callback):
     >>> list(model.fit(test, callbacks=[measure], verbose=0).history)
     ['loss', 'val_fgsm_accuracy']
 
-    Reference: Goodfellow, Shlens, Szegedy 2015, "Explaining and Harnessing Adversarial Examples",
+    Reference: Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples",
     arXiv:1412.6572, section 4.
     """
 

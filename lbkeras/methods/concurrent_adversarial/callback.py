@@ -54,13 +54,13 @@ class ConcurrentAdversarial(PipelineCallback):
     (`tools/bench_concurrent_adversarial.py`).
 
     Args:
-        pipeline: the `lbkeras.data.Pipeline` that `fit` gets as `x`. Floating-point and uint8
-            inputs are perturbed; others, such as word indices, are not.
+        pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`. Floating-point and
+            uint8 inputs are perturbed; others, such as word indices, are not.
         epsilon: length of the step in each coordinate, above 0, in the unit of the inputs that
             `fit` gets: pixel values from 0 to 255 for images that the model itself normalizes.
 
     Raises:
-        UserError: if an argument is out of range, or Keras' backend is not TensorFlow; in `fit`,
+        UserError: an argument is out of range, or Keras' backend is not TensorFlow; in `fit`,
             for a model with its own train step (such as `StackedNodes`), or an optimizer that
             accumulates gradients; in the first step, before anything changes, for inputs without a
             gradient, undivided batches beside `GradientNoiseScale` or a similar callback, and

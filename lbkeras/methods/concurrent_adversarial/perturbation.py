@@ -25,7 +25,7 @@ def perturbed(x: Any, epsilon: float, loss_of: Callable[[Any], Any]) -> Any:
             the loss may have any positive factor.
 
     Raises:
-        UserError: if no input has a gradient.
+        UserError: no input has a gradient.
     """
     x = tf.nest.map_structure(_as_floats, x)
     parts = tf.nest.flatten(x)

@@ -67,7 +67,7 @@ class Decentralized(OwnClipping, WideRule):
         """Creates the slots.
 
         Raises:
-            UserError: if the variables do not have the nodes in their leading axis, or if there are
+            UserError: the variables do not have the nodes in their leading axis, or there are
                 several replicas.
         """
         if self.built:

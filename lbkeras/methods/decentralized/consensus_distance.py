@@ -17,7 +17,8 @@ class ConsensusDistance(keras.callbacks.Callback):
     per epoch.
 
     Raises:
-        UserError: in `fit`, if the model is not a `lbkeras.trainers.StackedNodes`.
+        UserError: Keras' backend is not TensorFlow; in `fit`, the model is not a
+            `lbkeras.trainers.StackedNodes`.
 
     Example:
 
@@ -31,7 +32,8 @@ class ConsensusDistance(keras.callbacks.Callback):
     ...     callbacks=[ConsensusDistance()]).history["consensus_distance"]
     [0.0]
 
-    Reference: Kong et al., arXiv:2102.04828, equation 4.
+    Reference: Kong et al., "Consensus Control for Decentralized Deep Learning", arXiv:2102.04828,
+    equation 4.
     """
 
     def __init__(self):

@@ -40,7 +40,7 @@ class DecentLaM(WithMixing):
             loss_scale_factor, use_ema.
 
     Raises:
-        UserError: if an argument is out of range.
+        UserError: an argument is out of range.
 
     Differs from the paper: the paper's gradient is d_i / learning_rate, and the learning rate
     multiplies m_i. Here it is inside the momentum, as in Keras' SGD. The weights are the same while

@@ -38,7 +38,7 @@ class DmSGD(WithMixing):
             loss_scale_factor, use_ema.
 
     Raises:
-        UserError: if an argument is out of range.
+        UserError: an argument is out of range.
 
     Differs from the paper: the learning rate is inside the momentum, as in Keras' SGD. While it is
     constant, the weights are the same.

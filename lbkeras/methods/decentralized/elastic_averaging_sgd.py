@@ -41,7 +41,7 @@ class ElasticAveragingSGD(Decentralized):
             loss_scale_factor, use_ema.
 
     Raises:
-        UserError: if an argument is out of range.
+        UserError: an argument is out of range.
 
     Differs from the paper: all nodes pull at the same time, in every step. The nodes' mean is
     evaluated, as with the other decentralized optimizers, not the center.

@@ -41,7 +41,7 @@ class GossipSGD(Decentralized):
             loss_scale_factor, use_ema.
 
     Raises:
-        UserError: if an argument is out of range.
+        UserError: an argument is out of range.
 
     Differs from the paper: the paper's nodes draw their partners independently, each at its own
     time, and only the node that asks takes the mean. Here steps are synchronous and both take it.

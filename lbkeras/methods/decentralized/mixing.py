@@ -90,7 +90,7 @@ def mixing_matrix(topology: str, num_nodes: int) -> np.ndarray:
         num_nodes: at least 1.
 
     Raises:
-        UserError: if the name is another one, or there are no nodes.
+        UserError: the name is another one, or there are no nodes.
 
     >>> round(spectral_gap(mixing_matrix("exponential", 16)), 3)
     0.5

@@ -28,7 +28,7 @@ def shard_by_label(
         examples, fewer than `num_nodes`, belong to no node.
 
     Raises:
-        UserError: if an argument is out of range.
+        UserError: an argument is out of range.
 
     Reference: Hsu, Qi, Brown, arXiv:1909.06335, section 3, with parts of equal size.
 

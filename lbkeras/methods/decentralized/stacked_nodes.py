@@ -35,9 +35,9 @@ class StackedNodes(keras.Model):
         num_nodes: at least 1.
 
     Raises:
-        UserError: if the model is not built, there are no nodes, or the strategy has several
-            replicas; in `fit`, if the optimizer has another number of nodes, or the batch size is
-            not a multiple of it.
+        UserError: the model is not built, there are no nodes, the strategy has several replicas,
+            or Keras' backend is not TensorFlow; in `fit`, the optimizer has another number of
+            nodes, or the batch size is not a multiple of it.
 
     Example:
 

@@ -68,8 +68,8 @@ class MicroBatches(PipelineCallback):
     >>> int(model.optimizer.iterations)
     2
 
-    Reference: Hoffer, Hubara and Soudry 2017, arXiv:1705.08741, section 4, for batch normalization
-    over parts of a batch.
+    Reference: Hoffer, Hubara, Soudry, arXiv:1705.08741, section 4, for batch normalization over
+    parts of a batch.
     """
 
     def __init__(

@@ -53,8 +53,8 @@ def micro_batch_train_step(
             computation of its own. In the first step: it is unknown how the loss of micro-batches
             adds up, or batches have no static size.
 
-    Reference: Hoffer, Hubara and Soudry 2017, arXiv:1705.08741, section 4, for batch normalization
-    over parts of a batch.
+    Reference: Hoffer, Hubara, Soudry, arXiv:1705.08741, section 4, for batch normalization over
+    parts of a batch.
 
     >>> x, y = keras.ops.reshape(keras.ops.arange(12.0), (6, 2)), keras.ops.ones((6, 1))
     >>> model = keras.Sequential([keras.layers.Dense(1, kernel_initializer="zeros")])

@@ -25,7 +25,7 @@ _PROBED_PIECES = 8  # per probed batch
 
 
 class GradientNoiseScale(PipelineCallback):
-    """Measures McCandlish's gradient noise scale, about the critical batch size, during `fit`.
+    """Measures the gradient noise scale during `fit`: an estimate of the critical batch size.
 
         gradient_noise_scale = mean of tr(Σ) / mean of |G|²
 
@@ -37,8 +37,9 @@ class GradientNoiseScale(PipelineCallback):
     The pieces are parts that training computes anyway: micro-batches (with `MicroBatches` at any
     position in the list of callbacks), the replicas' parts of a batch on TensorFlow, or both.
     Without these, each epoch ends with a probe, and a line is printed: gradients of examples from
-    the next epoch are computed in 4 batches of 8 pieces, without an update. The callback does not
-    change training: weights are bit for bit the same, or equal up to rounding if compiled by XLA.
+    the next epoch are computed in 4 batches of 8 pieces (more if a piece would exceed the batch
+    size), without an update. The callback does not change training: weights are bit for bit the
+    same, or equal up to rounding if compiled by XLA.
 
     Logs at the end of each epoch:
 
@@ -59,12 +60,12 @@ class GradientNoiseScale(PipelineCallback):
         pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
         window_epochs: epochs until an update's weight in the means has fallen to 1/e, above 0;
             counted in examples, so it does not depend on the batch size.
-        probe_examples: examples per probe, at least 64. None: a tenth of the data, but at least
-            1,024 and at most 8,192, or all examples if there are fewer.
+        probe_examples: examples per probe, at least 64 (or all, if there are fewer). None: a tenth
+            of the data, but at least 1,024 (or all, if there are fewer) and at most 8,192.
         per_layer: whether to log the noise scale of each layer too.
         preconditioned: whether to divide gradients by √v̂ + epsilon, with v̂ Adam's second moment.
-            This gives the noise scale of the direction of Adam's step. None: yes for optimizers
-            like Adam.
+            This gives the noise scale of the direction of Adam's step. None: True for optimizers
+            with second moments, such as Adam.
 
     Attributes:
         gradient_noise_scale, gradient_noise_scale_error, gradient_variance, gradient_squared_norm:
@@ -73,7 +74,7 @@ class GradientNoiseScale(PipelineCallback):
         source: `"training"` or `"probe"`, the source of the last epoch's estimates; None before.
 
     Raises:
-        UserError: an argument is out of its range. In `fit`: as for `GradientStatistics`, or there
+        UserError: an argument is out of range. In `fit`: as for `GradientStatistics`, or there
             is a second callback of this kind.
 
     >>> import keras

@@ -4,7 +4,7 @@ The gradient of a batch of B examples is the gradient G of the loss plus noise o
 tr(Σ) / B, with Σ the covariance of the examples' gradients. `variance` is tr(Σ), `squared_norm` is
 |G|².
 
-Reference: McCandlish, Kaplan, Amodei et al., arXiv:1812.06162.
+Reference: McCandlish et al., arXiv:1812.06162, section 2.2 and appendix A.1.
 """
 
 import math
@@ -121,7 +121,7 @@ def cabs_batch_size(learning_rate: float, variance: float, loss: float) -> float
         loss: training loss, above 0; its minimum is assumed to be 0.
 
     Raises:
-        UserError: an argument is out of its range.
+        UserError: an argument is out of range.
 
     Reference: Balles, Romero, Hennig, arXiv:1612.05086, section 3.
     """

@@ -29,7 +29,7 @@ class Sharpness(PipelineCallback):
     f is the training loss with regularization over the training data without augmentation, as
     computed by `lbkeras.trainers.FlatLoss`: in inference mode, with the moving statistics of batch
     norm and without dropout. This is the function used for prediction; in training mode, f would
-    depend on how the data is divided into batches. L-BFGS-B searches for the maximum, as described
+    depend on how the data are divided into batches. L-BFGS-B searches for the maximum, as described
     in `lbkeras.analysis.sharpness`. Weights and states do not change, bit for bit.
 
     Logs at the end of each measured epoch, in percent of 1 + f, for each of `subspace_dimensions`
@@ -41,7 +41,7 @@ class Sharpness(PipelineCallback):
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
-        epsilons: half-widths of the box, positive.
+        epsilons: half-widths of the box, relative to |(A+ x)_i| + 1, positive.
         subspace_dimensions: numbers of random directions; None for the full space.
         examples: number of examples to use, from the start of the training data; None: all.
         every_epochs: also measure every `every_epochs` epochs. 0: only at the end, after the last
@@ -52,8 +52,8 @@ class Sharpness(PipelineCallback):
         seed: seed of the random directions, which are the same in every epoch, and of the search.
 
     Raises:
-        UserError: an argument is out of range. In `fit`: the model is a
-            `lbkeras.trainers.StackedNodes`, or there are more dimensions than weights.
+        UserError: an argument is out of range, or Keras' backend is not TensorFlow. In `fit`: the
+            model is a `lbkeras.trainers.StackedNodes`, or there are more dimensions than weights.
 
     Cost: for each epsilon and each of `subspace_dimensions` about `iterations` + 1 forward and
     backward passes over the examples on one device, 45 by default; memory for 25 float64 vectors of

@@ -21,7 +21,7 @@ class FlatLoss:
 
     over batches b of n_b of N examples. f is the loss that training minimizes, with regularization,
     but in inference mode (batch norm with moving statistics, no dropout), so it does not depend on
-    how the data is divided into batches. The loss must be a mean over examples.
+    how the data are divided into batches. The loss must be a mean over examples.
 
     Weights and statistics are read once, when the object is created, and passed to the forward pass
     as tensors. So the model is not changed, and f stays the same function if the model is trained
