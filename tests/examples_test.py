@@ -42,7 +42,7 @@ def test_each_example_is_tried_here_and_says_how_it_is_run():
     assert len(EXAMPLES) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.release  # what it uses is tested in the gate
 def test_dict_inputs():
     process = Forked(script=ROOT / "examples" / "dict_inputs.py")
     said, errors = process.communicate(timeout=300)

@@ -64,7 +64,7 @@ def test_steps_per_execution_does_not_change_the_weights(compiled, digits):
     assert_same_weights(*models, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate compiles by XLA in tests/methods/micro_batches/train_step_test.py
 def test_every_step_has_its_epochs_batch_size_when_compiled_by_xla(compiled, digits):
     model, plain = compiled(jit_compile=True), compiled(jit_compile=False)
     for each in (model, plain):
@@ -74,7 +74,7 @@ def test_every_step_has_its_epochs_batch_size_when_compiled_by_xla(compiled, dig
     assert_same_weights(model, plain, atol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: tests/distribution/equivalence_test.py
 def test_two_devices_equal_one(compiled, digits, mirrored):
     test = Pipeline((digits[0][:300], digits[1][:300]), 100, shuffle=False)
     with mirrored.scope():

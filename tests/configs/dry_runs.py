@@ -1,8 +1,7 @@
 """Dry runs of the ImageNet recipes, which no machine of ours can train.
 
 Each variant's arm with the largest batch runs with its real plan, data order and resume point on
-made photographs: one micro-batch of two examples, at the network's smallest image size. Two test
-files share the variants, as the gate runs each file in one process.
+made photographs: one micro-batch of two examples, at the network's smallest image size.
 """
 
 from pathlib import Path
@@ -14,27 +13,14 @@ from lbkeras.runs.config_task import ConfigTask
 
 PAPERS = Path(__file__).parents[2] / "configs" / "papers"
 SMALLEST = {"inception_resnet_v2": 75, "alexnet": 67}  # pixels; 64 for other networks
-# Tried before a release only (dry_run_before_a_release_test.py), as the gate tries others with the
-# same network: goyal2017's, kim2021's, smith2018's first, you2017's and MLPerf's with LARS.
+# One for each network; all others are tried before a release.
+IN_THE_GATE = ["akiba2017:imagenet", "smith2018:imagenet", "you2017_lars:imagenet_alexnet"]
 BEFORE_A_RELEASE = [
-    "hoffer2018_fixed_classifier:imagenet",
-    "kim2021_autowu:imagenet_tuning",
-    "liu2021_conadv:imagenet",
-    "nado2021_reality_check:imagenet",
-    "smith2018:imagenet_momentum",
-    "smith2018:imagenet_tpu",
-    "you2017_lars:imagenet_resnet50",
-    "you2018_minutes:imagenet_resnet50",
-    "you2018_minutes:imagenet_alexnet_bn",
-    "you2020_lamb:imagenet",
-    "yuan2021_decentlam:imagenet_resnet50",
-]
-VARIANTS = [
-    f"{path.stem}:{variant}"
+    named
     for path in sorted(PAPERS.glob("*.py"))
     if path.name != "__init__.py"
     for variant in config_module(str(path)).get_config.variants
-    if f"{path.stem}:{variant}" not in BEFORE_A_RELEASE
+    if (named := f"{path.stem}:{variant}") not in IN_THE_GATE
     and load_config(f"{path}:{variant}").data.name == "imagenet2012"
 ]
 

@@ -17,8 +17,8 @@ REST = (
 ).split(",")
 # For the gate, which compares each way of training once; the release check compares all cases.
 # Two workers that train from memory and resume are in tests/cli/multi_worker_test.py.
-FEW_REPLICAS = ("stream", "evaluated", "masked", "executions in pieces")
-FEW_WORKERS = ("rows", "evaluated", "executions in pieces")
+FEW_REPLICAS = ("stream", "evaluated", "executions in pieces")
+FEW_WORKERS = ("rows", "executions in pieces")
 READ = ("read", "read_shards")
 
 pytestmark = pytest.mark.slow

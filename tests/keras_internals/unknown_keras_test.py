@@ -39,12 +39,12 @@ lbkeras.distribution.strategy("mirrored")
 """
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: names_test.py
 @pytest.mark.parametrize(
     "program, name",
     [
         (WITHOUT_ADAPTER, "DataAdapter"),
-        pytest.param(WITHOUT_FUNCTION, "Model._make_function", marks=pytest.mark.release),
+        (WITHOUT_FUNCTION, "Model._make_function"),
     ],
 )
 def test_only_what_needs_the_name_is_refused(program, name):

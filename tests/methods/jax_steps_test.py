@@ -9,6 +9,7 @@ pytestmark = jax_checks.MARKS
 
 # Compilation takes most of the time, so the gate runs one of each kind.
 RELEASE = {
+    "check_masks_of_which_pieces_have_other_sums": "sample weights, regularizers",
     "check_several_losses_one_of_a_layer": "sample weights, regularizers",
     "check_half_precision_with_a_scaled_loss": "sample weights, regularizers",
     "check_a_fit_on_two_devices_and_smaller_batches": "tests/data/jax_pipeline_test.py",
