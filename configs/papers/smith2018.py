@@ -2,9 +2,9 @@
 
 Paper: arXiv:1711.00489, ICLR 2018; sections 5.1 to 5.4, Table 1, figures 1 to 4, appendix B.
 Claims: increasing the batch size by the factor by which the learning rate would fall reaches the
-same test accuracy after the same epochs with fewer updates. A higher initial learning rate, with
-the batch size in proportion, saves more updates at the same accuracy. A higher momentum saves still
-more, but costs accuracy.
+same test accuracy after the same number of epochs with fewer updates. A higher initial learning
+rate, with the batch size in proportion, saves more updates at the same accuracy. A higher momentum
+saves still more, but costs accuracy.
 
 Variants (`--config=configs/papers/smith2018.py:VARIANT`):
     digits             scikit-learn's digits, embedded; small convolutional network; the default
@@ -25,8 +25,9 @@ Variants (`--config=configs/papers/smith2018.py:VARIANT`):
 (karpathy/char-rnn, 1.1 MB) in the folder that --data_dir names.
 
 Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
-Not run by us: paper_cifar10 (more than a day per run on 2 CPU cores), and the ImageNet variants,
-which the paper ran on TPUs, imagenet_tpu in under 30 minutes on 128 of them.
+Not run by us: characters and its tuning, optimizers; paper_cifar10 (more than a day per run on 2
+CPU cores); and the ImageNet variants, which the paper ran on TPUs (imagenet_tpu in under 30 minutes
+on 128 of them).
 
     lbkeras replicate --config=configs/papers/smith2018.py:digits --workdir=runs/smith2018_digits
 """
@@ -139,7 +140,7 @@ def _tuning_arms(rates=_TUNING_RATES):
 
 
 def digits(tuning=False):
-    """Digits: 1,437 examples, so the limit is 140 (at most N/10, even for two replicas).
+    """Digits: 1,437 examples; the batch is at most 140 (within N/10, and even for two replicas).
 
     digits_tuning chose the base rate (5 seeds, 2026-11-27): of five rates, a factor of 2 apart, the
     one with the best mean val_accuracy of `original` on the held-out fifth. 0.0025 and 0.01 tied,
@@ -189,8 +190,8 @@ def mnist():
 def characters(tuning=False):
     """Characters in windows of 64, an LSTM with clipped gradients; the limit is N/10.
 
-    characters_tuning is to choose the base rate: of five rates, a factor of 2 apart, the one with
-    the best mean val_accuracy of `original` on the validation part; ties go to the smaller rate.
+    characters_tuning will choose the base rate, by digits_tuning's rule, on the validation part. It
+    has not been run.
     """
     learning_rate, splits = 2.0, dict(test_split="validation" if tuning else "test")
     return common.experiment(
@@ -252,7 +253,7 @@ def paper_cifar10():
     )
 
 
-_NOT_ON_THE_GPU = ("hybrid", "large_batch_naive")
+_NOT_IN_TABLE_1 = ("hybrid", "large_batch_naive")
 
 
 def gpu_cifar10():
@@ -263,7 +264,7 @@ def gpu_cifar10():
     """
     config = paper_cifar10()
     config.plan.epochs, config.plan.boundaries = 100, (30, 60, 80)
-    for arm in _NOT_ON_THE_GPU:
+    for arm in _NOT_IN_TABLE_1:
         del config.arms[arm]
     config.train.precision = "mixed_bfloat16"
     config.train.validation_freq = 5
@@ -304,7 +305,7 @@ _MULTIPLES = (1, 2, 4, 8, 16, 32)
 def learning_rates():
     """Appendix B: the initial learning rate times 1 to 32, with a fixed or a proportional batch.
 
-    The report also shows the wall clock beside the updates, which critics of the paper missed.
+    The report also shows wall-clock time, which critics found missing from the paper.
     """
     config = digits()
     config.seeds = 5
@@ -363,7 +364,7 @@ def imagenet():
 
     The paper states learning rate, momentum, batch sizes and ghost batches (of 32). We do not know
     its weight decay, label smoothing and warm-up: the first two are those of the network's authors
-    as we recall them (4e-5, 0.1), and there is no warm-up. Plain, not Nesterov momentum is a guess.
+    as we recall them (4e-5, 0.1), and there is no warm-up. That momentum is plain is a guess.
     """
     return _inception(
         ghost_batch_size=32,
@@ -402,10 +403,10 @@ def imagenet_momentum():
 
 
 def imagenet_tpu():
-    """Section 5.4: ResNet-50 in Goyal et al.'s set-up; at first the batch lowers the noise scale.
+    """Section 5.4: ResNet-50 in Goyal et al.'s set-up; only the first boundary grows the batch.
 
     At epoch 30 the batch size doubles and the learning rate is divided by 5, so the noise scale
-    falls by a factor of 10. This and the 16 bits (bfloat16, in which TPUs multiply) are recalled.
+    falls by a factor of 10. This and the use of bfloat16, in which TPUs multiply, are recalled.
     `resnet50_doubled` has twice the batch and the learning rate from the start. Ghost batches of 32
     are the batches of Goyal et al.'s workers.
     """
@@ -475,7 +476,7 @@ def get_claims(variant="digits"):
         return _IMAGENET_CLAIMS[variant]()
     claims = _claims_of_six_arms()
     if variant == "gpu_cifar10":
-        claims = [claim for claim in claims if claim["arm"] not in _NOT_ON_THE_GPU]
+        claims = [claim for claim in claims if claim["arm"] not in _NOT_IN_TABLE_1]
     return claims
 
 

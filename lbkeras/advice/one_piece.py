@@ -1,4 +1,4 @@
-"""Real training steps on the largest piece of a batch that fits into memory."""
+"""Tries real training steps on pieces of a batch, to find the largest that fit into memory."""
 
 import statistics
 import time
@@ -28,8 +28,8 @@ class OnePiece:
         pipeline: its training data.
         strategy: a `tf.distribute.Strategy`.
         budget_mb: as for `probe_batch_sizes`.
-        examples: most examples of a piece. A step is then a single piece, computed eagerly and not
-            timed. None: as many as fit.
+        examples: limit on the examples in a piece; a step is then a single piece, computed eagerly
+            and not timed. None: no limit.
 
     Attributes:
         memory_mb: the peak of the last trial; None if it is not counted.
@@ -50,7 +50,7 @@ class OnePiece:
         model.run_eagerly = model.run_eagerly or examples is not None
 
     def sizes(self, share: int, most: int) -> list[int]:
-        """Returns the sizes to try: `most`, then halved as `MicroBatches` does without memory."""
+        """Returns the sizes `MicroBatches` would try: `most`, halved each time memory runs out."""
         if self.is_undivided:
             return [most]
         return [most >> halvings for halvings in range(most.bit_length())]
@@ -66,7 +66,7 @@ class OnePiece:
         return self._pipeline.copy(batch_size=rows).dataset(epoch, first // rows)
 
     def fits(self, micro_batch_size: int, share: int, make_batches) -> bool:
-        """Whether a step in pieces of this size fits into memory; if so, it is run and timed.
+        """Runs and times a step in pieces of this size; returns whether it fits into memory.
 
         Raises:
             UserError: the first loss is not finite.
@@ -88,7 +88,7 @@ class OnePiece:
         self._batches = self._function = None
 
     def _predicted_mb(self, micro_batch_size: int) -> float:
-        """Predicts the memory from two small trials; 0 if no prediction is needed."""
+        """Predicts the memory from two small trials; 0 if that is not needed or not possible."""
         if not self._budget_mb or micro_batch_size <= 2 * SMALL_TRIALS[-1]:
             return 0.0
         if self._needed_mb is None:
@@ -156,8 +156,8 @@ def evaluation_rate(model, data, budget_mb: float | None) -> float:
 
     Args:
         model: compiled.
-        data: function from a number of examples to a Pipeline of one batch of them; for None the
-            whole batch.
+        data: function from a number of examples to a Pipeline of one batch with that many; None
+            stands for the largest batch.
         budget_mb: as for `probe_batch_sizes`.
 
     Raises:
@@ -175,7 +175,7 @@ def evaluation_rate(model, data, budget_mb: float | None) -> float:
                 model.evaluate(data(size), verbose=0)
                 needed[size] = peak_memory_mb()
             if all(needed.values()) and memory_line(needed)(number) > budget_mb:
-                raise tf.errors.ResourceExhaustedError(None, None, "by the line")
+                raise tf.errors.ResourceExhaustedError(None, None, "predicted by memory_line")
         begin = time.perf_counter()
         model.evaluate(batch, verbose=0)
         if not model.run_eagerly:

@@ -7,7 +7,7 @@ from lbkeras.advice.plan import MeasuredEpoch
 from lbkeras.advice.probe import Probe
 from lbkeras.planning.plan import Plan
 
-_SECONDS_TO_COMPARE = 0.5  # of measured steps; the ratio of shorter times would be noise
+_SECONDS_TO_COMPARE = 0.5  # of steps in `fit`; a ratio of shorter times would be unreliable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,8 +16,9 @@ class FitTimes:
 
     Attributes:
         epoch_overhead_seconds: seconds from the start of an epoch to its first batch.
-        trace_seconds: seconds for tracing the model at the first batch size, and at each later one.
-        slowdown: time of an epoch's steps in `fit`, divided by that of as many bare steps.
+        trace_seconds: `(first, later)`, seconds for tracing the model at the first batch size and
+            at each later one.
+        slowdown: time of steps in `fit`, divided by that of as many bare steps.
         compiles: whether XLA compiles the model, which it does again for each shape.
     """
 
@@ -38,7 +39,7 @@ def fit_times(
 
     Args:
         num_examples: examples per epoch.
-        measured: the measured epochs, from the first epoch of the process.
+        measured: the measured epochs, beginning with the first one of the process.
         probes: a Probe for each batch size of the plans.
         epoch_overhead_seconds: seconds from the start of an epoch to its first batch.
         compiles: whether XLA compiles the model.
@@ -58,7 +59,7 @@ def fit_times(
         if probe:
             took += max(training, 0.0)
             bare += steps
-    if len(traces) == 1:  # assume later traces take as long as in a process that traced it before
+    if len(traces) == 1:  # assume a later trace takes as long as one measured by the probes
         traces.append(statistics.median(probe.startup_seconds for probe in probes.values()))
     slowdown = took / bare if took >= _SECONDS_TO_COMPARE else 1.0
     return FitTimes(
@@ -97,7 +98,7 @@ def predicted_seconds(
 
 
 def _start(probe: Probe, before: int, times: FitTimes | None) -> float:
-    """Returns the extra time of the first call at a batch size, after `before` other sizes."""
+    """Returns the extra time of the first call at a size; `before` counts the sizes before it."""
     if times is None or (before > 1 and (times.compiles or probe.pieces > 1)):
         return probe.startup_seconds
     return times.trace_seconds[min(before, 1)]

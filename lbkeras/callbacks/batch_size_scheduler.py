@@ -54,32 +54,33 @@ _EPOCH_IS_OVER = _EpochIsOver()
 class BatchSizeScheduler(PipelineCallback):
     """Gives each epoch of one `fit` its own batch size, from its first step to its last.
 
-    Steps are neither lost, cut nor added, whether the batch grows or shrinks. Optimizer slots and
+    No steps are lost, cut short or added, whether the batch grows or shrinks. Optimizer slots and
     other callbacks keep their state, as in any `fit`. A Plan also sets the momentum of each phase;
     when it changes, the train function is traced again once. The plan's learning rate is
-    `plan.learning_rate_schedule()`, which you pass to the optimizer. Updates that loss scaling
-    skips do not advance that schedule; each epoch still begins at its own learning rate
-    (TensorFlow backend).
+    `plan.learning_rate_schedule()`, which you pass to the optimizer. Steps that loss scaling skips
+    do not advance that schedule, but each epoch still begins at its own learning rate (TensorFlow
+    backend).
 
     Logs `batch_size` (examples per update, all replicas together). At the end, unless
-    `fit(verbose=0)` is used, prints the number of updates, seconds of training and examples, and
-    how many updates and seconds the first batch size would have taken; a `ProgressBar` for many
-    short runs suppresses this line. Costs one clock reading per step; the first epoch at a new
-    batch size traces the model once more. On Keras' JAX backend the step is compiled for a Plan's
-    later batch sizes while earlier epochs run.
+    `fit(verbose=0)` is used, prints the number of updates, the seconds of training and the number
+    of examples; if the batch size changed, also how many updates and seconds the first one would
+    have taken throughout. A `ProgressBar` for many short runs suppresses this line. Costs one clock
+    reading per step; the first epoch at a new batch size traces the model once more. On Keras' JAX
+    backend the step is compiled for a Plan's later batch sizes while earlier epochs run.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
         schedule: a `lbkeras.planning.Plan`, or a function `(epoch, batch_size) -> batch_size` that
             receives the current size, as in `keras.callbacks.LearningRateScheduler`.
-        verbose: 1 prints a line with the learning rates whenever the batch size changes.
+        verbose: 1 prints a line whenever the batch size changes, with the learning rate if that
+            changes too.
 
     Raises:
         UserError: the optimizer's learning rate is not the plan's and no callback sets it; a batch
             size is not an integer from 1 to `pipeline.num_examples` or not divisible by the number
-            of replicas; the plan is for another number of examples, has another momentum than the
-            optimizer (0 for one without momentum, such as Adam), changes the momentum from or to 0,
-            or has fewer epochs than `fit` runs; a function is used with BackupAndRestore.
+            of replicas; the plan is for another number of examples, does not have the optimizer's
+            momentum (0 for one without momentum, such as Adam), changes the momentum from or to 0,
+            or ends before `fit` does; a function is used with BackupAndRestore.
 
     Example:
 
@@ -134,9 +135,9 @@ class BatchSizeScheduler(PipelineCallback):
             borrow(model, SAVED_RATE, lambda: save_own_rate(optimizer))
 
     def _install_learning_rate(self, model):
-        """Replaces the plan's schedule by one that is set anew at each epoch, under loss scaling.
+        """With loss scaling, replaces the plan's schedule with one set anew at each epoch.
 
-        An optimizer in a loss-scaling wrapper counts only the updates that it applies.
+        A loss-scaling wrapper skips steps, and its optimizer counts only the updates it makes.
         """
         optimizer = base_optimizer(model.optimizer)
         if optimizer is model.optimizer or keras.backend.backend() != "tensorflow":
@@ -200,10 +201,10 @@ class BatchSizeScheduler(PipelineCallback):
         if isinstance(self.schedule, Plan):
             self._follow_momentum(self.schedule.momentum(epoch))
         if self.pipeline.batch_size != before and keras.backend.backend() == "tensorflow":
-            # Without this the function would be traced for any batch size, but in a run that
-            # resumes here for this one, and its sums would be rounded differently.
+            # Else TensorFlow would retrace the function for any batch size, whereas a run resumed
+            # here traces it for this one; the two round their sums differently.
             self.model.make_train_function(force=True)
-        if epoch != self.present_epoch:  # else a checkpoint was restored inside this epoch
+        if epoch != self.present_epoch:  # equal if a checkpoint was restored inside this epoch
             iterations = base_optimizer(self.model.optimizer).iterations
             self.present_epoch = epoch
             self.first_update = int(keras.ops.convert_to_numpy(iterations))
@@ -282,8 +283,8 @@ class BatchSizeScheduler(PipelineCallback):
         check_momentum(self.model.optimizer, plan)
         if momentum is not None and len(expected) > 1 and 0 in expected:
             raise UserError(
-                "momentum: expected a plan that changes it to stay above 0 (at 0 an optimizer has "
-                f"no velocities), received {', '.join(str(p.momentum) for p in plan.phases)}"
+                "momentum: expected a plan that keeps it above 0 if it changes (at 0 an optimizer "
+                f"has no velocities), received {', '.join(str(p.momentum) for p in plan.phases)}"
             )
         self._check_learning_rate(plan)
 

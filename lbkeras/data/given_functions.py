@@ -8,7 +8,7 @@ from lbkeras.errors import UserError
 
 
 def decoded_specification(dataset: tf.data.Dataset, decode):
-    """Returns the specification of a stream's decoded examples; decodes the first one as a test."""
+    """Returns the `element_spec` of a stream once decoded; tries `decode` on the first example."""
     if decode is None:
         return dataset.element_spec
     seed = tf.zeros(2, tf.int32)
@@ -21,8 +21,8 @@ def decoded_specification(dataset: tf.data.Dataset, decode):
         next(iter(first))
     except Exception as error:
         raise UserError(
-            f"decode: expected a function of (example, seed) that decodes the first example, "
-            f"received one that fails: {_last_line(error)}"
+            "decode: expected a function of (example, seed) that returns an example, received one "
+            f"that fails on the first example: {_last_line(error)}"
         ) from error
     return first.element_spec
 
@@ -31,9 +31,9 @@ def check_augment(augment, x, rows: int) -> None:
     """Refuses an `augment` that fails or does not return as many rows as it gets.
 
     Args:
-        augment: the Pipeline's.
+        augment: the function given to the Pipeline.
         x: the specification of an example's first part.
-        rows: in a batch.
+        rows: number of rows in a batch.
     """
     batch = tf.nest.map_structure(lambda s: tf.TensorSpec((rows, *s.shape), s.dtype), x)
     seed = tf.TensorSpec((2,), tf.int32)

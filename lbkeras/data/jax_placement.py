@@ -31,7 +31,7 @@ class Placement:
         return count_devices()
 
     def check(self, batch_size: int) -> None:
-        """Raises a UserError if the devices do not divide the batch size for training."""
+        """Raises a UserError if a batch size for training is not divisible by the replicas."""
         if batch_size % self.num_replicas:
             raise UserError(
                 f"batch_size: expected a multiple of the {self.num_replicas} replicas for "
@@ -39,7 +39,7 @@ class Placement:
             )
 
     def of_rows(self, rows: int) -> NamedSharding | None:
-        """Returns how a batch of `rows` rows is divided; the last in evaluation may stay whole."""
+        """Returns how `rows` rows are placed: divided, or copied to each device if indivisible."""
         if self.mesh is None:
             return None
         divided = rows % self.num_replicas == 0

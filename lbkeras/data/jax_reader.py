@@ -116,8 +116,8 @@ class JaxReader:
         """Returns a source of the first `examples` examples."""
         return self.data.first(examples)
 
-    def labels(self) -> np.ndarray | None:
-        """Returns the targets of data in memory, or None without targets."""
+    def labels(self):
+        """Returns the targets of data in memory as NumPy arrays, or None without targets."""
         return self.data.parts[1] if len(self.data.parts) > 1 else None
 
     @functools.cached_property

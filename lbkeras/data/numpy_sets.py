@@ -1,7 +1,7 @@
-"""Loads prepared image sets of TensorFlow Datasets (TFDS) as NumPy arrays, without TensorFlow.
+"""Loads prepared image data sets of TensorFlow Datasets (TFDS) without TensorFlow.
 
-The files are read through an index of their records. Pillow decodes the images, large ones in
-several threads.
+Sets that fit in memory become NumPy arrays; others stay on disk and are read through an index of
+their records. Pillow decodes the images, large ones in several threads.
 """
 
 import concurrent.futures
@@ -21,28 +21,28 @@ from lbkeras.errors import UserError, one_line
 
 # Larger sets stay on disk, encoded, as with TensorFlow in `lbkeras.data.images`.
 MAX_BYTES_IN_MEMORY = 2 << 30
-_PIECE = 1024  # records that a thread reads at a time
+_CHUNK = 1024  # records that a thread reads at a time
 # With fewer pixels threads are slower: Python's 50 to 90 microseconds per image then dominate, and
 # only one thread at a time runs Python.
 _WORTH_THREADS = 1 << 14
 
 
 class PreparedSet:
-    """The examples of a prepared set, read from its files by their places.
+    """The examples of a split of a prepared set, read from its files by index.
 
-    `len(set)` is their number, `set[place]` one example, and `set.__getitems__(places)` a list of
-    examples, read and decoded in several threads. Several threads may read at once.
+    `len(set)` is their number, `set[place]` the example at an index, and `set.__getitems__(places)`
+    a list of examples, read and decoded in several threads. It may be called from several threads.
 
     Args:
-        info: of the set.
-        records: of one split.
-        decode: `(element, seed) -> element` for elements `(encoded, label)`, called with None as
-            the seed. None: the elements themselves, bytes and an integer.
+        info: what is known of the set.
+        records: the records of one split.
+        decode: `(element, seed) -> example`, called with an element `(encoded, label)` and None as
+            the seed. None: the examples are the elements, bytes and an integer.
 
     Attributes:
-        name: of the set.
-        shards: examples in each file, in the order of their places.
-        bytes_each: mean size of an example in the files.
+        name: the set's name.
+        shards: number of examples in each file, in the order of the examples.
+        bytes_each: mean size of an example in the files, in bytes.
     """
 
     def __init__(self, info: PreparedInfo, records: FileParts, decode: Callable | None = None):
@@ -61,7 +61,7 @@ class PreparedSet:
 
     def __getitem__(self, place: int) -> tuple[Any, int]:
         if not -len(self) <= place < len(self):
-            raise IndexError(f"place {place} of {len(self)} examples")
+            raise IndexError(f"index {place} is out of range for {len(self)} examples")
         return self._examples([place % len(self)])[0]
 
     def __getitems__(self, places: Sequence[int]) -> list[tuple[Any, int]]:
@@ -100,7 +100,7 @@ def load_set(
 ) -> tuple[np.ndarray, np.ndarray] | PreparedSet:
     """Loads an image-classification set of TFDS by name from disk.
 
-    Reads the same as `lbkeras.data.images.load_images`, without TensorFlow.
+    Loads the same examples as `lbkeras.data.images.load_images`, without TensorFlow.
 
     Args:
         name: TFDS name, optionally with a config or version (`"name/config:1.2.3"`).
@@ -116,10 +116,10 @@ def load_set(
         decodes them.
 
     Raises:
-        UserError: a set that is not on disk, unknown or empty split, no single image with a class
-            label, damaged JSON; files that are missing, too short, of a format other than TFRecord
-            and ArrayRecord, or with a different number of records than the set says. In memory also
-            damaged records, images and labels.
+        UserError: the set is not on disk; the split is unknown or empty; examples do not consist of
+            one image and its class label; the set's JSON is damaged; a file is missing, too short,
+            neither TFRecord nor ArrayRecord, or has a different number of records than the set
+            says. For a set loaded into memory also: a record, image or label is damaged.
     """
     info, records = _opened(name, split, data_dir)
     if None in info.shape or records.num_examples * math.prod(info.shape) > max_bytes:
@@ -156,7 +156,7 @@ def prepared_set(
     *,
     decode: Callable | None = None,
 ) -> PreparedSet:
-    """Opens a prepared set as an object that is read by places, whatever its size.
+    """Opens a prepared set as an object that is read by index, whatever its size.
 
     Args:
         name: as for `load_set`.
@@ -224,13 +224,13 @@ def _arrays(info: PreparedInfo, records: FileParts) -> tuple[np.ndarray, np.ndar
     examples = PreparedSet(info, records, decode)
 
     def read(first: int) -> None:
-        last = min(first + _PIECE, len(images))
+        last = min(first + _CHUNK, len(images))
         for place, example in enumerate(examples._examples(range(first, last)), first):
             images[place], labels[place] = example
 
     with concurrent.futures.ThreadPoolExecutor(_threads(info)) as pool:
         try:
-            for _ in pool.map(read, range(0, len(images), _PIECE)):
+            for _ in pool.map(read, range(0, len(images), _CHUNK)):
                 pass
         finally:
             pool.shutdown(cancel_futures=True)

@@ -43,10 +43,10 @@ class Pipeline(KerasAdapter):
     Under a strategy each replica gets its part of every global batch: the same examples that one
     device would get in that step. With several workers, data in memory are augmented as whole
     batches, so the result is the same as on one device. Of other data each worker decodes only its
-    own rows, and `augment` gets these rows with a seed of their own. A worker reads only its own
-    rows of data that can be read in any order, but all of a stream. The last batch of an evaluation
-    counts each of its examples once, however few there are. All of this requires a strategy from
-    `lbkeras.distribution.strategy`, or `lbkeras.distribution.patch_keras()`.
+    own rows, and `augment` gets these rows with a seed of their own. Each worker reads only its own
+    rows if the data can be read in any order, but reads a stream completely. The last batch of an
+    evaluation counts each of its examples once, however few there are. All of this requires a
+    strategy from `lbkeras.distribution.strategy`, or `lbkeras.distribution.patch_keras()`.
 
     Keras' JAX backend needs TensorFlow for streams only. Arrays that take at most a quarter of the
     device's memory are copied there once; each step then sends only its row numbers and a seed.
@@ -84,9 +84,9 @@ class Pipeline(KerasAdapter):
             inside tf.data or, on Keras' JAX backend, on NumPy arrays; `seed` is an int32 tensor of
             shape (2,), a pure function of (seed, epoch, place in the epoch).
         seed: integer of at least 0 from which the order and the augmentation are drawn.
-        num_examples: how many examples one pass over the source has, if the source does not know:
-            a generator, or a `tf.data.Dataset` of unknown cardinality. If the number is wrong, the
-            pass ends with an error.
+        num_examples: how many examples one pass over the source has, if the source cannot tell: a
+            generator, a function that makes one, or a `tf.data.Dataset` of unknown cardinality. If
+            the number is wrong, the pass ends with an error.
         shuffle_bytes: host memory, in bytes, for the buffer that a stream is shuffled through, at
             least 0. Default 1 GiB. The buffer holds as many examples as fit, by the mean size of
             the first 32, and each batch is drawn from it: a stream sorted by class needs a buffer
@@ -214,9 +214,9 @@ class Pipeline(KerasAdapter):
         self.batch_size = self._batch_size
 
     def in_order(self, batch_size: int, examples: int | None = None) -> "Pipeline":
-        """Returns the same data for evaluation: each example once, in order, not augmented.
+        """Returns the same data for evaluation: each example once, in the source's order.
 
-        The order is the source's. `decode` still applies, with the same seeds in each pass.
+        They are not augmented. `decode` still applies, with the same seeds in each pass.
 
         Args:
             batch_size: in examples; reduced to `examples` if larger.
@@ -279,13 +279,17 @@ class Pipeline(KerasAdapter):
         """Returns the targets of data in memory, in the source's order.
 
         Raises:
-            UserError: the data are not in memory, or have no targets.
+            UserError: the data are not in memory, or their targets are not one array.
         """
-        labels = self._reader.labels() if self._reader.in_memory else None
-        if labels is None:
-            received = "x alone" if self._reader.in_memory else "a source on the disk"
-            raise UserError(f"labels: expected (x, y) in memory, received {received}")
-        return labels
+        if not self._reader.in_memory:
+            received = "a source that is not in memory"
+        elif (labels := self._reader.labels()) is None:
+            received = "x alone"
+        elif isinstance(labels, np.ndarray):
+            return labels
+        else:
+            received = f"a {type(labels).__name__} as y"
+        raise UserError(f"labels: expected (x, y) in memory with one array y, received {received}")
 
     def label_range(self) -> tuple[int, int] | None:
         """Returns the lowest and the highest integer label, or None without integer labels.
@@ -295,7 +299,7 @@ class Pipeline(KerasAdapter):
         return self._reader.label_range
 
     def order(self, workers: int = 1) -> str:
-        """Describes how epochs are ordered: a checkpoint inside one resumes in the same order only.
+        """Describes an epoch's order; a checkpoint from inside an epoch resumes only in the same.
 
         Args:
             workers: how many train together.
@@ -309,9 +313,10 @@ class Pipeline(KerasAdapter):
         return f"a buffer of {buffer:,} examples" if buffer else "a permutation"
 
     def resumes_in(self, order: str | None, workers: int = 1) -> bool:
-        """Whether epochs with this number of workers have the same `order` as a checkpoint's.
+        """Whether epochs with this number of workers have a checkpoint's `order`.
 
-        None: the checkpoint is from an lbkeras that shuffled sets on disk through a buffer.
+        None stands for a checkpoint from an lbkeras that did not record the order and shuffled sets
+        on disk through a buffer.
         """
         if order is None:
             return not (self.shuffle and self._reader.can_be_read_in_any_order)

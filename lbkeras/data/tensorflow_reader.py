@@ -3,7 +3,6 @@
 import atexit
 import functools
 
-import numpy as np
 import tensorflow as tf
 
 from lbkeras.data.batching import Batching
@@ -26,7 +25,7 @@ from lbkeras.data.stream_batches import StreamBatches
 from lbkeras.data.tensorflow_passes import TensorFlowPasses
 from lbkeras.keras_internals.tf_data import end_all_iterations
 
-atexit.register(end_all_iterations)  # otherwise one that reads in Python may hang at exit
+atexit.register(end_all_iterations)  # an iteration that reads in Python could hang at exit
 
 
 class TensorFlowReader:
@@ -34,14 +33,14 @@ class TensorFlowReader:
 
     Args:
         source, decode, num_examples, shuffle_bytes: as for a Pipeline.
-        by_shards: whether the source is read in pieces of files.
+        by_shards: whether the Pipeline has shuffle="shards".
 
     Attributes:
         num_rows: examples in the source.
         in_memory: whether the source is arrays.
         is_stream: whether the source can be read only from its beginning.
         can_be_read_in_any_order: whether the source is a set on disk or a user's object.
-        shards: number of files, if they are read in pieces, else 0.
+        shards: number of files with shuffle="shards", else 0.
         buffer: how many examples are permuted together; 0: all.
         label_range: the lowest and the highest integer label, or None.
     """
@@ -90,7 +89,7 @@ class TensorFlowReader:
         return decoded_specification(stream, self._decode)
 
     def _as_stream(self) -> tf.data.Dataset:
-        """Returns an unbatched stream: the source, or the first examples of random access."""
+        """Returns an unbatched stream: the source, or its first examples if it is random-access."""
         if self.can_be_read_in_any_order:
             return self._source.first(MOST_FIRST)
         return self._source
@@ -122,9 +121,11 @@ class TensorFlowReader:
             return self._source
         return tf.nest.map_structure(lambda part: part[:examples], self._source)
 
-    def labels(self) -> np.ndarray | None:
-        """Returns the targets of data in memory, or None without targets."""
-        return self._source[1].numpy() if len(self._source) > 1 else None
+    def labels(self):
+        """Returns the targets of data in memory as NumPy arrays, or None without targets."""
+        if len(self._source) == 1:
+            return None
+        return tf.nest.map_structure(lambda part: part.numpy(), self._source[1])
 
     @functools.cached_property
     def hash(self) -> str:

@@ -4,9 +4,11 @@ from keras import ops
 
 
 def sum_over_replicas(context, *tensors) -> list:
-    """Returns the sum of each tensor over all replicas, by a single all-reduce.
+    """Returns each tensor's sum over all replicas, from a single all-reduce.
 
-    The tensors must have the same dtype.
+    Args:
+        context: the `tf.distribute` replica context.
+        *tensors: tensors of the same dtype.
     """
     shapes = [ops.shape(tensor) for tensor in tensors]
     flat = [ops.reshape(tensor, (-1,)) for tensor in tensors]

@@ -37,13 +37,13 @@ def wide_resnet(
         dropout: rate between the two convolutions of a block, 0 to 1.
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss; the
             paper's is 5e-4.
-        fixed_classifier: replaces the last Dense layer by one that is not learned: "hadamard" (or
-            True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
+        fixed_classifier: replaces the last Dense layer with one that is not learned: "hadamard" (or
+            True), an `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
             `lbkeras.layers.OrthonormalClassifier`. Default None: a learned Dense layer.
         batch_normalization: function without arguments that returns a new normalization layer, for
             example ghost batch normalization. Default: Keras' with momentum 0.9, epsilon 1e-5.
-        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
-            set with this shape.
+        mean: mean of the pixels, a number or one per channel. Default: by image shape that of
+            digits, MNIST or CIFAR-10, else ImageNet's for 3 channels, otherwise 127.5.
         standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
@@ -51,11 +51,11 @@ def wide_resnet(
         `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
-        UserError: `depth` is not `6n + 4`.
+        UserError: `depth` is not `6n + 4`, or another argument is not as described above.
 
     Differs from the paper: strided convolutions pad right and bottom, as TensorFlow's `"same"`
-    does. Unlike `cifar_resnet` it has no `zero_gamma`: here ReLU follows a block's last batch norm,
-    and its gradient at 0 is 0, so a gamma of 0 would never change.
+    does. Unlike `cifar_resnet` it has no `zero_gamma`: here a ReLU follows a block's last batch
+    norm; its gradient at 0 is 0, so a gamma of 0 would never change.
 
     Example:
 
@@ -66,7 +66,7 @@ def wide_resnet(
     Reference: Zagoruyko, Komodakis, "Wide Residual Networks", arXiv:1605.07146, table 1.
     """
     if depth < 10 or (depth - 4) % 6:
-        raise UserError(f"depth: expected 6n + 4 (10, 16, 22, ...), received {depth}.")
+        raise UserError(f"depth: expected 6n + 4 (10, 16, 22, ...), received {depth}")
     normalize = batch_normalization or parts.batch_normalization
     regularizer = parts.kernel_l2(weight_decay)
 

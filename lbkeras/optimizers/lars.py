@@ -23,26 +23,26 @@ class LARS(LayerAdaptation):
         v <- momentum * v + learning_rate * trust_ratio * (g + weight_decay * w)
         w <- w - v
 
-    |.| is the L2 norm of the whole tensor. Without momentum and weight decay a step has the length
+    |.| is the L2 norm of the whole tensor. Without momentum and weight decay an update has length
     learning_rate * trust_coefficient * |w|, whatever the gradient's scale. If |w| or |g| is 0 (with
     norm="joint", |w| or |g + weight_decay * w|), the trust ratio is 1.
 
     By default, variables of rank <= 1 (biases, and the scales and offsets of batch norm) are
     updated by plain momentum SGD without weight decay. Exclude further variables with
-    `exclude_from_layer_adaptation` and `exclude_from_weight_decay`; called without arguments, these
-    remove all exclusions. Exclusions are saved with the model.
+    `exclude_from_layer_adaptation` and `exclude_from_weight_decay`; called without arguments, each
+    removes all exclusions of its kind. Exclusions are saved with the model.
 
-    `trust_ratios()` returns each layer's current ratio; `lbkeras.callbacks.TrainingStatistics` logs
-    them. Keras' gradient clipping is applied to g before the norms are computed. An update reads
-    the weights and gradients once more than momentum SGD, so it moves 1.4 times as many bytes. On
-    an NVIDIA H200 with JAX, an update of ResNet-50's variables took 1.24 times as long as with
-    Keras' SGD.
+    `trust_ratios()` returns the ratios of the latest update by variable;
+    `lbkeras.callbacks.TrainingStatistics` logs them. Keras' gradient clipping is applied to g
+    before the norms are computed. An update reads the weights and gradients one more time than
+    momentum SGD, so it moves 1.4 times as many bytes. On an NVIDIA H200 with JAX, an update of
+    ResNet-50's variables took 1.24 times as long as with Keras' SGD.
 
     Args:
-        learning_rate: float, schedule or callable. Scaled layers see only its product with the
-            trust coefficient; excluded variables use it unscaled. With the default coefficient it
-            is of the order of 1 to 30, which is too large for the biases of a small network: there,
-            use a trust coefficient of about 0.1 and a learning rate as for SGD.
+        learning_rate: float, schedule or callable. Without `clip`, scaled layers see only its
+            product with the trust coefficient; excluded variables use it unscaled. With the default
+            coefficient it is of the order of 1 to 30, which is too large for the biases of a small
+            network: there, use a trust coefficient of about 0.1 and a learning rate as for SGD.
         momentum: in [0, 1).
         weight_decay: coupled weight decay, counted in the trust ratio. Use no L2 regularization in
             the model with it.
@@ -66,7 +66,7 @@ class LARS(LayerAdaptation):
             gradient_accumulation_steps.
 
     Raises:
-        UserError: an argument is out of range.
+        UserError: an argument is out of range, or `nesterov` is True without momentum.
 
     Differs from the paper: biases and batch-norm variables are excluded, and the trust ratio is 1
     where a norm is 0, as in every public implementation; the paper mentions neither. Nesterov
@@ -127,7 +127,7 @@ class LARS(LayerAdaptation):
         return gradient
 
     def compared_with_weights(self, index, direction, variable):
-        """Returns the gradient, with norm="joint" including the weight decay."""
+        """Returns the gradient; with norm="joint", the gradient plus the weight decay."""
         decay = self.decay_of(index)
         if self.norm == "joint" and decay:
             return direction + wide(variable) * decay

@@ -1,4 +1,4 @@
-"""Smith's schedules: a decaying learning rate, a growing batch, or both lower the noise scale."""
+"""Smith's schedules lower the noise scale by decaying the learning rate or growing the batch."""
 
 import itertools
 import math
@@ -30,7 +30,7 @@ def noise_scale_plan(
     warmup_epochs: float = 0.0,
     warmup_initial: float = 0.0,
 ) -> Plan:
-    """Returns a plan whose noise scale falls by `factor` at each boundary.
+    """Returns a plan whose noise scale is divided by `factor` at each boundary.
 
     The noise scale is learning_rate · num_examples / (batch_size · (1 − momentum)). The strategy
     says what changes at a boundary:
@@ -41,7 +41,7 @@ def noise_scale_plan(
         hybrid               increase_batch at the first boundary, decay_learning_rate after it
 
     The batch size is rounded to whole examples. The learning rate compensates for the rounding, so
-    the noise scale falls by exactly `factor`. Phases with the same batch size are not merged.
+    the noise scale is divided by exactly `factor`. Phases with the same batch size are not merged.
 
     >>> plan = noise_scale_plan(
     ...     strategy="increase_batch", epochs=200, boundaries=(60, 120, 160), factor=5,
@@ -62,13 +62,13 @@ def noise_scale_plan(
         max_batch_size: largest batch size to grow to, from the start batch size to `num_examples`.
             None: a tenth of `num_examples`; with `"decay_learning_rate"`, no limit.
         increased_learning_rate: start from this instead of `learning_rate`, which it must not be
-            below, with the batch size raised in proportion, so that the noise scale stays that of
-            the arguments above. None: no increase.
+            below, with the batch size raised in proportion, so that the noise scale remains that of
+            the arguments above, up to the rounding of the batch size. None: no increase.
         increased_momentum: start from this instead of `momentum`, which it must not be below, with
             the batch size raised in proportion to 1 / (1 − momentum). Costs accuracy: see
             `accumulator_epochs`. None: no increase.
-        warmup_epochs: length of a linear ramp up to the learning rate that these first epochs
-            would have; may be fractional, ends before the first boundary.
+        warmup_epochs: length of a linear warm-up to the learning rate that these epochs would have
+            without it; may be fractional; must end before the first boundary.
         warmup_initial: learning rate at epoch 0 with a warm-up.
 
     Raises:
@@ -103,8 +103,8 @@ def noise_scale_plan(
     batch_size = _nearest(raised)
     largest = _largest_batch_size(strategy, max_batch_size, batch_size, num_examples)
 
-    # Products of all factors before each phase. They are kept unreduced, since the time to find
-    # common divisors grows with the number of factors.
+    # Products of all factors before each phase: numerators, then denominators. They are not
+    # reduced, since the time to find common divisors grows with the number of factors.
     fallen = [
         list(itertools.accumulate(parts, operator.mul, initial=1))
         for parts in ([f.numerator for f in factors], [f.denominator for f in factors])
@@ -191,7 +191,7 @@ def _largest_batch_size(strategy, max_batch_size, start: int, num_examples: int)
 
 
 def _exact(number: float) -> Fraction:
-    """Returns the decimal as typed: 1 − 0.98 becomes 1/50, and 0.1 · 640 / (128 · 5) 0.1."""
+    """Returns the decimal as typed, so that 1 − 0.98 is 1/50 and 0.1 · 640 / (128 · 5) is 0.1."""
     return Fraction(repr(float(number)))
 
 

@@ -1,4 +1,4 @@
-"""Extracts the measurements of each config's variant from the kept results.
+"""Extracts the measurements of each config and variant from the folders of results/.
 
 `lbkeras configs` shows them.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from lbkeras import metrics
 from lbkeras.replication.formats import describe_date, describe_hardware
 
-# Lines of a section that 0.1.0 rendered and whose records are gone.
+# Lines of a section that lbkeras 0.1.0 rendered, for replications whose records are gone.
 _ARM = re.compile(
     r"^- `(\w+)`: (\w+) ([\d.]+)(?: ± ([\d.]+))?(?: %)? \(n=(\d+)\) after ([\d,]+)(?: ± [\d,]+)? "
     r"updates and ([\d,.]+)",
@@ -25,7 +25,7 @@ _VERDICT = re.compile(r"^\| .+? \| \*\*([a-z ]+)\*\* \|", re.M)
 
 
 def of_report(report: dict[str, Any]) -> dict[str, Any] | None:
-    """Returns the measurements of a report, or None without a finished run, paper or variant.
+    """Returns a report's measurements; None if it has no finished run, no paper or no variant.
 
     Args:
         report: what `build_report` returns.
@@ -33,7 +33,8 @@ def of_report(report: dict[str, Any]) -> dict[str, Any] | None:
     Returns:
         `arxiv` and `variant`; `date` and `hardware` in words; the number of finished `runs` and
         their total `seconds` of training; `claims`, the number of claims with each verdict; for the
-        first arm its name `arm`, `n`, `updates`, and `mean` and `standard_deviation` of `metric`.
+        baseline (the first arm) its name as `arm`, its number of runs `n`, its mean `updates`, and
+        `mean` and `standard_deviation` of `metric`.
     """
     arm = report["arms"][report["baseline"]]
     arxiv = (report["paper"] or {}).get("arxiv")
@@ -59,7 +60,7 @@ def of_report(report: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def of_section(text: str) -> dict[str, Any] | None:
-    """Returns the same for a section whose records are gone; None if it is no replication's."""
+    """Returns the same from a section's text; None if it is not the section of a replication."""
     arms, paper, variant = _ARM.findall(text), _PAPER.search(text), _VARIANT.search(text)
     if not (arms and paper and variant):
         return None

@@ -1,4 +1,4 @@
-"""The models that a user's function makes: tried once, on a few examples, and described."""
+"""Makes the models of a user's function; tries one on a few examples and describes it."""
 
 import dataclasses
 import functools
@@ -30,11 +30,11 @@ class Trial:
 
     Attributes:
         settings: sections that describe model, compilation, optimizer, loss and metrics.
-        better: for each metric that an evaluation logs "higher", "lower", or None if neither Keras
-            nor lbkeras knows it.
+        better: which is better for each metric that an evaluation logs: "higher", "lower", or None
+            if neither Keras nor lbkeras knows.
         compiled: the optimizer's values: `optimizer` (its class name), `learning_rate` (for a
             schedule its class name) and `momentum` (None if it has none).
-        shared: variables of layers that are made outside the function, with their values.
+        shared: `(variable, value)` of layers that are made outside the function.
     """
 
     settings: dict[str, dict]
@@ -58,10 +58,10 @@ class OwnModel:
         self._test = test
 
     def new(self):
-        """Makes a new model, compiled but not built; resets what it shares with the others.
+        """Makes a new model, compiled but not built, and resets variables shared by all models.
 
         Raises:
-            UserError: the model cannot be compared.
+            UserError: as `trial`.
         """
         for variable, value in self.trial.shared:
             variable.assign(value)
@@ -69,7 +69,7 @@ class OwnModel:
 
     @functools.cached_property
     def trial(self) -> Trial:
-        """Makes two models and evaluates one of them.
+        """Makes two models, compares their initial weights and evaluates one of them.
 
         Raises:
             UserError: the function returns no compiled model or the same one again, or the model
@@ -91,7 +91,7 @@ class OwnModel:
         if self._test is not None:
             metrics = evaluate_a_few(model, self._test)
         settings = _describe(model)
-        settings["model"]["weights"] = weights if same else ""
+        settings["model"]["weights"] = weights if same else ""  # "": drawn anew in each model
         better = {n: better_direction(model, n) or metrics_of(n).better for n in metrics}
         return Trial(settings, better, compiled, shared)
 
@@ -105,11 +105,11 @@ class OwnModel:
         if not isinstance(model, keras.Model) or not getattr(model, "compiled", False):
             received = "one that is not compiled" if isinstance(model, keras.Model) else repr(model)
             raise UserError(f"make_model: expected a compiled keras.Model, received {received}")
-        check_no_accumulation(model.optimizer, "lbkeras.compare and lbkeras.advise")
+        check_no_accumulation(model.optimizer, "lbkeras.compare or lbkeras.advise")
         if type(model).train_step is not keras.Model.train_step:
             raise UserError(
                 "make_model: expected a model with Keras' own train_step, which micro-batches "
-                f"replace, received {type(model).__name__} with another"
+                f"replace, received {type(model).__name__}, which has its own"
             )
         if base_optimizer(model.optimizer).built:
             raise UserError(
@@ -140,7 +140,7 @@ def _shared(model, again) -> list[tuple]:
     trained = {id(variable) for variable in again.trainable_variables}
     if any(id(variable) in trained for variable in shared):
         raise UserError(
-            "make_model: expected a new model at each call, received one that shares trained "
+            "make_model: expected a new model at each call, received one that shares trainable "
             "weights with the one before; make its layers inside the function"
         )
     return [(variable, array_of(variable)) for variable in shared]

@@ -1,4 +1,4 @@
-"""The task of a run that comes from Python: a user's model function and data in Pipelines."""
+"""The task of a run started from Python: a user's `make_model`, and data in Pipelines."""
 
 import functools
 import inspect
@@ -61,8 +61,8 @@ class PythonTask:
         train: a shuffled Pipeline.
         test: a Pipeline for evaluation, or None.
         plan: the arm's Plan.
-        make_callbacks: takes the arm's Pipeline and returns callbacks in addition to those of every
-            run; None for no others.
+        make_callbacks: takes the arm's Pipeline and returns the callbacks to add to those that
+            every run has; None adds none.
 
     Raises:
         UserError: the plan is for another number of examples.
@@ -84,7 +84,7 @@ class PythonTask:
         self.plan = plan
         if plan.num_examples != train.num_examples:
             raise UserError(
-                f"plan: expected one for {train.num_examples} examples, as train has, received "
+                f"plan: expected one for {train.num_examples} examples (train's), received one for "
                 f"{plan.num_examples}"
             )
 
@@ -97,13 +97,13 @@ class PythonTask:
         """Tries everything that can be tried before training.
 
         Raises:
-            UserError: as `OwnModel.trial`, the plan sets a momentum that the optimizer does not
-                have, or a run cannot have one of the callbacks.
+            UserError: as `OwnModel.trial`; or the plan sets a momentum and the optimizer has none;
+                or one of the callbacks is not allowed in a run.
         """
         compiled = self.trial.compiled
         if compiled["momentum"] is None:
             check_without_momentum(self.plan, compiled["optimizer"])
-        self.settings  # noqa: B018  it makes the callbacks
+        self.settings  # noqa: B018  makes the callbacks and so checks them
 
     @functools.cached_property
     def settings(self) -> dict:
@@ -153,7 +153,7 @@ class PythonTask:
         ):
             raise UserError(
                 "callbacks: expected a function from a Pipeline to a list of Keras callbacks, "
-                f"which returned {made!r}"
+                f"received one that returned {made!r}"
             )
         for each in made:
             _check_callback(each)
@@ -164,7 +164,7 @@ class PythonTask:
         return {}
 
     def reading_data(self):
-        """Returns a context that names the data if it cannot be read."""
+        """Returns a context in which an error of reading names `train or test`."""
         return reading_data("train or test")
 
     def setting(self, key: str) -> tuple[str, Any]:
@@ -182,18 +182,17 @@ class PythonTask:
         if {id(each) for each in one} & {id(each) for each in other}:
             raise UserError(
                 "callbacks: expected a function that makes new callbacks at each call, received "
-                "one that returns the same again"
+                "one that returns the same ones again"
             )
         chosen = [_without_places(each) for each in _alike(describe(one), describe(other))]
         return {str(number): each for number, each in enumerate(chosen)}
 
 
 def _check_callback(callback) -> None:
-    """Refuses a callback that a run cannot have, before anything is trained.
+    """Refuses a callback that would do what a run does itself, before anything is trained.
 
     Raises:
-        UserError: it sets the learning rate, which is the plan's task, it has its own plan, or it
-            restores a run, which is the checkpoints' task.
+        UserError: the callback sets the learning rate, has a plan of its own, or restores a run.
     """
     name = type(callback).__name__
     if sets_learning_rate(callback) and not getattr(callback, "owns_learning_rate", False):
@@ -203,11 +202,11 @@ def _check_callback(callback) -> None:
         )
     if isinstance(getattr(callback, "schedule", None), Plan):
         raise UserError(
-            f"callbacks: expected a Plan as the arm itself or its `plan`, received one in a {name}"
+            f"callbacks: expected the Plan as the arm or as its `plan`, received it in a {name}"
         )
     if isinstance(callback, keras.callbacks.BackupAndRestore):
         raise UserError(
-            f"callbacks: expected none that restores, as runs resume by themselves, received {name}"
+            f"callbacks: expected none that restores (runs resume by themselves), received {name}"
         )
 
 

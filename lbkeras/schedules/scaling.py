@@ -77,7 +77,7 @@ def scaling_rule(name: str):
     0.4
 
     Raises:
-        UserError: the name is another one.
+        UserError: `name` is none of these.
     """
     return SCALING_RULES[checks.choice("scaling", name, tuple(SCALING_RULES))]
 

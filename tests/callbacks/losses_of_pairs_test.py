@@ -1,4 +1,4 @@
-"""Where the batch is divided, losses over pairs are refused on the first batch, and no others."""
+"""Where the batch is divided, losses that are not per example are refused before any update."""
 
 import keras
 import numpy as np
@@ -52,7 +52,7 @@ def fit(loss, callbacks, strategy=None):
     labels = np.arange(16) % 3
     y = labels if loss in ("circle", "sparse_categorical_crossentropy") else np.eye(3)[labels]
     of_numbers = loss in (ranking, by_count)
-    if of_numbers:  # the first ones are distinct
+    if of_numbers:  # the first targets, which the check reads, are distinct
         y = (np.arange(16) % 5)[:, None].astype("float32")
     train = Pipeline((np.random.default_rng(0).normal(size=(16, 5)), y), 8)
     with (strategy or tf.distribute.get_strategy()).scope():
@@ -67,8 +67,8 @@ def fit(loss, callbacks, strategy=None):
     return int(model.optimizer.iterations.numpy()), error
 
 
-def refused(loss, where: str) -> tuple:
-    """Returns updates and error where the batch is divided: no updates, or else no error."""
+def expected_outcome(loss, where: str) -> tuple:
+    """Returns `(updates, error)` of a divided batch: `(0, message)` for pairs, else `(2, None)`."""
     if not of_pairs(loss):
         return 2, None
     name = loss if loss == "circle" else loss.__name__
@@ -79,13 +79,13 @@ def refused(loss, where: str) -> tuple:
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: getattr(loss, "__name__", loss))
-def test_in_micro_batches(loss):
+def test_only_losses_over_pairs_are_refused_in_micro_batches(loss):
     outcome = fit(loss, lambda train: [MicroBatches(train, 4)])
-    assert outcome == refused(loss, "micro-batches")
+    assert outcome == expected_outcome(loss, "micro-batches")
 
 
 @pytest.mark.parametrize("loss, shape", [(one_number, "()"), (by_column, "(3,)")])
-def test_numbers_of_the_whole_batch(loss, shape):
+def test_losses_without_one_value_per_example_are_refused(loss, shape):
     message = (
         f"loss: expected one value per example, for micro-batches, received {loss.__name__}, which "
         f"returns shape {shape} for 4 examples; let it return the values before their mean"
@@ -94,12 +94,12 @@ def test_numbers_of_the_whole_batch(loss, shape):
 
 
 @pytest.mark.parametrize("loss", ["circle", "mse"])
-def test_on_replicas(loss, mirrored):
+def test_only_losses_over_pairs_are_refused_on_replicas(loss, mirrored):
     def callbacks(train):
         return [BatchSizeScheduler(train, lambda epoch, size: size)]
 
-    assert fit(loss, callbacks, mirrored) == refused(loss, "replicas")
+    assert fit(loss, callbacks, mirrored) == expected_outcome(loss, "replicas")
 
 
-def test_undivided_they_train():
+def test_losses_over_pairs_train_on_undivided_batches():
     assert fit("circle", lambda train: [MicroBatches(train)]) == (2, None)

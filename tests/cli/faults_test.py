@@ -1,4 +1,4 @@
-"""Damaged, missing and strange files in folders are reported in one line that names the file."""
+"""Damaged files, and folders in place of files, are reported in one line that names the path."""
 
 import json
 
@@ -11,7 +11,7 @@ RECORD = {"status": "finished", "updates": 10, "examples_seen": 100, "seconds": 
           "final": {"loss": 1.0, "val_accuracy": 0.9}}  # fmt: skip
 REPLICATION = {"arms": {"a": {}}, "seeds": [0], "metric": "val_accuracy"}
 
-# File, content (None: it is a folder; a dict: changes to a valid file), expected line.
+# File, content (None: a folder; a dict: changes to a valid file), part of the expected line.
 OF_REPORTS = [
     ("replication.json", None, "received: Is a directory"),
     ("replication.json", "", "expected a JSON object"),
@@ -105,7 +105,7 @@ def damage(path, content):
 
 
 @pytest.mark.parametrize(("name", "content", "expected"), OF_REPORTS, ids=lambda v: str(v)[:30])
-def test_report(name, content, expected, fails, tmp_path):
+def test_report_names_the_damaged_file(name, content, expected, fails, tmp_path):
     good = {"replication.json": REPLICATION, "a/seed_0/record.json": RECORD,
             "a/seed_0/history.jsonl": RUN}  # fmt: skip
     for each, value in good.items():
@@ -119,7 +119,7 @@ def test_report(name, content, expected, fails, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "content", "expected"), OF_RUNS, ids=lambda v: str(v)[:30])
-def test_train(name, content, expected, fails, tiny, tmp_path):
+def test_train_names_the_damaged_file(name, content, expected, fails, tiny, tmp_path):
     damage(tmp_path / "run" / name, content)
     line = fails("train", *tiny, f"--workdir={tmp_path / 'run'}")
     assert str(tmp_path / "run") in line and expected in line and "expected" in line

@@ -74,3 +74,18 @@ def test_labels_that_the_loss_ignores():
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(ignore_class=-1))
     loss = model.evaluate(Pipeline((X, np.array([0, -1, 2, 1])), 2, shuffle=False), verbose=0)
     assert np.isfinite(loss)
+
+
+@pytest.mark.parametrize(
+    "source, received",
+    [
+        (np.zeros((4, 2)), "x alone"),
+        ((np.zeros((4, 2)), {"digit": np.zeros(4)}), "a dict as y"),
+    ],
+)
+def test_labels_need_one_array(source, received):
+    with pytest.raises(UserError) as error:
+        Pipeline(source, 2).labels()
+    assert str(error.value) == (
+        f"labels: expected (x, y) in memory with one array y, received {received}"
+    )

@@ -1,4 +1,4 @@
-"""LAMB: comparison with the NumPy restatement, invariances, exclusions and error messages."""
+"""LAMB: comparison with a NumPy implementation, invariances, exclusions and error messages."""
 
 import math
 
@@ -37,10 +37,10 @@ def test_defaults():
 
 
 def test_decay_is_inside_the_ratio(problem, run_optimizer, relative_difference):
-    """Keras' own Lamb decays outside the ratio (keras#19981), so the two differ with decay."""
-    names, weights, gradients, rates = (part[:2] for part in problem)
-    gradients = [step[:2] for step in problem[2]]
-    rates = problem[3]
+    """Keras' Lamb applies weight decay outside the trust ratio (keras#19981), so the two differ."""
+    names, weights, gradients, rates = problem
+    names, weights = names[:2], weights[:2]  # the kernels
+    gradients = [step[:2] for step in gradients]
     theirs = keras.optimizers.Lamb(0.1, epsilon=1e-6)
     theirs = run_optimizer(theirs, names, weights, gradients, rates)
     ours = run_optimizer(LAMB(0.1), names, weights, gradients, rates)
@@ -97,7 +97,7 @@ def test_exclusions(problem, run_optimizer, relative_difference):
     assert relative_difference(run_optimizer(restored, *problem), ours) == 0
 
 
-def test_an_empty_call_removes_all_exclusions(problem, run_optimizer, relative_difference):
+def test_a_bare_call_removes_all_exclusions(problem, run_optimizer, relative_difference):
     optimizer = LAMB(0.1, weight_decay=0.1)
     optimizer.exclude_from_layer_adaptation()
     optimizer.exclude_from_weight_decay()
@@ -119,7 +119,7 @@ def test_an_empty_call_removes_all_exclusions(problem, run_optimizer, relative_d
         ("weight_decay", -0.1),
     ],
 )
-def test_messages(name, value):
+def test_invalid_arguments_are_refused(name, value):
     with pytest.raises(UserError, match=f"^{name}: expected .*, received ") as caught:
         LAMB(0.1, **{name: value})
     assert repr(value) in str(caught.value) and "\n" not in str(caught.value)

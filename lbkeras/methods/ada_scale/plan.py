@@ -57,14 +57,15 @@ def ada_scale_plan(
         epochs: of the base run.
         base_batch_size: the small batch size, in examples per update.
         batch_size: global batch size of this plan, at least `base_batch_size`.
-        base_learning_rate: a good learning rate for `base_batch_size`; the decay starts from it.
+        base_learning_rate: learning rate that works well at `base_batch_size`; the decay's start.
         momentum: of SGD, in [0, 1).
         num_examples: examples per epoch.
         decay: of the base run, as in `legw_plan`: `"constant"`, `"polynomial"`, `"exponential"` or
             `"steps"`.
         power: exponent of the polynomial decay, above 0.
-        factor: divisor of the exponential decay and of each step, above 1.
-        boundaries: epochs of the base run's steps, increasing, before `epochs`.
+        factor: what exponential decay and each boundary divide the learning rate by, above 1.
+        boundaries: epochs of the base run at which the learning rate falls with decay="steps",
+            increasing, before `epochs`.
 
     Raises:
         UserError: an argument is out of range.

@@ -41,14 +41,14 @@ SCALINGS = (*GAIN_POWERS, *SCALING_RULES)
 
 
 class AdaptiveBatchSize(BatchSizeScheduler):
-    """Grows the batch size between epochs towards the critical batch size measured in `fit`.
+    """Moves the batch size between epochs towards the critical batch size, measured in `fit`.
 
     At the end of each epoch it measures the gradient noise scale (with a `GradientNoiseScale` of
     its own) and moves on the ladder batch_size · factor^i: one rung up if even the lower bound of
     the target reaches that rung, one rung down if even the upper bound is below the next smaller
     one; otherwise it stays. The target is
 
-        critical   tr(Σ) / |G|²                       McCandlish's critical batch size
+        critical   tr(Σ) / |G|²                       the gradient noise scale
         cabs       learning_rate · tr(Σ) / loss       the CABS rule
 
     With k = batch size / first batch size, the learning rate is that of the first batch size (the
@@ -85,7 +85,8 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         rule: `"critical"` or `"cabs"`.
         scaling: `"gain"`, `"square_root_gain"`, `"linear"`, `"square_root"` or `"none"`; None:
             `"square_root_gain"` for an optimizer that divides by the size of the gradients (Adam
-            and its relatives, RMSprop, LARS, LAMB), else `"gain"`.
+            and its relatives, RMSprop, Adagrad, Adadelta, Adafactor, Lion, LARS, LAMB), else
+            `"gain"`.
         factor: ratio of one size to the next smaller one, at least 2.
         file: path for the decisions as JSON; None writes none.
 
@@ -203,7 +204,7 @@ class AdaptiveBatchSize(BatchSizeScheduler):
         return self._first
 
     def _reason(self) -> str:
-        reason = self.decisions[-1]["reason"] if self.decisions else ""  # none: the first size
+        reason = self.decisions[-1]["reason"] if self.decisions else ""  # "": before any decision
         return f" ({reason})" if reason else ""
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -277,7 +278,8 @@ class AdaptiveBatchSize(BatchSizeScheduler):
 def default_scaling(optimizer) -> str:
     """Returns the scaling that suits an optimizer: `"gain"` or `"square_root_gain"`.
 
-    `"square_root_gain"` if it divides by the size of the gradients, which shrinks with their noise.
+    It is `"square_root_gain"` if the optimizer divides by the size of the gradients, which shrinks
+    with their noise.
 
     Args:
         optimizer: of a compiled model.
@@ -291,7 +293,7 @@ def default_scaling(optimizer) -> str:
     return "square_root_gain" if divides else "gain"
 
 
-# Apart from optimizers with second moments and lbkeras' optimizers that scale each layer.
+# In addition to optimizers with second moments and lbkeras' optimizers that scale each layer.
 _DIVIDE_BY_SIZE = (
     keras.optimizers.RMSprop,
     keras.optimizers.Adagrad,

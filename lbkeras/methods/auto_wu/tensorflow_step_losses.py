@@ -30,7 +30,7 @@ class ReplicaStepLosses(LossTable):
         return count, np.asarray(tf.convert_to_tensor(self._rows))[:, 0]
 
     def _write(self, loss) -> None:
-        """Adds a row, in a replica's graph; reading it averages over replicas."""
+        """Adds a row, in a replica's graph: its share of the mean; reading sums the shares."""
         row = tf.minimum(tf.convert_to_tensor(self._count), CAPACITY - 1)
         value = tf.stack([tf.cast(loss, tf.float32)]) / self._replicas
         self._rows.assign(tf.tensor_scatter_nd_update(self._rows, [[row]], [value]))

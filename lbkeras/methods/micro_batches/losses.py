@@ -10,7 +10,7 @@ from lbkeras.keras_internals.backend import num_replicas
 
 
 class WholeBatchNeeded(Exception):
-    """Raised if a loss divides by a sum of weights over the whole batch that is not yet known.
+    """Raised if a loss divides by the whole batch's sum of weights, which is not yet known.
 
     The weights are sample weights or a mask.
     """
@@ -37,7 +37,8 @@ class PieceLosses:
 
     Raises:
         WholeBatchNeeded: in a call without `divisors`, if a loss needs them.
-        UserError: in a call, if it cannot be known how a loss of micro-batches adds up.
+        UserError: it cannot be known how the values of a loss add up over micro-batches; for a loss
+            with its own `__call__` already when the object is made, else in a call.
     """
 
     def __init__(self, model, size: int, whole_size: int, divisors=None):
@@ -74,8 +75,8 @@ class _PieceLoss(keras.losses.Loss):
         super().__init__(name=loss.name, reduction=loss.reduction, dtype=loss.dtype)
         if share < 1 and type(loss).__call__ is not keras.losses.Loss.__call__:
             raise UserError(
-                f"loss: expected losses that define call() for micro-batches, received "
-                f"{type(loss).__name__}, which defines __call__(): how it adds up is unknown"
+                "loss: expected losses that define call(), for micro-batches, received "
+                f"{type(loss).__name__}, which defines __call__(), so how it adds up is unknown"
             )
         self._loss, self._size, self._share, self._divisor = loss, size, share, divisor
         self.count = ops.zeros(())
@@ -92,8 +93,8 @@ class _PieceLoss(keras.losses.Loss):
             value = super().__call__(y_true, y_pred, sample_weight)
         if not len(self._each.shape) or self._each.shape[0] != self._size:
             raise UserError(
-                f"loss: expected one value per example for micro-batches, received {self.name}, "
-                f"which gives shape {tuple(self._each.shape)} for {self._size} examples; let it "
+                f"loss: expected one value per example, for micro-batches, received {self.name}, "
+                f"which returns shape {tuple(self._each.shape)} for {self._size} examples; let it "
                 "return the values before their mean"
             )
         self.value = value * ops.cast(self._factor(y_true, y_pred, sample_weight), value.dtype)
@@ -114,7 +115,7 @@ class _PieceLoss(keras.losses.Loss):
 
 
 class _SumOfWeights(keras.losses.Loss):
-    """The sum of weights and mask as Keras applies them: the weighted sum of ones."""
+    """The sum of the weights, with the mask as Keras applies it: a weighted sum of ones."""
 
     def __init__(self, values, dtype):
         super().__init__(reduction="sum", dtype=dtype)
@@ -129,8 +130,8 @@ class _SumOfWeights(keras.losses.Loss):
 def scalar(loss, share: float):
     """Returns a loss as a scalar for its metric.
 
-    A loss without reduction is averaged, multiplied by the micro-batch's share and divided by the
-    number of replicas, as Keras does with every mean.
+    A loss without reduction is averaged, multiplied by the micro-batch's share and, like every mean
+    in Keras, divided by the number of replicas.
     """
     loss = ops.cast(loss, keras.backend.floatx())
     if not len(loss.shape):
