@@ -66,7 +66,7 @@ class OnePiece:
         return self._pipeline.copy(batch_size=rows).dataset(epoch, first // rows)
 
     def fits(self, micro_batch_size: int, share: int, make_batches) -> bool:
-        """Runs and times a step in pieces of this size; returns whether it fits into memory.
+        """Runs a timed step in pieces of this size; returns whether it fits into memory.
 
         Raises:
             UserError: the first loss is not finite.
@@ -157,7 +157,7 @@ def evaluation_rate(model, data, budget_mb: float | None) -> float:
     Args:
         model: compiled.
         data: function from a number of examples to a Pipeline of one batch with that many; None
-            stands for the largest batch.
+            means the largest batch.
         budget_mb: as for `probe_batch_sizes`.
 
     Raises:

@@ -315,7 +315,7 @@ class Pipeline(KerasAdapter):
     def resumes_in(self, order: str | None, workers: int = 1) -> bool:
         """Whether epochs with this number of workers have a checkpoint's `order`.
 
-        None stands for a checkpoint from an lbkeras that did not record the order and shuffled sets
+        None means a checkpoint from an lbkeras that did not record the order and shuffled sets
         on disk through a buffer.
         """
         if order is None:

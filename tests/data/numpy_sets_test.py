@@ -22,7 +22,7 @@ SUM = "train[-3:]+test[2:5]"
 
 @pytest.mark.parametrize("name, split", [("gray", "train"), ("gray", SUM), ("gray_array", SUM)])
 def test_arrays_equal_tensorflows(name, split, data_dir, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(numpy_sets, "_PIECE", 7)
+    monkeypatch.setattr(numpy_sets, "_CHUNK", 7)
     assert_tensorflow_s(name, split, data_dir)
 
 
