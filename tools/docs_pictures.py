@@ -2,7 +2,7 @@
 
     python tools/docs_pictures.py
 
-docs/keskar2017_mnist.png and docs/you2017_mnist.png are not drawn again: their records are gone.
+docs/you2017_mnist.png is not drawn again: its records are gone.
 """
 
 import shutil
@@ -14,6 +14,7 @@ from lbkeras.replication import write_plots
 ROOT = Path(__file__).parents[1]
 PICTURES = {  # name in docs/: the replication and its picture
     "you2017_digits": ("you2017_digits", "val_accuracy_against_batch_size"),
+    "keskar2017_mnist": ("keskar2017_mnist", "line"),
     "yuan2021_digits": ("yuan2021_digits", "val_accuracy_against_batch_size"),
     "mccandlish2018_digits": ("mccandlish2018_digits", "val_accuracy_against_updates"),
     "mccandlish2018_digits_noise_scale": (
