@@ -22,6 +22,7 @@ Parts, in this order:
 
 These parts run only if they are named:
 
+    float32    lbkeras' `fit` against a bare loop in float32, at batch 640 (with `compile`)
     updates    updates of ResNet-50's variables, by our optimizers and others
     equality   results against float64 and against the CPU
     torch      the update by torch and timm
@@ -46,7 +47,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 DEFAULT_PARTS = ("platform", "compile", "fit", "ghosts", "short_fit", "memory", "smith2018")
-PARTS = (*DEFAULT_PARTS, "updates", "equality", "torch")
+PARTS = (*DEFAULT_PARTS, "float32", "updates", "equality", "torch")
 SPARE_SECONDS = 6  # to end the process
 SHARE_TO_COMPILE = 0.4  # largest share of the time
 MOST_SECONDS_OF_MEMORY = 40
@@ -165,6 +166,7 @@ def _arguments():
 
 def child(task: dict, arguments) -> dict:
     """Runs the task of a child process; see `gpu_processes.Child`."""
+    arguments.precision = task.get("precision", "mixed_bfloat16")
     import gpu_equality
     import gpu_smith2018
     import gpu_training
@@ -198,10 +200,10 @@ def _run(part: str, report: Report, arguments) -> None:
         getattr(gpu_equality, part)(report, arguments)
     elif part == "memory":
         memory(report, arguments)
-    elif part == "fit":
+    elif part in ("fit", "float32"):
         import gpu_training
 
-        gpu_training.fit(report, arguments)
+        gpu_training.timed(part, report, arguments)
     else:
         import gpu_smith2018
 
@@ -250,6 +252,9 @@ def compile_all(report: Report, arguments) -> None:
             tasks.append({"what": "bare", "batch": batch})
             tasks.append({"what": "fit", "batch": batch, "only": "compile"})
         tasks.append({"what": "plain", "batch": first[0]})
+    if "float32" in arguments.parts:
+        own = gpu_training.float32_task("fit", arguments) | {"only": "compile"}
+        tasks += [gpu_training.float32_task("bare", arguments), own]
     if "smith2018" in arguments.parts:
         report.compiled_epochs = gpu_smith2018.planned(arguments)
         later = gpu_smith2018.programs(report.compiled_epochs, arguments.tiny)

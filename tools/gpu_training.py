@@ -66,15 +66,15 @@ def batches(arguments):
     return (8,) if arguments.tiny else BATCHES
 
 
-def wide_resnet(tiny: bool, seed: int = 0):
-    """Returns WRN-16-4 in mixed_bfloat16; if tiny, WRN-10-1 in float32, faster on a CPU."""
+def wide_resnet(tiny: bool, seed: int = 0, precision: str = "mixed_bfloat16"):
+    """Returns WRN-16-4; if tiny, WRN-10-1 in float32, which is faster on a CPU."""
     import keras
 
     from lbkeras import models
 
     keras.utils.set_random_seed(seed)
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32" if tiny else "mixed_bfloat16")
+    keras.config.set_dtype_policy("float32" if tiny else precision)
     try:
         return models.wide_resnet(*((10, 1) if tiny else (16, 4)), weight_decay=5e-4)
     finally:
@@ -107,7 +107,8 @@ class Bare:
         images, labels = cifar10(arguments.data, arguments.tiny, "train")
         self._data = jax.device_put((images, labels))
         self.steps = len(labels) // batch
-        self.model, self.optimizer = wide_resnet(arguments.tiny), _sgd()
+        self.model = wide_resnet(arguments.tiny, precision=arguments.precision)
+        self.optimizer = _sgd()
         self.optimizer.build(self.model.trainable_variables)
         groups = (
             self.model.trainable_variables,
@@ -192,7 +193,7 @@ class OwnFit:
         ]
         plan = planning.explicit_plan(phases=phases, num_examples=len(data[1]))
         self.pipeline = Pipeline(data, batch, augment=random_crop_flip(PADDING))
-        self.model = wide_resnet(arguments.tiny)
+        self.model = wide_resnet(arguments.tiny, precision=arguments.precision)
         self.model.compile(
             _sgd(plan.learning_rate_schedule()),
             _loss(),
@@ -329,20 +330,21 @@ def momentum_change(task: dict, arguments) -> dict:
 
 
 def measure(task: dict, arguments) -> dict:
-    """Measures part `fit`; writes its figures as they come, and `speeds`, the seconds per epoch."""
-    found = {}
-    speeds = {}
-    for batch in batches(arguments):
-        for key, value in _measured(batch, arguments, speeds):
+    """Measures a part of `timed`; writes figures as they come, and `speeds`, seconds per epoch."""
+    found, speeds = {}, {}
+    sizes = [task["batch"]] if "batch" in task else batches(arguments)
+    for batch in sizes:
+        with_plain = batch == sizes[0] and "batch" not in task
+        names = ["bare", "fit"] + ["plain"] * with_plain
+        for key, value in _measured(batch, names, arguments, speeds):
             found[key] = value
             write(arguments.result, {"found": found, "speeds": speeds})
     return {"found": found, "speeds": speeds}
 
 
-def _measured(batch: int, arguments, speeds: dict):
+def _measured(batch: int, names: list[str], arguments, speeds: dict):
     """Yields the names and figures of one batch size as they come."""
     cache = count_cache()
-    names = ["bare", "fit"] + ["plain"] * (batch == batches(arguments)[0])
     made, first = {}, {}
     for name in names:
         before, begin = dict(cache), time.perf_counter()
@@ -380,15 +382,23 @@ def _measured(batch: int, arguments, speeds: dict):
         yield f"batch {batch}: {name} / bare, images a second", note
 
 
-# The part
+# The parts
 
 
-def fit(report, arguments):
+def float32_task(what: str, arguments) -> dict:
+    """Returns a task in float32, at one batch size."""
+    batch = batches(arguments)[0] if arguments.tiny else LARGEST_TO_TRAIN
+    return {"what": what, "batch": batch, "precision": "float32"}
+
+
+def timed(part: str, report, arguments) -> None:
     """Measures the images per second of the bare loop, lbkeras' `fit` and Keras' `fit`, in turn.
 
-    Runs in a separate process, so that the device's memory is freed afterwards.
+    Part `float32` has one batch size and no `fit` of Keras. Runs in a separate process, so that the
+    device's memory is freed afterwards.
     """
-    child, shown = Child({"what": "measure"}, report.scratch, arguments), set()
+    task = float32_task("measure", arguments) if part == "float32" else {"what": "measure"}
+    child, shown = Child(task, report.scratch, arguments), set()
     report.children.append(child)
 
     def look():
@@ -396,10 +406,11 @@ def fit(report, arguments):
         for key, value in found.get("found", {}).items():
             if key not in shown:
                 shown.add(key)
-                report.note("fit", key, value)
-        report.speeds = {int(key): value for key, value in found.get("speeds", {}).items()}
+                report.note(part, key, value)
+        if part == "fit":
+            report.speeds = {int(key): value for key, value in found.get("speeds", {}).items()}
 
     wait([child], report.seconds_left() - 5, look)
     look()
     if "error" in child.result():
-        report.note("fit", "error", child.result()["error"])
+        report.note(part, "error", child.result()["error"])

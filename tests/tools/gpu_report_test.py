@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 ARMS = ["original", "increase_batch", "increased_learning_rate", "increased_momentum"]
 # Without the part torch, as it may not be installed.
 PARTS = ["platform", "compile", "fit", "ghosts", "short_fit", "memory", "smith2018"]
-PARTS += ["updates", "equality"]
+PARTS += ["float32", "updates", "equality"]
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX"),
@@ -41,6 +41,8 @@ def test_every_part_ends(tmp_path):
     assert set(fit["batch 8"]) == {"bare", "fit", "plain"}
     for figure in fit["batch 8"].values():
         assert figure["images a second"] > 0 and len(figure["seconds of epochs"]) == 2
+
+    assert set(parts["float32"]["batch 8"]) == {"bare", "fit"}
 
     updates = parts["updates"]
     assert {"LARS / SGD", "LAMB / Lamb"} < set(updates) and updates["LARS"]["rounds"] == 2
