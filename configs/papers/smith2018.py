@@ -40,7 +40,7 @@ PAPER = dict(
     citation="Smith, Kindermans, Ying and Le 2018",
     title="Don't decay the learning rate, increase the batch size",
     arxiv="1711.00489",
-    setting="CIFAR-10, WRN-16-4, 200 epochs (section 5.2, Table 1)",
+    setting="Table 1: CIFAR-10, WRN-16-4, 200 epochs; sections 5.3 and 5.4: ImageNet",
     arms=dict(
         original=dict(accuracy=0.943, updates=80_000, tag="secondary"),
         increase_batch=dict(accuracy=0.944, updates=29_000, tag="secondary"),

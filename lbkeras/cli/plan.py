@@ -11,7 +11,7 @@ from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
 
-HELP = """lbkeras plan: shows the batch sizes, learning rates and updates of a config's arms
+HELP = """lbkeras plan: shows batch sizes, learning rates and updates of a config's arms
 
 examples:
   lbkeras plan --config=smith2018:paper_cifar10

@@ -31,7 +31,7 @@ two replicas on a laptop:
   lbkeras replicate --config=smith2018:digits --workdir=runs/smith2018_two \\
       --strategy=mirrored --num_logical_devices=2
 
-two machines with a shared --workdir; the commands differ only in --worker_index:
+two machines, one --workdir; the commands differ only in --worker_index:
   lbkeras replicate --config=smith2018:digits --workdir=/shared/runs/smith2018 \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 

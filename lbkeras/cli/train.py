@@ -23,7 +23,7 @@ two replicas on a laptop, each half of a batch in micro-batches of at most 32:
   lbkeras train --config=smith2018:digits --workdir=runs/two \\
       --strategy=mirrored --num_logical_devices=2 --micro_batch_size=32
 
-two machines with a shared --workdir; the commands differ only in --worker_index:
+two machines, one --workdir; the commands differ only in --worker_index:
   lbkeras train --config=smith2018:digits --workdir=/shared/runs/two \\
       --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
 
