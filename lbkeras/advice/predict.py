@@ -19,7 +19,7 @@ class FitTimes:
         trace_seconds: `(first, later)`, seconds for tracing the model at the first batch size and
             at each later one.
         slowdown: time of steps in `fit`, divided by that of as many bare steps.
-        compiles: whether XLA compiles the model, which it does again for each shape.
+        compiles: whether XLA compiles the model; if so, each new batch size compiles it again.
     """
 
     epoch_overhead_seconds: float
@@ -75,8 +75,8 @@ def predicted_seconds(
     For bare steps: steps * seconds_per_step, plus startup_seconds when a batch size first occurs.
 
     In `fit`: epochs * (epoch_overhead_seconds + steps per epoch * seconds_per_step * slowdown),
-    plus trace_seconds when a batch size first occurs. From the third batch size on, if XLA compiles
-    or the batch is computed in pieces, this is the Probe's startup_seconds instead.
+    plus trace_seconds when a batch size first occurs. If XLA compiles or the batch is computed in
+    pieces, the Probe's startup_seconds replace trace_seconds from the third batch size on.
 
     Args:
         plan: a `Plan`.

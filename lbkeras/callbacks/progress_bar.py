@@ -23,18 +23,18 @@ _SECONDS_BETWEEN_DRAWINGS = 0.2
 class ProgressBar(PipelineCallback, keras.callbacks.ProgbarLogger):
     """Shows each epoch's steps, time left, batch size, learning rate, examples/s and metrics.
 
-    Its total is right even if the batch size changes between epochs. If it is in the list of
-    callbacks, Keras uses it instead of its own bar. In a terminal or notebook it draws a bar as
-    wide as the space allows and leaves out metrics that do not fit; other output starts on a new
-    line. Elsewhere, and with `fit(verbose=2)`, it prints one line per epoch. Costs one clock
-    reading per step.
+    The total is right even if the batch size changes between epochs. If this callback is in the
+    list of callbacks, Keras adds no bar of its own. In a terminal or notebook it draws a bar of 4
+    to 24 characters, depending on the space, and leaves out metrics that do not fit; other output
+    starts on a new line. Elsewhere, and with `fit(verbose=2)`, it prints one line per epoch. Costs
+    one clock reading per step.
 
     Args:
         pipeline: the `lbkeras.data.Pipeline` that is passed to `fit` as `x`.
         title: printed before each epoch's number, such as the name of the run.
-        seconds_between_lines: above 0, for many short runs: a terminal or notebook has one bar,
-            redrawn at each epoch; elsewhere lines are at least this many seconds apart. 0: each
-            epoch's line stays.
+        seconds_between_lines: 0 keeps a line for every epoch. A larger value is for many short
+            runs: in a terminal or notebook each epoch overwrites the line of the one before;
+            elsewhere, lines are printed at least this many seconds apart.
     """
 
     def __init__(self, pipeline: "Pipeline", title: str = "", seconds_between_lines: float = 0.0):

@@ -25,7 +25,7 @@ class Arrays:
         source: `(x,)`, `(x, y)` or `(x, y, sample_weight)`, as for a Pipeline.
 
     Raises:
-        UserError: not such arrays, or not numbers that fit in 32 bits.
+        UserError: `source` has another form, or holds anything but numbers that fit in 32 bits.
     """
 
     in_memory = True
@@ -76,7 +76,8 @@ class Items:
         decode: `(example, seed) -> example` of NumPy arrays, or None.
 
     Raises:
-        UserError: a length below 1, or first examples that are invalid or of several forms.
+        UserError: the length is below 1, or the first examples are invalid or differ in
+            shape or dtype.
     """
 
     in_memory = False

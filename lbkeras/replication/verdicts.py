@@ -1,6 +1,8 @@
 """Verdicts: what the seeds of two arms say about a claim, by one-sided t-tests.
 
-The arms are compared seed by seed, and the claims of one replication are corrected together.
+Seeds that both arms have are paired if there are at least two; otherwise Welch's test is used.
+Counts that do not vary between seeds are compared exactly. The claims of one replication are
+corrected together.
 """
 
 import dataclasses
@@ -30,13 +32,13 @@ class Evidence:
 
     Attributes:
         claim: the claim.
-        arm: the metric of each finished seed of the claim's arm, as a mapping from seed to value;
-            or as a sequence in any order, if the seeds are not the baseline's.
+        arm: the metric of each finished seed of the claim's arm: a mapping from seed to value or,
+            if the two arms do not share their seeds, a sequence of values in any order.
         baseline: the same for the baseline.
         diverged_arm: the arm's diverged seeds.
         diverged_baseline: the baseline's diverged seeds.
-        resolution: the smallest change that a run can show, in the metric's unit: 1 / examples
-            for an accuracy; for a target what a run spends between two evaluations. One number, or
+        resolution: the smallest change that a run can show, in the metric's unit. For an accuracy:
+            1 / examples. For a target: what a run spends between two evaluations. One number, or
             one each for the arm and the baseline. None: not known, or as fine as a float.
         unreached_arm: for a target, the arm's seeds that did not reach it; their value is what
             they spent, a lower bound.
@@ -112,13 +114,14 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     Diverged seeds are left out of the means and named in the reason. An arm with a diverged seed
     cannot support `not_worse`, `equivalent` or `ratio_at_least`, nor decide against `worse`. If all
     of its seeds diverged (two or more) while all of the baseline's finished, `worse` is supported
-    and the others are not, except for costs (updates, seconds), which stay inconclusive. A diverged
-    baseline seed rules out support of `worse` and `equivalent`.
+    and the others are not supported, except for costs (updates, seconds), which stay inconclusive.
+    A diverged baseline seed rules out support of `worse` and `equivalent`.
 
-    A seed that did not reach a target counts with what it spent, which is in favor of its arm.
-    Therefore an arm with such a seed cannot support `not_worse`, `equivalent` or `ratio_at_least`,
-    nor decide against `worse`; and a baseline with such a seed cannot support `worse` or
-    `equivalent`, nor decide against the others. Verdicts that go against that arm remain possible.
+    A seed that did not reach a target counts with what it spent, a lower bound, which favors its
+    arm. So no verdict in that arm's favor is possible. If the claim's arm has such a seed,
+    `not_worse`, `equivalent` and `ratio_at_least` cannot be supported, and `worse` cannot be "not
+    supported". If the baseline has one, `worse` and `equivalent` cannot be supported, and the
+    others cannot be "not supported". Verdicts against the arm with such a seed remain possible.
 
     Args:
         evidence: an `Evidence` for each claim.
@@ -129,12 +132,13 @@ def judge(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
         `p_value`: of the hypothesis that must be rejected for support; `p_value_against`: of the
         hypothesis whose rejection means "not supported" (None if no test was made);
         `p_value_corrected`, `p_value_against_corrected`: the same after Holm's correction; they
-        decide the verdict;
+        decide the verdict, and "not supported" also needs a `p_value` of at least 5 %;
         `effect`: the arm's mean minus the baseline's, or baseline / arm (geometric means) for
-        `ratio_at_least`; None if both arms have seeds that did not reach a target;
-        `effect_is`: "at least" or "at most" if one of the arms has such seeds, None if both have;
-        left out otherwise;
-        `confidence_interval`: 90 % of the effect, or None;
+        `ratio_at_least`; None if it cannot be computed or both arms have seeds that did not reach
+        a target;
+        `effect_is`: whether the true effect is "at least" or "at most" `effect`, if one of the two
+        arms has seeds that did not reach a target; None if both have; left out if neither has;
+        `confidence_interval`: the effect's 90 % confidence interval, or None;
         `n`: `{"arm": int, "baseline": int, "pairs": int}`, the finished seeds of each arm, and how
         many were paired;
         `reason`: why, in a sentence or more.
@@ -251,7 +255,7 @@ class _Test:
 
 
 def _decide_unmeasured(evidence: Evidence, arm, baseline) -> tuple[str, str] | None:
-    """Returns verdict and reason if there are too few finished seeds for a test, else None."""
+    """Returns verdict and reason if the finished seeds do not allow a test, else None."""
     claim = evidence.claim
     diverged_arm, diverged_baseline = evidence.diverged_arm, evidence.diverged_baseline
     if not arm and not diverged_arm or not baseline and not diverged_baseline:

@@ -26,7 +26,7 @@ def as_training_data(train) -> Pipeline:
     """Returns training data as a Pipeline; arrays get Keras' default batch size, 32.
 
     Raises:
-        UserError: a Pipeline is not shuffled, or as `Pipeline`.
+        UserError: the Pipeline is not shuffled, or making one fails as `Pipeline` describes.
     """
     if not isinstance(train, Pipeline):
         train = Pipeline(train, 1)
@@ -202,7 +202,8 @@ def _check_callback(callback) -> None:
         )
     if isinstance(getattr(callback, "schedule", None), Plan):
         raise UserError(
-            f"callbacks: expected the Plan as the arm or as its `plan`, received it in a {name}"
+            "callbacks: expected the Plan to be given as the arm or as the arm's `plan`, received "
+            f"it in a {name}"
         )
     if isinstance(callback, keras.callbacks.BackupAndRestore):
         raise UserError(
