@@ -88,7 +88,7 @@ def test_one_config_is_shown_with_its_file_and_what_was_measured(succeeds):
     flat = " ".join(text.split())
     assert f"mean of {measured['runs']} runs" in flat and measured["hardware"][0] in flat
     assert f"original val_accuracy {100 * measured['mean']:.2f} ± " in flat
-    assert "in the paper 94.30 % (CIFAR-10, WRN-16-4" in flat
+    assert "in the paper 94.30 % (Table 1: CIFAR-10, WRN-16-4" in flat
     assert f"claims: {measured['claims']['supported']} supported" in flat
     assert "400 to 14,360 updates per run" in flat and "not measured" in flat
     assert max(len(line) for line in text.splitlines() if not line.startswith("file:")) <= 80

@@ -92,6 +92,7 @@ def _settings(folder, **model):
 
 @pytest.mark.slow
 def test_a_language_model_learns_it_with_the_accuracy_of_each_character(folder):
+    keras.utils.set_random_seed(0)
     settings = _settings(folder, vocabulary_size=len(set(TEXT)))
     train, test = build.make_pipelines(settings, 16, 0, folder)
     model = build.make_model(settings, train)

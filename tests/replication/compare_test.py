@@ -220,7 +220,10 @@ def the_same_again(pipeline):
         (the_same_again, "makes new callbacks at each call"),
         (lambda: [], "a function of one argument"),
         (lambda p: [keras.callbacks.ReduceLROnPlateau()], "only the plan to set the learning rate"),
-        (lambda p: [lbkeras.callbacks.BatchSizeScheduler(p, plan(10))], "a Plan as the arm itself"),
+        (
+            lambda p: [lbkeras.callbacks.BatchSizeScheduler(p, plan(10))],
+            "the Plan to be given as the arm",
+        ),
         (lambda p: [keras.callbacks.BackupAndRestore("there")], "none that restores"),
     ],
 )

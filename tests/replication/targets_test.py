@@ -89,7 +89,7 @@ def test_with_evaluations_every_few_epochs_the_resolution_is_their_interval(tmp_
 def test_a_history_without_the_spent_column_is_refused():
     rows = [{"epoch": 0, "val_accuracy": 0.95}]
     assert derived(EPOCHS).compute(rows) == 1
-    with pytest.raises(UserError, match="history: expected 'seconds' of every epoch"):
+    with pytest.raises(UserError, match="history: expected 'seconds' in every epoch"):
         derived(SECONDS).compute(rows)
 
 
