@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,23 @@ def names(path: Path) -> list[str]:
     """Returns the names of a script's checks: its functions `check_...`."""
     functions = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef)]
     return [each.name for each in functions if each.name.startswith("check_")]
+
+
+def run(checks: dict, names: list[str]) -> None:
+    """Runs checks in a script's process, each with an empty folder, and prints their outcomes.
+
+    Args:
+        checks: the script's `globals()`.
+        names: of the functions to run, each taking a folder.
+    """
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                checks[name](Path(folder))
+                said = "passed"
+            except BaseException:
+                said = traceback.format_exc()
+            print(json.dumps([name, said]), flush=True)
 
 
 def outcomes(path: Path, *arguments, **environment: str) -> dict[str, str]:

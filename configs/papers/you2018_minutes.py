@@ -2,9 +2,9 @@
 
 Paper: arXiv:1709.05011, ICPP 2018; its first version is called "ImageNet training in 24 minutes".
 We have its abstract, and its table from secondary texts.
-Claims: with LARS, a batch of 32,768 trains ResNet-50 to the usual accuracy in the usual 90 epochs,
-and to nearly that in 64; AlexNet-BN in 100. Thousands of processors can then share an update, and
-training takes minutes.
+Claims: with LARS and a batch of 32,768, ResNet-50 reaches the usual accuracy in the usual 90 epochs
+and almost the same in 64; AlexNet-BN reaches its accuracy in 100. Thousands of processors can then
+share an update, and training takes minutes.
 
 Variants (`--config=configs/papers/you2018_minutes.py:VARIANT`):
     digits                scikit-learn's digits, embedded; small convolutional network; the default

@@ -12,8 +12,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
-import traceback
 from pathlib import Path
 
 _find_spec = importlib.machinery.PathFinder.find_spec
@@ -47,6 +45,7 @@ from lbkeras.cli.main import main  # noqa: E402
 from lbkeras.data import Pipeline  # noqa: E402
 from lbkeras.data.digits import load_digits  # noqa: E402
 from lbkeras.errors import UserError  # noqa: E402
+from tests import jax_checks  # noqa: E402
 from tests.terminal import pseudo_terminal  # noqa: E402
 
 DIGITS = load_digits("train")
@@ -265,18 +264,5 @@ def check_the_doctor(folder):
     assert lines[lines.index("devices") + 1].startswith("  CPU:0")
 
 
-CHECKS = {name: each for name, each in dict(globals()).items() if name.startswith("check_")}
-
-
-def run(names):
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                CHECKS[name](Path(folder))
-                print(json.dumps([name, "passed"]), flush=True)
-            except BaseException:
-                print(json.dumps([name, traceback.format_exc()]), flush=True)
-
-
 if __name__ == "__main__":
-    run(sys.argv[1:])
+    jax_checks.run(globals(), sys.argv[1:])

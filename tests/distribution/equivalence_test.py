@@ -15,7 +15,7 @@ REST = (
     "norm,executions,augmented,stream,unscheduled,unscheduled_stream,unscheduled_rows,"
     "clipped_together,clipped,resumed,plain,evaluated,masked"
 ).split(",")
-# For the gate, which compares each way of training once; the release check compares all cases.
+# For the gate, which compares the main ways of training; the release check compares all cases.
 # Two workers that train from memory and resume are in tests/cli/multi_worker_test.py.
 FEW_REPLICAS = ("stream", "evaluated", "executions in pieces")
 FEW_WORKERS = ("rows", "executions in pieces")

@@ -7,9 +7,6 @@ import contextlib
 import io
 import json
 import sys
-import tempfile
-import traceback
-from pathlib import Path
 
 import jax
 import keras
@@ -25,6 +22,7 @@ from lbkeras.errors import UserError
 from lbkeras.keras_internals.model import build
 from lbkeras.methods.micro_batches import jax_memory
 from lbkeras.trainers import micro_batch_train_step
+from tests import jax_checks
 
 assert keras.backend.backend() == "jax"
 layers = keras.layers
@@ -423,18 +421,5 @@ def check_losses_over_pairs_are_refused(folder):
         model.fit(train, verbose=0, callbacks=[callbacks.MicroBatches(train, 4)])
 
 
-CHECKS = {name: each for name, each in dict(globals()).items() if name.startswith("check_")}
-
-
-def run(names):
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                CHECKS[name](Path(folder))
-                print(json.dumps([name, "passed"]), flush=True)
-            except BaseException:
-                print(json.dumps([name, traceback.format_exc()]), flush=True)
-
-
 if __name__ == "__main__":
-    run(sys.argv[1:])
+    jax_checks.run(globals(), sys.argv[1:])
