@@ -1,5 +1,6 @@
 """Each worker notices when another stops, dies or is silent, but not when all pause together."""
 
+import os
 import queue
 import signal
 import socket
@@ -218,8 +219,9 @@ def test_workers_that_pause_together_miss_nobody(start):
             each.send_signal(number)
             time.sleep(0.25)
         time.sleep(1.3)
-    for each in both:
-        each.send_signal(signal.SIGSTOP)  # so that neither reports the end of the other
+    for each in both:  # so that neither reports the end of the other
+        each.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, each.pid, os.WSTOPPED)  # a busy thread stops some time after the signal
     for each in both:
         each.kill()
     assert [each.communicate()[0] for each in both] == ["", ""]
