@@ -2,10 +2,16 @@
 
 from lbkeras.planning import durations
 from lbkeras.planning.noise_scale import noise_scale
+from lbkeras.terminal_text import table
 
 
-def format_plans(plans: dict) -> str:
-    """Returns a table with a row per phase, and each arm's updates compared with the first arm."""
+def format_plans(plans: dict, columns: int | None = None) -> str:
+    """Returns a table with a row per phase, and each arm's updates compared with the first arm.
+
+    Args:
+        plans: a Plan for each arm.
+        columns: the width to fit; None: any.
+    """
     header = ("arm", "epochs", "batch", "learning rate", "momentum", "steps/epoch", "noise scale")
     baseline = next(iter(plans.values())).updates()
     rows, summaries = [header], []
@@ -23,7 +29,7 @@ def format_plans(plans: dict) -> str:
                 )
             )
         summaries.append((arm, f"{plan.updates():,} updates", _fewer(plan.updates(), baseline)))
-    return _aligned(rows) + "\n\n" + _aligned(summaries)
+    return table(rows, columns) + "\n\n" + table(summaries, columns)
 
 
 def _course(values, form: str, arrow: str) -> str:
@@ -49,13 +55,16 @@ def _fewer(updates: int, baseline: int) -> str:
     return f"{baseline / updates:.2f}x fewer" if updates < baseline else ""
 
 
-def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> str:
+def format_probes(
+    plans: dict, probes: dict, predicted: dict | None = None, columns: int | None = None
+) -> str:
     """Returns a table of what each phase takes on this machine, and each arm's predicted time.
 
     Args:
         plans: a Plan for each arm.
         probes: for each arm a Probe for each batch size.
         predicted: for each arm the seconds of each phase; None: from `predicted_seconds`.
+        columns: the width to fit; None: any.
     """
     from lbkeras.advice.predict import predicted_seconds
 
@@ -80,23 +89,24 @@ def format_probes(plans: dict, probes: dict, predicted: dict | None = None) -> s
             )
         total = durations.in_words(sum(seconds), digits=1)
         summaries.append((arm, total, "of training, without evaluation"))
-    return _aligned(rows) + "\n\n" + _aligned(summaries)
+    return table(rows, columns) + "\n\n" + table(summaries, columns)
 
 
-def format_advice(advice, own: str = "own") -> str:
+def format_advice(advice, own: str = "own", columns: int | None = None) -> str:
     """Returns a table of both plans of an `Advice` and what they take on this machine.
 
     Args:
         advice: an `Advice`.
         own: the name of its baseline plan.
+        columns: the width to fit; None: any.
     """
     plans = {own: advice.baseline, "recommended": advice.plan}
     probes = dict.fromkeys(plans, advice.probes)
     seconds = {own: advice.baseline_seconds, "recommended": advice.seconds}
-    return f"{format_plans(plans)}\n\n{format_probes(plans, probes, seconds)}"
+    return f"{format_plans(plans, columns)}\n\n{format_probes(plans, probes, seconds, columns)}"
 
 
-def format_dry_run(result) -> str:
+def format_dry_run(result, columns: int | None = None) -> str:
     """Returns the tables of a `DryRun`: a row per arm and batch size, then a row per arm."""
     header = ("arm", "batch", "pieces", "memory", "examples/s", "time*")
     rows = [header]
@@ -126,7 +136,7 @@ def format_dry_run(result) -> str:
             )
         )
     return (
-        f"{_aligned(rows)}\n\n{_aligned(totals)}\n\n"
+        f"{table(rows, columns)}\n\n{table(totals, columns)}\n\n"
         "pieces: replicas x pieces of a replica's share x examples at once (--micro_batch_size)\n"
         "evaluation: examples/s; files: two checkpoints and the model, which is about as large\n"
         "* extrapolated from a few pieces, without evaluation"
@@ -145,13 +155,3 @@ def _rate(examples_per_second: float | None) -> str:
 
 def _epochs(phase) -> str:
     return f"{phase.first_epoch + 1}-{phase.first_epoch + phase.epochs}"
-
-
-def _aligned(rows) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)

@@ -1,10 +1,10 @@
 """The advisor's recommendation in words and as JSON data."""
 
 import math
-import textwrap
 
 from lbkeras.advice.plan import largest_stable_batch_size
 from lbkeras.planning import durations
+from lbkeras.terminal_text import wrapped
 
 _MORE_EXAMPLES = 1.2  # ratio of examples/s below which a larger batch saves hardly any time
 
@@ -68,12 +68,10 @@ def reasons(advice) -> list[str]:
     ]
 
 
-def format_reasons(sentences: list[str], width: int = 100) -> str:
-    """Returns the sentences as numbered, wrapped lines."""
+def format_reasons(sentences: list[str], columns: int | None = None) -> str:
+    """Returns the sentences as numbered lines of at most `columns` (None: 100) characters."""
     return "\n".join(
-        textwrap.fill(
-            sentence, width, initial_indent=f"{number}. ".rjust(4), subsequent_indent=" " * 4
-        )
+        wrapped(f"{number:2}. {sentence}", min(columns or 100, 100), " " * 4)
         for number, sentence in enumerate(sentences, start=1)
     )
 

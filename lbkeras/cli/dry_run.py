@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import sys
-import textwrap
 from pathlib import Path
 
 from lbkeras import devices
@@ -13,6 +12,7 @@ from lbkeras.config import is_own
 from lbkeras.distribution import cluster
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
+from lbkeras.terminal_text import terminal_columns, wrapped
 
 
 def dry_run(flags) -> int:
@@ -100,26 +100,14 @@ def _text(result, lacks: list[str], fake_data: bool) -> str:
     data = ", fake data" if fake_data else ""
     parts = [f"dry run on {result.strategy}{data}; nothing was trained"]
     if result.arms:
-        parts.append(format_dry_run(result))
+        parts.append(format_dry_run(result, terminal_columns()))
     notes = [f"{arm}: {note}" for arm, each in result.arms.items() for note in each.notes]
     if notes:
-        parts.append("\n".join(map(_wrapped, notes)))
+        parts.append("\n".join(wrapped(note, 80, "  ") for note in notes))
     if lacks:
-        lines = [_wrapped(line, "  ") for line in lacks]
+        lines = [wrapped(f"  {line}", 80, "    ") for line in lacks]
         parts.append("\n".join(["missing on this machine", *lines]))
     return "\n\n".join(parts)
-
-
-def _wrapped(line: str, indent: str = "") -> str:
-    """Wraps a line at 80 columns without breaking paths and commands."""
-    return textwrap.fill(
-        line,
-        width=80,
-        initial_indent=indent,
-        subsequent_indent=f"{indent}  ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def _data(result, lacks: list[str], fake_data: bool) -> dict:

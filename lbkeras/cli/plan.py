@@ -10,6 +10,7 @@ from lbkeras.cli.command_flags import CommandFlags, command_line
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
+from lbkeras.terminal_text import terminal_columns
 
 HELP = """lbkeras plan: shows batch sizes, learning rates and updates of a config's arms
 
@@ -67,9 +68,10 @@ def main(arguments: list[str]) -> int:
             _add_probes(arms[arm]["phases"], plans[arm], found)
         print(json.dumps({"arms": arms}, indent=2))
     else:
-        print(format_plans(plans))
+        columns = terminal_columns()
+        print(format_plans(plans, columns))
         if probes:
-            print("\n" + format_probes(plans, probes))
+            print("\n" + format_probes(plans, probes, columns=columns))
     return 0
 
 
@@ -100,18 +102,20 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
     task = ConfigTask(settings, flags.data_dir)
     with task.reading_data():
         found = advisor.advise(task, flags.strategy, budget_mb, say=_say_on_stderr)
-    table = format_advice(found, f"own ({arm})")
     if flags.format == "json":
         arms = {name: plan.to_dict() for name, plan in plans.items()}
         print(
             json.dumps({"arms": arms, "recommendation": advice.advice_data(arm, found)}, indent=2)
         )
     else:
-        print(f"{table}\n\n{advice.format_reasons(advice.reasons(found))}")
+        columns = terminal_columns()
+        table = format_advice(found, f"own ({arm})", columns)
+        print(f"{table}\n\n{advice.format_reasons(advice.reasons(found), columns)}")
     if flags.write is None:
         return
     file = advised_config.check_destination(flags.write)
     named, command = flags["config"].config_filename, command_line(arguments)
+    table = format_advice(found, f"own ({arm})")
     advised_config.write_config(file, flags.config, arm, named, command, found, table)
     _say_on_stderr(
         f"{file}: written; train it with lbkeras train --config={file} --workdir=runs/{file.stem}"

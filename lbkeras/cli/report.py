@@ -4,6 +4,7 @@ from pathlib import Path
 
 from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.replication.pictures import FORMATS
+from lbkeras.terminal_text import terminal_columns
 
 HELP = """lbkeras report: renders report.md, report.json and plots/*.png from run records
 
@@ -34,5 +35,5 @@ def report(workdir: Path, plot_format: str = "png") -> None:
     from lbkeras.replication.report import write_report
     from lbkeras.replication.terminal import format_table
 
-    print(format_table(write_report(workdir, plot_format)))
+    print(format_table(write_report(workdir, plot_format), terminal_columns()))
     print(f"\nreport: {workdir / 'report.md'}, plots: {workdir / 'plots'}")

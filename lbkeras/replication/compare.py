@@ -22,6 +22,7 @@ from lbkeras.replication.terminal import format_table
 from lbkeras.runs import run_lock
 from lbkeras.runs.run_spec import RunSpec
 from lbkeras.runs.several import SECONDS_BETWEEN_LINES, check_folders, train_all
+from lbkeras.terminal_text import terminal_columns, wrapped
 
 _KEYS = ("plan", "callbacks", "make_model")
 _COMMAND = "lbkeras.compare(...)"
@@ -45,9 +46,11 @@ class Comparison:
         return sorted((self.workdir / "plots").glob("*.png"))
 
     def __str__(self) -> str:
-        described = [f"{name}: {arm['description']}" for name, arm in self.report["arms"].items()]
-        lines = [format_table(self.report), *described, f"report: {self.workdir / 'report.md'}"]
-        return "\n".join(lines)
+        columns = terminal_columns()
+        arms = [f"{name}: {arm['description']}" for name, arm in self.report["arms"].items()]
+        described = [wrapped(line, columns, "    ") for line in arms]
+        report = f"report: {self.workdir / 'report.md'}"
+        return "\n".join([format_table(self.report, columns), *described, report])
 
     def _repr_html_(self) -> str:
         images = [

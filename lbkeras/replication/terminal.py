@@ -17,13 +17,16 @@ from lbkeras.replication.formats import (
     with_texts,
 )
 from lbkeras.replication.reasons import VERDICTS
+from lbkeras.terminal_text import table, wrapped
 
 
-def format_table(report: dict[str, Any]) -> str:
+def format_table(report: dict[str, Any], columns: int | None = None) -> str:
     """Formats a report as aligned plain text for a terminal: arms, then claims with verdicts.
 
     Args:
         report: what `build_report` returns.
+        columns: the width to fit: a wider table is divided, longer sentences are wrapped. None:
+            any width.
     """
     report = with_texts(report, printable)
     metric = report["metric"]
@@ -45,13 +48,9 @@ def format_table(report: dict[str, Any]) -> str:
         ]
         for name, arm in report["arms"].items()
     ]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [str(report["title"] or "")] if report["title"] else []
-    for row in [header, ["-" * width for width in widths], *rows]:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    lines.append(f"mean ± standard deviation over n finished seeds; ratios to {baseline}")
+    dashes = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    title = [wrapped(str(report["title"]), columns)] if report["title"] else []
+    lines = [f"mean ± standard deviation over n finished seeds; ratios to {baseline}"]
     lines += [*meant, *_targets(report), *_reference(report)]
     for row in report["runs_not_finished"]:
         lines.append(f"{row['arm']} seed {row['seed']}: {describe_outcome(row)}")
@@ -60,7 +59,9 @@ def format_table(report: dict[str, Any]) -> str:
     for claim in report["claims"]:
         lines += ["", f"{claim['result']['verdict'].upper()}: {claim['statement']}"]
         lines.append(f"    {claim['result']['reason']}")
-    return "\n".join([*lines, *(f"note: {note}" for note in report["notes"])]) + "\n"
+    lines += [f"note: {note}" for note in report["notes"]]
+    below = [wrapped(line, columns) for line in lines]
+    return "\n".join([*title, table([header, dashes, *rows], columns), *below]) + "\n"
 
 
 def _reference(report: dict[str, Any]) -> list[str]:
