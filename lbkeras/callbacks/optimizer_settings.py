@@ -62,7 +62,7 @@ def check_no_accumulation(optimizer, beside: str) -> None:
     steps = base_optimizer(optimizer).gradient_accumulation_steps
     if steps:
         raise UserError(
-            f"gradient_accumulation_steps: expected none beside {beside} (callbacks.MicroBatches "
+            f"gradient_accumulation_steps: expected none with {beside} (callbacks.MicroBatches "
             f"computes a larger batch in pieces), received {steps}"
         )
 

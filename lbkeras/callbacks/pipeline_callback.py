@@ -74,7 +74,7 @@ class PipelineCallback(keras.callbacks.Callback):
             )
         if arguments.get("steps_per_epoch") is not None:
             raise UserError(
-                f"steps_per_epoch: expected none beside {me}, for which an epoch is one pass over "
+                f"steps_per_epoch: expected none with {me}, for which an epoch is one pass over "
                 f"the pipeline, received {arguments['steps_per_epoch']}"
             )
         for other in callbacks_of(arguments):
@@ -98,7 +98,7 @@ class PipelineCallback(keras.callbacks.Callback):
             )
         if self.owns_batch_size and backup.save_freq != "epoch":
             raise UserError(
-                f"save_freq: expected BackupAndRestore(save_freq='epoch') beside "
+                f"save_freq: expected BackupAndRestore(save_freq='epoch') with "
                 f"{type(self).__name__}, as Keras starts an epoch over with the weights saved "
                 f"inside it (lbkeras.callbacks.Checkpoint resumes there), received "
                 f"{backup.save_freq!r}"

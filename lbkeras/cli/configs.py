@@ -166,9 +166,13 @@ def _aligned(row: list[str], widths: list[int]) -> str:
 
 def _cost(each: dict) -> str:
     return (
-        f"{each['data']}, {each['arms']} arms x {each['seeds']} seeds, {_range(each['epochs'])} "
-        f"epochs, {_range(each['updates'])} updates per run"
+        f"{each['data']}, {_counted(each['arms'], 'arm')} x {_counted(each['seeds'], 'seed')}, "
+        f"{_range(each['epochs'])} epochs, {_range(each['updates'])} updates per run"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"
 
 
 def _range(values: list[int]) -> str:

@@ -36,6 +36,8 @@ def check(config: ConfigDict, key: str, value: str | None) -> None:
         if name not in section:
             if section is config:
                 train_section.check_place(name, place)
+            if depth and parts[depth - 1] == "optimizer":
+                experiment.check_not_planned(place, name, value)
             _add(config, section, parts[: depth + 1], place)
         section, place = section.get(name), f"{place}.{name}"
     if isinstance(section, ConfigDict):

@@ -246,7 +246,9 @@ def _replication(folder: Path, tasks, seeds: int, metric: str | None, margin) ->
             "metric: expected another metric, as the arms have different losses, received val_loss"
         )
     claims = default_claims(list(tasks), metric, better, margin) if better else []
-    if len(tasks) > 1 and not claims:
+    if len(tasks) == 1:
+        print("no verdict, as there is one arm only: nothing to compare it with", flush=True)
+    elif not claims:
         print(f"{metric}: no verdict, as its better direction is not known", flush=True)
     first = next(iter(tasks.values()))
     data, test = first.settings["data"], first.settings["test_data"]

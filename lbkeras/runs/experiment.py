@@ -95,13 +95,17 @@ def arm_settings(config, arm: str | None = None) -> dict[str, dict[str, Any]]:
     settings[train_section.TRAIN] = train_section.values_of(
         settings, config.get("steps_per_execution", 0)
     )
-    for key in ("learning_rate", "momentum"):
-        if key in settings["optimizer"]:
-            raise UserError(
-                f"optimizer.{key}: expected none, as the plan sets it (plan.{key}), received "
-                f"{settings['optimizer'][key]!r}"
-            )
+    for key, value in settings["optimizer"].items():
+        check_not_planned("optimizer", key, value)
     return settings
+
+
+def check_not_planned(section: str, key: str, value) -> None:
+    """Refuses a key of the optimizer that the plan sets: a learning rate or momentum."""
+    if key in ("learning_rate", "momentum"):
+        raise UserError(
+            f"{section}.{key}: expected none, as the plan sets it (plan.{key}), received {value!r}"
+        )
 
 
 def _changes_kind(section: str, before: dict, values: dict) -> bool:

@@ -661,7 +661,7 @@ def test_a_keras_callback_with_the_plans_schedule(compiled, digits, theirs):
     "settings, begin",
     [
         (dict(jit_compile=True), "jit_compile: expected False or 'auto' on these replicas"),
-        (dict(accumulate=2), "gradient_accumulation_steps: expected none beside several replicas"),
+        (dict(accumulate=2), "gradient_accumulation_steps: expected none with several replicas"),
     ],
 )
 def test_what_replicas_cannot_do(compiled, digits, mirrored, settings, begin):

@@ -86,7 +86,7 @@ def test_the_data_of_fit_are_not_its_pipeline(name, tmp_path):
 def test_steps_per_epoch(name, tmp_path):
     train = pipeline()
     message = refused(train, MAKE[name](train, tmp_path), steps_per_epoch=2)
-    assert message.startswith(f"steps_per_epoch: expected none beside {name}, ")
+    assert message.startswith(f"steps_per_epoch: expected none with {name}, ")
 
 
 @every_callback
@@ -289,7 +289,7 @@ def test_a_backup_inside_an_epoch_of_a_plan(tmp_path):
     backup = keras.callbacks.BackupAndRestore(tmp_path / "backup", save_freq=5)
     plan = Plan([Phase(0, 3, 8, 0.05, 0.0)], N)
     message = refused(train, callbacks.BatchSizeScheduler(train, plan), backup)
-    assert message.startswith("save_freq: expected BackupAndRestore(save_freq='epoch') beside Ba")
+    assert message.startswith("save_freq: expected BackupAndRestore(save_freq='epoch') with Ba")
     assert message.endswith(", received 5")
 
 

@@ -264,13 +264,14 @@ def test_a_model_or_data_in_order_are_refused(tmp_path):
 
 
 @pytest.mark.release
-def test_keras_keeps_the_precision_that_the_user_has_set(tmp_path):
+def test_keras_keeps_the_precision_that_the_user_has_set(tmp_path, capsys):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         arms = {"a": plan(60)}
         result = lbkeras.compare(
             make_model, data(), data(60), arms=arms, seeds=1, workdir=tmp_path / "runs"
         )
+        assert capsys.readouterr().out.startswith("no verdict, as there is one arm only: ")
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
         config = json.loads((result.workdir / "a/seed_0/config.json").read_text())
         assert config["model"]["precision"] == "mixed_bfloat16"

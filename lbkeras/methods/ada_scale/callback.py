@@ -109,7 +109,7 @@ class AdaScale(GradientNoiseScale):
             for name, value in given.items():
                 if value is not None:
                     raise UserError(
-                        f"{name}: expected none beside an ada_scale_plan, which sets it, received "
+                        f"{name}: expected none with an ada_scale_plan, which sets it, received "
                         f"{value!r}"
                     )
             learning_rate = plan.base

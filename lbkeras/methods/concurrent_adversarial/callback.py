@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
 
 _UNDIVIDED_ERROR = (
-    "callbacks: expected MicroBatches with a micro_batch_size or several replicas beside "
+    "callbacks: expected MicroBatches with a micro_batch_size or several replicas with "
     "ConcurrentAdversarial and a callback that measures gradients, as a probe makes no adversarial "
     "copies, received undivided batches"
 )

@@ -127,7 +127,7 @@ def spectral_gap(mixing: np.ndarray) -> float:
     return float(1 - moduli[-2]) if len(moduli) > 1 else 1.0
 
 
-def neighbours(mixing: np.ndarray) -> list[list[int]]:
+def neighbors(mixing: np.ndarray) -> list[list[int]]:
     """Returns, for each node, the other nodes to which it gives a weight."""
     return [[int(j) for j in np.flatnonzero(row) if j != i] for i, row in enumerate(mixing)]
 
@@ -141,7 +141,7 @@ def bytes_sent(mixing: np.ndarray, parameter_bytes: float) -> float:
         mixing: a mixing matrix.
         parameter_bytes: size of everything that one node exchanges.
     """
-    return max(map(len, neighbours(mixing))) * parameter_bytes
+    return max(map(len, neighbors(mixing))) * parameter_bytes
 
 
 def all_reduce_bytes_sent(num_nodes: int, parameter_bytes: float) -> float:

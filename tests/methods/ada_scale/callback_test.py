@@ -226,7 +226,7 @@ def test_errors_of_the_user(half):
         num_examples=640,
     )  # fmt: skip
     for name, value in (("base_batch_size", 8), ("base_epochs", 1), ("learning_rate", 0.1)):
-        with pytest.raises(UserError, match=f"{name}: expected none beside an ada_scale_plan"):
+        with pytest.raises(UserError, match=f"{name}: expected none with an ada_scale_plan"):
             AdaScale(train, plan=plan, **{name: value})
 
 

@@ -321,7 +321,7 @@ def test_autowu_refuses_accumulated_gradients(compiled, digits):
     with pytest.raises(UserError) as raised:
         compiled(optimizer).fit(train, epochs=8, verbose=0, callbacks=[AutoWU(train, new_plan())])
     assert str(raised.value) == (
-        "gradient_accumulation_steps: expected none beside AutoWU (callbacks.MicroBatches "
+        "gradient_accumulation_steps: expected none with AutoWU (callbacks.MicroBatches "
         "computes a larger batch in pieces), received 2"
     )
 

@@ -273,7 +273,7 @@ def test_gradient_noise_needs_pieces():
     with pytest.raises(UserError) as error:
         Fit(model, callbacks=[GradientNoiseScale])
     assert str(error.value) == (
-        "callbacks: expected MicroBatches with a micro_batch_size or several replicas beside "
+        "callbacks: expected MicroBatches with a micro_batch_size or several replicas with "
         "ConcurrentAdversarial and a callback that measures gradients, as a probe makes no "
         "adversarial copies, received undivided batches"
     )

@@ -43,7 +43,7 @@ def test_the_exponential_graphs_spectrum(num_nodes):
     expected = np.sort((1 + waves) / (1 + len(hops)))
     matrix = mixing.exponential(num_nodes)
     np.testing.assert_allclose(np.linalg.eigvalsh(matrix), expected, atol=1e-12)
-    assert len(mixing.neighbours(matrix)[0]) == len(hops) == 2 * int(math.log2(num_nodes)) - 1
+    assert len(mixing.neighbors(matrix)[0]) == len(hops) == 2 * int(math.log2(num_nodes)) - 1
 
 
 @pytest.mark.parametrize("num_nodes", [2, 5, 32])
@@ -69,7 +69,7 @@ def test_metropolis_hastings_on_a_grid_of_two_rows():
             [quarter, quarter, quarter, 0, quarter, 0],
         ],
     )
-    assert mixing.neighbours(matrix)[4] == [1, 3, 5]
+    assert mixing.neighbors(matrix)[4] == [1, 3, 5]
 
 
 def test_an_identity_never_averages():

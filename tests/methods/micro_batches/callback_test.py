@@ -423,5 +423,5 @@ def test_gradient_accumulation_by_keras_is_an_error():
     run = Run(24)
     run.model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")
     train = Pipeline(examples(), 24)
-    with pytest.raises(UserError, match="^gradient_accumulation_steps: expected none beside Micro"):
+    with pytest.raises(UserError, match="^gradient_accumulation_steps: expected none with Micro"):
         run.model.fit(train, verbose=0, callbacks=[MicroBatches(train, 8)])
