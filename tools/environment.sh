@@ -14,8 +14,9 @@ if [ "$(cat .venv/lbkeras-installed 2>/dev/null || true)" != "$wanted" ]; then
   echo "installing lbkeras${EXTRAS:+ with $EXTRAS} into .venv (about 2 GB, one to three minutes) ..."
   .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
     --editable ".${EXTRAS:-}"
-  # pip would compile on one core. Errors are ignored: some files are for other versions of Python.
-  .venv/bin/python -m compileall -q -j 0 .venv/lib > /dev/null 2>&1 || true
+  # pip would compile on one core and keep the others waiting. Errors are ignored: some files are
+  # for other versions of Python.
+  .venv/bin/python -m compileall -q -j 0 .venv/lib > /dev/null 2>&1 &
   echo "$wanted" > .venv/lbkeras-installed
 fi
 export PATH="$PWD/.venv/bin:$PATH"

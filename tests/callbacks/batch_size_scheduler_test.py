@@ -56,7 +56,7 @@ def test_every_step_has_its_epochs_batch_size(compiled, digits, steps_per_execut
     assert len(history.history["loss"]) == 6
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: equivalence_test.py
 def test_steps_per_execution_does_not_change_the_weights(compiled, digits):
     models = [compiled(steps_per_execution=steps) for steps in (1, 4)]
     for model in models:
@@ -262,6 +262,7 @@ def test_keras_callbacks_act_as_in_a_plain_fit_in_any_order(trained_once, digits
             np.testing.assert_allclose(received, value, atol=1e-5, err_msg=str(order))
 
 
+@pytest.mark.release  # the gate: test_a_users_stop_is_kept and stop_on_nan_test.py
 @pytest.mark.parametrize("scheduler_first", [True, False])
 def test_terminate_on_nan_stops_where_it_does_in_a_plain_fit(compiled, digits, scheduler_first):
     x, y = digits

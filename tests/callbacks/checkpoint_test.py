@@ -155,11 +155,13 @@ def test_killed_inside_an_epoch_with_several_steps_in_one_call(assert_goes_on_th
     assert files == ["update_000000031.npz", "update_000000032.npz"]
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate kills inside an epoch
 def test_killed_at_the_first_update(assert_goes_on_the_same):
     assert_goes_on_the_same(KillAt(update=1))
 
 
+# The gate kills inside an epoch, and processes at random moments: tests/cli/train_test.py.
+@pytest.mark.release
 def test_killed_after_an_epoch(assert_goes_on_the_same):
     _, history = assert_goes_on_the_same(KillAt(epoch=1))
     assert history.epoch == [2, 3]
@@ -173,6 +175,7 @@ def test_killed_twice_in_one_epoch(new_run, assert_goes_on_the_same, tmp_path):
     assert_goes_on_the_same(KillAt(update=23))
 
 
+@pytest.mark.release  # the gate compares resumed runs with one that saves nothing
 def test_saving_does_not_change_a_run(new_run, undisturbed, tmp_path):
     seldom, _ = undisturbed(sgd, 1)
     often = new_run(tmp_path, sgd, minutes=0)
@@ -226,7 +229,7 @@ def test_resume_in_the_same_process_with_the_same_pipeline(compiled, digits, tmp
         np.testing.assert_array_equal(ours, value)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: average_statistics_test.py
 def test_statistics_that_differ_between_replicas_resume_as_their_mean(digits, tmp_path, mirrored):
     def start(directory):
         with mirrored.scope():
@@ -293,7 +296,7 @@ def test_variables_of_callbacks_are_restored(compiled, digits, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shuffle", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("shuffle", [True, pytest.param(False, marks=pytest.mark.release)])
 def test_resume_of_a_stream_and_of_ordered_data(compiled, digits, tmp_path, shuffle):
     import tensorflow as tf
 
@@ -347,7 +350,7 @@ def test_without_a_scheduler(compiled, digits, tmp_path):
         np.testing.assert_array_equal(ours, value)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: callback_state_test.py
 def test_arguments_come_from_the_program_not_the_checkpoint(new_run, tmp_path):
     killed = new_run(tmp_path, sgd)
     with pytest.raises(Killed):
@@ -514,6 +517,7 @@ def test_bfloat16_weights(compiled, digits, tmp_path):
         )
 
 
+@pytest.mark.release  # the gate: test_bfloat16_weights
 def test_mixed_bfloat16(compiled, digits, tmp_path):
     policy = keras.DTypePolicy("mixed_bfloat16")
     train = Pipeline(digits, 512)

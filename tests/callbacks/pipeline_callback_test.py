@@ -175,14 +175,8 @@ def assert_same(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-# The gate runs this for the owners of the batch size, and the next test for all.
-@pytest.mark.parametrize(
-    "name",
-    [
-        n if n in OWNERS["batch_size"] else pytest.param(n, marks=pytest.mark.release)
-        for n in sorted(MAKE)
-    ],
-)
+@pytest.mark.release  # the gate: test_the_same_callback_twice
+@every_callback
 def test_the_same_cell_twice(name, tmp_path):
     """A new model and a new callback, the same Pipeline."""
     train = pipeline()

@@ -125,7 +125,7 @@ def test_train_names_the_damaged_file(name, content, expected, fails, tiny, tmp_
     assert str(tmp_path / "run") in line and expected in line and "expected" in line
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: tests/cli/train_test.py resumes a killed run
 def test_the_same_command_resumes_once_the_fault_is_fixed(fails, succeeds, tiny, tmp_path):
     run, command = tmp_path / "run", ("train", *tiny, f"--workdir={tmp_path / 'run'}")
     for name in ("record.json", "plan.json", "history.jsonl", "model.keras"):

@@ -18,7 +18,7 @@ def _different_arms(named):
     return dict(found.values())
 
 
-@pytest.mark.release  # the gate tries one recipe per network: dry_run_test.py
+@pytest.mark.release  # the gate tries one recipe: dry_run_test.py
 @pytest.mark.parametrize("named", dry_runs.BEFORE_A_RELEASE)
 def test_an_imagenet_recipe_with_all_its_different_arms(named):
     tasks = _different_arms(named)

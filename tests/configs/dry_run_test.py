@@ -1,4 +1,4 @@
-"""Dry runs of an ImageNet recipe for each network."""
+"""A dry run of an ImageNet recipe."""
 
 import pytest
 

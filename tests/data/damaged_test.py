@@ -184,7 +184,7 @@ def test_errors_that_are_not_about_data_stay():
             tf.debugging.assert_equal(1, 2)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: every reader finds the damage, above
 def test_a_run_on_damaged_data_ends_in_one_line_and_resumes_when_they_are_repaired(
     folder, tmp_path, monkeypatch, capsys
 ):

@@ -84,7 +84,7 @@ def test_trains_in_mixed_precision_with_float32_logits():
     assert all((a != b).any() for a, b in zip(after, before, strict=True))
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate saves and loads the small networks: parts_test.py
 def test_save_and_load(tmp_path):
     model = alexnet((67, 67, 1), 3)
     images = np.random.default_rng(0).integers(0, 256, (2, 67, 67, 1), dtype=np.uint8)

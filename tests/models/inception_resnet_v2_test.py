@@ -9,7 +9,7 @@ def trainable(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
-@pytest.mark.release  # the gate builds it for a dry run
+@pytest.mark.release
 def test_parameters_are_published():
     """Keras' documentation lists 55.9 M: 55,813,192 trainable and 60,544 moving statistics."""
     model = inception_resnet_v2()

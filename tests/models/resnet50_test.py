@@ -46,6 +46,7 @@ def test_starts_as_goyal_says(model):
     np.testing.assert_allclose(first.kernel.numpy().std(), np.sqrt(2 / (49 * 64)), rtol=0.03)
 
 
+@pytest.mark.release  # the gate: test_blocks_are_identities_at_first
 def test_the_last_gammas_may_have_another_initial_value():
     last = [resnet50((8, 8, 3), 5, **each) for each in ({"last_gamma": 0.4138}, {"zero_gamma": 0})]
     counts = [[float(x.gamma.numpy()[0]) for x in normalizations(model)] for model in last]
@@ -65,7 +66,7 @@ def test_blocks_are_identities_at_first():
     assert np.abs(branch).max() == 0 and np.abs(shortcut).max() > 0
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: parts_test.py, test_mixed_precision_keeps_float32_logits
 def test_small_images_mixed_precision_and_float32_logits():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

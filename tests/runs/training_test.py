@@ -220,7 +220,7 @@ def _weights(folder):
     "devices",
     [
         dict(micro_batch_size=32),
-        pytest.param(dict(strategy="mirrored"), marks=pytest.mark.slow),
+        pytest.param(dict(strategy="mirrored"), marks=pytest.mark.release),
         pytest.param(dict(strategy="mirrored", micro_batch_size=16), marks=pytest.mark.release),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_resume_with_other_devices_ends_with_the_same_weights(
         np.testing.assert_allclose(its, mine, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("strategy", ["one", pytest.param("mirrored", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("strategy", ["one", pytest.param("mirrored", marks=pytest.mark.release)])
 def test_the_record_says_on_what_it_ran(make_run, mirrored, strategy):
     """Also its updates: a batch that does not divide the examples drops the rest of an epoch."""
     run = make_run(_settings(batch_size=122), strategy=strategy, micro_batch_size=32)
@@ -304,7 +304,7 @@ def test_a_folder_that_vanishes_ends_the_run(make_run, act):
     assert not run.folder.exists() or os.listdir(run.folder) == [".lock"]
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: tests/cli/faults_test.py
 def test_a_run_that_cannot_write_has_died_and_can_be_resumed(make_run):
     run = make_run()
     run.folder.mkdir()

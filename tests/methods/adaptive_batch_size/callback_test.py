@@ -80,7 +80,7 @@ def test_the_scaling_rules(compiled, digits, scaling, power):
     np.testing.assert_allclose(seen.rates, 0.1 * factors**power, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: test_the_scaling_that_suits_an_optimizer
 def test_an_optimizer_that_divides_by_the_gradients_size_gets_the_square_root(compiled, digits):
     adam = keras.optimizers.Adam(0.001)
     _, adaptive, seen, history = fit(compiled, digits, optimizer=adam)
@@ -116,7 +116,7 @@ def test_the_scaling_that_suits_an_optimizer(optimizer, scaling):
     assert default_scaling(optimizer()) == scaling
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: decision_test.py
 def test_it_shrinks_if_the_target_is_far_below(compiled, digits):
     # The CABS target is rate * tr(Sigma) / loss; this rate makes it 1e-6 of the usual value.
     keras.utils.set_random_seed(0)
@@ -176,7 +176,7 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: callback_state_test.py and checkpoint_test.py
 def test_a_run_killed_inside_an_epoch_decides_the_same_after_resuming(compiled, digits, tmp_path):
     def start(directory):
         keras.utils.set_random_seed(0)

@@ -177,7 +177,7 @@ def test_two_workers_decide_the_same(tmp_path):
         np.testing.assert_allclose(first[name], alone[name], rtol=1e-2, atol=1e-4, err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: test_learning_rates_until_the_switch_and_after_it
 def test_finds_a_learning_rate_for_digits(compiled, digits):
     """With AdamP the loss passes its minimum before half of the training; the run recovers."""
     plan = new_plan(epochs=24, batch_size=32, momentum=0.0)

@@ -117,6 +117,7 @@ def test_goes_back_to_the_state_at_an_epochs_end(digits, says, name):
     assert callback.copies == {}
 
 
+@pytest.mark.release  # the gate: callback_test.py, the paper's form
 def test_without_restore_the_state_stays(digits, says):
     """The paper's form keeps no copies; up to the switch it trains as with `restore=True`."""
     says(first_vote=3, minimum=3)
@@ -136,6 +137,7 @@ def test_without_restore_the_state_stays(digits, says):
         assert getattr(callback, name) == getattr(restored, name)
 
 
+@pytest.mark.release  # the gate: judgement_test.py
 def test_without_a_vote_it_goes_nowhere(digits, says, capsys):
     says(first_vote=99, minimum=2)
     callback, before, after, history = fit(network(keras.optimizers.SGD(momentum=0.9)), digits)

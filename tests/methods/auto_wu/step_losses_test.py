@@ -66,7 +66,7 @@ def test_records_each_updates_loss_but_not_the_evaluations(
     assert_same(fit(compiled(steps_per_execution=steps_per_execution), digits), expected)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: test_losses_are_means_over_replicas
 def test_records_the_losses_of_all_replicas(compiled, digits, expected, mirrored):
     with mirrored.scope():
         model = compiled()

@@ -83,7 +83,9 @@ def test_without_it_the_replicas_differ(mirrored, data):
     "norm",
     [
         lambda: keras.layers.BatchNormalization(synchronized=True),
-        lambda: GhostBatchNormalization(24, synchronized=True),
+        pytest.param(
+            lambda: GhostBatchNormalization(24, synchronized=True), marks=pytest.mark.release
+        ),
     ],
     ids=["synchronized", "ghost"],
 )

@@ -201,6 +201,7 @@ def test_replicas_with_their_own_statistics_and_with_micro_batches(mirrored):
     assert_same_fit(Fit(a_model(None, mirrored), micro=2), Fit(a_model(None)))
 
 
+@pytest.mark.release  # the gate: checkpoint_test.py; the copies' state is tested by the restatement
 @pytest.mark.parametrize("inside_epochs", [False, pytest.param(True, marks=pytest.mark.release)])
 def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, inside_epochs):
     """Resumes after an epoch, or inside one; compares the model and what the callback keeps."""

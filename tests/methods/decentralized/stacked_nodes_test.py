@@ -91,8 +91,8 @@ def fitted(make, x, y, rate=0.1, **arguments):
 @pytest.mark.parametrize(
     "normalization, jit_compile",
     [
-        (False, False),
         (True, False),
+        pytest.param(False, False, marks=pytest.mark.release),
         pytest.param(False, True, marks=pytest.mark.release),
         pytest.param(True, True, marks=pytest.mark.release),
     ],
@@ -115,6 +115,7 @@ def test_every_node_trains_on_its_own_rows_only(normalization, jit_compile, batc
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.release  # the gate: base_test.py steps single nodes
 def test_eager_steps_of_single_nodes_give_the_same_weights(batches):
     def make():
         return convolutional(normalization=False)
@@ -165,7 +166,7 @@ def test_a_saved_model_continues_as_if_it_had_not_stopped(batches, tmp_path):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: node_shards_test.py and checkpoint_test.py
 def test_a_growing_batch_and_a_checkpoint(digits, tmp_path):
     images, labels = (part[:192] for part in digits)
     images = images[:, 1:7, 1:7].astype("float32") / 16

@@ -150,7 +150,7 @@ def test_a_schedule_that_changes_batch_size_and_momentum():
         assert sum(run.memory.passed, []) == in_order(run, (6, 24, 36))
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: test_without_a_schedule_inside_an_epoch
 def test_pipelines_without_a_schedule():
     expected = undisturbed(24)
     assert_equal(Run(24, 8), expected)
@@ -218,7 +218,7 @@ def test_random_numbers_continue_where_the_step_stopped():
     assert seeds[0].seed_generator.state.numpy().tolist() == [3, 4 + 8 * 2]
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate runs train_step_test.py eagerly
 def test_run_eagerly():
     failed = []
 
@@ -275,6 +275,7 @@ def test_user_errors(tmp_path):
         Run(a_plan(24), limits=lambda calls: 0)
 
 
+@pytest.mark.release  # the gate: test_a_step_out_of_memory_is_repeated
 def test_memory_that_runs_out_in_an_update():
     class Failing(keras.optimizers.SGD):
         def update_step(self, gradient, variable, learning_rate):
@@ -314,7 +315,7 @@ class TrainsOnABatch(keras.callbacks.Callback):
         self.model.train_on_batch(*self.batch)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate restores the train function after `fit`
 def test_train_on_batch_in_a_callback_does_not_disturb_micro_batches():
     run, callback = Run(24, 8), TrainsOnABatch()
     pieces = len(run.memory.passed)
@@ -355,7 +356,7 @@ def test_replicas(mirrored, shortage):
     assert_equal(run, undisturbed(plan))
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: one device runs out of memory, and test_replicas
 def test_one_of_two_replicas_runs_out_of_memory(mirrored):
     """The other replica has all its gradients by then, but must not have changed anything."""
 
@@ -398,7 +399,7 @@ def test_synchronized_batch_normalization_over_the_replicas_micro_batches(mirror
     assert_equal(undivided, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: ghost_batch_normalization_distributed_test.py
 def test_layers_that_communicate_between_replicas_outside_a_loop(mirrored):
     """Replicas average their statistics, which does not change the weights of Keras' batch norm."""
 

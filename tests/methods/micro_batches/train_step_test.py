@@ -192,6 +192,7 @@ def test_a_class_that_the_loss_ignores():
     assert_equal(trained(make, (x, y), 4), trained(make, (x, y)))
 
 
+@pytest.mark.release  # the gate: test_masks_and_sparse_gradients
 def test_sparse_gradients_equal_those_of_keras():
     def make():
         layers = [keras.Input((5,), dtype="int32"), keras.layers.Embedding(7, 4)]
@@ -220,7 +221,7 @@ def test_ways_to_run(arguments):
     assert_equal(trained(make, examples(), 4), trained(make, examples()))
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: trainer_patches_test.py
 def test_a_subclassed_model_that_is_not_built():
     def make():
         return compiled(Subclassed())
@@ -367,7 +368,7 @@ def test_strings_whose_number_is_unknown_in_the_graph():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [None, 2])
+@pytest.mark.parametrize("size", [pytest.param(None, marks=pytest.mark.release), 2])
 def test_a_loss_without_reduction_is_logged_as_on_one_device(mirrored, size):
     x, y = np.random.default_rng(0).normal(size=(2, 16, 3)).astype("float32")
 

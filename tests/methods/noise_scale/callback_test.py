@@ -224,7 +224,7 @@ def assert_same_weights(model, other):
     [
         (16, 1),
         pytest.param(None, 1, marks=pytest.mark.release),
-        pytest.param(None, 3, marks=pytest.mark.slow),
+        pytest.param(None, 3, marks=pytest.mark.release),
     ],
 )
 def test_training_is_the_same_bit_for_bit(few, micro_batch_size, steps_per_execution):
@@ -301,8 +301,9 @@ class KillAt(keras.callbacks.Callback):
             raise Killed
 
 
-@pytest.mark.parametrize("micro_batch_size", [16, pytest.param(None, marks=pytest.mark.release)])
-@pytest.mark.slow
+# The gate: averages_test.py, and checkpoint_test.py restores a callback's variables.
+@pytest.mark.release
+@pytest.mark.parametrize("micro_batch_size", [16, None])
 def test_a_killed_run_resumes(few, tmp_path, micro_batch_size):
     def run(folder, kill=None):
         keras.backend.clear_session(free_memory=False)
@@ -329,6 +330,7 @@ def test_a_killed_run_resumes(few, tmp_path, micro_batch_size):
     assert resumed.layers == measured.layers
 
 
+@pytest.mark.release  # the gate: pipeline_callback_test.py, test_a_fit_from_a_later_epoch_continues
 def test_a_fit_from_a_later_epoch_continues_the_means(few, rows_of_micro_batches):
     train = Pipeline(few, 40, seed=1)
     model, measured = a_model(), GradientNoiseScale(train)
@@ -339,7 +341,7 @@ def test_a_fit_from_a_later_epoch_continues_the_means(few, rows_of_micro_batches
     assert_logs(history, rows_of_micro_batches, math.exp(-40 / 320))
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate compiles by XLA in tests/methods/micro_batches/train_step_test.py
 def test_compiled_by_xla(few, rows_of_micro_batches):
     train = Pipeline(few, 40, seed=1)
     _, history = fit(a_model(jit_compile=True), train, 16)

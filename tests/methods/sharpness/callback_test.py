@@ -55,7 +55,7 @@ def test_the_rise_of_a_softmax_regression(train, digits, compiled):
     assert history["sharpness_subspace_2"][0] < history["sharpness"][0]
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: flat_loss_test.py leaves the model unchanged
 def test_training_is_the_same_as_without_it(train, compiled):
     """Bit for bit, including batch norm's statistics, dropout's seeds and optimizer's slots."""
     models = [compiled(hidden=8, dropout=0.3) for _ in range(2)]
