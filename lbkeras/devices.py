@@ -1,4 +1,4 @@
-"""Logical CPUs and memory limits of this process, set before TensorFlow starts."""
+"""Logical CPUs and memory limits of this process, set before TensorFlow or JAX starts."""
 
 import os
 import sys
@@ -9,10 +9,11 @@ from lbkeras.keras_internals.tensorflow_start import load_tensorflow
 
 
 def configure_devices(num_logical_devices: int = 1, memory_limit_mb: int = 0) -> None:
-    """Splits the CPU into logical devices and limits memory; call it before importing TensorFlow.
+    """Splits the CPU into logical devices and limits memory; call it before the backend starts.
 
-    `strategy("mirrored")` then makes each logical CPU a replica, so that several replicas can be
-    tried on a laptop. The memory limit is enforced: a tensor beyond it raises
+    Call it before importing TensorFlow, or before JAX first uses a device. On a machine without a
+    GPU `strategy("mirrored")` then makes each logical CPU a replica, so that several replicas can
+    be tried on a laptop. The memory limit is enforced: a tensor beyond it raises
     `tf.errors.ResourceExhaustedError`, as on a full GPU. On a GPU it applies to each logical
     device. On the CPU it applies to all tensors of the process together, including data in memory,
     and turns oneDNN off, because oneDNN's convolutions end the process when an allocation fails.
@@ -20,11 +21,11 @@ def configure_devices(num_logical_devices: int = 1, memory_limit_mb: int = 0) ->
 
     Args:
         num_logical_devices: number of logical CPUs, at least 1.
-        memory_limit_mb: limit in MB of 2^20 bytes, at least 1; 0: no limit.
+        memory_limit_mb: limit in MB of 2^20 bytes; 0: no limit. TensorFlow only.
 
     Raises:
-        UserError: a number is out of range, TensorFlow has already started, or Keras uses another
-            backend.
+        UserError: a number is out of range; TensorFlow has already started, or JAX has already made
+            another number of devices; or Keras' backend can do neither.
     """
     if num_logical_devices < 1:
         raise UserError(f"num_logical_devices: expected at least 1, received {num_logical_devices}")
@@ -55,7 +56,8 @@ def count_cpu_memory() -> float:
 
 
 def free_memory_mb() -> float:
-    """Returns the machine's free memory in MB of 2^20 bytes (not on Linux: half of the total)."""
+    """Returns the machine's free memory in MB of 2^20 bytes (half of its total where
+    the system is not Linux)."""
     try:
         with open("/proc/meminfo") as file:
             lines = dict(line.split(":", 1) for line in file)

@@ -14,7 +14,7 @@ from lbkeras.optimizers.projection import ProjectedRule
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class AdamP(ProjectedRule):
-    """Adam with decoupled weight decay and no step along scale-invariant weights.
+    """AdamW without the part of each update that points along scale-invariant weights.
 
     With momentum, the weights of a layer that is followed by normalization grow, which shrinks
     their effective learning rate. AdamP removes the part of the step that points along the weights

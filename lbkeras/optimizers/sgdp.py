@@ -13,14 +13,15 @@ from lbkeras.optimizers.projection import ProjectedRule
 
 @keras.saving.register_keras_serializable(package="lbkeras")
 class SGDP(ProjectedRule):
-    """Momentum SGD with no step along scale-invariant weights.
+    """Momentum SGD without the part of each update that points along scale-invariant weights.
 
         v <- momentum * v + (1 - dampening) * g
         p = v, or g + momentum * v with nesterov
-        p <- p - (p . ŵ) ŵ           if |cos(g, w)| < delta / sqrt(n): w is scale-invariant
+        p <- p - (p . ŵ) ŵ           if |cos(g, w)| < delta / sqrt(n): w counts as scale-invariant
         w <- (1 - learning_rate * weight_decay * ratio / (1 - momentum)) * w - learning_rate * p
 
-    ratio is weight_decay_ratio if p was projected, otherwise 1. The condition is that of `AdamP`.
+    ŵ is w / (|w| + epsilon), and ratio is weight_decay_ratio if p was projected, otherwise 1. For
+    n, and for when the condition is applied per channel, see `AdamP`.
     Weight decay applies to all variables except those excluded with `exclude_from_weight_decay`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Plans with a constant batch size: the recipes that plans of batch sizes are compared with."""
+"""Plans with a constant batch size: baselines for plans that change the batch size."""
 
 import itertools
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _WARMUPS = {"gradual": "linear", "constant": "constant"}
 def curve_plan(*, curve: Curve, batch_size: int, momentum: float, num_examples: int) -> Plan:
     """Returns a plan with one batch size and any learning-rate curve.
 
-    A phase starts with each segment of the curve that starts at a whole epoch.
+    Each segment of the curve that starts at a whole epoch begins a new phase.
 
     >>> from lbkeras.schedules import linear_to_zero
     >>> plan = curve_plan(
@@ -63,7 +63,7 @@ def recipe_plan(
     warmup_initial: float = 0.0,
     warmup: str = "linear",
 ) -> Plan:
-    """Returns a plan with one batch size, a warm-up and a decay, the form of all recipes here.
+    """Returns a plan with one batch size, a warm-up and a decay; the recipes below build on it.
 
     Args:
         decay: `"steps"`, or the shape of a `Segment` from the end of the warm-up to the end of the
@@ -77,7 +77,7 @@ def recipe_plan(
         boundaries: epochs at which the steps start.
         power: exponent of the polynomial decay.
         warmup_epochs: length of the warm-up.
-        warmup_initial: learning rate at epoch 0 with a warm-up.
+        warmup_initial: learning rate at epoch 0, where a warm-up starts.
         warmup: shape of the warm-up.
     """
     epochs = checks.integer("epochs", epochs, minimum=1)
@@ -130,7 +130,7 @@ def steps_plan(
         momentum: of SGD, in [0, 1).
         num_examples: examples per epoch.
         warmup_epochs: length of a linear ramp that replaces the first epochs, may be fractional.
-        warmup_initial: learning rate at epoch 0 with a warm-up.
+        warmup_initial: learning rate at epoch 0, where a warm-up starts.
 
     Raises:
         UserError: an argument is out of range.
@@ -242,7 +242,7 @@ def polynomial_plan(
         power: exponent of the decay, above 0.
         final_learning_rate: at the end of the training.
         warmup_epochs: length of the warm-up, may be fractional; 0: none.
-        warmup_initial: learning rate at epoch 0 with a warm-up.
+        warmup_initial: learning rate at epoch 0, where a warm-up starts.
 
     Raises:
         UserError: an argument is out of range.
@@ -282,7 +282,7 @@ def cosine_plan(
         num_examples: examples per epoch.
         final_learning_rate: at the end of the training.
         warmup_epochs: length of the warm-up, may be fractional; 0: none.
-        warmup_initial: learning rate at epoch 0 with a warm-up.
+        warmup_initial: learning rate at epoch 0, where a warm-up starts.
 
     Raises:
         UserError: an argument is out of range.
@@ -320,7 +320,7 @@ def linear_plan(
         momentum: of SGD, in [0, 1).
         num_examples: examples per epoch.
         warmup_epochs: length of the warm-up, may be fractional; 0: none.
-        warmup_initial: learning rate at epoch 0 with a warm-up.
+        warmup_initial: learning rate at epoch 0, where a warm-up starts.
 
     Raises:
         UserError: an argument is out of range.

@@ -1,4 +1,4 @@
-"""Locks a run's folder while it is in use, and binds it to its config."""
+"""Locks a workdir or a run's folder while it is in use, and binds a run's folder to its config."""
 
 import contextlib
 import fcntl
@@ -11,13 +11,13 @@ from lbkeras import files
 from lbkeras.errors import UserError
 from lbkeras.runs.train_section import TRAIN, claimed
 
-_RENAMED = {"label_concentration": "dirichlet_alpha"}  # of `data`, as 0.1.0 wrote it
+_RENAMED = {"label_concentration": "dirichlet_alpha"}  # keys of `data`: 0.1.0's name -> ours
 _TRIES = 5  # `is_held` in another process holds the lock for a moment
 
 
 @contextlib.contextmanager
 def locked(path: Path):
-    """Creates the folder and locks it for this process; the lock ends with the process.
+    """Creates the folder and locks it until the block ends or the process dies.
 
     Removes the half-written files that killed writers have left in it.
 
@@ -25,7 +25,8 @@ def locked(path: Path):
         A function that raises `UserError` if the folder is no longer the one that was locked.
 
     Raises:
-        UserError: the folder cannot be written, or a live process has locked it.
+        UserError: the folder cannot be written, its file system has no locks, or a live process has
+            locked it.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -49,7 +50,7 @@ def locked(path: Path):
             raise UserError(
                 f"workdir {path}: expected a file system with locks, received: {error.strerror}"
             ) from None
-        with contextlib.suppress(OSError):  # a full disk: the number is for messages only
+        with contextlib.suppress(OSError):  # a full disk: messages only need the process ID
             os.ftruncate(lock.fileno(), 0)
             os.write(lock.fileno(), str(os.getpid()).encode())
         for folder in (path, path / "checkpoints", path / "plots"):
@@ -92,7 +93,7 @@ def _check_held(path: Path, lock) -> None:
 
 
 def claim(path: Path, name: str, settings: dict, notes: dict) -> None:
-    """Binds the folder to `settings`, unless it is already, by writing its JSON file `name`.
+    """Binds the folder to `settings` by writing its JSON file `name`, unless it is bound already.
 
     Args:
         path: the folder.

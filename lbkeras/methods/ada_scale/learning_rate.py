@@ -13,13 +13,14 @@ from lbkeras import checks
 class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
     """AdaScale's learning rate: gain · base(⌊progress⌋); each update adds the gain to progress.
 
-    `lbkeras.callbacks.AdaScale` measures the gain and calls `advance`. Only the rates of the next
-    update and the last one are known: a later step gets the rate of the next, an earlier step the
-    rate of the last. Create it under the model's strategy. For TensorFlow.
+    `lbkeras.callbacks.AdaScale` measures the gain and calls `advance`. Only the rates of the
+    previous and of the next update are known: a step after the next one gets the next one's rate, a
+    step before the previous one the previous one's. Create the object under the model's strategy.
+    It works on the TensorFlow backend only.
 
     Args:
         base: a learning rate, at least 0, or a Keras schedule over the base run's updates.
-        gain: of the first update.
+        gain: of the next update.
         progress: number of base updates that the updates so far were worth, at least 0.
         owner: name of the caller of `advance`, for messages.
 
@@ -67,7 +68,7 @@ class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         return float(ops.convert_to_numpy(self._state)[1])
 
     def restart(self) -> None:
-        """Returns to the state before the first update: progress 0 and gain 1."""
+        """Resets to the state before the first update: progress 0 and gain 1."""
         self._state.assign(_before_the_first_update(progress=0.0, gain=1.0))
 
     def set_gain(self, gain: float) -> None:
@@ -100,4 +101,5 @@ class AdaScaleLearningRate(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _before_the_first_update(progress: float, gain: float) -> np.ndarray:
-    return np.array([progress, gain, 0.0, -1.0])  # the last two: the last update's rate and number
+    previous_rate, previous_step = 0.0, -1.0
+    return np.array([progress, gain, previous_rate, previous_step])
