@@ -121,14 +121,25 @@ def warn_of_one_class(
 _MAKE_EXAMPLES = ("flatmap", "interleave", "tensorslice", "window")
 
 
-def _check_unbatched(dataset: tf.data.Dataset, examples: list) -> None:
+def check_last_steps(dataset: tf.data.Dataset) -> bool:
+    """Whether the dataset's last steps are known to make examples; refuses steps that make batches.
+
+    Raises:
+        UserError: the elements are batches.
+    """
     for step in steps_of(dataset):
         if "unbatch" in step:
-            return
+            return True
         if any(each in step for each in _MAKE_EXAMPLES):
-            break
+            return False
         if "batch" in step:
             raise _batched(dataset)
+    return False
+
+
+def _check_unbatched(dataset: tf.data.Dataset, examples: list) -> None:
+    if check_last_steps(dataset):
+        return
     shapes = [spec.shape for spec in tf.nest.flatten(dataset.element_spec)]
     if not all(shape.rank and shape[0] is None for shape in shapes):
         return

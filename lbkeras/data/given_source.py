@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from lbkeras.data.arrays import is_in_batches, is_items
 from lbkeras.data.batches import examples_of
+from lbkeras.data.first_examples import check_last_steps
 from lbkeras.data.items import Items
 from lbkeras.data.random_access import RandomAccess
 from lbkeras.data.source import count, tensors
@@ -17,6 +18,7 @@ def as_source(source, num_examples: int | None):
     elif is_in_batches(source):
         source = examples_of(source, num_examples)
     if isinstance(source, tf.data.Dataset):
+        check_last_steps(source)  # before batches are counted as examples
         if num_examples is not None and source.cardinality() == tf.data.UNKNOWN_CARDINALITY:
             source = source.apply(tf.data.experimental.assert_cardinality(num_examples))
     elif not isinstance(source, RandomAccess):

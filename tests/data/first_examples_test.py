@@ -29,6 +29,14 @@ def test_batched_streams_are_refused(name):
         Pipeline(BATCHED[name](rows), 2)
 
 
+def test_batches_are_named_before_they_are_counted_as_examples():
+    """They are fewer than the examples that the user has in mind."""
+    rows = tf.data.Dataset.from_tensor_slices((X, Y)).batch(3)
+    for arguments in (dict(batch_size=4), dict(batch_size=1, num_examples=4)):
+        with pytest.raises(UserError, match=r"expected an unbatched .*; apply .unbatch\(\)"):
+            Pipeline(rows, **arguments)
+
+
 def test_an_unbatched_stream_is_read():
     rows = tf.data.Dataset.from_tensor_slices((X, Y)).batch(2).unbatch()
     rows = rows.apply(tf.data.experimental.assert_cardinality(4))
