@@ -45,17 +45,21 @@ def test_messages_of_several_threads_are_not_mixed(pair):
 def test_slow_bytes_do_not_extend_the_deadline(pair):
     line, theirs = pair
 
+    ended = threading.Event()
+
     def dribble():
-        for _ in range(20):
+        for _ in range(200):
             theirs.sendall(b"x")
-            time.sleep(0.02)
+            if ended.wait(0.02):
+                return
 
     thread = threading.Thread(target=dribble)
     thread.start()
     begin = time.monotonic()
     with pytest.raises(TimeoutError):
         line.receive(0.1)
-    assert time.monotonic() - begin < 0.3
+    assert time.monotonic() - begin < 2  # a loaded machine may stop it for a while
+    ended.set()
     thread.join()
 
 

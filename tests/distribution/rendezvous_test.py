@@ -259,7 +259,7 @@ def test_a_connection_that_dribbles_moves_no_deadline(addresses):
     begin = time.monotonic()
     with pytest.raises(UserError, match="within 0.4 s, received nothing"):
         meet(addresses[:2], 0, {}, timeout_seconds=0.4)
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 3
     thread.join()
 
 

@@ -113,7 +113,7 @@ def test_a_silent_worker_is_named_in_time_also_to_itself(silent):
         f"exists, and {AGAIN}"
     )
     assert heard[1 - silent].get(timeout=10) == expected
-    assert 0.3 <= time.monotonic() - begin < 2
+    assert 0.3 <= time.monotonic() - begin < 5
     assert (
         heard[silent].get(timeout=10) == expected
     )  # a suspended worker learns of it when it resumes
