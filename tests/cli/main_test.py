@@ -8,6 +8,7 @@ import pytest
 
 import lbkeras
 from lbkeras.cli.main import COMMANDS, main
+from lbkeras.cli.signals import Terminated
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
@@ -96,15 +97,28 @@ def test_an_error_of_the_operating_system_is_one_line(fails, monkeypatch):
     )
 
 
-def test_keyboard_interrupt_outside_training_says_how_to_resume(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("signal", "said", "status"),
+    [(KeyboardInterrupt, "interrupted", 130), (Terminated, "terminated", 143)],
+)
+def test_an_interrupt_outside_training_says_how_to_resume_where_that_is_possible(
+    signal, said, status, monkeypatch, capsys
+):
     def interrupt(arguments):
-        raise KeyboardInterrupt
+        raise signal
 
-    monkeypatch.setattr("lbkeras.cli.report.main", interrupt)
-    assert main(["report", "--workdir=a b"]) == 130
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "run the same command again: lbkeras report '--workdir=a b'" in error
+    for command in ("plan", "report", "replicate", "train"):
+        monkeypatch.setattr(f"lbkeras.cli.{command}.main", interrupt)
+    resume = "; to resume, run the same command again: lbkeras"
+    for arguments, more in {
+        ("plan", "--config=x", "--auto"): "",
+        ("report", "--workdir=a b"): "",
+        ("train", "--config=x", "--dry_run"): "",
+        ("train", "--config=x", "--workdir=a b"): f"{resume} train --config=x '--workdir=a b'",
+        ("replicate", "--workdir=a b"): f"{resume} replicate '--workdir=a b'",
+    }.items():
+        assert main(list(arguments)) == status
+        assert capsys.readouterr().err == f"lbkeras: {said}{more}\n"
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
