@@ -14,9 +14,12 @@ from lbkeras.cli.train import (
 )
 from lbkeras.cli.workers import workers_met
 from lbkeras.errors import UserError
-from lbkeras.planning.replicas import check_replicas
 from lbkeras.replication import linear_interpolation
-from lbkeras.replication.replication_folder import read_replication, write_replication
+from lbkeras.replication.replication_folder import (
+    check_no_run,
+    read_replication,
+    write_replication,
+)
 from lbkeras.runs import experiment
 from lbkeras.runs.several import SECONDS_BETWEEN_LINES, check_folders, train_all, train_one
 
@@ -66,6 +69,7 @@ def main(arguments: list[str]) -> int:
     seeds = experiment.seeds(flags.config, flags.seeds)
     arms = experiment.arm_names(flags.config)
     linear_interpolation.check_line(flags.config)
+    check_no_run(workdir, "--workdir")
     module = config_module(flags["config"].config_filename)
     description = describe_replication(flags, arguments, module, arms, seeds)
     runs = [(seed, arm) for seed in seeds for arm in arms]  # so an early report has all arms
@@ -114,11 +118,12 @@ def _start(flags) -> str:
     """Starts the strategy and describes it; fails before any run if a plan does not fit it."""
     from lbkeras.distribution.strategy import describe
     from lbkeras.distribution.strategy import strategy as make_strategy
+    from lbkeras.runs.training import check_batch_sizes
 
     strategy = make_strategy(strategy_name(flags))
     for arm, plan in experiment.make_plans(flags.config).items():
         try:
-            check_replicas(plan, strategy.num_replicas_in_sync)
+            check_batch_sizes(plan, strategy.num_replicas_in_sync, flags.micro_batch_size)
         except UserError as error:
             raise UserError(f"arm {arm}: {error}") from None
     return describe(strategy)

@@ -16,7 +16,11 @@ from lbkeras.metrics import targets as targets_of
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.replication.default_claims import MARGIN, default_claims
-from lbkeras.replication.replication_folder import read_replication, write_replication
+from lbkeras.replication.replication_folder import (
+    check_no_run,
+    read_replication,
+    write_replication,
+)
 from lbkeras.replication.report import write_report
 from lbkeras.replication.terminal import format_table
 from lbkeras.runs import run_lock
@@ -138,6 +142,7 @@ def compare(
             raise UserError(f"arm {name}: {error}") from None
     runs = _runs(tasks, folder, seeds, strategy, _metric(tasks, metric)[0])
     names = targets_of(targets or {}, _directions(tasks))
+    check_no_run(folder)
     with run_lock.locked(folder):
         replication = _replication(folder, tasks, seeds, metric, margin)
         replication["targets"] = names

@@ -76,6 +76,15 @@ def test_an_arm_that_fails_is_a_line_and_the_others_are_tried(
     assert list(folder.iterdir()) == list(temporary.glob("lbkeras*")) == []
 
 
+def test_a_micro_batch_that_training_refuses_is_refused(config, capsys):
+    status = main(["train", config, "--dry_run", "--arm=grown", "--micro_batch_size=31"])
+    assert status == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "lbkeras: error: arm grown, model: micro_batch_size: expected at most 30 (the largest "
+        "batch of a replica), received 31"
+    )
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
