@@ -123,11 +123,12 @@ def get_config():
 
 
 @pytest.fixture
-def probe(process, tmp_path):
+def probe(process, tmp_path, monkeypatch):
     """A function that returns what `lbkeras plan --probe` prints in a new process.
 
     A new process, as memory must be limited before TensorFlow starts.
     """
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # so that stderr is a user's
     config = tmp_path / "probed.py"
     config.write_text(PROBED)
 
@@ -135,6 +136,7 @@ def probe(process, tmp_path):
         started = process("plan", f"--config={config}", "--probe", flag)
         output, error = started.communicate(timeout=400)
         assert started.returncode == 0, error
+        assert all(line.startswith("grown: batch ") for line in error.splitlines()), error
         return output
 
     return probe
