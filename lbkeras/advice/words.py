@@ -68,10 +68,10 @@ def reasons(advice) -> list[str]:
     ]
 
 
-def format_reasons(sentences: list[str], columns: int | None = None) -> str:
-    """Returns the sentences as numbered lines of at most `columns` (None: 100) characters."""
+def format_reasons(sentences: list[str], width: int | None = None) -> str:
+    """Returns the sentences as numbered lines of at most `width` (None: 100) characters."""
     return "\n".join(
-        wrapped(f"{number:2}. {sentence}", min(columns or 100, 100), " " * 4)
+        wrapped(f"{number:2}. {sentence}", min(width or 100, 100), " " * 4)
         for number, sentence in enumerate(sentences, start=1)
     )
 

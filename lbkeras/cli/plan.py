@@ -10,7 +10,7 @@ from lbkeras.cli.command_flags import CommandFlags, command_line
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
-from lbkeras.terminal_text import terminal_columns
+from lbkeras.terminal_text import terminal_width
 
 HELP = """lbkeras plan: shows batch sizes, learning rates and updates of a config's arms
 
@@ -68,10 +68,10 @@ def main(arguments: list[str]) -> int:
             _add_probes(arms[arm]["phases"], plans[arm], found)
         print(json.dumps({"arms": arms}, indent=2))
     else:
-        columns = terminal_columns()
-        print(format_plans(plans, columns))
+        width = terminal_width()
+        print(format_plans(plans, width))
         if probes:
-            print("\n" + format_probes(plans, probes, columns=columns))
+            print("\n" + format_probes(plans, probes, width=width))
     return 0
 
 
@@ -108,9 +108,9 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
             json.dumps({"arms": arms, "recommendation": advice.advice_data(arm, found)}, indent=2)
         )
     else:
-        columns = terminal_columns()
-        table = format_advice(found, f"own ({arm})", columns)
-        print(f"{table}\n\n{advice.format_reasons(advice.reasons(found), columns)}")
+        width = terminal_width()
+        table = format_advice(found, f"own ({arm})", width)
+        print(f"{table}\n\n{advice.format_reasons(advice.reasons(found), width)}")
     if flags.write is None:
         return
     file = advised_config.check_destination(flags.write)

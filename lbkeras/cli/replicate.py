@@ -36,11 +36,13 @@ two replicas on a laptop:
 
 two machines, one --workdir; the commands differ only in --worker_index:
   lbkeras replicate --config=smith2018:digits --workdir=/shared/runs/smith2018 \\
-      --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
+      --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 \\
+      --worker_index=0
 
 your own model and data (`lbkeras init` writes such a config); the report tests
-whether each other arm keeps the first arm's accuracy to within a point, or, for
-a loss or an error, whether the first arm's is at least 0.95 times the other's:
+whether every further arm keeps the first arm's accuracy to within a point, or,
+for a loss or an error, whether the first arm's is at least 0.95 times the
+other's:
   lbkeras replicate --config=own_model.py --workdir=runs/own_model
 
 Finished runs are skipped and an interrupted one is resumed. A run that diverges

@@ -26,7 +26,7 @@ from lbkeras.replication.terminal import format_table
 from lbkeras.runs import run_lock
 from lbkeras.runs.run_spec import RunSpec
 from lbkeras.runs.several import SECONDS_BETWEEN_LINES, check_folders, train_all
-from lbkeras.terminal_text import terminal_columns, wrapped
+from lbkeras.terminal_text import terminal_width, wrapped
 
 _KEYS = ("plan", "callbacks", "make_model")
 _COMMAND = "lbkeras.compare(...)"
@@ -50,11 +50,11 @@ class Comparison:
         return sorted((self.workdir / "plots").glob("*.png"))
 
     def __str__(self) -> str:
-        columns = terminal_columns()
+        width = terminal_width()
         arms = [f"{name}: {arm['description']}" for name, arm in self.report["arms"].items()]
-        described = [wrapped(line, columns, "    ") for line in arms]
-        report = f"report: {self.workdir / 'report.md'}"
-        return "\n".join([format_table(self.report, columns), *described, report])
+        described = [wrapped(line, width, "    ") for line in arms]
+        report = wrapped(f"report: {self.workdir / 'report.md'}", width)
+        return "\n".join([format_table(self.report, width), *described, report])
 
     def _repr_html_(self) -> str:
         images = [

@@ -75,6 +75,6 @@ def test_the_data_are_json():
 
 
 def test_lines_are_wrapped_and_numbered():
-    lines = format_reasons(["word " * 40, "end"], columns=50).splitlines()
+    lines = format_reasons(["word " * 40, "end"], width=50).splitlines()
     assert lines[0].startswith(" 1. word") and lines[-1] == " 2. end"
     assert max(map(len, lines)) <= 50

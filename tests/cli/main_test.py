@@ -53,6 +53,7 @@ def test_help_of_a_command_teaches_by_example_and_lists_all_flags(command, succe
     assert f"\n  lbkeras {command}" in text
     listed = [line.strip() for line in text.splitlines() if line.startswith("  --")]
     assert listed == FLAGS[command]
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def _examples(text):
