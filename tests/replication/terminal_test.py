@@ -20,9 +20,7 @@ def test_notes_are_set_apart(full_workdir):
     assert "\n\nnote: one\nnote: two\n" in text
 
 
-def test_the_last_lines_name_the_report_and_the_plots(
-    full_workdir, no_curves, capsys, monkeypatch
-):
+def test_the_last_lines_name_the_report_and_the_plots(full_workdir, no_curves, capsys, monkeypatch):
     report(full_workdir)
     lines = capsys.readouterr().out.splitlines()
     places = [f"report: {full_workdir / 'report.md'}", f"plots: {full_workdir / 'plots'}"]
