@@ -84,7 +84,7 @@ def _check(flags) -> None:
         )
     for name in ("arm", "write"):
         if flags[name].value is not None and not flags.auto:
-            raise UserError(f"--{name}: expected with --auto, received without it")
+            raise UserError(f"--{name}: expected only together with --auto, received without it")
     if flags.write is not None:
         file = advised_config.check_destination(flags.write)
         advised_config.check_modules(file, experiment.arm_settings(flags.config, flags.arm))
@@ -153,6 +153,7 @@ def _probe(flags, plans: dict) -> dict:
     for settings, arms in groups.values():
         batch_sizes = [phase.batch_size for arm in arms for phase in plans[arm].phases]
         task = ConfigTask(settings, flags.data_dir)
+        whose = f"{', '.join(arms)}: " if len(groups) > 1 else ""
         with task.reading_data():
             found = probe_batch_sizes(
                 task,
@@ -160,7 +161,7 @@ def _probe(flags, plans: dict) -> dict:
                 sorted(set(batch_sizes)),
                 flags.strategy,
                 budget_mb,
-                say=_say_on_stderr,
+                say=lambda line, whose=whose: _say_on_stderr(f"{whose}{line}"),
             )
         probes |= {arm: found for arm in arms}
     return probes

@@ -95,7 +95,8 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
         _check_arms(workdir, list(description["arms"]))
         print(f"strategy: {_start(flags)}", flush=True)
         if description["claims"] and len(description["seeds"]) < 2:
-            print("claims: one seed decides none; a spread needs at least two seeds", flush=True)
+            line = "claims: one seed cannot decide any; a spread needs at least two seeds"
+            print(line, flush=True)
         description["dataset_description"] = _describe_data(flags)
         ended = check_folders(runs)
         write_replication(workdir, description)

@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
         return dry_run(flags)
     for name, value in (("fake_data", flags.fake_data), ("format", flags.format != "table")):
         if value:
-            raise UserError(f"--{name}: expected with --dry_run, received without it")
+            raise UserError(f"--{name}: expected only together with --dry_run, received without it")
     run = make_run(
         flags,
         arguments,

@@ -98,8 +98,14 @@ def test_a_micro_batch_that_training_refuses_is_refused(config, capsys):
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--fake_data", "--workdir=x"], "--fake_data: expected with --dry_run, received"),
-        (["--format=json", "--workdir=x"], "--format: expected with --dry_run, received"),
+        (
+            ["--fake_data", "--workdir=x"],
+            "--fake_data: expected only together with --dry_run, received",
+        ),
+        (
+            ["--format=json", "--workdir=x"],
+            "--format: expected only together with --dry_run, received",
+        ),
         ([], "--workdir: expected a folder, received none"),
         (["--dry_run", "--arm=gron"], "arm: expected one of grown, broken, received 'gron'"),
     ],

@@ -244,7 +244,7 @@ def test_an_interrupted_replication_is_resumed(number, command, tmp_path, proces
     second = second(*command)
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
-    assert "claims: one seed decides none;" in output
+    assert "claims: one seed cannot decide any;" in output
     assert "[1/3] original seed 10: already finished" in output
     assert (tmp_path / "w" / "report.md").exists()
 
