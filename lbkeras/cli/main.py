@@ -115,6 +115,6 @@ def _interrupted(what: str, arguments: list[str], status: int) -> int:
 
 
 def _resumes(arguments: list[str]) -> bool:
-    """Whether the command goes on where it stopped if it is run again."""
+    """Whether the command, run again, continues where it stopped."""
     dry = [a for a in arguments if a.lstrip("-") in ("dry_run", "dry_run=true", "dry_run=1")]
     return arguments[0] == "replicate" or (arguments[0] == "train" and not dry)

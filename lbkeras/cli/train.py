@@ -22,7 +22,8 @@ examples:
 
 two replicas on a laptop, each half of a batch in micro-batches of at most 32:
   lbkeras train --config=smith2018:digits --workdir=runs/two \\
-      --strategy=mirrored --num_logical_devices=2 --micro_batch_size=32
+      --arm=large_batch_naive --strategy=mirrored --num_logical_devices=2 \\
+      --micro_batch_size=32
 
 two machines, one --workdir; the commands differ only in --worker_index:
   lbkeras train --config=smith2018:digits --workdir=/shared/runs/two \\

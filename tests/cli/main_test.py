@@ -1,5 +1,6 @@
 """The program as a whole: help, exit statuses, imports."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -78,6 +79,20 @@ def test_the_configs_of_other_examples_can_be_planned(command, succeeds, monkeyp
     assert len(examples) >= 2
     for example in examples:
         assert succeeds("plan", *(flag for flag in example if flag.startswith("--config")))
+
+
+def test_the_micro_batches_of_examples_fit_into_their_arms_batches(succeeds):
+    tried = 0
+    for _, *flags in _examples(succeeds("train", "--help")):
+        given = dict(flag.lstrip("-").split("=", 1) for flag in flags if "=" in flag)
+        if "micro_batch_size" in given:
+            arms = json.loads(succeeds("plan", f"--config={given['config']}", "--format=json"))
+            phases = arms["arms"][given["arm"]]["phases"]
+            replicas = int(given.get("num_logical_devices", 1))
+            largest = max(phase["batch_size"] for phase in phases) // replicas
+            assert int(given["micro_batch_size"]) <= largest
+            tried += 1
+    assert tried >= 2
 
 
 def test_unknown_command_names_the_nearest(fails):
