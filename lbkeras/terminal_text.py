@@ -8,27 +8,27 @@ from collections.abc import Sequence
 _GAP, _INDENT = "  ", "  "
 
 
-def terminal_columns() -> int | None:
+def terminal_width() -> int | None:
     """Returns the terminal's width in characters; None in a file or pipe, which has no width."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def table(rows: Sequence[Sequence[str]], columns: int | None = None) -> str:
-    """Returns rows of text as a table: the first column to the left, the others to the right.
+def table(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Returns rows of text as a table: the first column left-aligned, the others right-aligned.
 
-    A table that is wider than `columns` is divided. If some rows have an empty first cell, since
-    they belong to the row above, each first cell gets a line of its own. Otherwise, columns that
-    do not fit follow in a second table with the same first column; a column with an empty header
-    stays with the one before it.
+    A table that is wider than `width` is divided. If some rows have an empty first cell, since
+    they belong to the row above, each first cell gets a line of its own; such a table is not
+    divided further. Otherwise, columns that do not fit follow in further tables with the same
+    first column; a column with an empty header stays with the one before it.
 
     Args:
         rows: the header, then the rows, all of the same length.
-        columns: the width to fit; None: any.
+        width: the width to fit, in characters; None: any.
 
     >>> print(table([["arm", "n", "accuracy"], ["small", "3", "98.1"]]))
     arm    n  accuracy
     small  3      98.1
-    >>> print(table([["arm", "n", "accuracy"], ["small", "3", "98.1"]], columns=15))
+    >>> print(table([["arm", "n", "accuracy"], ["small", "3", "98.1"]], width=15))
     arm    n
     small  3
     <BLANKLINE>
@@ -36,14 +36,14 @@ def table(rows: Sequence[Sequence[str]], columns: int | None = None) -> str:
     small      98.1
     """
     widths = _widths(rows)
-    if columns is None or _width(widths) <= columns:
+    if width is None or _total(widths) <= width:
         return _aligned(rows)
     if any(not row[0] for row in rows):
         return _with_names_above(rows)
     parts: list[list[int]] = []  # the columns of each table, without the first
     for group in _groups(rows[0]):
         together = [*parts[-1], *group] if parts else group
-        if parts and _width([widths[0], *(widths[each] for each in together)]) <= columns:
+        if parts and _total([widths[0], *(widths[each] for each in together)]) <= width:
             parts[-1] = together
         else:
             parts.append(group)
@@ -52,20 +52,22 @@ def table(rows: Sequence[Sequence[str]], columns: int | None = None) -> str:
     )
 
 
-def wrapped(line: str, columns: int | None = None, indent: str | None = None) -> str:
-    """Returns a line in lines of at most `columns` characters; paths and commands stay whole.
+def wrapped(line: str, width: int | None = None, indent: str | None = None) -> str:
+    """Breaks a line at spaces into lines of at most `width` characters.
+
+    A longer word, such as a path, stays whole on a line of its own.
 
     Args:
         line: a sentence.
-        columns: the width to fit; None: the line stays one line.
+        width: the width to fit, in characters; None: the line stays one line.
         indent: what each further line starts with; None: the spaces that `line` starts with.
     """
-    if columns is None:
+    if width is None:
         return line
     own = line[: len(line) - len(line.lstrip(" "))]
     return textwrap.fill(
         line,
-        columns,
+        width,
         subsequent_indent=own if indent is None else indent,
         break_long_words=False,
         break_on_hyphens=False,
@@ -87,7 +89,7 @@ def _widths(rows) -> list[int]:
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
-def _width(widths: Sequence[int]) -> int:
+def _total(widths: Sequence[int]) -> int:
     return sum(widths) + len(_GAP) * (len(widths) - 1)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lbkeras.terminal_text import table, terminal_columns, wrapped
+from lbkeras.terminal_text import table, terminal_width, wrapped
 from tests.terminal import pseudo_terminal
 
 ARMS = [
@@ -17,10 +17,10 @@ PHASES = [
 ]
 
 
-@pytest.mark.parametrize("columns", [40, 60, 80, 81, 100])
-def test_a_table_fits_and_loses_no_cell(columns):
-    text = table(ARMS, columns)
-    assert max(map(len, text.splitlines())) <= columns
+@pytest.mark.parametrize("width", [40, 60, 80, 81, 100])
+def test_a_table_fits_and_loses_no_cell(width):
+    text = table(ARMS, width)
+    assert max(map(len, text.splitlines())) <= width
     for cell in {cell for row in ARMS for cell in row}:
         assert cell in text
     assert text.count("gradual_warmup") == len(text.split("\n\n"))  # each part names the arm
@@ -60,7 +60,7 @@ def test_a_sentence_keeps_its_indentation_and_its_paths():
 
 
 def test_only_a_terminal_has_a_width(monkeypatch):
-    assert terminal_columns() is None
+    assert terminal_width() is None
     with pseudo_terminal(monkeypatch, 72):
-        found = terminal_columns()
+        found = terminal_width()
     assert found == 72

@@ -42,7 +42,12 @@ PAPER = dict(
     arxiv="1711.00489",
     setting="Table 1: CIFAR-10, WRN-16-4, 200 epochs; sections 5.3 and 5.4: ImageNet",
     arms=dict(
-        original=dict(accuracy=0.943, updates=80_000, tag="secondary"),
+        original=dict(
+            accuracy=0.943,
+            updates=80_000,
+            tag="secondary",
+            setting="Table 1: CIFAR-10, WRN-16-4, 200 epochs",
+        ),
         increase_batch=dict(accuracy=0.944, updates=29_000, tag="secondary"),
         increased_learning_rate=dict(
             accuracy=0.945, updates=6_500, accuracy_tag="secondary", updates_tag="recalled"
@@ -55,6 +60,7 @@ PAPER = dict(
             accuracy_tag="secondary",
             updates_tag="stated",
             note="78.7 and 77.8 % in two runs",
+            setting="section 5.3: ImageNet, Inception-ResNet-V2, 90 epochs",
         ),
         inception_increase_batch=dict(
             accuracy=0.7745,
@@ -67,7 +73,12 @@ PAPER = dict(
             accuracy=0.77, updates=2_500, tag="stated", note="under 2,500 updates, abstract"
         ),
         # Section 5.4.
-        resnet50_decay=dict(accuracy=0.761, tag="recalled", note="under 45 minutes"),
+        resnet50_decay=dict(
+            accuracy=0.761,
+            tag="recalled",
+            note="under 45 minutes",
+            setting="section 5.4: ImageNet, ResNet-50, 90 epochs",
+        ),
         resnet50_increase_batch=dict(
             accuracy=0.761, tag="both", note="under 30 minutes on 128 TPUs (v2)"
         ),

@@ -14,7 +14,7 @@ from lbkeras.keras_internals.backend_start import load_backend
 from lbkeras.planning.explicit_plan import explicit_plan
 from lbkeras.planning.plan import Plan
 from lbkeras.runs import build, experiment
-from lbkeras.terminal_text import terminal_columns
+from lbkeras.terminal_text import terminal_width
 
 _FEWEST_EXAMPLES = 64  # a probe of the noise scale takes 4 batches of 8 pieces of 2 examples
 _SIMILAR = 8  # batch sizes within this factor are tried with the same steps_per_execution
@@ -44,9 +44,9 @@ class Advice:
     gain_power: float = 1.0
 
     def __str__(self) -> str:
-        columns = terminal_columns()
-        table = format_advice(self, columns=columns)
-        return f"{table}\n\n{format_reasons(reasons(self), columns)}"
+        width = terminal_width()
+        table = format_advice(self, width=width)
+        return f"{table}\n\n{format_reasons(reasons(self), width)}"
 
     def _repr_html_(self) -> str:
         return f'<pre style="font-family: monospace">{html.escape(str(self))}</pre>'

@@ -9,7 +9,7 @@ from pathlib import Path
 from lbkeras.errors import UserError
 from lbkeras.methods.micro_batches.passes import passes_of
 from lbkeras.planning.plan import Plan
-from lbkeras.planning.replicas import check_replicas, replica_batch_size
+from lbkeras.planning.replicas import replica_batch_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,13 +163,15 @@ class ArmsOfOneModel:
         from lbkeras.advice.one_piece import OnePiece
         from lbkeras.callbacks.batch_size_scheduler import BatchSizeScheduler
         from lbkeras.keras_internals.borrowed import give_back_all
+        from lbkeras.runs.training import check_batch_sizes
 
         options, place, plan, model = self._options, self._place, task.plan, self._model
         train = self.data.train
         place.stage = "model"
         own = self._callbacks(task, train)
         steering = [each for each in own if getattr(each, "owns_learning_rate", False)]
-        check_replicas(plan, options.num_workers * options.strategy.num_replicas_in_sync)
+        replicas = options.num_workers * options.strategy.num_replicas_in_sync
+        check_batch_sizes(plan, replicas, options.micro_batch_size)
         task.compiled_model(plan, options.strategy, train, steered=bool(steering), model=model)
         with options.strategy.scope():
             model.optimizer.build(model.trainable_variables)

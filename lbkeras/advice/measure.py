@@ -82,8 +82,8 @@ def _measure(task, baseline: Plan, strategy: str, say) -> Measurement:
     model = task.compiled_model(plan, chosen, train, steered=True)
     adaptive = AdaptiveBatchSize(train, plan=plan)
     epochs = min(max(FEWEST_EPOCHS, math.ceil(_SHARE_OF_EPOCHS * plan.epochs)), plan.epochs - 1)
-    say(f"measuring: training {epochs} of {plan.epochs} epochs, at most about {_SECONDS:.0f} s "
-        f"unless {FEWEST_EPOCHS} take longer")  # fmt: skip
+    say(f"measuring: training {epochs} of {plan.epochs} epochs, for at most about "
+        f"{_SECONDS:.0f} s, but at least {FEWEST_EPOCHS} epochs")  # fmt: skip
     rows = _rows(adaptive, epochs, say)
     listed = [
         StopOnNaN(),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lbkeras import devices
 from lbkeras.advice.memory import has_gpu
+from lbkeras.config import is_own
 from lbkeras.errors import UserError
 
 _BATCHES_ON_THEIR_WAY = 6  # one in training, one being made, and those that a Pipeline prefetches
@@ -30,7 +31,7 @@ def missing(
         lines.append(f"disk: the files of one run need {needed / 1e9:,.1f} GB, {folder} has "
                      f"{free / 1e9:,.1f} GB free")  # fmt: skip
     if not has_gpu():
-        lines.append("GPU: none, so the times are for this CPU")
+        lines.append("GPU: none" + (", so the times are for this CPU" if result.arms else ""))
     if num_workers > 1:
         lines.append(
             f"workers: the other {num_workers - 1} were not tried; times exclude communication"
@@ -42,8 +43,10 @@ def _data(tasks: dict) -> list[str]:
     from lbkeras.data.load import describe
 
     lines = []
-    sets = {(t.settings["data"]["name"], t.data_dir) for t in tasks.values() if t.fake_data}
+    sets = {(task.settings["data"]["name"], task.data_dir) for task in tasks.values()}
     for name, data_dir in sorted(sets, key=str):
+        if is_own(name):
+            continue
         try:
             describe(name, data_dir)
         except UserError as error:

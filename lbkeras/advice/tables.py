@@ -2,15 +2,21 @@
 
 from lbkeras.planning import durations
 from lbkeras.planning.noise_scale import noise_scale
-from lbkeras.terminal_text import table
+from lbkeras.terminal_text import table, wrapped
+
+_LEGEND = (  # of a dry run
+    "pieces: replicas x pieces of a replica's share x examples at once (--micro_batch_size)",
+    "evaluation: examples/s; files: two checkpoints and the model, which is about as large",
+    "* extrapolated from a few pieces, without evaluation",
+)
 
 
-def format_plans(plans: dict, columns: int | None = None) -> str:
+def format_plans(plans: dict, width: int | None = None) -> str:
     """Returns a table with a row per phase, and each arm's updates compared with the first arm.
 
     Args:
         plans: a Plan for each arm.
-        columns: the width to fit; None: any.
+        width: the width to fit; None: any.
     """
     header = ("arm", "epochs", "batch", "learning rate", "momentum", "steps/epoch", "noise scale")
     baseline = next(iter(plans.values())).updates()
@@ -29,7 +35,7 @@ def format_plans(plans: dict, columns: int | None = None) -> str:
                 )
             )
         summaries.append((arm, f"{plan.updates():,} updates", _fewer(plan.updates(), baseline)))
-    return table(rows, columns) + "\n\n" + table(summaries, columns)
+    return table(rows, width) + "\n\n" + table(summaries, width)
 
 
 def _course(values, form: str, arrow: str) -> str:
@@ -56,7 +62,7 @@ def _fewer(updates: int, baseline: int) -> str:
 
 
 def format_probes(
-    plans: dict, probes: dict, predicted: dict | None = None, columns: int | None = None
+    plans: dict, probes: dict, predicted: dict | None = None, width: int | None = None
 ) -> str:
     """Returns a table of what each phase takes on this machine, and each arm's predicted time.
 
@@ -64,7 +70,7 @@ def format_probes(
         plans: a Plan for each arm.
         probes: for each arm a Probe for each batch size.
         predicted: for each arm the seconds of each phase; None: from `predicted_seconds`.
-        columns: the width to fit; None: any.
+        width: the width to fit; None: any.
     """
     from lbkeras.advice.predict import predicted_seconds
 
@@ -89,24 +95,24 @@ def format_probes(
             )
         total = durations.in_words(sum(seconds), digits=1)
         summaries.append((arm, total, "of training, without evaluation"))
-    return table(rows, columns) + "\n\n" + table(summaries, columns)
+    return table(rows, width) + "\n\n" + table(summaries, width)
 
 
-def format_advice(advice, own: str = "own", columns: int | None = None) -> str:
+def format_advice(advice, own: str = "own", width: int | None = None) -> str:
     """Returns a table of both plans of an `Advice` and what they take on this machine.
 
     Args:
         advice: an `Advice`.
         own: the name of its baseline plan.
-        columns: the width to fit; None: any.
+        width: the width to fit; None: any.
     """
     plans = {own: advice.baseline, "recommended": advice.plan}
     probes = dict.fromkeys(plans, advice.probes)
     seconds = {own: advice.baseline_seconds, "recommended": advice.seconds}
-    return f"{format_plans(plans, columns)}\n\n{format_probes(plans, probes, seconds, columns)}"
+    return f"{format_plans(plans, width)}\n\n{format_probes(plans, probes, seconds, width)}"
 
 
-def format_dry_run(result, columns: int | None = None) -> str:
+def format_dry_run(result, width: int | None = None) -> str:
     """Returns the tables of a `DryRun`: a row per arm and batch size, then a row per arm."""
     header = ("arm", "batch", "pieces", "memory", "examples/s", "time*")
     rows = [header]
@@ -135,12 +141,8 @@ def format_dry_run(result, columns: int | None = None) -> str:
                 _size(found.file_bytes),
             )
         )
-    return (
-        f"{table(rows, columns)}\n\n{table(totals, columns)}\n\n"
-        "pieces: replicas x pieces of a replica's share x examples at once (--micro_batch_size)\n"
-        "evaluation: examples/s; files: two checkpoints and the model, which is about as large\n"
-        "* extrapolated from a few pieces, without evaluation"
-    )
+    legend = "\n".join(wrapped(line, width, "  ") for line in _LEGEND)
+    return f"{table(rows, width)}\n\n{table(totals, width)}\n\n{legend}"
 
 
 def _size(number: int) -> str:

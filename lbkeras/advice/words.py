@@ -68,10 +68,10 @@ def reasons(advice) -> list[str]:
     ]
 
 
-def format_reasons(sentences: list[str], columns: int | None = None) -> str:
-    """Returns the sentences as numbered lines of at most `columns` (None: 100) characters."""
+def format_reasons(sentences: list[str], width: int | None = None) -> str:
+    """Returns the sentences as numbered lines of at most `width` (None: 100) characters."""
     return "\n".join(
-        wrapped(f"{number:2}. {sentence}", min(columns or 100, 100), " " * 4)
+        wrapped(f"{number:2}. {sentence}", min(width or 100, 100), " " * 4)
         for number, sentence in enumerate(sentences, start=1)
     )
 
@@ -90,8 +90,8 @@ def _measurement(advice) -> str:
     early, late = (bounds_in_words(row.lower, row.upper) for row in (first, last))
     return (
         f"{count} epochs were trained, starting with batch size {first.batch_size:,} "
-        f"({took}). The critical batch size (the gradient noise scale, up to which a larger batch "
-        f"saves updates about in proportion) was {early} examples "
+        f"({took} of training). The critical batch size (the gradient noise scale, up to which a "
+        f"larger batch saves updates about in proportion) was {early} examples "
         f"after the first epoch and {late} after the last."
     )
 
@@ -113,10 +113,21 @@ def _why_kept(advice) -> list[str]:
             f"The batch size of {size:,} is already above the critical batch size: a smaller one, "
             f"towards {last.upper:,.0f}, would learn more from each example, with more updates."
         )
+    elif last.lower < 2 * size:
+        sentences.append(
+            f"The critical batch size's lower bound after the last epoch, {last.lower:,.0f}, is "
+            f"below twice the batch size of {size:,}, so a larger batch may cost accuracy."
+        )
+    elif not math.isinf(stable := largest_stable_batch_size(advice.measured)):
+        sentences.append(
+            f"The training loss rose when batch size and learning rate grew beyond {stable:,}, so "
+            "they stay as they are: the noise scale would allow more, but the model does not "
+            "tolerate it."
+        )
     else:
         sentences.append(
-            f"The lower bound does not reach twice the batch size of {size:,}, so a larger one may "
-            "cost accuracy."
+            f"Its batch sizes, up to {largest:,}, are already as large as the measured lower "
+            "bounds of the critical batch size allow."
         )
     return sentences
 

@@ -100,8 +100,8 @@ class CommandFlags:
             None,
             "FILE[:VARIANT], a Python file with get_config(), or the name of a paper's config, "
             "which `lbkeras configs` lists. Required. --config.KEY=VALUE sets one of its values. "
-            "--config.SECTION.KEY=VALUE sets a section's value in every arm, even if the file "
-            "lacks it but the component takes it. --config.arms.ARM.SECTION.KEY=VALUE sets it in "
+            "--config.SECTION.KEY=VALUE sets a section's value in every arm, even one missing from "
+            "the file, if the component takes it. --config.arms.ARM.SECTION.KEY=VALUE sets it in "
             "one arm.",
             flag_values=self._flags,
             # --flagfile is left out, as it would be opened here; `parse` refuses it.

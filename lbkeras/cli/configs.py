@@ -94,7 +94,13 @@ def format_config(path: Path, variants: list[dict]) -> str:
 
 
 def _filled(text: str, indent: str = "") -> str:
-    return textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=f"{indent}  ")
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_on_hyphens=False,
+    )
 
 
 def _variants(path: Path) -> list[dict]:
@@ -107,7 +113,7 @@ def _variants(path: Path) -> list[dict]:
         config = load_config(f"{path}:{name}")
         plans = experiment.make_plans(config)
         first = next(iter(plans))
-        tunes = config.data.test_split.startswith("train")
+        tunes = config.data.test_split.startswith("train") or name.endswith("_tuning")
         variants.append(
             dict(
                 variant=name,
@@ -116,6 +122,7 @@ def _variants(path: Path) -> list[dict]:
                 paper=module.PAPER,
                 data=config.data.name,
                 arms=len(plans),
+                first=first,
                 seeds=len(experiment.seeds(config)),
                 epochs=[plan.epochs for plan in plans.values()],
                 updates=[plan.updates() for plan in plans.values()],
@@ -200,8 +207,9 @@ def _reached(each: dict) -> str:
         value = format_metric(found, found["metric"])
         text = f"reaches: {found['arm']} {found['metric']} {value} (n={found['n']})"
     if papers.get("accuracy") is None:
-        return f"{text}; the paper gives no accuracy for this arm"
-    return f"{text}; in the paper {format_paper(papers, 'accuracy')} % ({each['paper']['setting']})"
+        return f"{text}; the paper gives no accuracy for {each['first']}"
+    setting = papers.get("setting", each["paper"]["setting"])
+    return f"{text}; in the paper {format_paper(papers, 'accuracy')} % ({setting})"
 
 
 def _decided(each: dict) -> str:

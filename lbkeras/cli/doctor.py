@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     if broken:
         print(f"broken: {broken}")
     if not missing and not broken:
-        print("nothing is missing")
+        print("nothing that lbkeras needs is missing")
     return 1 if missing or broken else 0
 
 
@@ -99,4 +99,5 @@ def _print_data_sets(data_dir: str | None) -> None:
     found = sorted(
         f"  {info.parent.relative_to(folder)}" for info in folder.glob("**/dataset_info.json")
     )
-    print("\n".join(found) if found else f"  none prepared by TFDS in {folder}")
+    where = f"{folder}{'' if folder.exists() else ', which does not exist'}"
+    print("\n".join(found) if found else f"  none prepared by TFDS in {where}")

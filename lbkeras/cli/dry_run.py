@@ -12,7 +12,7 @@ from lbkeras.config import is_own
 from lbkeras.distribution import cluster
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
-from lbkeras.terminal_text import terminal_columns, wrapped
+from lbkeras.terminal_text import terminal_width, wrapped
 
 
 def dry_run(flags) -> int:
@@ -100,7 +100,7 @@ def _text(result, lacks: list[str], fake_data: bool) -> str:
     data = ", fake data" if fake_data else ""
     parts = [f"dry run on {result.strategy}{data}; nothing was trained"]
     if result.arms:
-        parts.append(format_dry_run(result, terminal_columns()))
+        parts.append(format_dry_run(result, terminal_width()))
     notes = [f"{arm}: {note}" for arm, each in result.arms.items() for note in each.notes]
     if notes:
         parts.append("\n".join(wrapped(note, 80, "  ") for note in notes))

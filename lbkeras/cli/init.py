@@ -17,7 +17,7 @@ examples:
   lbkeras replicate --config=mine.py --workdir=runs/mine
 
 The file runs as it is, on scikit-learn's digits. Its functions make the data
-and the model. They import Keras inside, so that `lbkeras plan` does not have to.
+and the model. They import Keras inside, so that `lbkeras plan` need not.
 A component's name is a name in lbkeras or Keras, a function of the file, or
 "module:function" with a module that is installed or in the file's folder; if
 both have a module of that name, the command stops with an error. An existing

@@ -105,8 +105,16 @@ def _fail(message: str) -> int:
 
 
 def _interrupted(what: str, arguments: list[str], status: int) -> int:
-    command = shlex.join(["lbkeras", *arguments])
     if sys.stdout.isatty():
         print()  # ends the line of the progress bar
-    print(f"lbkeras: {what}; to resume, run the same command again: {command}", file=sys.stderr)
+    if _resumes(arguments):
+        command = shlex.join(["lbkeras", *arguments])
+        what += f"; to resume, run the same command again: {command}"
+    print(f"lbkeras: {what}", file=sys.stderr)
     return status
+
+
+def _resumes(arguments: list[str]) -> bool:
+    """Whether the command, run again, continues where it stopped."""
+    dry = [a for a in arguments if a.lstrip("-") in ("dry_run", "dry_run=true", "dry_run=1")]
+    return arguments[0] == "replicate" or (arguments[0] == "train" and not dry)

@@ -10,7 +10,7 @@ from lbkeras.cli.command_flags import CommandFlags, command_line
 from lbkeras.cli.workers import define_device_flags
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
-from lbkeras.terminal_text import terminal_columns
+from lbkeras.terminal_text import terminal_width
 
 HELP = """lbkeras plan: shows batch sizes, learning rates and updates of a config's arms
 
@@ -68,10 +68,10 @@ def main(arguments: list[str]) -> int:
             _add_probes(arms[arm]["phases"], plans[arm], found)
         print(json.dumps({"arms": arms}, indent=2))
     else:
-        columns = terminal_columns()
-        print(format_plans(plans, columns))
+        width = terminal_width()
+        print(format_plans(plans, width))
         if probes:
-            print("\n" + format_probes(plans, probes, columns=columns))
+            print("\n" + format_probes(plans, probes, width=width))
     return 0
 
 
@@ -84,7 +84,7 @@ def _check(flags) -> None:
         )
     for name in ("arm", "write"):
         if flags[name].value is not None and not flags.auto:
-            raise UserError(f"--{name}: expected with --auto, received without it")
+            raise UserError(f"--{name}: expected only together with --auto, received without it")
     if flags.write is not None:
         file = advised_config.check_destination(flags.write)
         advised_config.check_modules(file, experiment.arm_settings(flags.config, flags.arm))
@@ -108,9 +108,9 @@ def _advise(flags, arguments: list[str], plans: dict) -> None:
             json.dumps({"arms": arms, "recommendation": advice.advice_data(arm, found)}, indent=2)
         )
     else:
-        columns = terminal_columns()
-        table = format_advice(found, f"own ({arm})", columns)
-        print(f"{table}\n\n{advice.format_reasons(advice.reasons(found), columns)}")
+        width = terminal_width()
+        table = format_advice(found, f"own ({arm})", width)
+        print(f"{table}\n\n{advice.format_reasons(advice.reasons(found), width)}")
     if flags.write is None:
         return
     file = advised_config.check_destination(flags.write)
@@ -153,6 +153,7 @@ def _probe(flags, plans: dict) -> dict:
     for settings, arms in groups.values():
         batch_sizes = [phase.batch_size for arm in arms for phase in plans[arm].phases]
         task = ConfigTask(settings, flags.data_dir)
+        whose = f"{', '.join(arms)}: " if len(groups) > 1 else ""
         with task.reading_data():
             found = probe_batch_sizes(
                 task,
@@ -160,7 +161,7 @@ def _probe(flags, plans: dict) -> dict:
                 sorted(set(batch_sizes)),
                 flags.strategy,
                 budget_mb,
-                say=_say_on_stderr,
+                say=lambda line, whose=whose: _say_on_stderr(f"{whose}{line}"),
             )
         probes |= {arm: found for arm in arms}
     return probes

@@ -14,9 +14,12 @@ from lbkeras.cli.train import (
 )
 from lbkeras.cli.workers import workers_met
 from lbkeras.errors import UserError
-from lbkeras.planning.replicas import check_replicas
 from lbkeras.replication import linear_interpolation
-from lbkeras.replication.replication_folder import read_replication, write_replication
+from lbkeras.replication.replication_folder import (
+    check_no_run,
+    read_replication,
+    write_replication,
+)
 from lbkeras.runs import experiment
 from lbkeras.runs.several import SECONDS_BETWEEN_LINES, check_folders, train_all, train_one
 
@@ -33,11 +36,13 @@ two replicas on a laptop:
 
 two machines, one --workdir; the commands differ only in --worker_index:
   lbkeras replicate --config=smith2018:digits --workdir=/shared/runs/smith2018 \\
-      --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
+      --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 \\
+      --worker_index=0
 
 your own model and data (`lbkeras init` writes such a config); the report tests
-whether each other arm keeps the first arm's accuracy to within a point, or, for
-a loss or an error, whether the first arm's is at least 0.95 times the other's:
+whether every further arm keeps the first arm's accuracy to within a point, or,
+for a loss or an error, whether the first arm's is at least 0.95 times the
+other's:
   lbkeras replicate --config=own_model.py --workdir=runs/own_model
 
 Finished runs are skipped and an interrupted one is resumed. A run that diverges
@@ -66,6 +71,7 @@ def main(arguments: list[str]) -> int:
     seeds = experiment.seeds(flags.config, flags.seeds)
     arms = experiment.arm_names(flags.config)
     linear_interpolation.check_line(flags.config)
+    check_no_run(workdir, "--workdir")
     module = config_module(flags["config"].config_filename)
     description = describe_replication(flags, arguments, module, arms, seeds)
     runs = [(seed, arm) for seed in seeds for arm in arms]  # so an early report has all arms
@@ -89,7 +95,8 @@ def _replicate(flags, description: dict, runs, workdir: Path, workers) -> None:
         _check_arms(workdir, list(description["arms"]))
         print(f"strategy: {_start(flags)}", flush=True)
         if description["claims"] and len(description["seeds"]) < 2:
-            print("claims: one seed decides none; a spread needs at least two seeds", flush=True)
+            line = "claims: one seed cannot decide any; a spread needs at least two seeds"
+            print(line, flush=True)
         description["dataset_description"] = _describe_data(flags)
         ended = check_folders(runs)
         write_replication(workdir, description)
@@ -114,11 +121,12 @@ def _start(flags) -> str:
     """Starts the strategy and describes it; fails before any run if a plan does not fit it."""
     from lbkeras.distribution.strategy import describe
     from lbkeras.distribution.strategy import strategy as make_strategy
+    from lbkeras.runs.training import check_batch_sizes
 
     strategy = make_strategy(strategy_name(flags))
     for arm, plan in experiment.make_plans(flags.config).items():
         try:
-            check_replicas(plan, strategy.num_replicas_in_sync)
+            check_batch_sizes(plan, strategy.num_replicas_in_sync, flags.micro_batch_size)
         except UserError as error:
             raise UserError(f"arm {arm}: {error}") from None
     return describe(strategy)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lbkeras.cli.command_flags import CommandFlags
 from lbkeras.replication.pictures import FORMATS
-from lbkeras.terminal_text import terminal_columns
+from lbkeras.terminal_text import terminal_width, wrapped
 
 HELP = """lbkeras report: renders report.md, report.json and plots/*.png from run records
 
@@ -35,5 +35,7 @@ def report(workdir: Path, plot_format: str = "png") -> None:
     from lbkeras.replication.report import write_report
     from lbkeras.replication.terminal import format_table
 
-    print(format_table(write_report(workdir, plot_format), terminal_columns()))
-    print(f"\nreport: {workdir / 'report.md'}, plots: {workdir / 'plots'}")
+    width = terminal_width()
+    print(format_table(write_report(workdir, plot_format), width))
+    for name, path in (("report", workdir / "report.md"), ("plots", workdir / "plots")):
+        print(wrapped(f"{name}: {path}", width))

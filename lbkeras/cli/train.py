@@ -9,6 +9,7 @@ from lbkeras.cli.workers import define_device_flags, workers_met
 from lbkeras.errors import UserError
 from lbkeras.runs import experiment
 from lbkeras.runs.config_checks import MOST_SEED
+from lbkeras.terminal_text import terminal_width, wrapped
 
 HELP = """lbkeras train: trains one arm of a config in a run folder, or resumes its run
 
@@ -21,11 +22,13 @@ examples:
 
 two replicas on a laptop, each half of a batch in micro-batches of at most 32:
   lbkeras train --config=smith2018:digits --workdir=runs/two \\
-      --strategy=mirrored --num_logical_devices=2 --micro_batch_size=32
+      --arm=large_batch_naive --strategy=mirrored --num_logical_devices=2 \\
+      --micro_batch_size=32
 
 two machines, one --workdir; the commands differ only in --worker_index:
   lbkeras train --config=smith2018:digits --workdir=/shared/runs/two \\
-      --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0
+      --strategy=multi_worker --workers=10.0.0.1:2222,10.0.0.2:2222 \\
+      --worker_index=0
 
 before a long run, try each batch size of each arm briefly at its real shapes;
 this shows memory, examples/s, hours, files and what this machine lacks, and
@@ -65,7 +68,7 @@ def main(arguments: list[str]) -> int:
         return dry_run(flags)
     for name, value in (("fake_data", flags.fake_data), ("format", flags.format != "table")):
         if value:
-            raise UserError(f"--{name}: expected with --dry_run, received without it")
+            raise UserError(f"--{name}: expected only together with --dry_run, received without it")
     run = make_run(
         flags,
         arguments,
@@ -88,7 +91,8 @@ def main(arguments: list[str]) -> int:
             print(f"{run.folder}: this run is finished; nothing is left to train")
         training.train(run, workers)
     if chief:
-        print(f"{run.arm}, seed {run.seed}: {outcome(run)}; everything is in {run.folder}")
+        line = f"{run.arm}, seed {run.seed}: {outcome(run)}; everything is in {run.folder}"
+        print(wrapped(line, terminal_width(), "  "))
     return 0
 
 

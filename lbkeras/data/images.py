@@ -109,13 +109,13 @@ def _find_builder(name, data_dir):
         also = f" (only {found} is there)" if found else ""
         raise UserError(
             f"data set {name!r} is not on disk: searched {folder!r}{also}; prepare it with "
-            f"`tfds build {name} --data_dir {folder}`, or name its folder with data_dir."
+            f"`tfds build {name} --data_dir {folder}`, or name its folder with data_dir"
         )
     nearest = difflib.get_close_matches(base_name, sorted({*known, *on_disk}), n=3)
     hint = (
         f"did you mean {' or '.join(map(repr, nearest))}?"
         if nearest
-        else "see tfds.list_builders()."
+        else "see tfds.list_builders()"
     )
     raise UserError(f"unknown data set {name!r}, neither in TFDS nor in {folder!r}: {hint}")
 

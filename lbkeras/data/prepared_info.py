@@ -111,7 +111,7 @@ def _folder_of(name: str, folder: str) -> Path:
     hint = "" if there else suggestion(base_name, _folders(Path(folder)))
     raise UserError(
         f"data set {name!r} is not on disk: searched {folder!r}{also}{hint}; prepare it with "
-        f"`tfds build {name} --data_dir {folder}`, or name its folder with data_dir."
+        f"`tfds build {name} --data_dir {folder}`, or name its folder with data_dir"
     )
 
 

@@ -51,7 +51,10 @@ _sum = None
 
 
 def _clip_unless_summed_later(self, gradients):
-    """Clips each replica's gradients only if a subclass sums them in its own way."""
+    """Clips now with one replica, or if a subclass sums gradients in its own way.
+
+    Otherwise `_sum_then_clip` clips the sum.
+    """
     sums = type(self)._all_reduce_sum_gradients is _sum_then_clip
     if sums and loss_reduction.replicas() > 1:
         return gradients

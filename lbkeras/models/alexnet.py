@@ -44,8 +44,9 @@ def alexnet(
         groups: 2 splits the second, fourth and fifth convolution into two halves, like the original
             on two GPUs and the authors' Caffe models; 1 connects them fully (62,378,344
             parameters). On CPUs Keras compiles grouped convolutions with XLA, which is slow.
-        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
-            set with this shape.
+        mean: mean of the pixels, a number or one per channel. Default: that of digits, MNIST or
+            CIFAR-10 for images of their shape, otherwise ImageNet's for 3 channels, and 127.5 for
+            other numbers of channels.
         standard_deviation: of the pixels, in the same form. Default: 1, so pixels keep their scale
             as in Caffe; the initialization and the constants of the normalization rely on it.
 
@@ -54,7 +55,9 @@ def alexnet(
         `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
-        UserError: images smaller than 67 by 67, or groups other than 1 and 2.
+        UserError: images smaller than 67 by 67, groups other than 1 and 2, an `input_shape` without
+            three entries, `num_classes` below 1, a negative `weight_decay`, or a `mean` or
+            `standard_deviation` that is not a number or one per channel.
 
     Differs from the paper: subtracts channel means instead of a mean image; biases do not get
     Caffe's doubled learning rate; batch norm has epsilon 1e-5, not 1e-4; pooling drops the last

@@ -31,14 +31,21 @@ def small_cnn(
         batch_normalization: whether to normalize before each convolution's ReLU.
         fixed_classifier: replaces the last Dense layer by one that is not learned: "hadamard" (or
             True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
-            `lbkeras.layers.OrthonormalClassifier`. Default None: a learned Dense layer.
-        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
-            set with this shape (digits, MNIST, CIFAR-10, else ImageNet).
+            `lbkeras.layers.OrthonormalClassifier`; weight decay then applies to its scale. Default
+            None: a learned Dense layer.
+        mean: mean of the pixels, a number or one per channel. Default: that of digits, MNIST or
+            CIFAR-10 for images of their shape, otherwise ImageNet's for 3 channels, and 127.5 (with
+            a deviation of 64) for other numbers of channels.
         standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
         An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
         `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
+
+    Raises:
+        UserError: an unknown `fixed_classifier`, an `input_shape` without three entries,
+            `num_classes` below 1, a negative `weight_decay`, or a `mean` or `standard_deviation`
+            that is not a number or one per channel.
 
     Example:
 

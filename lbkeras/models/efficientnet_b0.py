@@ -41,8 +41,8 @@ def efficientnet_b0(
             rather than each replica's own.
         ghost_batch_size: number of examples normalized together in training. Default None: plain
             batch normalization.
-        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
-            set with this shape.
+        mean: mean of the pixels, a number or one per channel. Default: CIFAR-10's for images of 32
+            by 32, otherwise ImageNet's.
         standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
@@ -50,7 +50,10 @@ def efficientnet_b0(
         `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
-        UserError: images smaller than 32 by 32, or without 3 channels.
+        UserError: images smaller than 32 by 32 or without 3 channels, a ghost batch size below 1,
+            an `input_shape` without three entries, `num_classes` below 1, a negative
+            `weight_decay`, or a `mean` or `standard_deviation` that is not a number or one per
+            channel.
 
     Differs from the paper: the moving averages' momentum is 0.99 there; here weight decay excludes
     the biases of squeeze-and-excitation.

@@ -43,7 +43,9 @@ def inception_resnet_v2(
         `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
-        UserError: images smaller than 75 by 75, or without channels.
+        UserError: images smaller than 75 by 75, a ghost batch size below 1, an `input_shape`
+            without three entries, `num_classes` below 1, a negative `weight_decay`, or a `mean` or
+            `standard_deviation` that is not a number or one per channel.
 
     Differs from the paper: as in `keras.applications`, batch norm has no gamma, and kernels have
     Glorot's initialization.

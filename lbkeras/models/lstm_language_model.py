@@ -44,7 +44,8 @@ def lstm_language_model(
         tokens shifted by one as labels. The exponential of that loss is the perplexity.
 
     Raises:
-        UserError: a size below 1, or an `input_shape` that is not `(time,)`.
+        UserError: a size below 1, a negative `weight_decay`, or an `input_shape` that is not
+            `(time,)`.
 
     Differs from the paper: every example starts from a zero state. The paper carries the state over
     from one batch to the next, which requires a constant batch size.

@@ -28,13 +28,19 @@ def mlp(
         weight_decay: coupled L2 on kernels: adds `weight_decay / 2 * |kernel|^2` to the loss.
         batch_normalization: whether to normalize before each ReLU; those Dense layers then have no
             bias.
-        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
-            set with this shape (digits, MNIST, CIFAR-10, else ImageNet).
+        mean: mean of the pixels, a number or one per channel. Default: that of digits, MNIST or
+            CIFAR-10 for images of their shape, otherwise ImageNet's for 3 channels, and 127.5 (with
+            a deviation of 64) for other numbers of channels.
         standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
         An uncompiled `keras.Model` from `(batch, height, width, channels)` uint8 images to
         `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
+
+    Raises:
+        UserError: an `input_shape` without three entries, `num_classes` below 1, a negative
+            `weight_decay`, or a `mean` or `standard_deviation` that is not a number or one per
+            channel.
 
     Example:
 

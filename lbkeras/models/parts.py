@@ -9,7 +9,7 @@ from lbkeras.layers.orthonormal_classifier import OrthonormalClassifier
 
 _FIXED = {"hadamard": HadamardClassifier, "orthonormal": OrthonormalClassifier}
 # Mean and standard deviation of the training pixels, by image shape: scikit-learn's digits (values
-# 0 to 16), MNIST, CIFAR-10. Otherwise ImageNet's for color, the middle of the range for gray.
+# 0 to 16), MNIST, CIFAR-10. Otherwise ImageNet's for 3 channels, or the middle of the range.
 _STATISTICS = {
     (8, 8, 1): ((4.9,), (6.0,)),
     (28, 28, 1): ((33.3,), (78.6,)),
@@ -24,8 +24,9 @@ def normalized_input(input_shape, mean=None, standard_deviation=None):
 
     Args:
         input_shape: `(height, width, channels)`.
-        mean: a number or one per channel, in pixel units. Default: that of the well-known data set
-            with this shape.
+        mean: a number or one per channel, in pixel units. Default: that of digits, MNIST or
+            CIFAR-10 for images of their shape, otherwise ImageNet's for 3 channels, and 127.5 (with
+            a deviation of 64) for other numbers of channels.
         standard_deviation: in the same form and with the same default.
 
     Returns:

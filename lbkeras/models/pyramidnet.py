@@ -60,8 +60,9 @@ def pyramidnet(
         beta: `(lowest, highest)` backward factor, as in `ShakeDrop`. Default (0, 1).
         level: what shares one set of random numbers, as in `ShakeDrop`: "batch", "image" (default),
             "channel" or "pixel".
-        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
-            set with this shape.
+        mean: mean of the pixels, a number or one per channel. Default: that of digits, MNIST or
+            CIFAR-10 for images of their shape, otherwise ImageNet's for 3 channels, and 127.5 (with
+            a deviation of 64) for other numbers of channels.
         standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
@@ -70,8 +71,10 @@ def pyramidnet(
 
     Raises:
         UserError: a depth that is not `6n + 2` or `9n + 2`, negative widening, a probability
-            outside 0 to 1, an unknown `survival` or `level`, or a range that is not two numbers
-            with the lowest first.
+            outside 0 to 1, an unknown `survival` or `level`, a range that is not two numbers with
+            the lowest first, an `input_shape` without three entries, `num_classes` below 1, a
+            negative `weight_decay`, or a `mean` or `standard_deviation` that is not a number or one
+            per channel.
 
     Differs from the paper: filter counts are rounded as in the authors' code, whereas the paper's
     formula rounds down. The paper's table has 1.7, 3.8, 28.3 and 27.0 M for the four networks

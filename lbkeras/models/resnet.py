@@ -42,11 +42,13 @@ def cifar_resnet(
             large batches. Default False, as in the paper.
         fixed_classifier: replaces the last Dense layer by one that is not learned: "hadamard" (or
             True), a `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
-            `lbkeras.layers.OrthonormalClassifier`. Default None: a learned Dense layer.
+            `lbkeras.layers.OrthonormalClassifier`; weight decay then applies to its scale. Default
+            None: a learned Dense layer.
         batch_normalization: function without arguments that returns a new normalization layer, for
             example ghost batch normalization. Default: Keras' with momentum 0.9, epsilon 1e-5.
-        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
-            set with this shape.
+        mean: mean of the pixels, a number or one per channel. Default: that of digits, MNIST or
+            CIFAR-10 for images of their shape, otherwise ImageNet's for 3 channels, and 127.5 (with
+            a deviation of 64) for other numbers of channels.
         standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
@@ -54,7 +56,9 @@ def cifar_resnet(
         `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
-        UserError: `depth` is not `6n + 2`, or an unknown `shortcut`.
+        UserError: `depth` is not `6n + 2`, an unknown `shortcut` or `fixed_classifier`, an
+            `input_shape` without three entries, `num_classes` below 1, a negative `weight_decay`,
+            or a `mean` or `standard_deviation` that is not a number or one per channel.
 
     Differs from the paper: normalizes by channel means and standard deviations instead of
     subtracting the mean image; strided convolutions pad right and bottom, as TensorFlow's `"same"`

@@ -30,8 +30,9 @@ def row_lstm(
             `weight_decay / 2 * |kernel|^2` to the loss.
         projection: units of the linear layer, 0 for none. Default 128: the LSTM's two kernels
             together then have the paper's shape, 256 by 512.
-        mean: mean of the pixels, a number or one per channel. Default: that of the well-known data
-            set with this shape.
+        mean: mean of the pixels, a number or one per channel. Default: that of digits, MNIST or
+            CIFAR-10 for images of their shape, otherwise ImageNet's for 3 channels, and 127.5 (with
+            a deviation of 64) for other numbers of channels.
         standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
@@ -39,7 +40,9 @@ def row_lstm(
         `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
-        UserError: `input_shape` without channels.
+        UserError: an `input_shape` without three entries, `num_classes` below 1, a negative
+            `weight_decay`, or a `mean` or `standard_deviation` that is not a number or one per
+            channel.
 
     Differs from the paper: no known difference. The paper does not state the initialization; here
     it is Keras' (Glorot, orthogonal recurrent kernel, forget gate's bias 1).

@@ -39,11 +39,13 @@ def wide_resnet(
             paper's is 5e-4.
         fixed_classifier: replaces the last Dense layer with one that is not learned: "hadamard" (or
             True), an `lbkeras.layers.HadamardClassifier`, or "orthonormal", an
-            `lbkeras.layers.OrthonormalClassifier`. Default None: a learned Dense layer.
+            `lbkeras.layers.OrthonormalClassifier`; weight decay then applies to its scale. Default
+            None: a learned Dense layer.
         batch_normalization: function without arguments that returns a new normalization layer, for
             example ghost batch normalization. Default: Keras' with momentum 0.9, epsilon 1e-5.
-        mean: mean of the pixels, a number or one per channel. Default: by image shape that of
-            digits, MNIST or CIFAR-10, else ImageNet's for 3 channels, otherwise 127.5.
+        mean: mean of the pixels, a number or one per channel. Default: that of digits, MNIST or
+            CIFAR-10 for images of their shape, otherwise ImageNet's for 3 channels, and 127.5 (with
+            a deviation of 64) for other numbers of channels.
         standard_deviation: of the pixels, in the same form and with the same default.
 
     Returns:
@@ -51,7 +53,9 @@ def wide_resnet(
         `(batch, num_classes)` float32 logits; use a loss with `from_logits=True`.
 
     Raises:
-        UserError: `depth` is not `6n + 4`, or another argument is not as described above.
+        UserError: `depth` is not `6n + 4`, an unknown `fixed_classifier`, an `input_shape` without
+            three entries, `num_classes` below 1, a negative `weight_decay`, or a `mean` or
+            `standard_deviation` that is not a number or one per channel.
 
     Differs from the paper: strided convolutions pad right and bottom, as TensorFlow's `"same"`
     does. Unlike `cifar_resnet` it has no `zero_gamma`: here a ReLU follows a block's last batch

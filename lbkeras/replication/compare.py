@@ -16,13 +16,17 @@ from lbkeras.metrics import targets as targets_of
 from lbkeras.planning.plan import Plan
 from lbkeras.planning.replicas import check_replicas
 from lbkeras.replication.default_claims import MARGIN, default_claims
-from lbkeras.replication.replication_folder import read_replication, write_replication
+from lbkeras.replication.replication_folder import (
+    check_no_run,
+    read_replication,
+    write_replication,
+)
 from lbkeras.replication.report import write_report
 from lbkeras.replication.terminal import format_table
 from lbkeras.runs import run_lock
 from lbkeras.runs.run_spec import RunSpec
 from lbkeras.runs.several import SECONDS_BETWEEN_LINES, check_folders, train_all
-from lbkeras.terminal_text import terminal_columns, wrapped
+from lbkeras.terminal_text import terminal_width, wrapped
 
 _KEYS = ("plan", "callbacks", "make_model")
 _COMMAND = "lbkeras.compare(...)"
@@ -46,11 +50,11 @@ class Comparison:
         return sorted((self.workdir / "plots").glob("*.png"))
 
     def __str__(self) -> str:
-        columns = terminal_columns()
+        width = terminal_width()
         arms = [f"{name}: {arm['description']}" for name, arm in self.report["arms"].items()]
-        described = [wrapped(line, columns, "    ") for line in arms]
-        report = f"report: {self.workdir / 'report.md'}"
-        return "\n".join([format_table(self.report, columns), *described, report])
+        described = [wrapped(line, width, "    ") for line in arms]
+        report = wrapped(f"report: {self.workdir / 'report.md'}", width)
+        return "\n".join([format_table(self.report, width), *described, report])
 
     def _repr_html_(self) -> str:
         images = [
@@ -138,6 +142,7 @@ def compare(
             raise UserError(f"arm {name}: {error}") from None
     runs = _runs(tasks, folder, seeds, strategy, _metric(tasks, metric)[0])
     names = targets_of(targets or {}, _directions(tasks))
+    check_no_run(folder)
     with run_lock.locked(folder):
         replication = _replication(folder, tasks, seeds, metric, margin)
         replication["targets"] = names

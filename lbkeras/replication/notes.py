@@ -10,7 +10,10 @@ _SEED_FLAGS = re.compile(r"--?(?:config\.(?:first_seed|seeds)|seeds)[= ]\d+")
 
 
 def notes_on(folder: ReplicationFolder, hardware: list, versions: list) -> list[str]:
-    """Returns the notes in notes.txt, then those on odd seeds, machines, versions and configs.
+    """Returns the notes in notes.txt, then those on how the runs were made.
+
+    They name seeds that differ from the config's, several machines, versions or configs, and arms
+    that train for different numbers of epochs.
 
     Args:
         folder: the replication.
@@ -24,15 +27,15 @@ def notes_on(folder: ReplicationFolder, hardware: list, versions: list) -> list[
             "their wall-clock times are not comparable."
         )
     if len(versions) > 1:
-        notes.append(f"The runs were made with {len(versions)} different sets of versions.")
-    commands = {
+        notes.append(f"The runs were made with {len(versions)} different sets of package versions.")
+    configs = {
         run.record.get("config")
         for runs in folder.runs.values()
         for run in runs.values()
         if isinstance(run.record.get("config"), str)
     }
-    if len(commands) > 1:
-        notes.append(f"The runs name different configs: {', '.join(sorted(commands))}.")
+    if len(configs) > 1:
+        notes.append(f"The runs name different configs: {', '.join(sorted(configs))}.")
     extra = [
         f"{arm}/{path.name}"
         for arm, runs in folder.runs.items()

@@ -1,6 +1,7 @@
 """Verdicts in words: what they mean, and the reason for one."""
 
 from lbkeras import metrics
+from lbkeras.derived import is_target
 from lbkeras.replication.claims import Claim
 
 # What the verdicts and tests mean, as reports state it.
@@ -21,7 +22,7 @@ TEST_STATED = (
     "metrics, unless the claim states another. equivalent: two one-sided tests. ratio_at_least: "
     "the same on logarithms. "
     "Everything else is inconclusive, including any claim with one seed in an arm. An accuracy "
-    "counts whole examples, so a standard deviation below one example is taken as one example: "
+    "counts whole examples, so a standard deviation below one example is raised to one example: "
     "arms that coincide in every seed are not known to be equal. Numbers of updates, examples and "
     "epochs that are the same for every seed are compared exactly. Other values that do not vary "
     "are inconclusive. Intervals are 90 %, which matches the one-sided tests, and are not "
@@ -30,7 +31,7 @@ TEST_STATED = (
 TARGETS_STATED = (
     "A seed that did not reach a target counts with what it spent, which is less than what it "
     "would need, so no verdict is in favor of its arm. A standard deviation below what a seed "
-    "spends between two evaluations is taken as that amount."
+    "spends between two evaluations is raised to that amount."
 )
 
 
@@ -43,19 +44,23 @@ def sentence(claim: Claim, word: str, small: bool = False) -> str:
         small: for a supported `worse`, whether the seeds also show that the effect is too small to
             matter.
     """
-    label = metrics.of(claim.metric).label
+    label, purpose, verb = metrics.of(claim.metric).label, "", "has"
+    if is_target(claim.metric) and claim.test == "ratio_at_least":
+        label, target = label.split(" to ", 1)
+        verb, purpose = "needs", f" to reach a {target}"
     margin = _amount(claim, claim.margin or 0)
     effect = _amount(claim, claim.effect_that_matters)
     worse = f"more than {margin} worse than" if claim.margin else "worse than"
     subject, other = claim.arm, claim.baseline
     if claim.test == "ratio_at_least" and claim.ratio < 1 and not claim.is_cost:
         yes, no = (
-            f"has {text} {1 / claim.ratio:.3g}x the {label} of" for text in ("at most", "more than")
+            f"{verb} {text} {1 / claim.ratio:.3g}x the {label} of"
+            for text in ("at most", "more than")
         )
     elif claim.test == "ratio_at_least":
         subject, other = other, subject
         yes, no = (
-            f"has {text} {claim.ratio:g}x the {label} of" for text in ("at least", "less than")
+            f"{verb} {text} {claim.ratio:g}x the {label} of" for text in ("at least", "less than")
         )
     elif claim.test == "equivalent":
         yes, no = f"is within {margin} of", f"is not within {margin} of"
@@ -68,15 +73,19 @@ def sentence(claim: Claim, word: str, small: bool = False) -> str:
     else:
         yes, no = f"is {worse}", f"is not {worse}"
     if word == "inconclusive":
-        return f"The seeds do not decide whether {subject} {yes} {other}"
-    return f"{subject} {yes if word == 'supported' else no} {other}"
+        return f"The seeds do not decide whether {subject} {yes} {other}{purpose}"
+    return f"{subject} {yes if word == 'supported' else no} {other}{purpose}"
 
 
 def _amount(claim: Claim, value: float) -> str:
-    """Formats a difference: `1 point`, `0.05 test loss`."""
-    if metrics.of(claim.metric).is_share:
+    """Formats a difference: `1 point`, `0.05 test loss`, `2 epochs`."""
+    metric = metrics.of(claim.metric)
+    if metric.is_share:
         return f"{100 * value:g} point{'' if 100 * value == 1 else 's'}"
-    return f"{value:g} {metrics.of(claim.metric).label}"
+    if is_target(claim.metric):
+        spent = metric.label.split(" to ")[0]
+        return f"{value:g} {spent.removesuffix('s') if value == 1 else spent}"
+    return f"{value:g} {metric.label}"
 
 
 def bar_to_verdict(claim: Claim, word: str, diverged_arm, diverged_baseline) -> str:

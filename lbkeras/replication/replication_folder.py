@@ -79,9 +79,9 @@ def read_replication_folder(path: Path | str) -> ReplicationFolder:
     path = Path(path)
     source = path / "replication.json"
     if not source.exists():
+        what = "without replication.json" if path.exists() else "that does not exist"
         raise UserError(
-            f"{path}: expected a folder written by `lbkeras replicate`, received one without "
-            "replication.json"
+            f"{path}: expected a folder written by `lbkeras replicate`, received one {what}"
         )
     replication = read_replication(path)
     for key, kind in (("arms", dict), ("seeds", list)):
@@ -131,6 +131,20 @@ def read_replication_folder(path: Path | str) -> ReplicationFolder:
         for arm in arms
     }
     return ReplicationFolder(path, replication, claims, runs)
+
+
+def check_no_run(path: Path | str, what: str = "workdir") -> None:
+    """Refuses the folder of a single run, which `lbkeras train` could then not resume.
+
+    Args:
+        path: a folder for a replication; it need not exist.
+        what: the name of the argument or flag to change, for the message.
+    """
+    if any((Path(path) / name).exists() for name in ("config.json", "record.json")):
+        raise UserError(
+            f"workdir {path}: expected the folder of a replication, received a single run's; "
+            f"use another {what}"
+        )
 
 
 def write_replication(path: Path | str, replication: dict[str, Any]) -> None:

@@ -20,12 +20,12 @@ from lbkeras.replication.reasons import VERDICTS
 from lbkeras.terminal_text import table, wrapped
 
 
-def format_table(report: dict[str, Any], columns: int | None = None) -> str:
+def format_table(report: dict[str, Any], width: int | None = None) -> str:
     """Formats a report as aligned plain text for a terminal: arms, then claims with verdicts.
 
     Args:
         report: what `build_report` returns.
-        columns: the width to fit: a wider table is divided, longer sentences are wrapped. None:
+        width: the width to fit: a wider table is divided, longer sentences are wrapped. None:
             any width.
     """
     report = with_texts(report, printable)
@@ -36,7 +36,7 @@ def format_table(report: dict[str, Any], columns: int | None = None) -> str:
         spent, target = label.split(" to ", 1)
         label, meant = f"{spent} to target", [f"target: {target}"]
     header = ["arm", "n", label, "updates", "", "time, s", ""]
-    header += [f"paper{unit_of(metric)}", "paper upd"] if of_paper else []
+    header += [f"paper{unit_of(metric)}", "paper updates"] if of_paper else []
     rows = [
         [
             name if len(name) <= 28 else name[:27] + "…", str(arm["metric"]["n"]),
@@ -49,7 +49,7 @@ def format_table(report: dict[str, Any], columns: int | None = None) -> str:
         for name, arm in report["arms"].items()
     ]  # fmt: skip
     dashes = ["-" * max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    title = [wrapped(str(report["title"]), columns)] if report["title"] else []
+    title = [wrapped(str(report["title"]), width)] if report["title"] else []
     lines = [f"mean ± standard deviation over n finished seeds; ratios to {baseline}"]
     lines += [*meant, *_targets(report), *_reference(report)]
     for row in report["runs_not_finished"]:
@@ -59,9 +59,10 @@ def format_table(report: dict[str, Any], columns: int | None = None) -> str:
     for claim in report["claims"]:
         lines += ["", f"{claim['result']['verdict'].upper()}: {claim['statement']}"]
         lines.append(f"    {claim['result']['reason']}")
-    lines += [f"note: {note}" for note in report["notes"]]
-    below = [wrapped(line, columns) for line in lines]
-    return "\n".join([*title, table([header, dashes, *rows], columns), *below]) + "\n"
+    if report["notes"]:
+        lines += ["", *(f"note: {note}" for note in report["notes"])]
+    below = [wrapped(line, width) for line in lines]
+    return "\n".join([*title, table([header, dashes, *rows], width), *below]) + "\n"
 
 
 def _reference(report: dict[str, Any]) -> list[str]:

@@ -238,7 +238,7 @@ class _Test:
                 how += f", corrected {format_p(self.corrected[key])}"
             if comparison.floored:
                 unit = "evaluation" if is_target(claim.metric) else "example"
-                how += f"; spread taken as one {unit}"
+                how += f"; spread raised to one {unit}"
         # "by less than ..." would be in favor of the arm
         bounded = self.evidence.diverged_arm or self.evidence.unreached_arm
         small = claim.test == "worse" and not bounded and max(self.corrected.values()) < ALPHA

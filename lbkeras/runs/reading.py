@@ -2,6 +2,8 @@
 
 import contextlib
 
+from lbkeras.keras_internals.backend_start import load_backend
+
 
 def reading_data(name: str):
     """Returns a context that turns an error of reading data into a `UserError` of one line.
@@ -14,9 +16,7 @@ def reading_data(name: str):
     Raises:
         UserError: the data cannot be read.
     """
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
+    if load_backend() != "tensorflow":  # first, as importing Keras would print notices
         return contextlib.nullcontext()
     from lbkeras.data.reading import reading_data
 

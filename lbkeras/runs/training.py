@@ -163,15 +163,31 @@ def _start_strategy(run: RunSpec, plan):
     from lbkeras.distribution.agreement import is_chief
     from lbkeras.distribution.strategy import describe
     from lbkeras.distribution.strategy import strategy as make_strategy
-    from lbkeras.methods.micro_batches.train_step import check_micro_batch_size
 
     strategy = make_strategy(run.strategy)
-    check_replicas(plan, strategy.num_replicas_in_sync)
-    largest = max(phase.batch_size for phase in plan.phases) // strategy.num_replicas_in_sync
-    check_micro_batch_size(run.micro_batch_size or None, largest)
+    check_batch_sizes(plan, strategy.num_replicas_in_sync, run.micro_batch_size)
     if is_chief(strategy) and not run.seconds_between_lines:
         print(f"strategy: {describe(strategy)}", flush=True)
     return strategy
+
+
+def check_batch_sizes(plan, num_replicas: int, micro_batch_size: int) -> None:
+    """Checks a plan's batch sizes against the replicas and the micro-batch size.
+
+    Args:
+        plan: a `Plan`.
+        num_replicas: replicas of all workers together.
+        micro_batch_size: examples that a replica computes at once; 0: its whole share of a batch.
+
+    Raises:
+        UserError: a phase's batch size is not a multiple of the replicas, or no replica ever has
+            as many examples as the micro-batch size.
+    """
+    from lbkeras.methods.micro_batches.train_step import check_micro_batch_size
+
+    check_replicas(plan, num_replicas)
+    largest = max(phase.batch_size for phase in plan.phases) // num_replicas
+    check_micro_batch_size(micro_batch_size or None, largest)
 
 
 def _go_on(run: RunSpec, plan, first_epoch: int) -> None:

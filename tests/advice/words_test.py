@@ -26,6 +26,7 @@ def advice(plan=PLAN, lower=25.0, upper=60.0, large_step=0.02, pieces=1):
 
 def test_the_reasons_give_the_measured_numbers():
     text = " ".join(reasons(advice()))
+    assert "starting with batch size 10 (4.0 s of training). The critical" in text
     assert "between 25 and 60 examples after the first epoch" in text
     assert "10 in epoch 1, 20 in epochs 2 to 8" in text
     assert "1.5 at 20 (2 times the batch)" in text
@@ -56,7 +57,7 @@ def test_it_says_what_does_not_fit():
 @pytest.mark.parametrize(
     "lower, upper, why",
     [
-        (15.0, 60.0, "does not reach twice the batch size of 10"),
+        (15.0, 60.0, "bound after the last epoch, 15, is below twice the batch size of 10, so"),
         (2.0, 7.0, "already above the critical batch size: a smaller one, towards 7"),
         (math.nan, math.nan, "The critical batch size is not known"),
     ],
@@ -67,6 +68,18 @@ def test_why_a_plan_is_kept(lower, upper, why):
     assert "AdaptiveBatchSize" not in text
 
 
+def test_a_plan_that_grows_as_far_as_measured_is_kept_for_that_reason():
+    own = Plan([Phase(0, 1, 10, 0.1, 0.9), Phase(1, 7, 40, 0.1, 0.9)], 1000)
+    kept = dataclasses.replace(advice(BASELINE, 30.0), baseline=own, plan=own)
+    assert "Its batch sizes, up to 40, are already as large as" in " ".join(reasons(kept))
+
+
+def test_a_plan_is_kept_if_a_larger_batch_raised_the_loss():
+    rose = [MeasuredEpoch(size, 30.0, 60.0, 100.0, 1.0, size / 10, 2.0) for size in (10, 20)]
+    text = " ".join(reasons(dataclasses.replace(advice(BASELINE, 30.0), measured=rose)))
+    assert "rose when batch size and learning rate grew beyond 10, so they stay as they are" in text
+
+
 def test_the_data_are_json():
     data = json.loads(json.dumps(advice_data("small", advice(upper=math.inf)), allow_nan=False))
     assert data["predicted_seconds"] == 9.0 and data["own_predicted_seconds"] == 16.0
@@ -75,6 +88,6 @@ def test_the_data_are_json():
 
 
 def test_lines_are_wrapped_and_numbered():
-    lines = format_reasons(["word " * 40, "end"], columns=50).splitlines()
+    lines = format_reasons(["word " * 40, "end"], width=50).splitlines()
     assert lines[0].startswith(" 1. word") and lines[-1] == " 2. end"
     assert max(map(len, lines)) <= 50

@@ -259,7 +259,9 @@ def check_the_doctor(folder):
     with contextlib.redirect_stdout(io.StringIO()) as said:
         assert main(["doctor", f"--data_dir={folder}"]) == 0
     lines = said.getvalue().splitlines()
-    assert lines[:2] == ["backend", "  jax"] and lines[-1] == "nothing is missing"
+    assert (
+        lines[:2] == ["backend", "  jax"] and lines[-1] == "nothing that lbkeras needs is missing"
+    )
     assert ["jax", sys.modules["jax"].__version__] in [line.split() for line in lines]
     assert lines[lines.index("devices") + 1].startswith("  CPU:0")
 

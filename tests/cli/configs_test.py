@@ -94,6 +94,17 @@ def test_one_config_is_shown_with_its_file_and_what_was_measured(succeeds):
     assert max(len(line) for line in text.splitlines() if not line.startswith("file:")) <= 80
 
 
+def test_what_the_paper_reached_is_said_of_the_first_arm_and_its_setting(succeeds):
+    shown = succeeds("configs", "smith2018").split("\n\n")
+    said = {text.split(":")[0]: " ".join(text.split()) for text in shown}
+    assert "in the paper 94.30 % (Table 1: CIFAR-10, WRN-16-4, 200 epochs)" in said["cifar10"]
+    assert "in the paper 78.25 % (section 5.3: ImageNet, Inception-ResNet-V2," in said["imagenet"]
+    assert "in the paper 76.10 % (section 5.4: ImageNet, ResNet-50," in said["imagenet_tpu"]
+    assert "the paper gives no accuracy for momentum_0_9 " in said["imagenet_momentum"]
+    for variant in ("digits_tuning", "characters_tuning"):
+        assert "reaches: nothing to compare; it chooses settings" in said[variant]
+
+
 def test_an_unknown_config(fails):
     assert fails("configs", "smith2019") == (
         f"configs: expected one of {', '.join(NAMES)}, received 'smith2019' "

@@ -18,7 +18,7 @@ def test_nothing_is_missing(succeeds, tmp_path):
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text(json.dumps({"name": "mnist"}))
     output = succeeds("doctor", f"--data_dir={tmp_path}")
-    assert "nothing is missing" in output
+    assert output.endswith("\nnothing that lbkeras needs is missing\n")
     assert output.startswith("backend\n  tensorflow")
     for name, version in machine.versions().items():
         assert [name, version] in [line.split() for line in output.splitlines()]
@@ -28,7 +28,10 @@ def test_nothing_is_missing(succeeds, tmp_path):
 
 
 def test_without_data_sets_says_where_it_looked(succeeds, tmp_path):
-    assert f"none prepared by TFDS in {tmp_path}" in succeeds("doctor", f"--data_dir={tmp_path}")
+    assert f"none prepared by TFDS in {tmp_path}\n" in succeeds("doctor", f"--data_dir={tmp_path}")
+    there = tmp_path / "nowhere"
+    output = succeeds("doctor", f"--data_dir={there}")
+    assert f"none prepared by TFDS in {there}, which does not exist\n" in output
 
 
 def test_something_missing_is_named_and_fails(capsys, monkeypatch, tmp_path):
@@ -36,7 +39,7 @@ def test_something_missing_is_named_and_fails(capsys, monkeypatch, tmp_path):
     assert main(["doctor", f"--data_dir={tmp_path}"]) == 1
     output = capsys.readouterr().out
     assert "missing: no-such-package; install it with `pip install no-such-package`" in output
-    assert "nothing is missing" not in output
+    assert "is missing\n" not in output
 
 
 @pytest.mark.parametrize(

@@ -76,11 +76,36 @@ def test_an_arm_that_fails_is_a_line_and_the_others_are_tried(
     assert list(folder.iterdir()) == list(temporary.glob("lbkeras*")) == []
 
 
+def test_a_data_set_that_is_not_there_is_missing_and_no_time_is_spoken_of(capsys, smith, tmp_path):
+    flags = ["--dry_run", "--arm=original", f"--data_dir={tmp_path}"]
+    assert main(["train", f"--config={smith}:mnist", *flags]) == 2
+    output, error = capsys.readouterr()
+    missing = output.split("missing on this machine\n")[1]
+    assert missing.startswith("  data: data set 'mnist' is not on disk: searched")
+    assert missing.endswith("\n  GPU: none\n")
+    assert "arm original, data: data set 'mnist' is not on disk" in error
+
+
+def test_a_micro_batch_that_training_refuses_is_refused(config, capsys):
+    status = main(["train", config, "--dry_run", "--arm=grown", "--micro_batch_size=31"])
+    assert status == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "lbkeras: error: arm grown, model: micro_batch_size: expected at most 30 (the largest "
+        "batch of a replica), received 31"
+    )
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (["--fake_data", "--workdir=x"], "--fake_data: expected with --dry_run, received"),
-        (["--format=json", "--workdir=x"], "--format: expected with --dry_run, received"),
+        (
+            ["--fake_data", "--workdir=x"],
+            "--fake_data: expected only together with --dry_run, received",
+        ),
+        (
+            ["--format=json", "--workdir=x"],
+            "--format: expected only together with --dry_run, received",
+        ),
         ([], "--workdir: expected a folder, received none"),
         (["--dry_run", "--arm=gron"], "arm: expected one of grown, broken, received 'gron'"),
     ],

@@ -1,5 +1,6 @@
 """The program as a whole: help, exit statuses, imports."""
 
+import json
 import shlex
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 import lbkeras
 from lbkeras.cli.main import COMMANDS, main
+from lbkeras.cli.signals import Terminated
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
@@ -52,6 +54,7 @@ def test_help_of_a_command_teaches_by_example_and_lists_all_flags(command, succe
     assert f"\n  lbkeras {command}" in text
     listed = [line.strip() for line in text.splitlines() if line.startswith("  --")]
     assert listed == FLAGS[command]
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def _examples(text):
@@ -78,6 +81,20 @@ def test_the_configs_of_other_examples_can_be_planned(command, succeeds, monkeyp
         assert succeeds("plan", *(flag for flag in example if flag.startswith("--config")))
 
 
+def test_the_micro_batches_of_examples_fit_into_their_arms_batches(succeeds):
+    tried = 0
+    for _, *flags in _examples(succeeds("train", "--help")):
+        given = dict(flag.lstrip("-").split("=", 1) for flag in flags if "=" in flag)
+        if "micro_batch_size" in given:
+            arms = json.loads(succeeds("plan", f"--config={given['config']}", "--format=json"))
+            phases = arms["arms"][given["arm"]]["phases"]
+            replicas = int(given.get("num_logical_devices", 1))
+            largest = max(phase["batch_size"] for phase in phases) // replicas
+            assert int(given["micro_batch_size"]) <= largest
+            tried += 1
+    assert tried >= 2
+
+
 def test_unknown_command_names_the_nearest(fails):
     message = fails("trian", "--config=x")
     assert message == (
@@ -96,15 +113,28 @@ def test_an_error_of_the_operating_system_is_one_line(fails, monkeypatch):
     )
 
 
-def test_keyboard_interrupt_outside_training_says_how_to_resume(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("signal", "said", "status"),
+    [(KeyboardInterrupt, "interrupted", 130), (Terminated, "terminated", 143)],
+)
+def test_an_interrupt_outside_training_says_how_to_resume_where_that_is_possible(
+    signal, said, status, monkeypatch, capsys
+):
     def interrupt(arguments):
-        raise KeyboardInterrupt
+        raise signal
 
-    monkeypatch.setattr("lbkeras.cli.report.main", interrupt)
-    assert main(["report", "--workdir=a b"]) == 130
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "run the same command again: lbkeras report '--workdir=a b'" in error
+    for command in ("plan", "report", "replicate", "train"):
+        monkeypatch.setattr(f"lbkeras.cli.{command}.main", interrupt)
+    resume = "; to resume, run the same command again: lbkeras"
+    for arguments, more in {
+        ("plan", "--config=x", "--auto"): "",
+        ("report", "--workdir=a b"): "",
+        ("train", "--config=x", "--dry_run"): "",
+        ("train", "--config=x", "--workdir=a b"): f"{resume} train --config=x '--workdir=a b'",
+        ("replicate", "--workdir=a b"): f"{resume} replicate '--workdir=a b'",
+    }.items():
+        assert main(list(arguments)) == status
+        assert capsys.readouterr().err == f"lbkeras: {said}{more}\n"
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import lbkeras
+from lbkeras.cli.main import main
 
 PAPER_UPDATES = {
     "original": 78_000,
@@ -117,24 +118,26 @@ def get_config():
             batch_size=64,
             max_batch_size=512,
         ),
-        arms=dict(grown=dict(description="64, 512 and 512 examples")),
+        arms=ARMS,
     )
 """
 
 
 @pytest.fixture
-def probe(process, tmp_path):
+def probe(process, tmp_path, monkeypatch):
     """A function that returns what `lbkeras plan --probe` prints in a new process.
 
     A new process, as memory must be limited before TensorFlow starts.
     """
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # so that stderr is a user's
     config = tmp_path / "probed.py"
-    config.write_text(PROBED)
+    config.write_text(PROBED.replace("ARMS", "dict(grown=dict(description='64, 512 and 512'))"))
 
     def probe(flag):
         started = process("plan", f"--config={config}", "--probe", flag)
         output, error = started.communicate(timeout=400)
         assert started.returncode == 0, error
+        assert all(line.startswith("batch ") for line in error.splitlines()), error
         return output
 
     return probe
@@ -151,6 +154,24 @@ def test_probe_measures_each_batch_size_and_predicts_the_time(probe):
         assert phase["seconds"] >= 0.99 * steps * phase["batch_size"] / phase["examples_per_second"]
     assert [phase["micro_batch_size"] for phase in unlimited] == [64, 512, 512]
     assert unlimited[1]["memory_mb"] > unlimited[0]["memory_mb"] > 0
+
+
+def test_probes_of_different_models_name_their_arms(tmp_path, capsys, monkeypatch):
+    def probe_batch_sizes(task, plan, sizes, strategy, budget_mb, say):
+        say(f"batch {sizes[0]}: trying")
+        return {}
+
+    monkeypatch.setattr("lbkeras.advice.probe.probe_batch_sizes", probe_batch_sizes)
+    monkeypatch.setattr("lbkeras.devices.count_cpu_memory", lambda: None)
+    monkeypatch.setattr("lbkeras.cli.plan.format_probes", lambda *arguments, **more: "")
+    config = tmp_path / "several.py"
+    for arms, said in (
+        ("dict(a={}, b={}, c=dict(model=dict(width=8)))", "a, b: {0}\nc: {0}\n"),
+        ("dict(a={}, b={})", "{0}\n"),
+    ):
+        config.write_text(PROBED.replace("ARMS", arms))
+        assert main(["plan", f"--config={config}", "--probe"]) == 0
+        assert capsys.readouterr().err == said.format("batch 64: trying")
 
 
 @pytest.mark.release  # the gate tests the search alone: tests/advice/probe_test.py
@@ -170,9 +191,11 @@ def test_flags_that_contradict_each_other(fails, smith, tmp_path):
     config = f"--config={smith}:digits"
     assert "--auto: expected --auto or --probe" in fails("plan", config, "--auto", "--probe")
     assert fails("plan", config, "--write=x.py") == (
-        "--write: expected with --auto, received without it"
+        "--write: expected only together with --auto, received without it"
     )
-    assert fails("plan", config, "--arm=original").startswith("--arm: expected with --auto")
+    assert fails("plan", config, "--arm=original").startswith(
+        "--arm: expected only together with --auto"
+    )
     there = tmp_path / "there.py"
     there.write_text("")
     message = fails("plan", config, "--auto", f"--write={there}")

@@ -117,6 +117,23 @@ def test_the_workdir_of_other_arms(command, tmp_path, fails, smith):
     )
 
 
+def test_the_workdir_of_a_single_run_is_left_alone(command, run_copy, fails):
+    before = sorted(run_copy.iterdir())
+    assert fails(*command, f"--workdir={run_copy}") == (
+        f"workdir {run_copy}: expected the folder of a replication, received a single run's; use "
+        "another --workdir"
+    )
+    assert sorted(run_copy.iterdir()) == before
+
+
+def test_a_micro_batch_that_is_too_large_for_an_arm_names_the_arm(command, tmp_path, fails):
+    assert fails(*command, "--micro_batch_size=71") == (
+        "arm original: micro_batch_size: expected at most 70 (the largest batch of a replica), "
+        "received 71"
+    )
+    assert not (tmp_path / "w" / "original").exists()
+
+
 def test_a_run_of_another_config_is_found_before_any_training(command, tmp_path, fails):
     folder = tmp_path / "w" / "increase_batch" / "seed_11"
     folder.mkdir(parents=True)
@@ -227,7 +244,7 @@ def test_an_interrupted_replication_is_resumed(number, command, tmp_path, proces
     second = second(*command)
     output, error = second.communicate(timeout=300)
     assert (second.returncode, error) == (0, "")
-    assert "claims: one seed decides none;" in output
+    assert "claims: one seed cannot decide any;" in output
     assert "[1/3] original seed 10: already finished" in output
     assert (tmp_path / "w" / "report.md").exists()
 

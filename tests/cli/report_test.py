@@ -3,12 +3,15 @@
 import pytest
 
 
-@pytest.mark.parametrize("folder", ["there", "nowhere"])
-def test_a_folder_without_a_replication(folder, tmp_path, fails):
+@pytest.mark.parametrize(
+    ("folder", "received"),
+    [("there", "one without replication.json"), ("nowhere", "one that does not exist")],
+)
+def test_a_folder_without_a_replication(folder, received, tmp_path, fails):
     (tmp_path / "there").mkdir()
     assert fails("report", f"--workdir={tmp_path / folder}") == (
         f"{tmp_path / folder}: expected a folder written by `lbkeras replicate`, "
-        "received one without replication.json"
+        f"received {received}"
     )
 
 

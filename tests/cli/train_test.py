@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lbkeras.cli.main import main
 from tests.forked import Forked
+from tests.terminal import pseudo_terminal, screen
 
 COLUMNS = [
     "epoch", "updates", "examples_seen", "batch_size", "learning_rate", "momentum", "noise_scale",
@@ -73,6 +75,16 @@ def test_the_record_says_what_the_run_was_made_with_and_reached(finished_run):
 
 
 # Resuming.
+
+
+def test_the_last_lines_fit_a_terminal(run_copy, tiny, monkeypatch):
+    monkeypatch.chdir(run_copy.parent)
+    with pseudo_terminal(monkeypatch, 60) as written:
+        assert main(["train", *tiny, "--workdir=run"]) == 0
+    lines = screen(written[0], 60)
+    assert lines[-2].endswith(" everything is in run") or lines[-2] == "  everything is in run"
+    assert lines[-3].startswith("large_batch_naive, seed 0: test accuracy ")
+    assert max(map(len, lines[-3:])) <= 60
 
 
 def test_a_finished_run_is_not_trained_again(run_copy, tiny, succeeds):

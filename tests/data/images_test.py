@@ -135,7 +135,7 @@ def test_set_not_on_disk_says_where_and_how(tmp_path):
         load_images("cifar100", data_dir=str(tmp_path))
     assert str(e.value) == (
         f"data set 'cifar100' is not on disk: searched '{tmp_path}'; prepare it with "
-        f"`tfds build cifar100 --data_dir {tmp_path}`, or name its folder with data_dir."
+        f"`tfds build cifar100 --data_dir {tmp_path}`, or name its folder with data_dir"
     )
 
 

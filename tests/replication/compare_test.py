@@ -158,6 +158,15 @@ def test_a_folder_is_not_resumed_with_something_else(compared, change, named):
     assert (compared.workdir / "report.json").read_bytes() == before
 
 
+def test_the_folder_of_a_single_run_is_left_alone(compared):
+    folder = compared.workdir / "small" / "seed_0"
+    before = sorted(folder.iterdir())
+    message = "expected the folder of a replication, received a single run's; use another workdir"
+    with pytest.raises(UserError, match=f"^workdir {folder}: {message}$"):
+        lbkeras.compare(make_model, data(), data(60, seed=1), arms=ARMS, workdir=folder)
+    assert sorted(folder.iterdir()) == before
+
+
 @functools.cache
 def shared_layer():
     return keras.layers.Dense(1)

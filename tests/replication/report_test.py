@@ -102,7 +102,7 @@ def test_accuracies_that_coincide_are_judged_by_the_size_of_the_test_set(make_wo
     for path in workdir.glob("*/seed_*/record.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"test_examples": 360}))
     assert result()["verdict"] == "supported"
-    assert "spread taken as one example" in result()["reason"]
+    assert "spread raised to one example" in result()["reason"]
 
 
 def test_claims_are_corrected_together(make_workdir):

@@ -17,7 +17,7 @@ def test_a_loss_shown_to_be_small_decides_against_worse():
     assert small["verdict"] == "not supported"
     assert small["reason"] == (
         "b is worse than a by less than 1 point, if at all (test accuracy; p < 0.001; "
-        "spread taken as one example)."
+        "spread raised to one example)."
     )
     loss = (
         claim("worse", "val_loss", smallest_effect=0.05),

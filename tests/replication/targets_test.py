@@ -178,8 +178,23 @@ def test_if_all_reached_it_the_usual_test_is_made(tmp_path):
 def test_equal_epochs_have_the_spread_of_an_evaluation(tmp_path):
     result = result_of(tmp_path, arm=[6, 6, 6], base=[3, 3, 3])
     assert result["verdict"] == "supported"
-    assert "spread taken as one evaluation" in result["reason"]
+    assert "spread raised to one evaluation" in result["reason"]
     assert result_of(tmp_path / "1", arm=[4, 4, 4], base=[3, 3, 3])["verdict"] == "inconclusive"
+
+
+def test_a_reason_says_what_is_spent_to_reach_which_target(tmp_path):
+    more = result_of(tmp_path, test="ratio_at_least", ratio=0.8, arm=[6, 7, 7], base=[2, 3, 2])
+    assert more["reason"].startswith(
+        "arm needs more than 1.25x the epochs of base to reach a test accuracy of at least 90 % ("
+    )
+    fewer = result_of(
+        tmp_path / "1", test="ratio_at_least", ratio=1.5, arm=[2, 3, 2], base=[11, 12, 11]
+    )
+    assert fewer["reason"].startswith(
+        "base needs at least 1.5x the epochs of arm to reach a test accuracy of at least 90 % ("
+    )
+    worse = result_of(tmp_path / "2", test="not_worse", margin=1.0, arm=[6, 7, 7], base=[2, 3, 2])
+    assert worse["reason"].startswith("arm is more than 1 epoch worse than base (epochs to test")
 
 
 NEVER = [None] * 3

@@ -260,7 +260,7 @@ def test_accuracies_that_coincide_in_every_seed_differ_by_up_to_an_example(n, ma
     p = stats.t.sf(margin / (EXAMPLE / n**0.5), n - 1)
     assert result["p_value"] == pytest.approx(p, rel=1e-9)
     assert result["verdict"] == expected
-    assert "spread taken as one example" in result["reason"]
+    assert "spread raised to one example" in result["reason"]
     worse = verdict(claim("worse", **EFFECT_0), values, values, resolution=EXAMPLE)
     assert (worse["verdict"], worse["p_value"]) == ("inconclusive", pytest.approx(0.5))
 
