@@ -23,8 +23,9 @@ from lbkeras.data.shard_batches import ShardBatches, check_shards, window_of
 from lbkeras.data.source import count, hash_of
 from lbkeras.data.stream_batches import StreamBatches
 from lbkeras.data.tensorflow_passes import TensorFlowPasses
-from lbkeras.keras_internals.tf_data import end_all_iterations
+from lbkeras.keras_internals.tf_data import end_all_iterations, keep_data_until_iterators_end
 
+keep_data_until_iterators_end()
 atexit.register(end_all_iterations)  # an iteration that reads in Python could hang at exit
 
 

@@ -1,7 +1,8 @@
 """Parts of tf.data for which TensorFlow has no public interface."""
 
-import contextlib
+import functools
 import gc
+import weakref
 
 import tensorflow as tf
 from tensorflow.python.data.ops import dataset_ops, iterator_ops, multi_device_iterator_ops
@@ -22,6 +23,55 @@ def switch_autotuner_off() -> None:
     dataset_ops.DatasetV2._apply_debug_options = lambda dataset: dataset.with_options(options)
 
 
+def keep_data_until_iterators_end() -> None:
+    """Fixes a crash of TensorFlow 2.21 when an iterator over several devices is dropped.
+
+    This happens where Keras builds a model from a first batch, and where a `fit` under a
+    MirroredStrategy stops inside an epoch. TensorFlow then destroys the data set while the
+    iterator's thread still reads it, which is a segmentation fault if reading is slow. From now on
+    a dropped iterator stays until the next one is made, or until the program ends, and only then
+    ends (`_end`): it waits for threads that may run Python, so no thread of the garbage collector
+    may do it.
+    """
+    iterators = multi_device_iterator_ops.OwnedMultiDeviceIterator
+    create = iterators.__init__
+    if hasattr(create, "__wrapped__"):
+        return
+
+    @functools.wraps(create)
+    def create_after_the_dropped_ones_have_ended(self, dataset=None, *arguments, **others):
+        _end_dropped()
+        create(self, dataset, *arguments, **others)
+        if dataset is not None and tf.executing_eagerly():
+            resource = private(self, "_multi_device_iterator_resource")
+            _RUNNING[id(self)] = dataset, resource
+            weakref.finalize(self, _drop, id(self)).atexit = False
+
+    iterators.__init__ = create_after_the_dropped_ones_have_ended
+
+
+_RUNNING: dict[int, tuple] = {}  # iterators over several devices by `id`: data set and resource
+_DROPPED: list[tuple] = []  # those of iterators that no longer exist
+
+
+def _drop(key: int) -> None:
+    _DROPPED.append(_RUNNING.pop(key))
+
+
+def _end_dropped() -> None:
+    while _DROPPED:
+        _end(*_DROPPED.pop())
+
+
+def _end(dataset: tf.data.Dataset, resource: tf.Tensor) -> None:
+    """Ends an iteration over several devices: it gets an empty data set in place of its own."""
+    tf.raw_ops.MultiDeviceIteratorInit(
+        dataset=private(dataset.take(0), "_variant_tensor"),
+        multi_device_iterator=resource,
+        max_buffer_size=1,
+    )
+
+
 def end_all_iterations() -> None:
     """Ends all running iterations over data sets; none of them can continue.
 
@@ -32,21 +82,9 @@ def end_all_iterations() -> None:
     for each in gc.get_objects():
         if type(each) is iterator_ops.OwnedIterator:
             each._iterator_resource = None
-        elif type(each) is multi_device_iterator_ops.OwnedMultiDeviceIterator:
-            with contextlib.suppress(Exception):  # not ours, if its elements are not dense
-                # Its parts reference each other, so it gets an empty data set instead.
-                tf.raw_ops.MultiDeviceIteratorInit(
-                    dataset=private(_nothing_of(each.element_spec), "_variant_tensor"),
-                    multi_device_iterator=private(each, "_multi_device_iterator_resource"),
-                    max_buffer_size=1,
-                )
-
-
-def _nothing_of(specification) -> tf.data.Dataset:
-    def zeros(spec):
-        return tf.zeros([length or 0 for length in spec.shape], spec.dtype)
-
-    return tf.data.Dataset.from_tensors(tf.nest.map_structure(zeros, specification)).take(0)
+    _end_dropped()
+    for running in list(_RUNNING.values()):
+        _end(*running)
 
 
 def steps_of(dataset) -> list[str]:

@@ -28,6 +28,36 @@ def test_every_iterator_runs_without_the_autotuner():
     run_program(PROGRAM)
 
 
+DROPPING = """
+import gc, time
+import numpy as np, tensorflow as tf
+from lbkeras.data import Pipeline
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+class Slow:
+    def __len__(self):
+        return 100_000
+    def __getitem__(self, place):
+        time.sleep(0.0005)
+        return np.zeros(9, "float32"), 0.5
+
+replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+data = replicas.experimental_distribute_dataset(Pipeline(Slow(), 64).dataset())
+for _ in range(5):
+    iterator = iter(data)
+    next(iterator)
+    del iterator
+    gc.collect()
+"""
+
+
+@pytest.mark.slow
+def test_an_iterator_over_replicas_is_dropped_while_its_data_are_read():
+    """Without `keep_data_until_iterators_end` nearly every time a segmentation fault."""
+    run_program(DROPPING)
+
+
 ENDING = """
 import time
 import keras, numpy as np, tensorflow as tf
