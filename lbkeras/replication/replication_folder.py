@@ -1,6 +1,7 @@
 """Reads and writes a replication's folder: replication.json and the run folders below it."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def check_no_run(path: Path | str, what: str = "workdir") -> None:
         path: a folder for a replication; it need not exist.
         what: the name of the argument or flag to change, for the message.
     """
-    if any((Path(path) / name).exists() for name in ("config.json", "record.json")):
+    if any(os.path.exists(Path(path) / name) for name in ("config.json", "record.json")):
         raise UserError(
             f"workdir {path}: expected the folder of a replication, received a single run's; "
             f"use another {what}"

@@ -146,7 +146,7 @@ def test_help_teaches_replicas_and_machines(command, capsys):
     assert main([command, "--help"]) == 0
     text = capsys.readouterr().out
     assert "--strategy=mirrored --num_logical_devices=2" in text
-    assert "--workers=10.0.0.1:2222,10.0.0.2:2222 --worker_index=0" in text
+    assert "--workers=10.0.0.1:2222,10.0.0.2:2222 \\\n      --worker_index=0" in text
 
 
 def test_one_process_meets_nobody():
