@@ -84,7 +84,7 @@ def without_places(value: Any) -> Any:
         }
     if isinstance(value, list):
         return [without_places(item) for item in value]
-    if isinstance(value, str):
+    if isinstance(value, str) and "/" in value:  # a quick look: a history has many megabytes
         return _PLACE.sub(lambda found: _shortened(found.group()), value)
     return value
 

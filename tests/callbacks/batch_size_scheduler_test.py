@@ -398,6 +398,7 @@ def test_plan_with_changing_momentum(nesterov, steps_per_execution):
     assert optimizer.iterations == plan.updates() == 6 + 6 + 2 + 6
 
 
+@pytest.mark.release  # the gate: the first fit, and test_initial_epoch_and_a_second_fit
 def test_a_second_fit_of_a_plan_with_changing_momentum():
     data, plan = linear_data(), momentum_plan()
     optimizer = keras.optimizers.SGD(plan.learning_rate_schedule(), 0.5)

@@ -553,6 +553,7 @@ def test_copies_are_ignored_and_the_highest_number_is_the_newest(saved, tmp_path
     assert restored(saved, directory) == (3, True, [])
 
 
+@pytest.mark.release  # the gate: killed inside an epoch, on one device
 def test_metrics_of_a_running_epoch_are_kept_for_each_replica(compiled, digits, mirrored, tmp_path):
     """Half of their sum would be rounded differently from each replica's value."""
 

@@ -90,7 +90,7 @@ def _settings(folder, **model):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: the other tests here, and lstm_language_model_test.py
 def test_a_language_model_learns_it_with_the_accuracy_of_each_character(folder):
     keras.utils.set_random_seed(0)
     settings = _settings(folder, vocabulary_size=len(set(TEXT)))

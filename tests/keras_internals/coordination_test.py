@@ -25,7 +25,7 @@ os._exit(0)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: tests/cli/multi_worker_test.py
 def test_tensorflow_waits_longer_for_a_worker_than_we_do(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
     process = Forked(*reserve_addresses(1), script=tmp_path / "program.py")

@@ -68,7 +68,7 @@ def _script(program, **environment):
     return subprocess.run(command, capture_output=True, text=True, env=kept | environment)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # as above
 def test_a_command_that_reads_data_first_prints_nothing():
     """`lbkeras plan --probe` and `--auto` name the data before anything else loads TensorFlow."""
     done = _script("from lbkeras.runs.reading import reading_data; reading_data('digits')")

@@ -36,7 +36,7 @@ def test_parameters(groups, batch_normalization):
     assert trainable(model) == by_hand(75, 1, 10, groups, batch_normalization)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: test_parameters
 def test_parameters_and_shapes_for_imagenet():
     model = alexnet()
     assert trainable(model) == 60_965_224

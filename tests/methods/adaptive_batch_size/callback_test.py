@@ -68,9 +68,9 @@ def test_it_grows_to_a_tenth_of_the_data_with_the_gain_on_the_rate(compiled, dig
 @pytest.mark.parametrize(
     "scaling, power",
     [
-        ("square_root", 0.5),
+        pytest.param("square_root", 0.5, marks=pytest.mark.release),
         pytest.param("linear", 1, marks=pytest.mark.release),
-        pytest.param("none", 0, marks=pytest.mark.release),
+        ("none", 0),
     ],
 )
 def test_the_scaling_rules(compiled, digits, scaling, power):
@@ -128,7 +128,7 @@ def test_it_shrinks_if_the_target_is_far_below(compiled, digits):
     assert adaptive.decisions[-1]["reason"].endswith("16 is the smallest size")
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: noise_scale/estimates_test.py
 def test_the_cabs_target(compiled, digits):
     _, adaptive, _, history = fit(compiled, digits, rule="cabs", scaling="none")
     for row, variance, loss in zip(

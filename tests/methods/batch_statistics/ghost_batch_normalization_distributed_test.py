@@ -97,7 +97,10 @@ def test_synchronized(mirrored, ghost_batch_size, sizes, known):
     check(got, small_batches(parts_of(*sizes), x, dy))
 
 
-@pytest.mark.parametrize("ghost_batch_size, parts", [(4, [3, 3, 3, 2]), (100, [11])])
+@pytest.mark.parametrize(
+    "ghost_batch_size, parts",
+    [(4, [3, 3, 3, 2]), pytest.param(100, [11], marks=pytest.mark.release)],
+)
 def test_synchronized_uneven_shares(mirrored, ghost_batch_size, parts):
     """The last batch of a data set: 6 examples and 5 examples."""
     x, dy = data(11), data(11, seed=1)

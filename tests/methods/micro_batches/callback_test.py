@@ -181,10 +181,10 @@ SHORTAGES = {
         pytest.param("inside an epoch", 1, marks=pytest.mark.release),
         ("grown batch", 1),
         pytest.param("twice at once", 4, marks=pytest.mark.release),
-        ("inside an epoch", 4),
+        pytest.param("inside an epoch", 4, marks=pytest.mark.release),
         pytest.param("last step", 4, marks=pytest.mark.release),
         pytest.param("grown batch", 4, marks=pytest.mark.release),
-        ("again and again", 4),
+        pytest.param("again and again", 4, marks=pytest.mark.release),
     ],
 )
 def test_a_step_out_of_memory_is_repeated(shortage, steps_per_execution, capsys):
@@ -247,7 +247,7 @@ def test_an_optimizer_that_skips_updates():
     assert_equal(run, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: checkpoint_test.py restores a callback's variables
 def test_the_size_is_stored_for_the_next_run(tmp_path):
     file = tmp_path / "run" / "micro_batch_size.json"
     Run(a_plan(24), limits=lambda calls: 6, file=file)
@@ -292,7 +292,7 @@ def test_memory_that_runs_out_in_an_update():
             Run(a_plan(12), optimizer=lambda: Failing(0.1, momentum=0.9), steps_per_execution=steps)
 
 
-@pytest.mark.slow
+@pytest.mark.release  # the gate: tests/cli/multi_worker_test.py resumes two workers
 def test_several_workers_start_again(tmp_path, monkeypatch):
     monkeypatch.setattr(Repeats, "_several_workers", lambda self: True)
     with pytest.raises(UserError, match="on every worker with it$"):
