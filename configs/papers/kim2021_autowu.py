@@ -39,7 +39,7 @@ lighting, and dropout and drop connect at 0.2. Our AdamP treats a depthwise kern
 authors' code treats each channel separately.
 
 Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
-Not run by us: digits, cifar10 and their tunings; mnist_bn; imagenet and its tuning (months on 2 CPU
+Not run by us: digits, cifar10 and their tunings; imagenet and its tuning (months on 2 CPU
 cores).
 
     lbkeras replicate --config=configs/papers/kim2021_autowu.py:mnist --workdir=runs/kim2021_mnist

@@ -25,7 +25,7 @@ Variants (`--config=configs/papers/smith2018.py:VARIANT`):
 (karpathy/char-rnn, 1.1 MB) in the folder that --data_dir names.
 
 Run by us: what RESULTS.md lists, with n, spread, hardware and hours.
-Not run by us: characters and its tuning, optimizers; paper_cifar10 (more than a day per run on 2
+Not run by us: characters and its tuning; paper_cifar10 (more than a day per run on 2
 CPU cores); and the ImageNet variants, which the paper ran on TPUs (imagenet_tpu in under 30 minutes
 on 128 of them).
 
