@@ -32,6 +32,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.release  # the gate: public_names_test.py
 def test_every_public_name_is_described(site):
     names = set()
     for each in lbkeras.__all__:

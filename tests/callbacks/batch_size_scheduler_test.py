@@ -328,6 +328,7 @@ def test_validation_data(compiled, digits, form):
     assert model.sizes() == STEP_SIZES[:27]
 
 
+@pytest.mark.release  # the gate: train_step_test.py has sample weights
 def test_sample_weights_are_class_weights_of_a_plain_fit(compiled, digits):
     x, y = digits
     class_weights = np.linspace(0.1, 3.0, 10, dtype=np.float32)

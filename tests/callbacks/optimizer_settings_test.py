@@ -84,7 +84,7 @@ class Other(Owner):
     pass
 
 
-@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.release)])
 def test_a_callback_takes_the_learning_rate_and_gives_it_back(compiled, digits, jit_compile):
     model = compiled(keras.optimizers.SGD(3.0), jit_compile=jit_compile)
     train = Pipeline(digits, 256)

@@ -85,6 +85,7 @@ def test_every_large_batch_is_claimed_to_keep_accuracy_and_to_save_updates(varia
         assert (worse["test"], worse["baseline"]) == ("worse", arms[-1])
 
 
+@pytest.mark.release  # the gate: ada_scale/callback_test.py
 def test_a_run_ends_when_its_gains_add_up_to_the_base_run(tmp_path):
     """Micro-batches have the base batch size, without a flag on the command line."""
     config = load_config(f"{JOHNSON}:digits")

@@ -24,6 +24,7 @@ def of(model, kind):
     return [layer for layer in model.layers if isinstance(layer, kind)]
 
 
+@pytest.mark.release  # the gate: parts_test.py builds a small one
 @pytest.mark.parametrize("depth, widening, bottleneck, exact, millions, filters", PUBLISHED[:1])
 def test_parameters_are_published(depth, widening, bottleneck, exact, millions, filters):
     model = pyramidnet(depth, widening, bottleneck=bottleneck)

@@ -70,7 +70,7 @@ def test_it_grows_to_a_tenth_of_the_data_with_the_gain_on_the_rate(compiled, dig
     [
         pytest.param("square_root", 0.5, marks=pytest.mark.release),
         pytest.param("linear", 1, marks=pytest.mark.release),
-        ("none", 0),
+        pytest.param("none", 0, marks=pytest.mark.release),
     ],
 )
 def test_the_scaling_rules(compiled, digits, scaling, power):

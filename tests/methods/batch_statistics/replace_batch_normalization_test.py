@@ -72,7 +72,7 @@ def branch():
     [
         (models.cifar_resnet, dict(depth=8, width=4)),  # pads its shortcuts with keras.ops
         # Its noise layers have state.
-        pytest.param(models.pyramidnet, dict(depth=20, widening=12), marks=pytest.mark.slow),
+        pytest.param(models.pyramidnet, dict(depth=20, widening=12), marks=pytest.mark.release),
         (models.wide_resnet, dict(depth=10, width=1)),
         (models.small_cnn, dict(batch_normalization=True)),
     ],

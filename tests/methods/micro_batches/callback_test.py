@@ -232,6 +232,7 @@ def test_run_eagerly():
     assert_equal(run, undisturbed(a_plan(24)))
 
 
+@pytest.mark.release  # the gate: batch_size_scheduler_test.py, updates that loss scaling skips
 def test_an_optimizer_that_skips_updates():
     """Loss scaling: a step whose gradients are not finite does not count in `iterations`."""
 

@@ -211,7 +211,9 @@ def test_sparse_gradients_equal_those_of_keras():
     [
         pytest.param(dict(run_eagerly=True), id="run_eagerly"),
         pytest.param(dict(jit_compile=True), id="jit_compile", marks=pytest.mark.slow),
-        pytest.param(dict(steps_per_execution=2), id="steps_per_execution"),
+        pytest.param(
+            dict(steps_per_execution=2), id="steps_per_execution", marks=pytest.mark.release
+        ),
     ],
 )
 def test_ways_to_run(arguments):
