@@ -84,4 +84,5 @@ def test_a_script_that_uses_lbkeras_prints_nothing():
 @pytest.mark.release
 def test_every_message_is_shown_on_request():
     done = _script(SCRIPT, TF_CPP_MIN_LOG_LEVEL="0")
-    assert done.returncode == 0 and "oneDNN" in done.stderr
+    assert done.returncode == 0
+    assert "I0000 " in done.stderr  # a notice; which ones there are depends on the processor
