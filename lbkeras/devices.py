@@ -56,8 +56,7 @@ def count_cpu_memory() -> float:
 
 
 def free_memory_mb() -> float:
-    """Returns the machine's free memory in MB of 2^20 bytes (half of its total where
-    the system is not Linux)."""
+    """Returns the machine's free memory in MB of 2^20 bytes; outside Linux, half of its total."""
     try:
         with open("/proc/meminfo") as file:
             lines = dict(line.split(":", 1) for line in file)

@@ -1,7 +1,6 @@
 """`lbkeras configs`: lists the papers' configs with their costs and results."""
 
 import functools
-import textwrap
 from pathlib import Path
 
 from lbkeras import files
@@ -12,6 +11,7 @@ from lbkeras.errors import UserError, unknown_name
 from lbkeras.planning import durations
 from lbkeras.replication.formats import NONE, format_metric, format_number, format_paper
 from lbkeras.runs import experiment
+from lbkeras.terminal_text import wrapped
 
 HELP = """lbkeras configs: lists the papers' configs with their costs and results
 
@@ -72,7 +72,7 @@ def format_overview(configs: dict[str, list[dict]]) -> str:
         f"mostly on other data with another network. {NONE}: not measured, or not in the paper."
     )
     more = "`lbkeras configs NAME` describes a config's variants and names the file to copy."
-    return "\n".join([*lines, "", textwrap.fill(legend, _WIDTH), more])
+    return "\n".join([*lines, "", wrapped(legend, _WIDTH), more])
 
 
 def format_config(path: Path, variants: list[dict]) -> str:
@@ -94,13 +94,7 @@ def format_config(path: Path, variants: list[dict]) -> str:
 
 
 def _filled(text: str, indent: str = "") -> str:
-    return textwrap.fill(
-        text,
-        _WIDTH,
-        initial_indent=indent,
-        subsequent_indent=f"{indent}  ",
-        break_on_hyphens=False,
-    )
+    return wrapped(f"{indent}{text}", _WIDTH, f"{indent}  ")
 
 
 def _variants(path: Path) -> list[dict]:

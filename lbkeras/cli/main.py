@@ -116,5 +116,6 @@ def _interrupted(what: str, arguments: list[str], status: int) -> int:
 
 def _resumes(arguments: list[str]) -> bool:
     """Whether the command, run again, continues where it stopped."""
-    dry = [a for a in arguments if a.lstrip("-") in ("dry_run", "dry_run=true", "dry_run=1")]
-    return arguments[0] == "replicate" or (arguments[0] == "train" and not dry)
+    dry = {f"dry_run{value}" for value in ("", "=true", "=t", "=1")}  # as absl reads a flag
+    tries = any(each.lstrip("-").lower() in dry for each in arguments)
+    return arguments[0] == "replicate" or (arguments[0] == "train" and not tries)

@@ -40,9 +40,12 @@ def keep_data_until_iterators_end() -> None:
 
     @functools.wraps(create)
     def create_after_the_dropped_ones_have_ended(self, dataset=None, *arguments, **others):
+        if not tf.executing_eagerly():  # part of a graph
+            create(self, dataset, *arguments, **others)
+            return
         _end_dropped()
         create(self, dataset, *arguments, **others)
-        if dataset is not None and tf.executing_eagerly():
+        if dataset is not None:
             resource = private(self, "_multi_device_iterator_resource")
             _RUNNING[id(self)] = dataset, resource
             weakref.finalize(self, _drop, id(self)).atexit = False

@@ -1,4 +1,7 @@
-"""The batch size inside one `fit`: sizes of the real tensors, and the resulting weights."""
+"""The batch size inside one `fit`: sizes of the real tensors, and the resulting weights.
+
+Plans, with their learning rate and momentum, are in batch_size_scheduler_plan_test.py.
+"""
 
 import importlib.util
 import itertools
@@ -12,12 +15,10 @@ import keras
 import numpy as np
 import pytest
 
-from lbkeras.callbacks import BatchSizeScheduler, Checkpoint, ProgressBar, TrainingStatistics
+from lbkeras.callbacks import BatchSizeScheduler, ProgressBar
 from lbkeras.data import Pipeline
 from lbkeras.errors import UserError
-from lbkeras.keras_internals.optimizer import learning_rate_of
-from lbkeras.optimizers import LAMB, LARS
-from lbkeras.planning import Phase, Plan, noise_scale_plan
+from lbkeras.planning import Phase, Plan
 
 SIZES = (128, 128, 256, 512, 256, 64)
 UPDATES = 11 + 11 + 5 + 2 + 5 + 22  # on 1,437 digits, remainders dropped
@@ -86,6 +87,25 @@ def test_two_devices_equal_one(compiled, digits, mirrored):
     assert_same_weights(model, one, atol=1e-5)
     for name, values in logs[1].history.items():
         np.testing.assert_allclose(logs[0].history[name], values, rtol=1e-4)
+
+
+def test_each_batch_size_is_traced_as_in_a_run_that_resumes_there(digits):
+    """A function for any size rounds differently, so a resumed run would differ in the last bit."""
+    traced = []
+
+    class Model(keras.Model):
+        def train_step(self, data):
+            traced.append(data[0].shape[0])
+            return super().train_step(data)
+
+    inputs = keras.Input((8, 8, 1))
+    model = Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs)))
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    train = Pipeline((digits[0][:64], digits[1][:64]), 8)
+    sizes = (8, 16, 16, 32)
+    scheduler = BatchSizeScheduler(train, lambda epoch, size: sizes[epoch])
+    model.fit(train, epochs=4, verbose=0, callbacks=[scheduler])
+    assert list(dict.fromkeys(traced)) == [8, 16, 32]
 
 
 def test_ordinary_models_are_on_the_first_device(compiled, mirrored):
@@ -342,129 +362,6 @@ def test_sample_weights_are_class_weights_of_a_plain_fit(compiled, digits):
     assert np.abs(unweighted.get_weights()[0] - plain.get_weights()[0]).max() > 1e-3
 
 
-# Plans: batch size, learning rate and momentum, against SGD written out in NumPy.
-
-
-def linear_data(count=120):
-    generator = np.random.default_rng(0)
-    x = generator.normal(size=(count, 4)).astype(np.float32)
-    y = x @ generator.normal(size=(4, 1)).astype(np.float32)
-    return x, (y + generator.normal(scale=0.3, size=y.shape)).astype(np.float32)
-
-
-def linear_model(optimizer, **arguments):
-    model = keras.Sequential(
-        [keras.Input((4,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")]
-    )
-    model.compile(optimizer=optimizer, loss="mse", **arguments)
-    return model
-
-
-def sgd_in_numpy(data, plan, seed=0, nesterov=False):
-    """v <- m v - rate g; w <- w + v, or with Nesterov w <- w + m v - rate g."""
-    weights = np.zeros((4, 1))
-    velocity = np.zeros_like(weights)
-    for epoch in range(plan.epochs):
-        momentum, steps = plan.momentum(epoch), plan.steps_per_epoch(epoch)
-        batches = Pipeline(data, plan.batch_size(epoch), seed=seed).dataset(epoch)
-        for step, (x, y) in enumerate(batches):
-            x, y = x.numpy().astype(np.float64), y.numpy()
-            gradient = 2 / len(x) * x.T @ (x @ weights - y)
-            rate = plan.learning_rate(epoch + step / steps)
-            velocity = momentum * velocity - rate * gradient
-            weights = weights + (momentum * velocity - rate * gradient if nesterov else velocity)
-    return weights
-
-
-def momentum_plan(num_examples=120):
-    phases = [
-        Phase(0, 1, 20, 0.02, 0.5),
-        Phase(1, 2, 40, 0.02, 0.95),
-        Phase(3, 1, 60, 0.05, 0.1),
-        Phase(4, 1, 20, 0.01, 0.9),
-    ]
-    return Plan(phases, num_examples)
-
-
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("steps_per_execution", [1, 4])
-def test_plan_with_changing_momentum(nesterov, steps_per_execution):
-    data, plan = linear_data(), momentum_plan()
-    optimizer = keras.optimizers.SGD(plan.learning_rate_schedule(), 0.5, nesterov=nesterov)
-    model = linear_model(optimizer, steps_per_execution=steps_per_execution)
-    train = Pipeline(data, 20, seed=3)
-    fit(model, train, plan, epochs=5)
-    expected = sgd_in_numpy(data, plan, seed=3, nesterov=nesterov)
-    np.testing.assert_allclose(model.get_weights()[0], expected, rtol=1e-5, atol=1e-6)
-    assert optimizer.iterations == plan.updates() == 6 + 6 + 2 + 6
-
-
-@pytest.mark.release  # the gate: the first fit, and test_initial_epoch_and_a_second_fit
-def test_a_second_fit_of_a_plan_with_changing_momentum():
-    data, plan = linear_data(), momentum_plan()
-    optimizer = keras.optimizers.SGD(plan.learning_rate_schedule(), 0.5)
-    model, train = linear_model(optimizer), Pipeline(data, 20)
-    fit(model, train, plan, epochs=5)
-    for variable in (*model.variables, *optimizer.variables):
-        if variable is not optimizer.learning_rate:
-            variable.assign(np.zeros(variable.shape))
-    fit(model, train, plan, epochs=5)
-    np.testing.assert_allclose(
-        model.get_weights()[0], sgd_in_numpy(data, plan), rtol=1e-5, atol=1e-6
-    )
-
-
-@pytest.mark.parametrize(
-    "make, momentum",
-    [
-        (keras.optimizers.SGD, 0.9),
-        pytest.param(keras.optimizers.RMSprop, 0.9, marks=pytest.mark.slow),
-        pytest.param(LARS, 0.9, marks=pytest.mark.slow),
-        (keras.optimizers.Adam, None),
-        pytest.param(keras.optimizers.AdamW, None, marks=pytest.mark.slow),
-        pytest.param(keras.optimizers.Lion, None, marks=pytest.mark.slow),
-    ],
-)
-def test_the_history_has_the_plans_momentum_and_noise_scale(make, momentum):
-    plan = Plan([Phase(0, 1, 20, 1e-3, momentum or 0)], 120)
-    given = {} if momentum is None else {"momentum": momentum}
-    model = linear_model(make(learning_rate=plan.learning_rate_schedule(), **given))
-    train = Pipeline(linear_data(), 20)
-    history = fit(model, train, plan, TrainingStatistics(train), epochs=1).history
-    rows = plan.to_dict()["phases"]
-    assert history["momentum"] == [row["momentum"] for row in rows]
-    assert history["noise_scale"] == pytest.approx([row["noise_scale"] for row in rows])
-
-
-@pytest.mark.parametrize("make", [keras.optimizers.Adam, keras.optimizers.Lion, LAMB])
-def test_a_plans_momentum_for_an_optimizer_without_one_is_refused(make):
-    plan = Plan([Phase(0, 1, 20, 1e-3, 0), Phase(1, 1, 60, 1e-3, 0.9)], 120)
-    wrapped = keras.optimizers.LossScaleOptimizer(make(plan.learning_rate_schedule()))
-    for optimizer in (make(plan.learning_rate_schedule()), wrapped):
-        with pytest.raises(UserError) as raised:
-            fit(linear_model(optimizer), Pipeline(linear_data(), 20), plan, epochs=2)
-        assert str(raised.value) == (
-            f"momentum: expected 0, as {make.__name__} has no momentum coefficient, received 0.9"
-        )
-        assert optimizer.iterations == 0
-
-
-def test_learning_rate_across_a_change_of_the_batch_size():
-    """increase_batch with a maximum, so that the learning rate falls as well."""
-    plan = noise_scale_plan(
-        strategy="increase_batch", epochs=6, boundaries=(2, 4), factor=4, learning_rate=0.05,
-        momentum=0.9, batch_size=10, max_batch_size=60, num_examples=120,
-    )  # fmt: skip
-    assert [p.batch_size for p in plan.phases] == [10, 40, 60]
-    assert plan.phases[2].learning_rate < plan.phases[1].learning_rate == 0.05
-    data = linear_data()
-    model = linear_model(keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9))
-    fit(model, Pipeline(data, 10), plan, epochs=6)
-    np.testing.assert_allclose(
-        model.get_weights()[0], sgd_in_numpy(data, plan), rtol=1e-5, atol=1e-6
-    )
-
-
 # Errors that the user can fix.
 
 
@@ -511,81 +408,40 @@ def test_plan_with_another_momentum(trained_once, digits):
         fit(trained_once[0], Pipeline(digits, 32), plan, epochs=1)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_plan_whose_momentum_changes_from_zero(momentum):
-    plan = Plan([Phase(0, 1, 20, 0.1, 0.0), Phase(1, 1, 20, 0.1, 0.9)], 120)
-    model = linear_model(keras.optimizers.SGD(plan.learning_rate_schedule(), momentum))
-    with pytest.raises(UserError, match="momentum: expected .* above 0 .* received 0.0, 0.9"):
-        fit(model, Pipeline(linear_data(), 20), plan, epochs=2)
+@pytest.mark.parametrize(
+    "theirs",
+    [keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), keras.callbacks.ReduceLROnPlateau()],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_a_keras_callback_with_the_plans_schedule(compiled, digits, theirs):
+    train, model = Pipeline(digits, 16), compiled()
+    plan = Plan([Phase(0, 1, 16, 0.1, 0.9)], 1437)
+    model.compile(keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9), "mse")
+    with pytest.raises(UserError) as raised:
+        model.fit(train, verbose=0, callbacks=[theirs, BatchSizeScheduler(train, plan)])
+    assert str(raised.value) == (
+        f"learning_rate: the plan's schedule and {type(theirs).__name__} cannot both set it; "
+        "expected one of the two"
+    )
 
 
 @pytest.mark.parametrize(
-    ("second", "rate", "received"),
+    "settings, begin",
     [
-        (0.2, 0.1, "a constant 0.1"),
-        (0.1, 0.3, "a constant 0.3"),
-        (0.1, keras.optimizers.schedules.CosineDecay(0.1, 10), "a CosineDecay"),
+        (dict(jit_compile=True), "jit_compile: expected False or 'auto' on these replicas"),
+        (dict(accumulate=2), "gradient_accumulation_steps: expected none with several replicas"),
     ],
 )
-def test_a_plan_with_another_learning_rate(second, rate, received):
-    plan = Plan([Phase(0, 1, 20, 0.1, 0.9), Phase(1, 1, 20, second, 0.9)], 120)
-    model = linear_model(keras.optimizers.SGD(rate, 0.9))
-    with pytest.raises(UserError) as error:
-        fit(model, Pipeline(linear_data(), 20), plan, epochs=2)
-    assert str(error.value) == (
-        "learning_rate: the plan and the optimizer cannot both set it; expected an optimizer with "
-        "learning_rate=plan.learning_rate_schedule() (or, for its batch sizes alone, "
-        "BatchSizeScheduler(pipeline, lambda epoch, size: plan.batch_size(epoch))), received "
-        + received
-    )
+def test_what_replicas_cannot_do(compiled, digits, mirrored, settings, begin):
+    accumulate = settings.pop("accumulate", None)
+    with mirrored.scope():
+        model = compiled()
+        optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=accumulate)
+        model.compile(optimizer, "sparse_categorical_crossentropy", **settings)
+    train = Pipeline(digits, 16)
+    with pytest.raises(UserError, match=f"^{begin}"):
+        model.fit(train, verbose=0, callbacks=[BatchSizeScheduler(train, lambda epoch, size: size)])
     assert model.optimizer.iterations == 0
-
-
-def test_a_plan_with_its_own_learning_rate():
-    plan = Plan([Phase(0, 1, 20, 0.1, 0.9), Phase(1, 1, 40, 0.1, 0.9)], 120)
-    for rate in (0.1, plan.learning_rate_schedule()):
-        model = linear_model(keras.optimizers.SGD(rate, 0.9))
-        fit(model, Pipeline(linear_data(), 20), plan, epochs=2)
-        assert model.optimizer.iterations == 6 + 3
-
-
-@pytest.mark.parametrize("kill", [None, 13])
-def test_updates_that_loss_scaling_skips(tmp_path, kill):
-    """Batch size and learning rate change at the same epoch, also after a kill inside it."""
-    plan = Plan([Phase(0, 2, 20, 0.01, 0.9), Phase(2, 2, 40, 0.001, 0.9)], 120)
-    rates = []
-
-    class Rates(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            step = len(rates)
-            if step == kill and Rates.alive:
-                Rates.alive = False
-                raise KeyboardInterrupt
-            rates.append(round(float(self.model.optimizer.learning_rate), 6))
-
-    Rates.alive = True
-
-    def run():
-        optimizer = keras.optimizers.LossScaleOptimizer(
-            keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9), initial_scale=2.0**126
-        )
-        x, y = linear_data()
-        model, train = linear_model(optimizer), Pipeline((x, 100 * y), 20)
-        others = [BatchSizeScheduler(train, plan), Rates()]
-        checkpoint = Checkpoint(tmp_path, train, others, minutes=0)
-        first = checkpoint.restore(model)
-        callbacks = [*others, checkpoint]
-        model.fit(train, epochs=4, initial_epoch=first, verbose=0, callbacks=callbacks)
-        return model
-
-    try:
-        model = run()
-    except KeyboardInterrupt:
-        model = run()
-    assert model.optimizer.inner_optimizer.iterations < 12 + 6  # some were skipped
-    assert rates == [0.01] * 12 + [0.001] * 6
-    rate = learning_rate_of(model.optimizer.inner_optimizer)
-    assert type(rate).__name__ == "EpochLearningRateSchedule"
 
 
 # Other backends.
@@ -641,58 +497,3 @@ def test_on_jax():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("same weights\n")
-
-
-@pytest.mark.parametrize(
-    "theirs",
-    [keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), keras.callbacks.ReduceLROnPlateau()],
-    ids=lambda callback: type(callback).__name__,
-)
-def test_a_keras_callback_with_the_plans_schedule(compiled, digits, theirs):
-    train, model = Pipeline(digits, 16), compiled()
-    plan = Plan([Phase(0, 1, 16, 0.1, 0.9)], 1437)
-    model.compile(keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9), "mse")
-    with pytest.raises(UserError) as raised:
-        model.fit(train, verbose=0, callbacks=[theirs, BatchSizeScheduler(train, plan)])
-    assert str(raised.value) == (
-        f"learning_rate: the plan's schedule and {type(theirs).__name__} cannot both set it; "
-        "expected one of the two"
-    )
-
-
-@pytest.mark.parametrize(
-    "settings, begin",
-    [
-        (dict(jit_compile=True), "jit_compile: expected False or 'auto' on these replicas"),
-        (dict(accumulate=2), "gradient_accumulation_steps: expected none with several replicas"),
-    ],
-)
-def test_what_replicas_cannot_do(compiled, digits, mirrored, settings, begin):
-    accumulate = settings.pop("accumulate", None)
-    with mirrored.scope():
-        model = compiled()
-        optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=accumulate)
-        model.compile(optimizer, "sparse_categorical_crossentropy", **settings)
-    train = Pipeline(digits, 16)
-    with pytest.raises(UserError, match=f"^{begin}"):
-        model.fit(train, verbose=0, callbacks=[BatchSizeScheduler(train, lambda epoch, size: size)])
-    assert model.optimizer.iterations == 0
-
-
-def test_each_batch_size_is_traced_as_in_a_run_that_resumes_there(digits):
-    """A function for any size rounds differently, so a resumed run would differ in the last bit."""
-    traced = []
-
-    class Model(keras.Model):
-        def train_step(self, data):
-            traced.append(data[0].shape[0])
-            return super().train_step(data)
-
-    inputs = keras.Input((8, 8, 1))
-    model = Model(inputs, keras.layers.Dense(10)(keras.layers.Flatten()(inputs)))
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    train = Pipeline((digits[0][:64], digits[1][:64]), 8)
-    sizes = (8, 16, 16, 32)
-    scheduler = BatchSizeScheduler(train, lambda epoch, size: sizes[epoch])
-    model.fit(train, epochs=4, verbose=0, callbacks=[scheduler])
-    assert list(dict.fromkeys(traced)) == [8, 16, 32]

@@ -119,7 +119,7 @@ def test_fake_data_for_a_function_is_refused(config, fails):
     assert message.startswith("--fake_data: expected a named data set, received data.name='mine:")
 
 
-@pytest.mark.release  # the gate runs the arms above and tests/configs/dry_runs.py
+@pytest.mark.release  # the gate runs the arms above
 def test_two_replicas_in_micro_batches(process, smith, tmp_path):
     goyal = Path(smith).with_name("goyal2017.py")
     flags = ["--num_logical_devices=2", "--strategy=mirrored", "--micro_batch_size=16"]

@@ -78,7 +78,6 @@ def test_cifar_is_augmented_in_training_only(cifar):
     assert not np.array_equal(augmented, loaded("train", seed=1))
 
 
-@pytest.mark.release  # the gate: the configs' checks of image_size
 def test_sizes_of_images_that_stay_on_disk(tmp_path):
     """The mean of a black image whose middle 8 of 32 pixels are white tells the crop."""
     pixels = np.zeros((1, 32, 32, 3), np.uint8)

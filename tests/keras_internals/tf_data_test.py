@@ -28,9 +28,10 @@ def test_every_iterator_runs_without_the_autotuner():
     run_program(PROGRAM)
 
 
-DROPPING = """
+# Two logical CPUs, and data that are read slowly in Python.
+SLOW = """
 import gc, time
-import numpy as np, tensorflow as tf
+import keras, numpy as np, tensorflow as tf
 from lbkeras.data import Pipeline
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -39,11 +40,15 @@ class Slow:
     def __len__(self):
         return 100_000
     def __getitem__(self, place):
-        time.sleep(0.0005)
+        time.sleep(0.001)
         return np.zeros(9, "float32"), 0.5
 
+train = Pipeline(Slow(), 64)
+"""
+
+DROPPING = f"""{SLOW}
 replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-data = replicas.experimental_distribute_dataset(Pipeline(Slow(), 64).dataset())
+data = replicas.experimental_distribute_dataset(train.dataset())
 for _ in range(5):
     iterator = iter(data)
     next(iterator)
@@ -58,25 +63,13 @@ def test_an_iterator_over_replicas_is_dropped_while_its_data_are_read():
     run_program(DROPPING)
 
 
-ENDING = """
-import time
-import keras, numpy as np, tensorflow as tf
-from lbkeras.data import Pipeline
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
-class Slow:
-    def __len__(self):
-        return 100_000
-    def __getitem__(self, place):
-        time.sleep(0.001)
-        return np.zeros(9, "float32"), 0.5
-
+ENDING = (
+    SLOW
+    + """
 class Stop(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         raise SystemExit(3)
 
-train = Pipeline(Slow(), 64)
 one, devices = iter(train.dataset()), ["CPU:0", "CPU:1"]
 next(one)
 with tf.distribute.MirroredStrategy(devices[: {replicas}]).scope():
@@ -84,6 +77,7 @@ with tf.distribute.MirroredStrategy(devices[: {replicas}]).scope():
     model.compile("sgd", "mse")
 model.fit(train, callbacks=[Stop()], verbose=0)
 """
+)
 
 
 @pytest.mark.release

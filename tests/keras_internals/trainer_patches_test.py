@@ -27,9 +27,8 @@ def test_a_model_that_is_built_costs_no_batch(mirrored):
     assert len(begun) - built_and_evaluated == 3 and built_and_evaluated > 1
 
 
-@pytest.mark.parametrize(
-    "steps_per_execution, calls", [(3, 2), pytest.param(9, 1, marks=pytest.mark.release)]
-)
+@pytest.mark.release  # the gate: patches_test.py, and equivalence_test.py with several steps
+@pytest.mark.parametrize("steps_per_execution, calls", [(3, 2), (9, 1)])
 def test_steps_per_execution(mirrored, steps_per_execution, calls):
     """The last call has fewer steps; none is lost or added."""
     expected, history, updates, _ = fitted(make())

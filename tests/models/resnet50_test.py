@@ -46,7 +46,7 @@ def test_starts_as_goyal_says(model):
     np.testing.assert_allclose(first.kernel.numpy().std(), np.sqrt(2 / (49 * 64)), rtol=0.03)
 
 
-@pytest.mark.release  # the gate: test_blocks_are_identities_at_first
+@pytest.mark.release  # the gate: test_blocks_are_identities_at_first, with the default
 def test_the_last_gammas_may_have_another_initial_value():
     last = [resnet50((8, 8, 3), 5, **each) for each in ({"last_gamma": 0.4138}, {"zero_gamma": 0})]
     counts = [[float(x.gamma.numpy()[0]) for x in normalizations(model)] for model in last]

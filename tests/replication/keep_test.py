@@ -193,4 +193,4 @@ def test_the_kept_results_are_small_and_contain_no_paths():
         size += path.stat().st_size
         text = path.read_text(encoding="utf-8")
         assert without_places(text) == text, path
-    assert 0 < size < 80e6  # twenty seeds of a config take up to 6 MB; git stores a sixth of it
+    assert 0 < size < 80e6  # twenty seeds of a config take up to 6 MB; gzip makes a fifth of it

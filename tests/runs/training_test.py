@@ -318,7 +318,7 @@ def test_a_run_that_cannot_write_has_died_and_can_be_resumed(make_run):
     assert training.train(run)["status"] == "finished"
 
 
-@pytest.mark.release  # the gate: the record of a run without nodes
+@pytest.mark.slow
 def test_a_run_records_the_distance_of_its_nodes(make_run):
     settings = _settings(batch_size=256)
     settings["data"] |= dict(num_examples=1436, dirichlet_alpha=0.1)

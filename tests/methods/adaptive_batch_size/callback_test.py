@@ -65,14 +65,8 @@ def test_it_grows_to_a_tenth_of_the_data_with_the_gain_on_the_rate(compiled, dig
     assert 1 < rates[-1] / 0.1 < 8
 
 
-@pytest.mark.parametrize(
-    "scaling, power",
-    [
-        pytest.param("square_root", 0.5, marks=pytest.mark.release),
-        pytest.param("linear", 1, marks=pytest.mark.release),
-        pytest.param("none", 0, marks=pytest.mark.release),
-    ],
-)
+@pytest.mark.release  # the gate: the gain on the rate, above, and schedules' scaling_test.py
+@pytest.mark.parametrize("scaling, power", [("square_root", 0.5), ("linear", 1), ("none", 0)])
 def test_the_scaling_rules(compiled, digits, scaling, power):
     *_, seen, history = fit(compiled, digits, scaling=scaling)
     factors = np.asarray(history["batch_size"]) / 16

@@ -189,7 +189,7 @@ GROUPS = [(3, 8), (6, 4), (9, 4), (18, 2), (24, 1)]
 @pytest.mark.parametrize(
     "cases",
     [
-        pytest.param([(9, 4, False)], marks=pytest.mark.release),
+        pytest.param([(9, 4, False)], marks=pytest.mark.slow),
         pytest.param(
             [(*group, known) for group in GROUPS for known in (True, False)],
             marks=pytest.mark.release,

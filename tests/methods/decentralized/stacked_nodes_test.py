@@ -126,7 +126,7 @@ def test_eager_steps_of_single_nodes_give_the_same_weights(batches):
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.release  # the gate: every node trains on its own rows
+@pytest.mark.slow
 def test_it_evaluates_and_predicts_with_the_mean(batches):
     x, y = batches
     model, _ = fitted(lambda: convolutional(normalization=True), x, y)
@@ -141,7 +141,6 @@ def test_it_evaluates_and_predicts_with_the_mean(batches):
     )
 
 
-@pytest.mark.release  # the gate trains each node on its own rows
 def test_dropout_differs_between_nodes_and_steps():
     x = np.ones((16, 6, 6, 1), "float32")
     y = np.zeros(16, int)

@@ -232,7 +232,7 @@ def test_run_eagerly():
     assert_equal(run, undisturbed(a_plan(24)))
 
 
-@pytest.mark.release  # the gate: batch_size_scheduler_test.py, updates that loss scaling skips
+@pytest.mark.release  # the gate: batch_size_scheduler_plan_test.py, updates that are skipped
 def test_an_optimizer_that_skips_updates():
     """Loss scaling: a step whose gradients are not finite does not count in `iterations`."""
 
@@ -248,7 +248,7 @@ def test_an_optimizer_that_skips_updates():
     assert_equal(run, expected)
 
 
-@pytest.mark.release  # the gate: checkpoint_test.py restores a callback's variables
+@pytest.mark.slow
 def test_the_size_is_stored_for_the_next_run(tmp_path):
     file = tmp_path / "run" / "micro_batch_size.json"
     Run(a_plan(24), limits=lambda calls: 6, file=file)
@@ -293,7 +293,7 @@ def test_memory_that_runs_out_in_an_update():
             Run(a_plan(12), optimizer=lambda: Failing(0.1, momentum=0.9), steps_per_execution=steps)
 
 
-@pytest.mark.release  # the gate: tests/cli/multi_worker_test.py resumes two workers
+@pytest.mark.slow
 def test_several_workers_start_again(tmp_path, monkeypatch):
     monkeypatch.setattr(Repeats, "_several_workers", lambda self: True)
     with pytest.raises(UserError, match="on every worker with it$"):

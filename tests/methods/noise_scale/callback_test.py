@@ -223,8 +223,7 @@ def assert_same_weights(model, other):
     ("micro_batch_size", "steps_per_execution"),
     [
         (16, 1),
-        pytest.param(None, 1, marks=pytest.mark.release),
-        pytest.param(None, 3, marks=pytest.mark.release),
+        *(pytest.param(None, steps, marks=pytest.mark.release) for steps in (1, 3)),
     ],
 )
 def test_training_is_the_same_bit_for_bit(few, micro_batch_size, steps_per_execution):
