@@ -5,11 +5,14 @@
 #   tools/check.sh quick    style, words, types and quick tests
 # Longer checks are in tools/check_release.sh.
 EXTRAS='[test,jax,docs]' source "$(dirname "$0")/environment.sh"
+export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
+# In a new environment, Python compiles what is imported. Collecting the tests here imports all of
+# it once, on a second core; otherwise each of pytest's workers would compile it.
+python -m pytest -q --collect-only --doctest-modules tests lbkeras > /dev/null 2>&1 &
 ruff check .
 ruff format --check .
 python tools/check_words.py
 mypy
-export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
 workers=$(python -c 'import os; print(min(os.cpu_count(), 8))')
 # The workers share the cores, so more threads in each would wait for each other.
 export TF_NUM_INTRAOP_THREADS=1 OPENBLAS_NUM_THREADS=1

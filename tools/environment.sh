@@ -12,11 +12,9 @@ fi
 wanted="${EXTRAS:-} $(cksum setup.py)"
 if [ "$(cat .venv/lbkeras-installed 2>/dev/null || true)" != "$wanted" ]; then
   echo "installing lbkeras${EXTRAS:+ with $EXTRAS} into .venv (about 2 GB, one to three minutes) ..."
+  # Without compiling, which would be done for every file, on one core, before anything runs.
   .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
     --editable ".${EXTRAS:-}"
-  # pip would compile on one core and keep the others waiting. Errors are ignored: some files are
-  # for other versions of Python.
-  .venv/bin/python -m compileall -q -j 0 .venv/lib > /dev/null 2>&1 &
   echo "$wanted" > .venv/lbkeras-installed
 fi
 export PATH="$PWD/.venv/bin:$PATH"
