@@ -17,5 +17,6 @@ if [ "$(cat .venv/lbkeras-installed 2>/dev/null || true)" != "$wanted" ]; then
     --editable ".${EXTRAS:-}"
   echo "$wanted" > .venv/lbkeras-installed
 fi
+unset PYTHONDONTWRITEBYTECODE # each process would compile TensorFlow and Keras again
 export PATH="$PWD/.venv/bin:$PATH"
 export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-3}
