@@ -129,6 +129,8 @@ def outcomes_of(version: Version, backend: str) -> list[Outcome]:
     tests = sorted(map(str, (ROOT / "tests" / "keras_versions").glob("check_*.py")))
     if backend == "tensorflow":
         tests.append(str(ROOT / "tests" / "keras_internals"))
+    else:
+        environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]

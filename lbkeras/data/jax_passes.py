@@ -16,6 +16,7 @@ import numpy as np
 from lbkeras.data.jax_placement import present_placement
 from lbkeras.data.jax_source import Arrays, Items, read_ahead
 from lbkeras.data.order import count_steps, epoch_order, order_of_parts, step_seeds
+from lbkeras.keras_internals.data_adapter import super_batches
 
 if TYPE_CHECKING:
     from lbkeras.data.pipeline import Pipeline
@@ -42,7 +43,7 @@ class JaxPasses:
     def for_jax(self, super_batch: int | None):
         """Returns the running pass's batches on the device, in stacks of `super_batch` if given."""
         batches = iter(self._running())
-        return batches if super_batch is None else _stacks(batches, super_batch)
+        return super_batches(batches, super_batch, jax.numpy.stack) if super_batch else batches
 
     def dataset(self, epoch: int, start_step: int) -> "JaxPass":
         """Returns the batches of one epoch from `start_step` on."""
@@ -181,9 +182,3 @@ def _gathered(data, places, seed, augment, sharding):
 @functools.partial(jax.jit, static_argnames="augment")
 def _augmented(batch, seed, augment):
     return augment(batch[0], seed), *batch[1:]
-
-
-def _stacks(batches: Iterator, steps: int) -> Iterator:
-    """Yields stacks of `steps` batches, which Keras' JAX trainer scans since Keras 3.16."""
-    while stack := list(itertools.islice(batches, steps)):
-        yield jax.tree.map(lambda *parts: jax.numpy.stack(parts), *stack)
