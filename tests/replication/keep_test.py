@@ -16,6 +16,7 @@ KEPT = {
     *("replication.json", "notes.txt", "section.md"),
     *("config.json", "plan.json", "record.json", "history.jsonl", "auto_wu.json"),
     *("measurements.md", "gpu_report_1.json", "gpu_report_2.json"),
+    *("bench_jax.json", "bench_jax_plain.json"),
 }
 
 
