@@ -8,7 +8,9 @@ import pytest
 
 from lbkeras.callbacks import BatchSizeScheduler
 from lbkeras.data import Pipeline
+from lbkeras.keras_internals.data_adapter import takes_stacks
 from lbkeras.planning import Phase, Plan
+from lbkeras.runs.steps_per_execution import choose_steps_per_execution
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="tf.distribute is tried in check_replicas.py"
@@ -92,3 +94,13 @@ def test_devices(devices, steps_per_execution):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
     for each in epochs.values():  # both sizes while the first is trained
         assert len(each) == 2 and max(each) < 2, epochs
+
+
+def test_no_loop_over_convolutions_is_chosen():
+    """XLA computes their gradients badly inside a loop on a CPU."""
+    images = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()]
+    )
+    vectors = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    assert (choose_steps_per_execution(images, PLAN) == 1) == takes_stacks()
+    assert choose_steps_per_execution(vectors, PLAN) == 8
