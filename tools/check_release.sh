@@ -91,7 +91,7 @@ part_python() {
       continue
     fi
     version=$("$each" -c 'import platform; print(platform.python_version())')
-    new_environment ".release/venv-${each#python}" "$each" --editable '.[test]'
+    new_environment ".release/venv-${each#python}" "$each" --editable '.[test,jax]'
     quick_tests "$ROOT/.release/venv-${each#python}/bin/python" | tee ".release/$each.txt"
     figure "Python $version: $(tail -1 ".release/$each.txt")"
   done
