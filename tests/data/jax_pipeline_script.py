@@ -6,7 +6,6 @@ Prints one line per check: its name and "passed", or what was raised.
 
 import importlib.machinery
 import json
-import logging
 import os
 import sys
 import traceback
@@ -21,7 +20,6 @@ os.environ["XLA_FLAGS"] = (
     "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 )
 
-import jax  # noqa: E402
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -32,6 +30,7 @@ from lbkeras.errors import UserError  # noqa: E402
 from lbkeras.keras_internals.running_call import running_call  # noqa: E402
 from lbkeras.planning import Phase, Plan  # noqa: E402
 from tests.data.same_on_both import batches_of, images, model_of, pipelines, train_20  # noqa: E402
+from tests.jax_compilations import Compilations  # noqa: E402
 
 FOLDER = Path(sys.argv[1])
 RELEASE = "release" in sys.argv
@@ -107,19 +106,6 @@ def check_devices_that_do_not_divide_a_batch():
         keras.distribution.set_distribution(None)
 
 
-class _Compilations(logging.Handler):
-    """Counts how often the train step is compiled, and notes during which epoch."""
-
-    def __init__(self):
-        super().__init__()
-        self.epochs = []
-        self.epoch = None
-
-    def emit(self, record):
-        if "Finished XLA compilation of jit(train_step)" in record.getMessage():
-            self.epochs.append(self.epoch)
-
-
 def check_coming_sizes_are_compiled_once_and_before_they_come():
     x, y = images(64)
     plan = Plan([Phase(0, 3, 8, 0.05, 0.9), Phase(3, 2, 32, 0.05, 0.9)], 64)
@@ -128,28 +114,12 @@ def check_coming_sizes_are_compiled_once_and_before_they_come():
         keras.optimizers.SGD(plan.learning_rate_schedule(), 0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    train, counted = Pipeline((x, y), 8), _Compilations()
-
-    class Wait(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            counted.epoch = epoch
-
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 2:  # whether it is ready in time depends on the machine
-                from lbkeras.keras_internals.jax_trainer import _one_thread
-
-                _one_thread().submit(int).result()
-
-    logger = logging.getLogger("jax._src.dispatch")
-    logger.addHandler(counted)
-    jax.config.update("jax_log_compiles", True)
-    try:
-        callbacks = [BatchSizeScheduler(train, plan), Wait()]
+    train = Pipeline((x, y), 8)
+    with Compilations() as compilations:
+        callbacks = [BatchSizeScheduler(train, plan), compilations]
         model.fit(train, epochs=5, verbose=0, callbacks=callbacks)
-    finally:
-        jax.config.update("jax_log_compiles", False)
-        logger.removeHandler(counted)
-    assert len(counted.epochs) == 2 and max(counted.epochs) < 3, counted.epochs
+    [epochs] = compilations.epochs.values()
+    assert len(epochs) == 2 and max(epochs) < 3, epochs
 
 
 def check_what_is_no_data_for_jax():

@@ -1,7 +1,5 @@
 """Two devices against one on JAX, with steps in stacks and sizes that are compiled ahead."""
 
-import logging
-
 import keras
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from lbkeras.data import Pipeline
 from lbkeras.keras_internals.data_adapter import takes_stacks
 from lbkeras.planning import Phase, Plan
 from lbkeras.runs.steps_per_execution import choose_steps_per_execution
+from tests.jax_compilations import Compilations
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="tf.distribute is tried in check_replicas.py"
@@ -18,32 +17,8 @@ pytestmark = pytest.mark.skipif(
 PLAN = Plan([Phase(0, 2, 12, 0.05, 0.9), Phase(2, 2, 48, 0.05, 0.9)], 96)
 
 
-class Compilations(logging.Handler, keras.callbacks.Callback):
-    """Notes the epoch of each compilation of a train step, one update or a stack of them."""
-
-    def __init__(self):
-        logging.Handler.__init__(self)
-        keras.callbacks.Callback.__init__(self)
-        self.epochs, self.epoch = {}, None
-
-    def emit(self, record):
-        for name in ("train_step", "multi_step_scan"):
-            if f"Finished XLA compilation of jit({name})" in record.getMessage():
-                self.epochs.setdefault(name, []).append(self.epoch)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_epoch_end(self, epoch, logs=None):
-        from lbkeras.keras_internals.jax_trainer import _one_thread
-
-        _one_thread().submit(int).result()  # whether it is ready in time depends on the machine
-
-
 def fitted(devices: int, steps_per_execution: int):
     """Returns weights and history, and the epochs of compilations."""
-    import jax
-
     if devices > 1:
         names = [f"cpu:{number}" for number in range(devices)]
         keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names))
@@ -66,21 +41,17 @@ def fitted(devices: int, steps_per_execution: int):
     )
     train = Pipeline((x, y), 12)
     test = Pipeline((x[:33], y[:33]), 16, shuffle=False)  # one example is left over
-    compilations, logger = Compilations(), logging.getLogger("jax._src.dispatch")
-    logger.addHandler(compilations)
-    jax.config.update("jax_log_compiles", True)
     try:
-        history = model.fit(
-            train,
-            epochs=4,
-            validation_data=test,
-            verbose=0,
-            callbacks=[BatchSizeScheduler(train, PLAN), compilations],
-        ).history
+        with Compilations() as compilations:
+            history = model.fit(
+                train,
+                epochs=4,
+                validation_data=test,
+                verbose=0,
+                callbacks=[BatchSizeScheduler(train, PLAN), compilations],
+            ).history
         assert model.predict(test, verbose=0).shape == (33, 3)
     finally:
-        jax.config.update("jax_log_compiles", False)
-        logger.removeHandler(compilations)
         keras.distribution.set_distribution(None)
     assert int(model.optimizer.iterations) == PLAN.updates() == 20
     numbers = [number for values in history.values() for number in values]
@@ -92,6 +63,8 @@ def test_devices(devices, steps_per_execution):
     ours, epochs = fitted(devices, steps_per_execution)
     for mine, other in zip(ours, fitted(1, 1)[0], strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
+    stacks = {"multi_step_scan"} if steps_per_execution > 1 and takes_stacks() else set()
+    assert set(epochs) == {"train_step"} | stacks
     for each in epochs.values():  # both sizes while the first is trained
         assert len(each) == 2 and max(each) < 2, epochs
 
