@@ -6,9 +6,11 @@
 # Longer checks are in tools/check_release.sh.
 EXTRAS='[test,jax,docs]' source "$(dirname "$0")/environment.sh"
 export CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES--1}
-# In a new environment, Python compiles what is imported. Collecting the tests here imports all of
-# it once, on a second core; otherwise each of pytest's workers would compile it.
-python -m pytest -q --collect-only --doctest-modules tests lbkeras > /dev/null 2>&1 &
+if [ "${installed_now:-}" ]; then
+  # Python compiles what is imported. Collecting the tests here imports all of it once, on a second
+  # core; otherwise each of pytest's workers would compile it.
+  python -m pytest -q --collect-only --doctest-modules tests lbkeras > /dev/null 2>&1 &
+fi
 ruff check .
 ruff format --check .
 python tools/check_words.py

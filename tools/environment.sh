@@ -16,6 +16,7 @@ if [ "$(cat .venv/lbkeras-installed 2>/dev/null || true)" != "$wanted" ]; then
   .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
     --editable ".${EXTRAS:-}"
   echo "$wanted" > .venv/lbkeras-installed
+  installed_now=yes
 fi
 unset PYTHONDONTWRITEBYTECODE # each process would compile TensorFlow and Keras again
 export PATH="$PWD/.venv/bin:$PATH"

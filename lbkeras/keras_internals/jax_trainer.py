@@ -60,7 +60,7 @@ def _jitted(train_function) -> dict:
     """Returns the jitted steps inside the train function that Keras makes, by Keras' names.
 
     Since Keras 3.16, `multi_step_fn` scans a stack of batches; `step_function` then takes those
-    that are left at an epoch's end.
+    left over at the end of an epoch.
     """
     train_function = inspect.unwrap(train_function)  # MicroBatches wraps it
     if not inspect.isfunction(train_function):

@@ -54,11 +54,10 @@ def _multiplications(model) -> float:
 
 
 def _is_slow_in_a_loop(model) -> bool:
-    """Whether a model has convolutions and runs on a CPU: XLA computes their gradients badly there.
+    """Whether a model seems to have convolutions and runs on a CPU: XLA computes them badly there.
 
-    `cifar_resnet(depth=8, width=8)` takes 31 s in a loop of 4 updates, 2.1 s without (batch 64).
+    An epoch of 4 updates of `cifar_resnet(depth=8, width=8)` at batch 64 takes 3.2 s in a loop and
+    0.17 s without (medians, n=7).
     """
-    if not keras.distribution.list_devices()[0].startswith("cpu"):
-        return False
-    kernels = (getattr(layer, "kernel", None) for layer in layers(model, include_self=False))
-    return any(kernel is not None and len(kernel.shape) > 2 for kernel in kernels)
+    on_cpu = keras.distribution.list_devices()[0].startswith("cpu")
+    return on_cpu and any(len(variable.shape) > 2 for variable in model.trainable_variables)
